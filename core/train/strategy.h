@@ -1,0 +1,54 @@
+/* The strategy network: picks k, the number of faces mixed into a sample, and learns by REINFORCE against the
+ * recognition network. MLP state -> 64 -> 32 -> |K| with PReLU or ReLU; pi' = 0.9 pi + 0.1/|K|; two draws an anchor;
+ * gradient (R1 - R2)(grad log pi'(k1) - grad log pi'(k2))/2 divided by the batch's deviation of rewards; entropy bonus
+ * from 0.02 to 0.002 over training; Adam 3.5e-4.
+ *
+ * The reward is computed by the caller (a seam: "paper" is the detached recognition loss; a probe-based reward needs
+ * other inputs), so this file knows nothing of losses. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/base/philox.h"
+#include "core/mask/mask.h"
+
+#define STRATEGY_ACTIONS_MAX 5 /* k = 2..6 */
+#define STRATEGY_EXTRA 8       /* state entries beyond 2C, see struct strategy_context */
+
+struct strategy;
+
+/* The entries of the state that do not come from the template itself; all are scaled to about [-3,3]. */
+struct strategy_context {
+  float margin_sample, margin_person; /* moving averages: cos to own class minus best other */
+  float excess_sample, excess_person; /* moving averages of the excess loss, nats */
+  float leak;                         /* moving average of the probe's leak; 0 without a probe */
+  float log_images;                   /* log of the lead person's image count */
+  float progress;                     /* t/T */
+  float dual;                         /* mu; 0 without a probe */
+};
+
+/* channels: C of the templates; k[0..actions) ascending values in 2..6. */
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed, struct strategy **ret_strategy,
+                 struct guise_error *err);
+struct strategy *strategy_free(struct strategy *strategy);
+uint32_t strategy_state_size(const struct strategy *strategy); /* 2C + STRATEGY_EXTRA */
+
+/* State of one masked lead: per-channel mean |.| and deviation of (C,cells), then the context. */
+void strategy_state(const struct strategy *strategy, const float *template_, uint32_t cells,
+                    const struct strategy_context *context, float *ret_state);
+
+/* pi' for `batch` states; ret_probability (batch, actions). */
+void strategy_policy(struct strategy *strategy, const float *states, uint32_t batch, float *ret_probability);
+/* Draws an index into k[] from one row of probabilities. */
+uint32_t strategy_draw(struct rng *rng, const float *probability, uint32_t actions);
+
+/* One REINFORCE update with two draws an anchor; returns the mean entropy of pi' in nats.
+ * entropy_weight: the schedule's value now. rewards1/2: (batch) reward of action1/2 (indices into k[]). */
+float strategy_update(struct strategy *strategy, const float *states, uint32_t batch, const uint32_t *action1,
+                      const uint32_t *action2, const float *reward1, const float *reward2, float entropy_weight);
+
+/* All state (weights, Adam moments, step counter) as one float vector, for checkpoints. */
+size_t strategy_save_size(const struct strategy *strategy);
+void strategy_save(const struct strategy *strategy, float *ret_values);
+void strategy_load(struct strategy *strategy, const float *values);
