@@ -1,0 +1,132 @@
+/* Attacks: what a determined reader of templates, weights or gradients gets out of them. One file an attack,
+ * one row each in the table of attack.c. Every attack names its surface and runs beside a control (the same
+ * attack without the mask): an attack that fails on the control says "inconclusive", never "resists". */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/mask/mask.h"
+#include "core/metric/bootstrap.h"
+
+enum attack_surface {
+  SURFACE_TRAINING_TEMPLATES,  /* T: what a client uploads, what a stolen training store holds */
+  SURFACE_INFERENCE_TEMPLATES, /* I: what a client sends to be recognised */
+  SURFACE_WEIGHTS,             /* W: what is handed out */
+  SURFACE_GRADIENTS,           /* G: what federated training would share */
+  SURFACES
+};
+const char *surface_letter(enum attack_surface surface); /* "T" */
+const char *surface_name(enum attack_surface surface);   /* "training templates" */
+
+enum attack_verdict { VERDICT_LEAKS, VERDICT_RESISTS, VERDICT_INCONCLUSIVE };
+const char *verdict_name(enum attack_verdict verdict); /* "leaks", "resists", "inconclusive" */
+
+enum attack_effort { EFFORT_QUICK, EFFORT_STANDARD, EFFORT_THOROUGH }; /* at most 100, 400, all faces */
+const char *effort_name(enum attack_effort effort);
+int effort_from_name(const char *name, enum attack_effort *ret_effort); /* 0 or -ENOENT */
+
+/* A set of faces. image(context, i) is thread-safe and gives (size,size,3) RGB bytes. */
+struct attack_faces {
+  const uint8_t *(*image)(void *context, uint32_t i);
+  void *context;
+  const uint32_t *identity; /* count entries, any numbering */
+  uint32_t count;
+};
+
+/* How the job mixes training templates. */
+struct attack_mixing {
+  double unmixed; /* share of samples with k = 1 */
+  double probability[MIX_MAX +
+                     1]; /* weight of k = 2..6 among the mixed samples (index k), as the policy drew them */
+  bool beta;             /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
+  float alpha;
+};
+
+struct attack_context {
+  struct attack_faces victims; /* people the model was not trained on; at least two people */
+  struct attack_faces open;    /* public faces; count 0 = none */
+  const struct mask *mask;     /* under attack; its size is that of all images */
+  const struct mask
+      *control; /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
+  struct attack_mixing mixing; /* ignored by masks that do not mix */
+  enum attack_effort effort;
+  uint64_t seed;
+  uint32_t threads;
+  bool (*should_stop)(void *stop_context); /* may be NULL */
+  void *stop_context;
+};
+
+#define ATTACK_METRICS_MAX 8
+#define ATTACK_PICTURES_MAX 3 /* of each source and surface */
+
+struct attack_metric {
+  const char *name; /* "ssim" */
+  const char *unit; /* "", "dB" */
+  const char *description;
+  struct interval value;    /* mean and 95 %, bootstrapped over people */
+  double worst_tenth;       /* mean over the tenth of people that fare worst (at least one) */
+  double chance;            /* the same figure against somebody else's face */
+  struct interval control;  /* without the mask */
+  double control_threshold; /* what the control must reach */
+};
+
+/* Side by side: original, template as seen, recovered: (size, 3 * size, 3) RGB bytes. */
+struct attack_picture {
+  bool victim;  /* a person of the data set: for report-private.html alone */
+  uint8_t *rgb; /* owned */
+  char caption[96];
+};
+
+struct attack_surface_result {
+  enum attack_surface surface;
+  const char *threat_model; /* what the attacker has and knows */
+  struct attack_metric metric[ATTACK_METRICS_MAX];
+  uint32_t metrics;
+  const char *decided_by; /* name of the metric the verdict rests on */
+  double threshold;       /* of that metric */
+  enum attack_verdict verdict;
+  char reason[320];
+  double mean_k; /* faces a template */
+  struct attack_picture picture[2 * ATTACK_PICTURES_MAX];
+  uint32_t pictures;
+};
+
+struct attack_result {
+  const char *name, *summary;
+  enum attack_effort effort;
+  uint64_t seed;
+  uint32_t size; /* pixels of a side */
+  uint32_t faces, people;
+  uint32_t steps; /* the attacker's iterations a face, at most */
+  double seconds;
+  struct attack_surface_result surface[SURFACES];
+  uint32_t surfaces;
+};
+
+struct attack {
+  const char *name;    /* as in the API */
+  const char *summary; /* one line */
+  bool surface[SURFACES];
+  bool needs_public_faces;
+  int (*run)(const struct attack_context *context, struct attack_result *ret_result, struct guise_error *err);
+};
+
+extern const struct attack attacks[];
+extern const uint32_t attack_count;
+const struct attack *attack_find(const char *name); /* NULL when unknown */
+
+/* Checks the context and runs. 0; -EINVAL (too few people, an attack that needs public faces has none);
+ * -ECANCELED; -ENOMEM. On 0 free with attack_result_done. Blocks; uses context->threads OpenMP threads; the
+ * same result for any number of them. */
+int attack_run(const struct attack *attack, const struct attack_context *context,
+               struct attack_result *ret_result, struct guise_error *err);
+void attack_result_done(struct attack_result *result); /* frees what it holds, not the struct */
+
+/* One entry of the report's "attacks"; pictures of synthetic faces only. New reference, NULL when out of
+ * memory. */
+json_t *attack_result_json(const struct attack_result *result);
+/* {"attack", "surfaces":[{"surface","pictures":[..]}]} with the victims' own pictures, for report_html's
+ * private rendering. */
+json_t *attack_result_private(const struct attack_result *result);

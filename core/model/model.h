@@ -1,0 +1,65 @@
+/* The model that is handed out: model.safetensors, holding the embedding network and the mask's constants,
+ * nothing else. The class head and the identities' names (together a table of people's templates) are not in
+ * it.
+ *
+ * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
+ * "mask.channel" (U32, C), "mask.mean" and "mask.deviation" (F32, C). __metadata__ holds strings: "format" =
+ * "guise-model-1", "arch", "input", "embedding", "width", "dropout", "mask", "mask.drop_low", "mask.clip",
+ * "mask.pixel_scale" and the training's facts. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/base/file.h"
+#include "core/mask/mask.h"
+#include "core/nn/arch.h"
+#include "core/nn/graph.h"
+
+#define MODEL_FORMAT "guise-model-1"
+
+struct model_info {
+  enum arch arch;
+  uint32_t input;     /* pixels of a side */
+  uint32_t embedding; /* D */
+  float width;        /* as in struct arch_options */
+  float dropout;
+  enum mask_method method;
+  uint32_t drop_low;
+  struct mask_constants constants;
+  struct { /* facts about the training; "" and 0 where unknown */
+    char job[64];
+    char dataset[128]; /* name */
+    char dataset_sha256[SHA256_HEX];
+    uint32_t identities, images; /* trained on */
+    uint32_t epochs;
+    uint64_t steps, seed;
+  } training;
+};
+
+/* Writes atomically. The graph is one that arch_describe made with info's options. */
+int model_save(const char *path, struct graph *graph, const struct model_info *info, struct guise_error *err);
+
+/* A model ready to embed. All fields are the model's own; read-only for the caller (the graph is for one
+ * thread at a time). */
+struct model {
+  struct model_info info;
+  struct graph *graph; /* forward only */
+  struct mask *mask;
+  uint32_t batch;
+};
+
+/* Reads an untrusted file. batch: images a forward pass (1 for a service, 64 for bulk). -EBADMSG when the
+ * file is not a model of this format or its tensors do not fit; err says which. */
+int model_load(const char *path, uint32_t batch, uint32_t threads, struct model **ret_model,
+               struct guise_error *err);
+struct model *model_free(struct model *model);
+DEFINE_CLEANUP(struct model *, model_free)
+
+/* rgb[i]: (input,input,3) RGB bytes. ret_embeddings: count * info.embedding floats, normalised; see
+ * embed_images. */
+int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, bool flip_sum,
+                float *ret_embeddings, struct guise_error *err);
+
+/* What arch_describe needs for this model; points into *info. */
+struct arch_options model_arch_options(const struct model_info *info);

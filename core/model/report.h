@@ -1,0 +1,77 @@
+/* The privacy report: what attackers got out of a model, and what the model is good for.
+ *
+ * report.json (schema/report.schema.json) is the report; report.html, report-private.html and card.md are
+ * renderings of it, so they can be made again from the JSON. Pictures of victims are never in the JSON: they
+ * are handed over apart and stand in report-private.html alone. NAN becomes null ("too few pairs"). */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/mask/mask.h"
+#include "core/metric/verify.h"
+#include "core/model/model.h"
+
+struct report_verification {
+  const char *protocol; /* "held-out people" or "pairs" */
+  const char *dataset;  /* name of the data set the pairs are from */
+  const char *pairs;    /* name of the pairs list; NULL for held-out people */
+  bool both_flips;      /* false: one view; true: the sum of image and mirror */
+  struct verification result;
+};
+
+struct report_reward { /* how k was chosen; mixes = false: nothing was mixed */
+  bool mixes;
+  const char *policy;              /* "learned", "fixed", "uniform"; NULL without mixing */
+  const char *reward;              /* "paper"; NULL unless the policy was learned */
+  double unmixed;                  /* rho, share of training samples with k = 1 */
+  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples, index k; sum 1 */
+  bool accuracy_bound_enforced;
+};
+
+struct report_input {
+  const char *job_id;
+  const char *created_at; /* RFC 3339 UTC; NULL = now */
+  const char *dataset_name, *dataset_sha256;
+  bool dataset_synthetic; /* drawn by `guise synth`: results say nothing about real faces, and the report says
+                             so */
+  uint32_t identities, images;             /* of the data set */
+  uint32_t train_identities, train_images; /* trained on */
+  uint32_t held_out_identities, held_out_images;
+  char split_sha256[SHA256_HEX]; /* hash over the held-out identity indices; "" = none */
+  const json_t *spec;            /* the resolved job, borrowed */
+  const struct model_info *model;
+  const char *model_sha256; /* of model.safetensors */
+  uint64_t model_bytes;
+  struct report_reward reward;
+  const struct report_verification *verifications;
+  uint32_t verification_count;
+  const json_t
+      *attacks; /* array of attack_result_json(), borrowed; NULL or empty = no attack was asked for */
+  uint64_t seed;
+  const char *const *notes; /* sentences for the reader (determinism, settings); may be NULL */
+  uint32_t note_count;
+  double train_seconds; /* 0 = unknown, likewise below */
+  double images_per_s;
+  uint64_t peak_memory_bytes;
+};
+
+/* New reference. -EINVAL, -ENOMEM. */
+int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err);
+
+/* The short form for the model resource and the job's outcome:
+ * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
+ * "protocol","audit":{"complete":true,"attacks":[{"attack","surface","verdict"}..]}}. New reference; NULL
+ * when out of memory. */
+json_t *report_summary(const json_t *report);
+
+/* Self-contained HTML: no network, no script. private_pictures: array of attack_result_private(), or NULL for
+ * the public report. *ret_html is freed by the caller. */
+int report_html(const json_t *report, const json_t *private_pictures, char **ret_html,
+                struct guise_error *err);
+
+/* Writes report.json, report.html, report-private.html and card.md into an existing directory, each
+ * atomically. private_pictures may be NULL: then no report-private.html is written. */
+int report_write(const char *directory, const json_t *report, const json_t *private_pictures,
+                 struct guise_error *err);
