@@ -14,6 +14,9 @@
 
 #define SPEC_NAME 128 /* longest name or id, with NUL */
 
+enum audit_effort { AUDIT_QUICK, AUDIT_STANDARD, AUDIT_THOROUGH };
+extern const char *const spec_effort_names[]; /* of enum audit_effort, NULL-terminated */
+
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 
 struct job_spec {
@@ -43,10 +46,12 @@ struct job_spec {
     enum head_kind head;
     double scale, margin, margin_warmup, weight_decay, momentum;
     bool flip;
+    uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
   } train;
   struct {
     bool linear; /* attack A1 */
+    enum audit_effort effort;
   } audit;
   struct {
     uint32_t threads; /* 0 = the daemon's default */
