@@ -8,14 +8,16 @@
 
 #define SHA256_HEX 65 /* 64 digits and a NUL */
 
-/* Writes `path` so that a reader sees the old file or the whole new one: temporary file beside it, fsync, rename,
- * fsync of the directory. */
+/* Writes `path` so that a reader sees the old file or the whole new one: temporary file beside it, fsync,
+ * rename, fsync of the directory. */
 int file_write_atomic(const char *path, const void *data, size_t size, struct guise_error *err);
-/* The last step alone, for a temporary file written by somebody else: fsync(temp), rename, fsync(directory). */
+/* The last step alone, for a temporary file written by somebody else: fsync(temp), rename, fsync(directory).
+ */
 int file_publish(const char *temp, const char *path, struct guise_error *err);
 int file_sync_directory(const char *directory);
 
-/* Reads a whole file of at most `limit` bytes; a NUL follows the data. -EFBIG when it is larger. Free *ret_data. */
+/* Reads a whole file of at most `limit` bytes; a NUL follows the data. -EFBIG when it is larger. Free
+ * *ret_data. */
 int file_read(const char *path, size_t limit, char **ret_data, size_t *ret_size, struct guise_error *err);
 
 /* Creates the directory and its parents (mode 0700 for those it makes). */

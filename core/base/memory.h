@@ -1,5 +1,6 @@
-/* The arena: one region for a whole graph, on huge pages where the kernel gives them (page faults of 4 KiB halve the
- * speed of a training step), and a count of live bytes so that a test can show that steps allocate nothing. */
+/* The arena: one region for a whole graph, on huge pages where the kernel gives them (page faults of 4 KiB
+ * halve the speed of a training step), and a count of live bytes so that a test can show that steps allocate
+ * nothing. */
 #pragma once
 
 #include <stddef.h>

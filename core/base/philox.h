@@ -1,7 +1,9 @@
-/* Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11).
+/* Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+ * SC'11).
  *
- * A draw is a pure function of (seed, stream, step, sample, index): the order in which threads ask never changes an
- * answer, and a resumed job continues exactly where it was. Each purpose has a stream of its own. */
+ * A draw is a pure function of (seed, stream, step, sample, index): the order in which threads ask never
+ * changes an answer, and a resumed job continues exactly where it was. Each purpose has a stream of its own.
+ */
 #pragma once
 
 #include <stdint.h>

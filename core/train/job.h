@@ -1,5 +1,6 @@
-/* One training job from data to model and report: spec in, callbacks out. Knows nothing of the daemon, of HTTP or of SQL, so
- * that the same job can run under another executor. Runs in the caller's thread (with the spec's OpenMP threads). */
+/* One training job from data to model and report: spec in, callbacks out. Knows nothing of the daemon, of
+ * HTTP or of SQL, so that the same job can run under another executor. Runs in the caller's thread (with the
+ * spec's OpenMP threads). */
 #pragma once
 
 #include <jansson.h>
@@ -9,23 +10,24 @@
 #include "core/train/spec.h"
 
 struct job_inputs {
-  const char *job_id;         /* for the report */
-  const char *dataset_pack;   /* path of the pack to train on */
-  const char *dataset_name;   /* for report and card */
+  const char *job_id;       /* for the report */
+  const char *dataset_pack; /* path of the pack to train on */
+  const char *dataset_name; /* for report and card */
   const char *dataset_sha256;
-  const char *pairs_pack;     /* second data set for holdout.pairs; NULL = none */
-  const char *pairs_text;     /* its LFW-style list */
+  const char *pairs_pack; /* second data set for holdout.pairs; NULL = none */
+  const char *pairs_text; /* its LFW-style list */
   size_t pairs_bytes;
-  const char *work_directory; /* checkpoints are written here; exists */
-  const char *resume;         /* checkpoint to continue from; NULL = from the start */
-  const char *output_directory; /* exists; model.safetensors, report.json, report.html, card.md are written here at the end */
-  uint32_t threads;           /* the budget */
+  const char *work_directory;   /* checkpoints are written here; exists */
+  const char *resume;           /* checkpoint to continue from; NULL = from the start */
+  const char *output_directory; /* exists; model.safetensors, report.json, report.html, card.md are written
+                                   here at the end */
+  uint32_t threads;             /* the budget */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };
 
 struct job_progress {
-  double fraction; /* 0..1 of the whole job */
+  double fraction;        /* 0..1 of the whole job */
   uint32_t epoch, epochs; /* epochs count from 1 */
   uint64_t step, total;
   double images_per_s; /* moving average; 0 before the first step */
@@ -43,21 +45,25 @@ struct metric_row {
 
 struct job_callbacks {
   void *context;
-  void (*phase)(void *context, const char *phase); /* "preparing", "training", "verifying", "auditing", "writing" */
+  void (*phase)(void *context,
+                const char *phase); /* "preparing", "training", "verifying", "auditing", "writing" */
   void (*progress)(void *context, const struct job_progress *progress); /* about every 0.5 s */
-  void (*log)(void *context, const char *level, const char *text);      /* level "info" or "warning"; no file names of people */
-  /* A checkpoint was written to `path` (durable). Store the rows and the checkpoint in one transaction, then older checkpoints
-   * may be removed. A negative return ends the job with it. Called after every epoch, about once a minute in between, and before a
-   * suspended job returns. */
-  int (*checkpoint)(void *context, const char *path, uint32_t epochs_done, uint64_t step, const struct metric_row *rows,
-                    uint32_t count);
+  void (*log)(void *context, const char *level,
+              const char *text); /* level "info" or "warning"; no file names of people */
+  /* A checkpoint was written to `path` (durable). Store the rows and the checkpoint in one transaction, then
+   * older checkpoints may be removed. A negative return ends the job with it. Called after every epoch, about
+   * once a minute in between, and before a suspended job returns. */
+  int (*checkpoint)(void *context, const char *path, uint32_t epochs_done, uint64_t step,
+                    const struct metric_row *rows, uint32_t count);
   enum job_stop (*should_stop)(void *context); /* asked every step */
 };
 
 struct job_outcome {
-  json_t *summary; /* {"accuracy":..,"eer":..,...,"audit":{..}} for the model resource; owned by the caller after success */
+  json_t *summary; /* {"accuracy":..,"eer":..,...,"audit":{..}} for the model resource; owned by the caller
+                      after success */
 };
 
-/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over); another negative errno with err on failure. */
-int job_run(const struct job_spec *spec, const struct job_inputs *inputs, const struct job_callbacks *callbacks,
-            struct job_outcome *ret_outcome, struct guise_error *err);
+/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over); another negative errno with err on
+ * failure. */
+int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
+            const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err);

@@ -1,10 +1,12 @@
-/* One table row a field: where it stands in the body, its type, range or names, and where it goes in struct job_spec. Parsing, checking
- * and printing all walk the table, so that a field cannot be accepted without being shown. Fields whose default depends on
- * others (learning rate, embedding, the mask's drop_low) are resolved after the walk. */
+/* One table row a field: where it stands in the body, its type, range or names, and where it goes in struct
+ * job_spec. Parsing, checking and printing all walk the table, so that a field cannot be accepted without
+ * being shown. Fields whose default depends on others (learning rate, embedding, the mask's drop_low) are
+ * resolved after the walk. */
 #include "core/train/spec.h"
 
 #include <ctype.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +18,10 @@ struct field {
   const char *key;
   enum field_type type;
   size_t offset;
-  double minimum, maximum; /* of numbers */
-  bool nullable;           /* null = the default */
-  bool above;              /* the minimum itself is not allowed */
-  uint32_t step;           /* integers must be multiples of this; 0 = any */
+  double minimum, maximum;  /* of numbers */
+  bool nullable;            /* null = the default */
+  bool above;               /* the minimum itself is not allowed */
+  uint32_t step;            /* integers must be multiples of this; 0 = any */
   const char *const *names; /* of enums, NULL-terminated, in the order of their values */
 };
 
@@ -38,6 +40,7 @@ static const char *names_arch[ARCHS + 1];
 static const char *names_method[MASK_METHODS + 1];
 
 #define NO_OFFSET SIZE_MAX
+#define NEGATIVES_UNSET ((enum head_negatives)99)
 
 static const struct field fields[] = {
     {"", "dataset", FIELD_NAME, AT(dataset), 0, 0, false, false, 0, NULL},
@@ -72,8 +75,10 @@ static const struct field fields[] = {
     {"train", "shift", FIELD_UINT, AT(train.shift), 0, 16, false, false, 0, NULL},
     {"train", "seed", FIELD_UINT, AT(train.seed), 0, 9007199254740991.0, false, false, 0, NULL},
     {"train", "precision", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_f32},
+    {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
     {"resources", "threads", FIELD_UINT, AT(resources.threads), 1, 256, true, false, 0, NULL},
-    {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0, NULL},
+    {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0,
+     NULL},
 };
 
 /* Which members are integers of another width than uint32_t. */
@@ -81,17 +86,28 @@ static bool is_u64(const struct field *field) {
   return field->offset == AT(train.seed);
 }
 
-const char *const spec_effort_names[] = {"quick", "standard", "thorough", NULL};
-static const char *const audit_attacks[] = {"linear", NULL};
+static const char *names_effort[EFFORT_THOROUGH + 2];
+static const char *names_attack[SPEC_ATTACKS_MAX + 1];
+_Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
 
-static void fill_names(void) {
+static void fill_names_once(void) {
+  for (int i = 0; i <= EFFORT_THOROUGH; i++)
+    names_effort[i] = effort_name((enum attack_effort)i);
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    names_attack[i] = attacks[i].name;
   for (int i = 0; i < ARCHS; i++)
     names_arch[i] = arch_name((enum arch)i);
   for (int i = 0; i < MASK_METHODS; i++)
     names_method[i] = mask_traits((enum mask_method)i)->name;
 }
 
-/* ---- problems ------------------------------------------------------------------------------------------------------- */
+static void fill_names(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  (void)pthread_once(&once, fill_names_once);
+}
+
+/* ---- problems
+ * ------------------------------------------------------------------------------------------------------- */
 
 void spec_problems_free(struct spec_problems *problems) {
   for (uint32_t i = 0; i < problems->count; i++)
@@ -127,7 +143,8 @@ static json_t *names_json(const char *const *names) {
   return array;
 }
 
-/* ---- one field ------------------------------------------------------------------------------------------------------ */
+/* ---- one field
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void pointer_of(const char *section, const char *key, char ret_pointer[160]) {
   (void)snprintf(ret_pointer, 160, "%s%s/%.100s", *section ? "/" : "", section, key);
@@ -140,7 +157,8 @@ static int name_index(const char *const *names, const char *name) {
   return -1;
 }
 
-static int wrong_type(const struct field *field, const char *pointer, const char *wanted, struct spec_problems *problems) {
+static int wrong_type(const struct field *field, const char *pointer, const char *wanted,
+                      struct spec_problems *problems) {
   return spec_problems_add(problems, pointer, "wrong_type", NULL, "%s must be %s%s", field->key, wanted,
                            field->nullable ? " or null" : "");
 }
@@ -164,12 +182,13 @@ static int parse_number(const struct field *field, const json_t *value, const ch
                   (field->above ? number > field->minimum : number >= field->minimum);
   if (!in_range)
     return spec_problems_add(problems, pointer, "out_of_range",
-                             json_pack("{s:f,s:f}", field->above ? "exclusiveMinimum" : "minimum", field->minimum,
-                                       "maximum", field->maximum),
-                             "%s must be %s %.10g and at most %.10g", field->key, field->above ? "above" : "at least",
-                             field->minimum, field->maximum);
+                             json_pack("{s:f,s:f}", field->above ? "exclusiveMinimum" : "minimum",
+                                       field->minimum, "maximum", field->maximum),
+                             "%s must be %s %.10g and at most %.10g", field->key,
+                             field->above ? "above" : "at least", field->minimum, field->maximum);
   if (whole && field->step > 1 && (uint64_t)json_integer_value(value) % field->step != 0)
-    return spec_problems_add(problems, pointer, "out_of_range", json_pack("{s:i}", "multipleOf", (int)field->step),
+    return spec_problems_add(problems, pointer, "out_of_range",
+                             json_pack("{s:i}", "multipleOf", (int)field->step),
                              "%s must be a multiple of %u", field->key, field->step);
   if (!whole)
     *(double *)target = number;
@@ -204,7 +223,8 @@ static int parse_field(const struct field *field, const json_t *value, struct jo
       return wrong_type(field, pointer, "a string", problems);
     if (!name_is_valid(json_string_value(value), json_string_length(value)))
       return spec_problems_add(problems, pointer, "out_of_range", NULL,
-                               "%s must be a name of 1 to %d letters, digits, '.', '_' or '-'", field->key, SPEC_NAME - 1);
+                               "%s must be a name of 1 to %d letters, digits, '.', '_' or '-'", field->key,
+                               SPEC_NAME - 1);
     memcpy(target, json_string_value(value), json_string_length(value) + 1);
     return 0;
   case FIELD_ENUM:
@@ -214,19 +234,21 @@ static int parse_field(const struct field *field, const json_t *value, struct jo
     return wrong_type(field, pointer, "a string", problems);
   int index = name_index(field->names, json_string_value(value));
   if (index < 0)
-    return spec_problems_add(problems, pointer, "unknown_value", names_json(field->names), "%s \"%.60s\" is not known",
-                             field->key, json_string_value(value));
+    return spec_problems_add(problems, pointer, "unknown_value", names_json(field->names),
+                             "%s \"%.60s\" is not known", field->key, json_string_value(value));
   if (target)
     memcpy(target, &(int){index}, sizeof(int));
   return 0;
 }
 
-/* ---- fields that are no scalars -------------------------------------------------------------------------------------- */
+/* ---- fields that are no scalars
+ * -------------------------------------------------------------------------------------- */
 
 static int parse_k(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
   bool seen[MIX_MAX + 1] = {false};
   if (!json_is_array(value) || json_array_size(value) == 0)
-    return spec_problems_add(problems, "/mask/k", "wrong_type", NULL, "k must be a non-empty array of integers 2..6");
+    return spec_problems_add(problems, "/mask/k", "wrong_type", NULL,
+                             "k must be a non-empty array of integers 2..6");
   for (size_t i = 0; i < json_array_size(value); i++) {
     const json_t *entry = json_array_get(value, i);
     json_int_t k = json_integer_value(entry);
@@ -244,29 +266,23 @@ static int parse_k(const json_t *value, struct job_spec *spec, struct spec_probl
 
 static int parse_attacks(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
   if (!json_is_array(value))
-    return spec_problems_add(problems, "/audit/attacks", "wrong_type", NULL, "attacks must be an array of names");
-  spec->audit.linear = false;
+    return spec_problems_add(problems, "/audit/attacks", "wrong_type", NULL,
+                             "attacks must be an array of names");
+  memset(spec->audit.attack, 0, sizeof(spec->audit.attack));
   for (size_t i = 0; i < json_array_size(value); i++) {
     const char *name = json_string_value(json_array_get(value, i));
-    if (!name || name_index(audit_attacks, name) < 0) {
-      char pointer[64];
-      (void)snprintf(pointer, sizeof(pointer), "/audit/attacks/%zu", i);
-      int r = spec_problems_add(problems, pointer, "unknown_value", names_json(audit_attacks), "the attack \"%.60s\" is not known",
-                                name ? name : "(not a string)");
-      if (r < 0)
-        return r;
-    } else {
-      spec->audit.linear = true;
+    int index = name ? name_index(names_attack, name) : -1;
+    if (index >= 0) {
+      spec->audit.attack[index] = true;
+      continue;
     }
+    char pointer[64];
+    (void)snprintf(pointer, sizeof(pointer), "/audit/attacks/%zu", i);
+    int r = spec_problems_add(problems, pointer, "unknown_value", names_json(names_attack),
+                              "the attack \"%.60s\" is not known", name ? name : "(not a string)");
+    if (r < 0)
+      return r;
   }
-  return 0;
-}
-
-static int parse_effort(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
-  int index = json_is_string(value) ? name_index(spec_effort_names, json_string_value(value)) : -1;
-  if (index < 0)
-    return spec_problems_add(problems, "/audit/effort", "unknown_value", names_json(spec_effort_names), "effort is not known");
-  spec->audit.effort = (enum audit_effort)index;
   return 0;
 }
 
@@ -280,8 +296,9 @@ static int parse_labels(const json_t *value, struct job_spec *spec, struct spec_
                              "at most 32 labels are kept");
   json_object_foreach((json_t *)value, key, text) {
     if (!name_is_valid(key, strlen(key)) || !json_is_string(text) || json_string_length(text) > 256)
-      return spec_problems_add(problems, "/labels", "out_of_range", NULL,
-                               "a label is a name (letters, digits, '.', '_', '-') with a string of at most 256 bytes");
+      return spec_problems_add(
+          problems, "/labels", "out_of_range", NULL,
+          "a label is a name (letters, digits, '.', '_', '-') with a string of at most 256 bytes");
   }
   json_decref(spec->labels);
   spec->labels = json_deep_copy(value);
@@ -289,17 +306,18 @@ static int parse_labels(const json_t *value, struct job_spec *spec, struct spec_
 }
 
 /* Design fields that may be spelled out with the one value they have today. */
-static int parse_fixed(const char *section, const char *key, const json_t *value, bool ok, const char *what,
+static int parse_fixed(const char *section, const char *key, bool ok, const char *what,
                        struct spec_problems *problems) {
   char pointer[160];
-  (void)value;
   if (ok)
     return 0;
   pointer_of(section, key, pointer);
-  return spec_problems_add(problems, pointer, "unknown_value", NULL, "%s must be %s in this version", key, what);
+  return spec_problems_add(problems, pointer, "unknown_value", NULL, "%s must be %s in this version", key,
+                           what);
 }
 
-/* ---- sections -------------------------------------------------------------------------------------------------------- */
+/* ---- sections
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int parse_special(const char *section, const char *key, const json_t *value, struct job_spec *spec,
                          struct spec_problems *problems, bool *ret_known) {
@@ -307,34 +325,35 @@ static int parse_special(const char *section, const char *key, const json_t *val
   if (strcmp(section, "mask") == 0) {
     if (strcmp(key, "k") == 0)
       return parse_k(value, spec, problems);
-    if (strcmp(key, "public_dataset") == 0 || strcmp(key, "recipes_per_image") == 0 || strcmp(key, "reference") == 0 ||
-        strcmp(key, "level") == 0)
-      return parse_fixed(section, key, value, json_is_null(value), "null", problems);
+    if (strcmp(key, "public_dataset") == 0 || strcmp(key, "recipes_per_image") == 0 ||
+        strcmp(key, "reference") == 0 || strcmp(key, "level") == 0)
+      return parse_fixed(section, key, json_is_null(value), "null", problems);
     if (strcmp(key, "decoys") == 0)
-      return parse_fixed(section, key, value, json_is_integer(value) && json_integer_value(value) == 0, "0", problems);
+      return parse_fixed(section, key, json_is_integer(value) && json_integer_value(value) == 0, "0",
+                         problems);
     if (strcmp(key, "key") == 0)
-      return parse_fixed(section, key, value, json_is_false(value), "false", problems);
+      return parse_fixed(section, key, json_is_false(value), "false", problems);
   } else if (strcmp(section, "audit") == 0) {
     if (strcmp(key, "attacks") == 0)
       return parse_attacks(value, spec, problems);
-    if (strcmp(key, "effort") == 0)
-      return parse_effort(value, spec, problems);
     if (strcmp(key, "public_dataset") == 0)
-      return parse_fixed(section, key, value, json_is_null(value), "null", problems);
+      return parse_fixed(section, key, json_is_null(value), "null", problems);
   } else if (strcmp(section, "") == 0) {
     if (strcmp(key, "labels") == 0)
       return parse_labels(value, spec, problems);
     if (strcmp(key, "type") == 0)
-      return parse_fixed(section, key, value, json_is_string(value) && strcmp(json_string_value(value), "train") == 0,
-                         "\"train\"", problems);
+      return parse_fixed(section, key,
+                         json_is_string(value) && strcmp(json_string_value(value), "train") == 0, "\"train\"",
+                         problems);
     if (strcmp(key, "defences") == 0)
-      return parse_fixed(section, key, value, json_is_array(value) && json_array_size(value) == 0, "[]", problems);
+      return parse_fixed(section, key, json_is_array(value) && json_array_size(value) == 0, "[]", problems);
   }
   *ret_known = false;
   return 0;
 }
 
-static const char *const sections[] = {"holdout", "holdout/pairs", "model", "mask", "train", "audit", "resources"};
+static const char *const sections[] = {"holdout", "holdout/pairs", "model",    "mask",
+                                       "train",   "audit",         "resources"};
 
 /* "holdout" + "pairs" -> "holdout/pairs" when that is a section. */
 static const char *subsection(const char *section, const char *key) {
@@ -346,7 +365,8 @@ static const char *subsection(const char *section, const char *key) {
   return NULL;
 }
 
-static int parse_section(const char *section, const json_t *object, struct job_spec *spec, struct spec_problems *problems) {
+static int parse_section(const char *section, const json_t *object, struct job_spec *spec,
+                         struct spec_problems *problems) {
   const char *key;
   json_t *value;
   json_object_foreach((json_t *)object, key, value) {
@@ -399,8 +419,9 @@ static void set_defaults(struct job_spec *spec) {
   spec->train.momentum = 0.9;
   spec->train.flip = true;
   spec->train.seed = 1;
-  spec->audit.linear = true;
-  spec->audit.effort = AUDIT_STANDARD;
+  spec->audit.attack[0] = true;
+  spec->audit.effort = EFFORT_STANDARD;
+  spec->mask.negatives = NEGATIVES_UNSET;
 }
 
 /* Defaults that depend on other fields. */
@@ -411,7 +432,13 @@ static void resolve(struct job_spec *spec) {
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
   if (isnan(spec->train.lr))
     spec->train.lr = 0.05 * spec->train.batch / 128.0;
-  /* The published scale and margin of large sets (s 64, m .4) do not train on fewer than some 10,000 people. */
+  /* The paper's reward is the recognition loss itself, so both then use the plain soft label. */
+  if (spec->mask.negatives == NEGATIVES_UNSET)
+    spec->mask.negatives = mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED
+                               ? HEAD_NEGATIVES_ALL
+                               : HEAD_NEGATIVES_OTHERS;
+  /* The published scale and margin of large sets (s 64, m .4) do not train on fewer than some 10,000 people.
+   */
   if (isnan(spec->train.scale))
     spec->train.scale = 30;
   if (isnan(spec->train.margin))
@@ -421,8 +448,13 @@ static void resolve(struct job_spec *spec) {
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
-    return spec_problems_add(problems, *spec->holdout.pairs_dataset ? "/holdout/pairs/name" : "/holdout/pairs/dataset", "missing",
-                             NULL, "holdout.pairs needs both dataset and name");
+    return spec_problems_add(problems,
+                             *spec->holdout.pairs_dataset ? "/holdout/pairs/name" : "/holdout/pairs/dataset",
+                             "missing", NULL, "holdout.pairs needs both dataset and name");
+  if (mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_FIXED &&
+      spec->mask.k_count != 1)
+    return spec_problems_add(problems, "/mask/k", "conflict", NULL,
+                             "the policy \"fixed\" needs k to be one number, for example [3]");
   return 0;
 }
 
@@ -439,7 +471,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
   if (!json_object_get(body, "type"))
     r = spec_problems_add(problems, "/type", "missing", json_pack("[s]", "train"), "type is required");
   if (r == 0 && !json_object_get(body, "dataset"))
-    r = spec_problems_add(problems, "/dataset", "missing", NULL, "dataset is required: the name or id of a data set");
+    r = spec_problems_add(problems, "/dataset", "missing", NULL,
+                          "dataset is required: the name or id of a data set");
   if (r == 0)
     r = parse_section("", body, &spec, problems);
   if (r == 0)
@@ -460,7 +493,8 @@ void job_spec_free(struct job_spec *spec) {
   spec->labels = NULL;
 }
 
-/* ---- printing -------------------------------------------------------------------------------------------------------- */
+/* ---- printing
+ * -------------------------------------------------------------------------------------------------------- */
 
 static json_t *field_json(const struct field *field, const struct job_spec *spec) {
   const char *at = (const char *)spec + (field->offset == NO_OFFSET ? 0 : field->offset);
@@ -506,9 +540,11 @@ static void print_special(json_t *root, const struct job_spec *spec) {
   for (uint32_t i = 0; i < spec->mask.k_count; i++)
     (void)json_array_append_new(k, json_integer(spec->mask.k[i]));
   (void)json_object_set_new(mask, "k", k);
-  (void)json_object_set_new(root, "audit",
-                            json_pack("{s:o,s:s}", "attacks", spec->audit.linear ? names_json(audit_attacks) : json_array(),
-                                      "effort", spec_effort_names[spec->audit.effort]));
+  json_t *names = json_array();
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    if (spec->audit.attack[i])
+      (void)json_array_append_new(names, json_string(attacks[i].name));
+  (void)json_object_set_new(json_object_get(root, "audit"), "attacks", names);
   (void)json_object_set_new(root, "defences", json_array());
   (void)json_object_set_new(root, "labels", spec->labels ? json_deep_copy(spec->labels) : json_object());
 }

@@ -1,28 +1,28 @@
 /* A job's specification: what the API accepts, with defaults, ranges and all mistakes told at once.
  *
- * One table in spec.c drives parsing, validation and printing. A value whose implementation does not exist is refused like
- * any unknown one. Names of data sets and models are checked for form here; that they exist is the caller's check. */
+ * One table in spec.c drives parsing, validation and printing. A value whose implementation does not exist is
+ * refused like any unknown one. Names of data sets and models are checked for form here; that they exist is
+ * the caller's check. */
 #pragma once
 
 #include <jansson.h>
 #include <stdint.h>
 
+#include "core/attack/attack.h"
 #include "core/base/base.h"
 #include "core/mask/mask.h"
 #include "core/nn/arch.h"
 #include "core/nn/head.h"
 
+#define SPEC_ATTACKS_MAX 16
 #define SPEC_NAME 128 /* longest name or id, with NUL */
-
-enum audit_effort { AUDIT_QUICK, AUDIT_STANDARD, AUDIT_THOROUGH };
-extern const char *const spec_effort_names[]; /* of enum audit_effort, NULL-terminated */
 
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 
 struct job_spec {
   char dataset[SPEC_NAME];
   struct {
-    double identities;          /* share of people kept out of training, 0..0.9 */
+    double identities;             /* share of people kept out of training, 0..0.9 */
     char pairs_dataset[SPEC_NAME]; /* "" = none */
     char pairs_name[SPEC_NAME];
   } holdout;
@@ -50,11 +50,11 @@ struct job_spec {
     uint64_t seed;
   } train;
   struct {
-    bool linear; /* attack A1 */
-    enum audit_effort effort;
+    bool attack[SPEC_ATTACKS_MAX]; /* by row of the table in core/attack */
+    enum attack_effort effort;
   } audit;
   struct {
-    uint32_t threads; /* 0 = the daemon's default */
+    uint32_t threads;       /* 0 = the daemon's default */
     uint32_t max_runtime_s; /* 0 = none */
   } resources;
   int32_t priority;
@@ -65,7 +65,7 @@ struct spec_problem {
   char pointer[160]; /* RFC 6901, "/train/epochs" */
   char code[32];     /* unknown_field, wrong_type, out_of_range, unknown_value, missing, conflict */
   char detail[256];
-  json_t *allowed;   /* array of allowed values, {"minimum","maximum"}, or NULL; owned */
+  json_t *allowed; /* array of allowed values, {"minimum","maximum"}, or NULL; owned */
 };
 struct spec_problems {
   struct spec_problem *problem;
@@ -76,9 +76,10 @@ void spec_problems_free(struct spec_problems *problems); /* frees what it holds,
 int spec_problems_add(struct spec_problems *problems, const char *pointer, const char *code, json_t *allowed,
                       const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Parses the body of POST /v1/jobs. 0; -EINVAL with every mistake in *problems; -ENOMEM. On 0 the caller frees *ret_spec
- * with job_spec_free. */
+/* Parses the body of POST /v1/jobs. 0; -EINVAL with every mistake in *problems; -ENOMEM. On 0 the caller
+ * frees *ret_spec with job_spec_free. */
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems);
 void job_spec_free(struct job_spec *spec);
-/* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory. */
+/* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.
+ */
 json_t *job_spec_json(const struct job_spec *spec);

@@ -1,10 +1,10 @@
 /* The strategy network: picks k, the number of faces mixed into a sample, and learns by REINFORCE against the
- * recognition network. MLP state -> 64 -> 32 -> |K| with PReLU or ReLU; pi' = 0.9 pi + 0.1/|K|; two draws an anchor;
- * gradient (R1 - R2)(grad log pi'(k1) - grad log pi'(k2))/2 divided by the batch's deviation of rewards; entropy bonus
- * from 0.02 to 0.002 over training; Adam 3.5e-4.
+ * recognition network. MLP state -> 64 -> 32 -> |K| with PReLU or ReLU; pi' = 0.9 pi + 0.1/|K|; two draws an
+ * anchor; gradient (R1 - R2)(grad log pi'(k1) - grad log pi'(k2))/2 divided by the batch's deviation of
+ * rewards; entropy bonus from 0.02 to 0.002 over training; Adam 3.5e-4.
  *
- * The reward is computed by the caller (a seam: "paper" is the detached recognition loss; a probe-based reward needs
- * other inputs), so this file knows nothing of losses. */
+ * The reward is computed by the caller (a seam: "paper" is the detached recognition loss; a probe-based
+ * reward needs other inputs), so this file knows nothing of losses. */
 #pragma once
 
 #include <stdint.h>
@@ -29,8 +29,8 @@ struct strategy_context {
 };
 
 /* channels: C of the templates; k[0..actions) ascending values in 2..6. */
-int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed, struct strategy **ret_strategy,
-                 struct guise_error *err);
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed,
+                 struct strategy **ret_strategy, struct guise_error *err);
 struct strategy *strategy_free(struct strategy *strategy);
 uint32_t strategy_state_size(const struct strategy *strategy); /* 2C + STRATEGY_EXTRA */
 
@@ -46,7 +46,8 @@ uint32_t strategy_draw(struct rng *rng, const float *probability, uint32_t actio
 /* One REINFORCE update with two draws an anchor; returns the mean entropy of pi' in nats.
  * entropy_weight: the schedule's value now. rewards1/2: (batch) reward of action1/2 (indices into k[]). */
 float strategy_update(struct strategy *strategy, const float *states, uint32_t batch, const uint32_t *action1,
-                      const uint32_t *action2, const float *reward1, const float *reward2, float entropy_weight);
+                      const uint32_t *action2, const float *reward1, const float *reward2,
+                      float entropy_weight);
 
 /* All state (weights, Adam moments, step counter) as one float vector, for checkpoints. */
 size_t strategy_save_size(const struct strategy *strategy);
