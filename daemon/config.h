@@ -1,0 +1,75 @@
+/* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help and
+ * --dump-config.
+ *
+ * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < environment
+ * (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
+ * an error names the source and says what is allowed. A new option is one field here and one row of the
+ * table. */
+#pragma once
+
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "core/base/base.h"
+
+#define CONFIG_TEXT 4096
+
+struct config {
+  char listen[CONFIG_TEXT];        /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
+  char state[CONFIG_TEXT];         /* state directory */
+  uint64_t cores;                  /* given to the daemon; resolved: never 0 */
+  uint64_t workers;                /* jobs at once; resolved: never 0 */
+  uint64_t threads;                /* of a job that asks for none; resolved: workers * threads <= cores */
+  char decoder[CONFIG_TEXT];       /* path of guise-decode; resolved by config_resolve */
+  uint64_t decoders;               /* decoder processes of an ingest, 1..8; resolved: never 0 */
+  uint64_t upload_max_bytes;       /* of one data set upload */
+  uint64_t json_max_bytes;         /* of one JSON body */
+  char allowed_hosts[CONFIG_TEXT]; /* Host values allowed besides localhost, 127.0.0.1 and [::1]; comma
+                                      separated, no ports */
+  uint64_t connections;            /* open HTTP connections at most */
+  uint64_t request_timeout_s;      /* deadline of a request that sends nothing new */
+  uint64_t heartbeat_s;            /* of event streams */
+  uint64_t progress_interval_s;    /* a running job's progress is written to the database this often */
+  uint64_t shutdown_timeout_s;     /* SIGTERM: running jobs get this long for their checkpoint */
+  char log_level[16];              /* error, warning, info or debug */
+};
+
+enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };
+
+struct config_option {
+  const char *name; /* as in the file; the flag has - for _, the variable is GUISE_ and upper case */
+  enum config_type type;
+  size_t offset;                                            /* of the field in struct config */
+  size_t size;                                              /* of a string field */
+  const char *default_value;                                /* as a user would write it */
+  uint64_t minimum, maximum;                                /* of integers and bytes */
+  int (*check)(const char *value, struct guise_error *err); /* further check of a string, or NULL */
+  bool mutable_;                                            /* SIGHUP applies it; the others need a restart */
+  const char *argument, *help;
+};
+extern const struct config_option config_options[];
+extern const size_t config_option_count;
+
+enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_DUMP, CONFIG_CHECK };
+
+void config_defaults(struct config *config);
+/* Sets one option from text; `source` ("--workers", "GUISE_WORKERS", "guised.conf:3") starts the error.
+ * -EINVAL with err. */
+int config_set(struct config *config, const char *name, const char *value, const char *source,
+               struct guise_error *err);
+/* Everything above in order. envp: NAME=VALUE list ending in NULL (environ), or NULL. ret_file (CONFIG_TEXT
+ * bytes, may be NULL): the file that was read, "" = none. Unknown flags, variables that start with GUISE_ but
+ * name no option (a few of other programs are known) and unknown names in the file are errors. 0 or -EINVAL,
+ * -ENOENT ... with err. */
+int config_load(int argc, char *const *argv, char *const *envp, struct config *ret_config,
+                enum config_action *ret_action, char *ret_file, struct guise_error *err);
+/* Replaces 0 by what this machine has and finds the decoder. *ret_note (freed by the caller) is NULL or a
+ * sentence that says what had to be lowered (workers x threads must not exceed the cores). */
+int config_resolve(struct config *config, char **ret_note, struct guise_error *err);
+void config_dump(const struct config *config, FILE *out); /* a file that config_load reads back to the same */
+void config_help(FILE *out);
+/* Copies the mutable options of `fresh` into `config`. Calls `changed` (may be NULL) for each option that
+ * differs: applied says whether it took effect or waits for a restart. */
+void config_reload(struct config *config, const struct config *fresh,
+                   void (*changed)(void *context, const char *name, bool applied), void *context);

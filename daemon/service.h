@@ -1,0 +1,123 @@
+/* The service: configuration, store, ingest, scheduler and event bus under one handle. The API talks to this;
+ * reads may also go straight to service_store().
+ *
+ * All functions are thread-safe. Those marked [blocks] write to the disk or hash and must not run in an HTTP
+ * handler's thread: hand them to service_run() with the connection suspended. The rest only read the database
+ * (well below a millisecond).
+ *
+ * Results are the store's (see store.h): -ENOENT 404, -EEXIST and -EBUSY 409, -EINVAL 422, -EFBIG 413,
+ * -ENOSPC and -EIO 503, -ESHUTDOWN 503.
+ *
+ * ---- what the daemon's main expects of api/http.h ----
+ *   int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
+ *       listen_fd is bound and listening (TCP loopback or Unix; daemon/listen.[ch] or the service manager
+ * made it); owned by http after success. void http_drain(struct http *http);   stop accepting, answer /readyz
+ * with 503, end event streams and long polls; returns at once bool http_alive(struct http *http);   for the
+ * watchdog: its threads answer void http_stop(struct http *http);    finish or cut what is open (at most 2
+ * s), resume everything suspended, free; NULL is fine Order at SIGTERM: service_drain, http_drain,
+ * service_stop_jobs (jobs write checkpoints), http_stop, service_free. */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/train/spec.h"
+#include "daemon/config.h"
+#include "daemon/store.h"
+
+struct service;
+
+/* Locks and prepares the state directory, opens the store, recovers what a killed daemon left, sweeps
+ * orphans; starts nothing. The config must be resolved; it is copied. -EBUSY when another daemon uses the
+ * state directory. */
+int service_open(const struct config *config, struct service **ret_service, struct guise_error *err);
+int service_start(struct service *service,
+                  struct guise_error *err);  /* starts ingest, scheduler and workers */
+void service_drain(struct service *service); /* not ready from now on; no job is claimed */
+/* Jobs and ingest are asked to stop and get shutdown_timeout_s; what is late is left to the next start's
+ * recovery (*ret_late of them). */
+void service_stop_jobs(struct service *service, uint32_t *ret_late);
+/* Joins all threads and closes. Not to be called when jobs were late: then the process must _exit(). NULL is
+ * fine. */
+struct service *service_free(struct service *service);
+
+struct store *service_store(struct service *service);
+const struct config *
+service_config(const struct service *service); /* mutable fields: read through service_config_now */
+void service_config_now(struct service *service, struct config *ret_config);
+void service_reload(struct service *service,
+                    const struct config *fresh); /* SIGHUP; logs what changed and what waits for a restart */
+bool service_ready(struct service *service);     /* started, not draining, store answers */
+bool service_alive(struct service *service);     /* for the watchdog: store and scheduler answer */
+
+/* Runs work(context) soon in one of a few threads for blocking work. -ESHUTDOWN while draining is over,
+ * -EAGAIN when too much waits (503). */
+int service_run(struct service *service, void (*work)(void *context), void *context);
+
+/* ---- events ---- After an event of `job` became durable (seq: its number or a later one's), every listener
+ * is called from the committing thread; it must return quickly and must not call the service. Then read
+ * store_event_list(after the last seq sent). */
+struct listener;
+int service_listen(struct service *service, void (*event)(void *context, const char *job, int64_t seq),
+                   void *context, struct listener **ret_listener);
+void service_unlisten(struct service *service,
+                      struct listener *listener); /* no call is under way when it returns */
+
+/* ---- data sets ---- */
+struct upload; /* one streamed body: a temporary file in uploads/ and its running sha256; used by one thread
+                  at a time */
+int service_upload_begin(struct service *service, struct upload **ret_upload, struct guise_error *err);
+/* Appends and hashes; no fsync. [blocks] a little: hashing runs at some 400 MB/s. -EFBIG above
+ * upload_max_bytes, -ENOSPC. */
+int service_upload_write(struct upload *upload, const void *data, size_t size, struct guise_error *err);
+void service_upload_digest(struct upload *upload,
+                           char ret_sha256[SHA256_HEX]); /* of what was written; no write may follow */
+struct upload *
+service_upload_free(struct upload *upload); /* removes the file unless it was accepted; NULL is fine */
+/* [blocks] Makes a data set of the upload and queues its ingest; durable on return. size: 0 = 112, or 16..224
+ * in steps of 8. *ret_created false: a data set of that name with the same sha256 and size exists (200).
+ * -EEXIST: with another (409). -EINVAL: bad name or size. The upload is freed by the caller in any case. */
+int service_dataset_accept(struct service *service, const char *name, struct upload *upload, uint32_t size,
+                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err);
+/* As store_dataset_get, with the running ingest's counts so far. */
+int service_dataset_get(struct service *service, const char *key, struct dataset_row *ret_row);
+/* [blocks] Erases rows, rejects, pairs, the pack and the upload, also of an ingest under way. -EBUSY while a
+ * job that is not terminal uses it. */
+int service_dataset_delete(struct service *service, const char *key, struct guise_error *err);
+/* [blocks] Checks the list against the pack (err names the line, -EINVAL) and stores it; an old one of the
+ * name is replaced
+ * (*ret_created false). -EBUSY while the data set is not ready. */
+int service_pairs_put(struct service *service, const char *key, const char *name, const char *text,
+                      size_t bytes, struct pairs_row *ret_row, bool *ret_created, struct guise_error *err);
+
+/* ---- jobs ---- */
+/* [blocks] Parses and checks the body of POST /v1/jobs, all mistakes at once: -EINVAL with *problems filled
+ * (spec_problems_free). Then the row is durable (unless dry_run: ret_job then holds the resolved job without
+ * an id). A job may wait for a data set that is still being ingested. idempotency: key and sha256 of the
+ * body, or NULL; -EKEYREJECTED: the key belongs to another body (422). */
+int service_job_submit(struct service *service, const json_t *body, bool dry_run,
+                       const struct store_idempotency *idempotency, struct spec_problems *problems,
+                       struct job_row *ret_job, bool *ret_replayed, struct guise_error *err);
+/* As store_job_get, with live phase, progress and run time. job_row_clear. */
+int service_job_get(struct service *service, const char *id, struct job_row *ret_row);
+void service_job_overlay(struct service *service, struct job_row *row); /* the same for rows of a list */
+/* Place of a queued job; *ret_eta_s < 0 = unknown. */
+int service_job_queue(struct service *service, const char *id, uint32_t *ret_ahead, double *ret_eta_s);
+/* [blocks] 0: asked for, done, or already so (200; ret_row may be NULL, else job_row_clear). -EBUSY with err:
+ * the state forbids it (409). cancel: queued, paused -> canceled; running, pausing -> canceling.  pause:
+ * queued -> paused; running -> pausing. resume: paused -> queued; pausing -> running. */
+int service_job_cancel(struct service *service, const char *id, struct job_row *ret_row,
+                       struct guise_error *err);
+int service_job_pause(struct service *service, const char *id, struct job_row *ret_row,
+                      struct guise_error *err);
+int service_job_resume(struct service *service, const char *id, struct job_row *ret_row,
+                       struct guise_error *err);
+
+/* ---- models and blobs ---- */
+int service_model_delete(struct service *service, const char *id,
+                         struct guise_error *err); /* [blocks] rows and files */
+/* Opens a blob for reading: an fd >= 0 (the caller closes it; it stays readable when the blob is deleted
+ * meanwhile), or -ENOENT ... */
+int service_blob_open(struct service *service, const char *sha256);
+void service_blob_path(struct service *service, const char *sha256, char ret_path[PATH_MAX]);

@@ -1,0 +1,279 @@
+/* The store: every durable fact of the daemon in one SQLite database, guise.db.
+ *
+ * One writer connection under a mutex (BEGIN IMMEDIATE, short, synchronous=FULL: a function that changes
+ * something returns after it is on disk), and a pool of read-only connections, so that in WAL mode a status
+ * poll never waits for a writer's fsync. All functions are thread-safe and may block on the disk.
+ *
+ * Results: 0; -ENOENT no such row; -EEXIST a unique value is taken; -EBUSY the state or a reference forbids
+ * it; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the disk is full and -EIO it fails or the
+ * file is damaged (answer these two with 503). After -ENOSPC and -EIO the store is still readable and later
+ * writes are tried again.
+ *
+ * Times are milliseconds since 1970 UTC. Lists are pages: rows after (or, descending, before) `cursor`, a row
+ * number of that list; 0 starts. *ret_next is the next page's cursor, 0 at the end. Ids are a prefix and 26
+ * random base32 characters. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/base/base.h"
+#include "core/base/file.h"
+#include "core/train/job.h"
+
+#define STORE_ID 40    /* bytes of an id with its NUL */
+#define STORE_NAME 128 /* of a data set's, pairs list's or file's name with its NUL */
+
+#define STORE_APPLICATION_ID 0x67756973 /* "guis" */
+
+struct store;
+
+/* A numbered file of schema/, embedded by schema/embed.sh. The last entry has number 0. */
+struct schema_migration {
+  uint32_t number;
+  const char *name; /* "0001-initial.sql" */
+  const char *sql;
+};
+extern const struct schema_migration schema_migrations[];
+extern const char schema_openapi[]; /* schema/openapi.yaml */
+extern const size_t schema_openapi_size;
+
+/* Opens or creates `path`, migrates (after a copy to PATH.before-N.bak when there is something to lose).
+ * -EPROTONOSUPPORT when a newer guise wrote it, -EMEDIUMTYPE when it is another program's database.
+ * migrations NULL = schema_migrations. */
+int store_open(const char *path, const struct schema_migration *migrations, struct store **ret_store,
+               struct guise_error *err);
+struct store *store_close(struct store *store); /* NULL is fine; no call may be under way */
+bool store_alive(struct store *store); /* a read and the last write succeeded; for /readyz and the watchdog */
+
+int64_t time_now_ms(void);
+#define TIME_TEXT 32
+void time_text(int64_t ms, char ret_text[TIME_TEXT]);    /* "2026-01-31T12:34:56.789Z" */
+int time_parse(const char *text, int64_t *ret_ms);       /* RFC 3339 with Z or an offset; -EINVAL */
+void id_make(const char *prefix, char ret_id[STORE_ID]); /* "ds_", "job_", "mdl_" */
+bool name_valid(const char *name); /* 1..100 of [A-Za-z0-9._-], starts with a letter or digit, no id's prefix
+                                      (ds_, job_, mdl_) */
+
+struct store_page {
+  int64_t cursor; /* 0 = from the start */
+  uint32_t limit; /* 1..1000; 0 = 100 */
+  bool descending;
+};
+
+/* ---- data sets ---- */
+enum dataset_state { DATASET_INGESTING, DATASET_READY, DATASET_FAILED };
+const char *dataset_state_name(enum dataset_state state); /* "ingesting", ... */
+
+struct dataset_row {
+  int64_t seq;
+  char id[STORE_ID], name[STORE_NAME];
+  enum dataset_state state;
+  uint32_t size; /* pixels of a side of the pack's images */
+  uint32_t identities, images, rejected;
+  uint64_t bytes;                 /* of the pack; of the upload until ready */
+  char sha256[SHA256_HEX];        /* of the pack, "" until ready: names the blob */
+  char upload_sha256[SHA256_HEX]; /* of the uploaded file: the 200 or 409 of a second PUT */
+  int64_t created_at;
+  char error[512]; /* why it failed, one sentence; "" otherwise */
+};
+struct reject_row {
+  int64_t seq;
+  char path[520], code[32], detail[256];
+};
+struct pairs_row {
+  char name[STORE_NAME];
+  char sha256[SHA256_HEX]; /* of the text: names the blob */
+  uint64_t bytes;
+  uint32_t count, folds;
+};
+
+/* `key` is an id or a name everywhere. Arrays are freed by the caller with free(). */
+int store_dataset_get(struct store *store, const char *key, struct dataset_row *ret_row);
+int store_dataset_list(struct store *store, const struct store_page *page, struct dataset_row **ret_rows,
+                       uint32_t *ret_count, int64_t *ret_next);
+int store_dataset_next_ingest(struct store *store,
+                              struct dataset_row *ret_row); /* oldest in state ingesting */
+/* row: id, name, size, bytes, upload_sha256, created_at. -EEXIST when the name is taken. */
+int store_dataset_insert(struct store *store, const struct dataset_row *row);
+int store_dataset_restart(struct store *store,
+                          const char *id); /* forgets the rejects of a broken off ingest */
+int store_rejects_add(struct store *store, const char *id, const struct reject_row *rows, uint32_t count);
+int store_dataset_ready(struct store *store,
+                        const struct dataset_row *row); /* by id: counts, bytes, sha256 */
+/* Also fails the jobs that wait for it; their ids are told to `failed` (may be NULL) after the commit. */
+int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, const char *error,
+                       void (*failed)(void *context, const char *job, int64_t seq), void *context);
+/* Row, rejects and pairs. -EBUSY while a job that is not terminal uses it. ret_blobs (freed with free):
+ * sha256 values that nothing refers to any more; the caller unlinks them. */
+int store_dataset_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
+                         uint32_t *ret_count);
+int store_reject_list(struct store *store, const char *dataset_id, const struct store_page *page,
+                      struct reject_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
+/* Inserts or replaces. ret_unused: "" or the blob that the old text had and nobody uses now. */
+int store_pairs_put(struct store *store, const char *dataset_id, const struct pairs_row *row,
+                    char ret_unused[SHA256_HEX]);
+int store_pairs_get(struct store *store, const char *dataset_id, const char *name, struct pairs_row *ret_row);
+int store_pairs_list(struct store *store, const char *dataset_id, struct pairs_row **ret_rows,
+                     uint32_t *ret_count);
+
+/* ---- jobs ---- */
+enum job_state {
+  JOB_STATE_QUEUED,
+  JOB_STATE_RUNNING,
+  JOB_STATE_PAUSING,
+  JOB_STATE_PAUSED,
+  JOB_STATE_CANCELING,
+  JOB_STATE_CANCELED,
+  JOB_STATE_SUCCEEDED,
+  JOB_STATE_FAILED,
+  JOB_STATE_COUNT
+};
+const char *job_state_name(enum job_state state);                     /* "queued", ... */
+int job_state_from_name(const char *name, enum job_state *ret_state); /* -EINVAL */
+bool job_state_terminal(enum job_state state);
+
+struct job_row {
+  int64_t seq;
+  char id[STORE_ID], dataset_id[STORE_ID] /* "" once deleted */, model_id[STORE_ID] /* "" = none */;
+  char pairs_dataset_id[STORE_ID], pairs_name[STORE_NAME];
+  enum job_state state;
+  char type[16], phase[32];     /* phase "" before the first */
+  uint32_t attempt;             /* from 1 */
+  uint32_t threads;             /* 0 = the daemon's default */
+  uint32_t max_runtime_s;       /* 0 = none */
+  double runtime_s;             /* spent running, earlier runs included; persisted with progress */
+  int32_t priority;             /* higher first */
+  struct job_progress progress; /* as last persisted; service_job_get overlays the live values */
+  char *spec;                   /* resolved spec, JSON text */
+  char *error;                  /* NULL or a problem object, JSON text */
+  int64_t created_at, started_at, finished_at; /* 0 = not yet */
+};
+void job_row_clear(struct job_row *row); /* frees the strings */
+void job_rows_free(struct job_row *rows, uint32_t count);
+
+struct transition_row {
+  enum job_state state;
+  int64_t at;
+  char reason[256];
+};
+struct checkpoint_row {
+  char file[STORE_NAME]; /* in the job's work directory */
+  uint32_t epochs;       /* done */
+  uint64_t step;
+  int64_t at;
+};
+
+struct store_idempotency {
+  char key[256];
+  char body_sha256[SHA256_HEX];
+};
+/* row: id, type, dataset_id, pairs_*, threads, max_runtime_s, priority, spec, created_at. labels: object of
+ * strings or NULL. idempotency may be NULL. When its key was used before: with the same body 0, *ret_replayed
+ * = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may be NULL): number of the
+ * event. Keys are kept for 7 days. -ENOENT when the data set has gone. */
+int store_job_insert(struct store *store, const struct job_row *row, const json_t *labels,
+                     const struct store_idempotency *idempotency, char ret_id[STORE_ID], bool *ret_replayed,
+                     int64_t *ret_seq);
+int store_job_get(struct store *store, const char *id, struct job_row *ret_row); /* job_row_clear */
+
+struct job_filter {
+  uint32_t states;                     /* bit (1 << state) for each wanted; 0 = all */
+  const char *label_key, *label_value; /* NULL = any; label_value NULL = any value */
+  int64_t created_after;               /* 0 = any */
+};
+int store_job_list(struct store *store, const struct job_filter *filter, const struct store_page *page,
+                   struct job_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
+int store_job_transitions(struct store *store, const char *id, struct transition_row **ret_rows,
+                          uint32_t *ret_count);
+/* Jobs that are claimed before this queued one, and the mean run time in seconds of the last 10 succeeded (<
+ * 0 = none). */
+int store_job_queue(struct store *store, const char *id, uint32_t *ret_ahead, double *ret_mean_runtime_s);
+int store_job_counts(struct store *store, uint32_t ret_counts[JOB_STATE_COUNT]); /* for /metrics */
+
+/* Moves a job to `to` if its state is in the set `from` (bits), with transition row and events (`end` when
+ * terminal). error: problem JSON for failed, else NULL. -EBUSY when it is in another state; ret_state (may be
+ * NULL) tells which in either case before the move. *ret_seq (may be NULL): number of the last event. */
+int store_job_move(struct store *store, const char *id, uint32_t from, enum job_state to, const char *reason,
+                   const char *error, enum job_state *ret_state, int64_t *ret_seq);
+/* The queued job that is next by priority, then age, whose data set is ready. -ENOENT = none. It stays
+ * queued. */
+int store_job_next(struct store *store, struct job_row *ret_row);
+/* queued -> running. Metric rows after the checkpoint (NULL = all) are forgotten. -EBUSY when no longer
+ * queued. */
+int store_job_claim(struct store *store, const char *id, const struct checkpoint_row *checkpoint,
+                    int64_t *ret_seq);
+int store_job_progress(struct store *store, const char *id, const struct job_progress *progress,
+                       double runtime_s);
+int store_job_phase(struct store *store, const char *id, const char *phase, int64_t *ret_seq);
+/* Newest first. */
+int store_checkpoint_list(struct store *store, const char *id, struct checkpoint_row **ret_rows,
+                          uint32_t *ret_count);
+/* In one transaction: metric rows, the checkpoint's row (older ones go), progress, events. */
+int store_checkpoint_commit(struct store *store, const char *id, const struct checkpoint_row *checkpoint,
+                            const struct metric_row *rows, uint32_t count,
+                            const struct job_progress *progress, double runtime_s, int64_t *ret_seq);
+/* After a crash: running -> queued (failed when it is the third time in a row without a new checkpoint),
+ * pausing -> paused, canceling -> canceled. */
+int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);
+
+/* ---- metrics ---- */
+enum metric_resolution { METRIC_ALL, METRIC_EPOCH, METRIC_STEP };
+struct metric_value {
+  int64_t seq;
+  char name[40];
+  uint32_t epoch;
+  uint64_t step;
+  double value; /* NAN where the job had no finite value (null in JSON) */
+};
+int store_metric_list(struct store *store, const char *job, const char *name /* NULL = all */,
+                      enum metric_resolution resolution, const struct store_page *page,
+                      struct metric_value **ret_rows, uint32_t *ret_count, int64_t *ret_next);
+int store_metric_latest(struct store *store, const char *job, struct metric_value **ret_rows,
+                        uint32_t *ret_count);
+
+/* ---- events ---- */
+struct event_row {
+  int64_t seq;   /* the stream's id: */
+  char type[16]; /* state, metric, log, end */
+  int64_t at;
+  char *data; /* JSON text:
+               * state {"state","phase","attempt","reason","at"}, metric {"name","epoch","step","value"}, log
+               * {"level","text"}, end {"state","model","error"} */
+};
+void event_rows_free(struct event_row *rows, uint32_t count);
+/* Events of the job with seq > after, oldest first, `limit` at most. */
+int store_event_list(struct store *store, const char *job, int64_t after, uint32_t limit,
+                     struct event_row **ret_rows, uint32_t *ret_count);
+int store_event_add(struct store *store, const char *job, const char *type, const json_t *data,
+                    int64_t *ret_seq);
+
+/* ---- models ---- */
+struct model_file_row {
+  char name[STORE_NAME]; /* "model.safetensors" */
+  char sha256[SHA256_HEX];
+  uint64_t size;
+};
+struct model_row {
+  int64_t seq;
+  char id[STORE_ID], job_id[STORE_ID], dataset_id[STORE_ID]; /* dataset_id "" once deleted */
+  bool audited;
+  char
+      *facts; /* JSON object: what it is: dataset (name), dataset_sha256, and the spec's model, mask, train */
+  char *summary; /* JSON object: struct job_outcome's */
+  int64_t created_at;
+  struct model_file_row *files; /* sorted by name */
+  uint32_t file_count;
+};
+void model_row_clear(struct model_row *row);
+void model_rows_free(struct model_row *rows, uint32_t count);
+/* Model row, files, job -> succeeded and events in one transaction. -EBUSY when the job is no longer running
+ * or pausing. */
+int store_model_insert(struct store *store, const struct model_row *row, int64_t *ret_seq);
+int store_model_get(struct store *store, const char *id, struct model_row *ret_row);
+int store_model_list(struct store *store, const struct store_page *page, struct model_row **ret_rows,
+                     uint32_t *ret_count, int64_t *ret_next);
+int store_model_file(struct store *store, const char *id, const char *name, struct model_file_row *ret_row);
+int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
+                       uint32_t *ret_count);
+
+/* ---- blobs ---- */
+int store_blob_referenced(struct store *store, const char *sha256, bool *ret_referenced);
