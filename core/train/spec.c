@@ -30,14 +30,16 @@ struct field {
 static const char *const names_policy[] = {"learned", "fixed", "uniform", NULL};
 static const char *const names_head[] = {"cosface", "arcface", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
+static const char *names_effort[EFFORT_THOROUGH + 2];
+static const char *names_attack[SPEC_ATTACKS_MAX + 1];
+_Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
+static const char *names_arch[ARCHS + 1];
+static const char *names_method[MASK_METHODS + 1];
 /* Values that are fixed today: accepted and shown, so that a client may spell a job out. */
 static const char *const only_native[] = {"native", NULL};
 static const char *const only_paper[] = {"paper", NULL};
 static const char *const only_private[] = {"private", NULL};
 static const char *const only_f32[] = {"f32", NULL};
-
-static const char *names_arch[ARCHS + 1];
-static const char *names_method[MASK_METHODS + 1];
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
@@ -85,10 +87,6 @@ static const struct field fields[] = {
 static bool is_u64(const struct field *field) {
   return field->offset == AT(train.seed);
 }
-
-static const char *names_effort[EFFORT_THOROUGH + 2];
-static const char *names_attack[SPEC_ATTACKS_MAX + 1];
-_Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
 
 static void fill_names_once(void) {
   for (int i = 0; i <= EFFORT_THOROUGH; i++)

@@ -1,0 +1,102 @@
+/* The training state of one job and its loop: batches of masked and mixed faces, recognition steps, and, for
+ * a learned policy, strategy steps in between. Everything that a checkpoint must hold is in struct trainer.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/mask/mixing.h"
+#include "core/nn/graph.h"
+#include "core/nn/head.h"
+#include "core/train/data.h"
+#include "core/train/job.h"
+#include "core/train/strategy.h"
+
+/* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
+struct epoch_sums {
+  double steps, loss, samples, seconds;
+  double mixed, k, unmixed;            /* samples with k > 1, the sum of their k; samples with k = 1 */
+  double chosen[MIX_MAX + 1];          /* samples of each k */
+  double policy[STRATEGY_ACTIONS_MAX]; /* sum of pi' over decisions */
+  double decisions;
+  double reward, entropy, updates;
+};
+
+/* Moving averages that are part of the strategy network's state, one a training image and one a person. */
+struct difficulty {
+  float *margin_sample, *excess_sample; /* (train.count) */
+  float *margin_person, *excess_person; /* (train.identities) */
+};
+
+struct trainer {
+  const struct job_spec *spec;
+  const struct job_callbacks *callbacks;
+  struct job_data data;
+  struct mask *mask;
+  struct graph *graph; /* training */
+  struct graph *eval;  /* forward only: verification, rewards; eval_batch images a pass */
+  struct head *head;
+  struct strategy *strategy; /* NULL unless the policy is learned */
+  struct difficulty difficulty;
+  uint32_t threads, batch, eval_batch, steps_per_epoch;
+  uint64_t step, total; /* of recognition steps */
+  uint32_t epochs_done;
+  struct epoch_sums sums;
+  double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
+
+  /* buffers of one step */
+  uint32_t *order;             /* (train.count) this epoch's permutation */
+  uint32_t *sample, *identity; /* (batch) indices into train */
+  float *templates;            /* (batch, elements) before mixing */
+  float *scratch;              /* (threads, mask_scratch) */
+  uint8_t *shifted;            /* (threads, size*size*3) augmented pixels */
+  struct mix *mixes;           /* (batch) */
+  struct head_label *labels;   /* (batch, MIX_MAX) */
+  uint32_t *label_counts;
+  float *losses, *margins;  /* (batch) */
+  float *states, *policy;   /* (batch, state), (batch, actions) */
+  struct mix *reward_mixes; /* (eval_batch) */
+
+  /* metric rows since the last checkpoint */
+  struct metric_row *rows;
+  uint32_t row_count, row_capacity;
+  double images_per_s; /* moving average */
+  int64_t started_ns;
+  double started_fraction;
+};
+
+/* Builds networks, buffers and mask for a job whose data is open. Frees itself with trainer_done on failure
+ * too. */
+int trainer_init(struct trainer *trainer, const struct job_spec *spec, const struct job_inputs *inputs,
+                 const struct job_callbacks *callbacks, struct guise_error *err);
+void trainer_done(struct trainer *trainer);
+
+/* Trains to the end of the epoch under way. 0; -ECANCELED, -EINTR when asked to stop; -EDOM when the loss is
+ * not finite. */
+int trainer_epoch(struct trainer *trainer, const char *work_directory, struct guise_error *err);
+
+/* Copies the weights into trainer->eval and, when training mixes, recomputes its batch-norm statistics on
+ * unmixed templates of at most `most` evenly spaced training images (0 = all): a mix has less variance than
+ * what is verified and served. */
+int trainer_prepare_eval(struct trainer *trainer, uint32_t most, struct guise_error *err);
+
+int trainer_add_row(struct trainer *trainer, const char *name, uint32_t epoch, double value, bool per_epoch);
+void trainer_log(const struct trainer *trainer, const char *level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* 0, -ECANCELED or -EINTR. */
+int trainer_stop_code(const struct trainer *trainer);
+bool trainer_should_stop(void *trainer); /* the same as a callback */
+void trainer_report(struct trainer *trainer, double fraction);
+
+/* strategy_step.c: how many faces each sample of the batch mixes, and learning to choose. */
+int trainer_choose_k(struct trainer *trainer, uint32_t *ret_k /* (batch) */);
+int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
+bool trainer_in_warmup(const struct trainer *trainer);
+void trainer_compose(struct trainer *trainer, struct rng *rng, uint32_t lead, uint32_t k,
+                     struct mix *ret_mix);
+void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
+                    uint32_t *ret_counts);
+
+/* checkpoint.c */
+int checkpoint_write(struct trainer *trainer, const char *work_directory, struct guise_error *err);
+int checkpoint_read(struct trainer *trainer, const char *path, struct guise_error *err);
