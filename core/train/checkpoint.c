@@ -1,0 +1,200 @@
+/* Checkpoints: everything that a job needs to go on as if nothing had happened, as one safetensors file:
+ * weights, running statistics, momenta, class head, strategy network, moving averages and the sums of the
+ * epoch under way. Random numbers need no state: they are functions of (seed, stream, step, sample). */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/model/safetensors.h"
+#include "core/train/trainer.h"
+
+#define CHECKPOINT_FORMAT "guise-checkpoint-1"
+#define STATE_TENSORS 16
+
+struct tensor_list {
+  struct safetensor *tensor;
+  char (*name)[160];
+  uint32_t count, capacity;
+};
+
+static void tensor_list_done(struct tensor_list *list) {
+  free(list->tensor);
+  free(list->name);
+}
+
+static void add_tensor(struct tensor_list *list, const char *prefix, const char *name, const char *dtype,
+                       const void *data, uint64_t count, uint64_t size) {
+  char *text = list->name[list->count];
+  (void)snprintf(text, sizeof(list->name[0]), "%s%s", prefix, name);
+  list->tensor[list->count++] = (struct safetensor){
+      .name = text, .dtype = dtype, .rank = 1, .shape = {count}, .data = data, .bytes = count * size};
+}
+
+/* Every piece of state that is not a graph parameter: one list for writing and for reading. */
+struct state_piece {
+  const char *name, *dtype;
+  void *data;
+  uint64_t count, size;
+};
+
+static uint32_t state_pieces(struct trainer *t, float *strategy_values,
+                             struct state_piece pieces[STATE_TENSORS]) {
+  uint32_t n = 0, people = t->data.train.identities, images = t->data.train.count;
+  uint64_t head = (uint64_t)head_classes(t->head) * t->spec->model.embedding;
+  pieces[n++] =
+      (struct state_piece){"state.sums", "F64", &t->sums, sizeof(t->sums) / sizeof(double), sizeof(double)};
+  pieces[n++] =
+      (struct state_piece){"state.histogram", "F64", t->last_histogram, MIX_MAX + 1, sizeof(double)};
+  pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
+  pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
+  if (!t->strategy)
+    return n;
+  pieces[n++] = (struct state_piece){"strategy", "F32", strategy_values, strategy_save_size(t->strategy), 4};
+  pieces[n++] = (struct state_piece){"margin.sample", "F32", t->difficulty.margin_sample, images, 4};
+  pieces[n++] = (struct state_piece){"excess.sample", "F32", t->difficulty.excess_sample, images, 4};
+  pieces[n++] = (struct state_piece){"margin.person", "F32", t->difficulty.margin_person, people, 4};
+  pieces[n++] = (struct state_piece){"excess.person", "F32", t->difficulty.excess_person, people, 4};
+  return n;
+}
+
+_Static_assert(sizeof(struct epoch_sums) % sizeof(double) == 0, "the sums are saved as an array of doubles");
+
+/* What must agree between a checkpoint and the job that continues from it. */
+static json_t *fingerprint(const struct trainer *t) {
+  char step[32], epochs[32];
+  (void)snprintf(step, sizeof(step), "%llu", (unsigned long long)t->step);
+  (void)snprintf(epochs, sizeof(epochs), "%u", t->epochs_done);
+  json_t *spec = job_spec_json(t->spec);
+  char *text = spec ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+  char *algorithms = graph_algorithms(t->graph);
+  json_decref(spec);
+  json_t *metadata = NULL;
+  if (text && algorithms)
+    metadata = json_pack("{s:s,s:s,s:s,s:s,s:s}", "format", CHECKPOINT_FORMAT, "step", step, "epochs_done",
+                         epochs, "spec", text, "algorithms", algorithms);
+  free(text);
+  free(algorithms);
+  return metadata;
+}
+
+static int collect(struct trainer *t, float *strategy_values, struct tensor_list *list) {
+  struct state_piece pieces[STATE_TENSORS];
+  list->capacity = 2 * graph_parameters(t->graph) + STATE_TENSORS;
+  list->tensor = calloc(list->capacity, sizeof(*list->tensor));
+  list->name = calloc(list->capacity, sizeof(*list->name));
+  if (!list->tensor || !list->name)
+    return -ENOMEM;
+  /* doubles first, so that every tensor is aligned to its own size */
+  uint32_t count = state_pieces(t, strategy_values, pieces);
+  for (uint32_t i = 0; i < count; i++)
+    add_tensor(list, "", pieces[i].name, pieces[i].dtype, pieces[i].data, pieces[i].count, pieces[i].size);
+  for (uint32_t i = 0; i < graph_parameters(t->graph); i++) {
+    const struct graph_parameter *p = graph_parameter(t->graph, i);
+    add_tensor(list, "value.", p->name, "F32", p->value, p->count, 4);
+    if (p->momentum)
+      add_tensor(list, "momentum.", p->name, "F32", p->momentum, p->count, 4);
+  }
+  return 0;
+}
+
+int checkpoint_write(struct trainer *t, const char *work_directory, struct guise_error *err) {
+  char path[4096];
+  struct tensor_list list = {0};
+  _cleanup_(freep) float *strategy_values =
+      calloc(t->strategy ? strategy_save_size(t->strategy) : 1, sizeof(float));
+  json_t *metadata = fingerprint(t);
+  int r = strategy_values && metadata ? 0 : -ENOMEM;
+  if (r == 0 && t->strategy)
+    strategy_save(t->strategy, strategy_values);
+  if (r == 0)
+    r = collect(t, strategy_values, &list);
+  if (r == 0 && snprintf(path, sizeof(path), "%s/checkpoint-%u-%llu.safetensors", work_directory,
+                         t->epochs_done, (unsigned long long)t->step) >= (int)sizeof(path))
+    r = -ENAMETOOLONG;
+  if (r < 0)
+    error_set(err, r, "cannot prepare a checkpoint: %s", strerror(-r));
+  else
+    r = safetensors_write(path, list.tensor, list.count, metadata, err);
+  tensor_list_done(&list);
+  json_decref(metadata);
+  if (r < 0)
+    return r;
+  r = t->callbacks->checkpoint(t->callbacks->context, path, t->epochs_done, t->step, t->rows, t->row_count);
+  if (r < 0)
+    return error_set(err, r, "the checkpoint could not be recorded: %s", strerror(-r));
+  t->row_count = 0;
+  return 0;
+}
+
+static int restore(const struct safetensors *file, const char *prefix, const struct state_piece *piece,
+                   struct guise_error *err) {
+  char name[160];
+  (void)snprintf(name, sizeof(name), "%s%s", prefix, piece->name);
+  const struct safetensor *tensor = safetensors_find(file, name);
+  if (!tensor || strcmp(tensor->dtype, piece->dtype) != 0 || tensor->bytes != piece->count * piece->size)
+    return error_set(err, -EBADMSG,
+                     "the checkpoint lacks a fitting tensor %s: it is of another version or damaged", name);
+  memcpy(piece->data, tensor->data, tensor->bytes);
+  return 0;
+}
+
+static int restore_all(struct trainer *t, const struct safetensors *file, struct guise_error *err) {
+  struct state_piece pieces[STATE_TENSORS];
+  _cleanup_(freep) float *strategy_values =
+      calloc(t->strategy ? strategy_save_size(t->strategy) : 1, sizeof(float));
+  if (!strategy_values)
+    return error_set(err, -ENOMEM, "out of memory reading a checkpoint");
+  uint32_t count = state_pieces(t, strategy_values, pieces);
+  int r = 0;
+  for (uint32_t i = 0; r == 0 && i < count; i++)
+    r = restore(file, "", &pieces[i], err);
+  for (uint32_t i = 0; r == 0 && i < graph_parameters(t->graph); i++) {
+    struct graph_parameter *p = graph_parameter(t->graph, i);
+    r = restore(file, "value.", &(struct state_piece){p->name, "F32", p->value, p->count, 4}, err);
+    if (r == 0 && p->momentum)
+      r = restore(file, "momentum.", &(struct state_piece){p->name, "F32", p->momentum, p->count, 4}, err);
+  }
+  if (r == 0 && t->strategy)
+    strategy_load(t->strategy, strategy_values);
+  graph_parameters_changed(t->graph);
+  return r;
+}
+
+/* A number in the metadata, or UINT64_MAX. */
+static uint64_t metadata_number(const json_t *metadata, const char *key) {
+  const char *text = json_string_value(json_object_get(metadata, key));
+  char *end = NULL;
+  unsigned long long value = text ? strtoull(text, &end, 10) : 0;
+  return text && *text && *end == 0 ? value : UINT64_MAX;
+}
+
+int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err) {
+  struct safetensors *file = NULL;
+  json_t *mine = fingerprint(t);
+  if (!mine)
+    return error_set(err, -ENOMEM, "out of memory reading a checkpoint");
+  int r = safetensors_open(path, &file, err);
+  if (r < 0) {
+    json_decref(mine);
+    return r;
+  }
+  const json_t *metadata = safetensors_metadata(file);
+  uint64_t step = metadata_number(metadata, "step"), epochs = metadata_number(metadata, "epochs_done");
+  if (!json_equal(json_object_get(metadata, "format"), json_object_get(mine, "format")) ||
+      !json_equal(json_object_get(metadata, "spec"), json_object_get(mine, "spec")) || step > t->total ||
+      epochs > t->spec->train.epochs)
+    r = error_set(err, -EBADMSG, "the checkpoint belongs to another job or version");
+  if (r == 0)
+    r = restore_all(t, file, err);
+  if (r == 0) {
+    t->step = step;
+    t->epochs_done = (uint32_t)epochs;
+    if (!json_equal(json_object_get(metadata, "algorithms"), json_object_get(mine, "algorithms")))
+      trainer_log(
+          t, "warning",
+          "this processor uses other kernels than the one the job began on: results agree to rounding only");
+  }
+  json_decref(mine);
+  safetensors_free(file);
+  return r;
+}

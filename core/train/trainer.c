@@ -1,0 +1,443 @@
+#include "core/train/trainer.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+
+#define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
+static const int64_t checkpoint_every_ns = 60LL * 1000000000;
+static const int64_t progress_every_ns = 400000000;
+
+/* ---- construction
+ * ----------------------------------------------------------------------------------------------------- */
+
+static int describe(const struct trainer *t, uint32_t batch, bool training, struct graph **ret_graph,
+                    struct guise_error *err) {
+  const struct mask_constants *constants = mask_constants(t->mask);
+  struct graph_config config = {.batch = batch,
+                                .threads = t->threads,
+                                .training = training,
+                                .winograd = true,
+                                .seed = t->spec->train.seed};
+  struct arch_options options = {.embedding = t->spec->model.embedding,
+                                 .width = (float)t->spec->model.width,
+                                 .dropout = (float)t->spec->model.dropout,
+                                 .mask = {.channels = constants->channels,
+                                          .channel = constants->channel,
+                                          .mean = constants->mean,
+                                          .deviation = constants->deviation,
+                                          .pixel_scale = constants->pixel_scale},
+                                 .grid = mask_grid(t->mask)};
+  struct graph *graph = NULL;
+  int r = graph_new(&config, &graph, err);
+  if (r < 0)
+    return r;
+  (void)arch_describe(graph, t->spec->model.arch, &options); /* errors stay with the graph */
+  r = graph_build(graph, err);
+  if (r < 0)
+    graph = graph_free(graph);
+  else
+    *ret_graph = graph;
+  return r;
+}
+
+static int make_mask(struct trainer *t, struct guise_error *err) {
+  struct face_view view = {&t->data, t->data.train.image};
+  int r = mask_new(t->spec->mask.method, t->spec->model.input, t->spec->mask.drop_low, &t->mask, err);
+  return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+}
+
+static int make_networks(struct trainer *t, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  int r = describe(t, t->batch, true, &t->graph, err);
+  if (r == 0)
+    r = describe(t, t->eval_batch, false, &t->eval, err);
+  if (r == 0)
+    r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
+                 spec->train.seed, &t->head, err);
+  if (r == 0 && mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED)
+    r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, spec->train.seed, &t->strategy,
+                     err);
+  return r;
+}
+
+static void *zeroed(size_t count, size_t size, bool *failed) {
+  void *memory = tensor_alloc(count * size + 1);
+  *failed |= !memory;
+  return memory;
+}
+
+static int make_buffers(struct trainer *t, struct guise_error *err) {
+  bool failed = false;
+  size_t batch = t->batch, size = t->data.size, elements = mask_elements(t->mask);
+  t->order = zeroed(t->data.train.count, sizeof(*t->order), &failed);
+  t->sample = zeroed(batch, sizeof(*t->sample), &failed);
+  t->identity = zeroed(batch, sizeof(*t->identity), &failed);
+  t->templates = zeroed(batch * elements, sizeof(float), &failed);
+  t->scratch = zeroed((size_t)t->threads * mask_scratch(t->mask), sizeof(float), &failed);
+  t->shifted = zeroed((size_t)t->threads * size * size, 3, &failed);
+  t->mixes = zeroed(batch, sizeof(*t->mixes), &failed);
+  t->labels = zeroed(batch * MIX_MAX, sizeof(*t->labels), &failed);
+  t->label_counts = zeroed(batch, sizeof(*t->label_counts), &failed);
+  t->losses = zeroed(batch, sizeof(float), &failed);
+  t->margins = zeroed(batch, sizeof(float), &failed);
+  if (t->strategy) {
+    struct difficulty *d = &t->difficulty;
+    t->states = zeroed(batch * strategy_state_size(t->strategy), sizeof(float), &failed);
+    t->policy = zeroed(batch * t->spec->mask.k_count, sizeof(float), &failed);
+    t->reward_mixes = zeroed(t->eval_batch, sizeof(*t->reward_mixes), &failed);
+    d->margin_sample = zeroed(t->data.train.count, sizeof(float), &failed);
+    d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
+    d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
+    d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
+  }
+  if (failed)
+    return error_set(err, -ENOMEM, "out of memory for a batch of %u: choose a smaller train.batch", t->batch);
+  return 0;
+}
+
+int trainer_init(struct trainer *t, const struct job_spec *spec, const struct job_inputs *inputs,
+                 const struct job_callbacks *callbacks, struct guise_error *err) {
+  uint32_t count = t->data.train.count;
+  t->spec = spec;
+  t->callbacks = callbacks;
+  t->threads = MAX(inputs->threads, 1u);
+  t->batch = MIN(spec->train.batch, count);
+  if (t->batch < 2)
+    return error_set(err, -EINVAL, "training needs at least 2 images; the data set leaves %u", count);
+  /* a reward needs two mixes of each anchor, and a quarter of the batch are anchors */
+  t->eval_batch = 2 * MAX(t->batch / 4, 1u);
+  t->steps_per_epoch = count / t->batch;
+  t->total = (uint64_t)t->steps_per_epoch * spec->train.epochs;
+  t->started_ns = clock_ns();
+  omp_set_num_threads((int)t->threads);
+  int r = make_mask(t, err);
+  if (r == 0)
+    r = make_networks(t, err);
+  if (r == 0)
+    r = make_buffers(t, err);
+  return r;
+}
+
+void trainer_done(struct trainer *t) {
+  void *buffers[] = {t->order,
+                     t->sample,
+                     t->identity,
+                     t->templates,
+                     t->scratch,
+                     t->shifted,
+                     t->mixes,
+                     t->labels,
+                     t->label_counts,
+                     t->losses,
+                     t->margins,
+                     t->states,
+                     t->policy,
+                     t->reward_mixes,
+                     t->difficulty.margin_sample,
+                     t->difficulty.excess_sample,
+                     t->difficulty.margin_person,
+                     t->difficulty.excess_person};
+  for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
+    tensor_free(buffers[i]);
+  free(t->rows);
+  strategy_free(t->strategy);
+  head_free(t->head);
+  graph_free(t->eval);
+  graph_free(t->graph);
+  mask_free(t->mask);
+  job_data_close(&t->data);
+  memset(t, 0, sizeof(*t));
+}
+
+/* ---- reporting
+ * -------------------------------------------------------------------------------------------------------- */
+
+void trainer_log(const struct trainer *t, const char *level, const char *format, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(text, sizeof(text), format, args);
+  va_end(args);
+  t->callbacks->log(t->callbacks->context, level, text);
+}
+
+int trainer_stop_code(const struct trainer *t) {
+  switch (t->callbacks->should_stop(t->callbacks->context)) {
+  case JOB_CONTINUE:
+    return 0;
+  case JOB_CANCEL:
+    return -ECANCELED;
+  case JOB_SUSPEND:
+    break;
+  }
+  return -EINTR;
+}
+
+bool trainer_should_stop(void *trainer) {
+  return trainer_stop_code(trainer) != 0;
+}
+
+int trainer_add_row(struct trainer *t, const char *name, uint32_t epoch, double value, bool per_epoch) {
+  if (!isfinite(value)) /* too few pairs to say: no row is the honest answer */
+    return 0;
+  if (t->row_count == t->row_capacity) {
+    uint32_t capacity = t->row_capacity ? 2 * t->row_capacity : 64;
+    struct metric_row *rows = realloc(t->rows, capacity * sizeof(*rows));
+    if (!rows)
+      return -ENOMEM;
+    t->rows = rows;
+    t->row_capacity = capacity;
+  }
+  struct metric_row *row = &t->rows[t->row_count++];
+  *row = (struct metric_row){.epoch = epoch, .step = t->step, .value = value, .per_epoch = per_epoch};
+  (void)snprintf(row->name, sizeof(row->name), "%s", name);
+  return 0;
+}
+
+void trainer_report(struct trainer *t, double fraction) {
+  double elapsed = (double)(clock_ns() - t->started_ns) * 1e-9, gained = fraction - t->started_fraction;
+  bool begun = t->sums.steps > 0;
+  struct job_progress progress = {
+      .fraction = fraction,
+      .epoch = MIN(t->epochs_done + 1, t->spec->train.epochs),
+      .epochs = t->spec->train.epochs,
+      .step = t->step,
+      .total = t->total,
+      .images_per_s = t->images_per_s,
+      .eta_s = gained > 0.002 ? elapsed * (1 - fraction) / gained : -1,
+      .loss = begun ? t->sums.loss / t->sums.steps : (double)NAN,
+  };
+  t->callbacks->progress(t->callbacks->context, &progress);
+}
+
+/* ---- one step
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+bool trainer_in_warmup(const struct trainer *t) {
+  return (double)t->step < t->spec->train.margin_warmup * (double)t->total;
+}
+
+static double learning_rate(const struct trainer *t) {
+  const double pi = 3.14159265358979323846;
+  /* short jobs: the warm-up never takes more than a fifth of the training */
+  double warmup = MIN((double)t->spec->train.warmup_steps, (double)t->total / 5);
+  double rise = warmup > 0 ? MIN(1.0, (double)(t->step + 1) / warmup) : 1;
+  return t->spec->train.lr * rise * 0.5 * (1 + cos(pi * (double)t->step / (double)t->total));
+}
+
+static struct head_options head_now(const struct trainer *t) {
+  double warmup = t->spec->train.margin_warmup * (double)t->total;
+  double rise = warmup > 0 ? MIN(1.0, (double)t->step / warmup) : 1;
+  return (struct head_options){.scale = (float)t->spec->train.scale,
+                               .margin = (float)(t->spec->train.margin * rise),
+                               .negatives = t->spec->mask.negatives};
+}
+
+/* Moves the crop by (dx,dy); what comes in from outside repeats the border. */
+static void shift_image(const uint8_t *rgb, uint32_t size, int dx, int dy, uint8_t *ret_rgb) {
+  int last = (int)size - 1;
+  for (int y = 0; y <= last; y++) {
+    const uint8_t *row = rgb + (size_t)MIN(MAX(y + dy, 0), last) * size * 3;
+    for (int x = 0; x <= last; x++)
+      memcpy(ret_rgb + ((size_t)y * size + (size_t)x) * 3, row + (size_t)MIN(MAX(x + dx, 0), last) * 3, 3);
+  }
+}
+
+/* Augments and masks the step's images into `target` (batch, elements). */
+static void make_templates(struct trainer *t, float *target) {
+  size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
+         pixels = (size_t)t->data.size * t->data.size * 3;
+  const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
+  uint32_t shift = t->spec->train.shift;
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < t->batch; i++) {
+    size_t thread = (size_t)omp_get_thread_num();
+    struct rng rng;
+    rng_init(&rng, t->spec->train.seed, RNG_AUGMENT, t->step, i);
+    bool flip = (rng_u32(&rng) & 1) && t->spec->train.flip;
+    const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[order[i]]);
+    t->sample[i] = order[i];
+    t->identity[i] = t->data.train.identity[order[i]];
+    if (shift > 0) {
+      int dx = (int)rng_below(&rng, 2 * shift + 1) - (int)shift,
+          dy = (int)rng_below(&rng, 2 * shift + 1) - (int)shift;
+      shift_image(rgb, t->data.size, dx, dy, t->shifted + thread * pixels);
+      rgb = t->shifted + thread * pixels;
+    }
+    mask_template(t->mask, rgb, flip, t->scratch + thread * scratch, target + i * elements);
+  }
+}
+
+void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
+                    uint32_t *ret_counts) {
+  for (uint32_t i = 0; i < count; i++) {
+    ret_counts[i] = mixes[i].labels;
+    for (uint32_t j = 0; j < mixes[i].labels; j++)
+      ret_labels[i * MIX_MAX + j] = (struct head_label){mixes[i].label[j].identity, mixes[i].label[j].weight};
+  }
+}
+
+void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t k, struct mix *ret_mix) {
+  float lambda[MIX_MAX];
+  if (k == 2 && !mask_traits(t->spec->mask.method)->has_strategy)
+    mix_draw_beta(rng, 0.4f, lambda); /* mixup */
+  else
+    mix_draw_lambdas(rng, k, lambda);
+  mix_compose(rng, lead, k, lambda, t->identity, t->batch, ret_mix);
+}
+
+static int fill_batch(struct trainer *t, struct guise_error *err) {
+  float *input = graph_input_data(t->graph);
+  uint32_t k[t->batch];
+  if (!mask_traits(t->spec->mask.method)->mixes) {
+    make_templates(t, input);
+    for (uint32_t i = 0; i < t->batch; i++) {
+      t->labels[i * MIX_MAX] = (struct head_label){t->identity[i], 1};
+      t->label_counts[i] = 1;
+    }
+    return 0;
+  }
+  make_templates(t, t->templates);
+  int r = trainer_choose_k(t, k);
+  if (r < 0)
+    return error_set(err, r, "the strategy network failed: %s", strerror(-r));
+  for (uint32_t i = 0; i < t->batch; i++) {
+    struct rng rng;
+    rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, i);
+    trainer_compose(t, &rng, i, k[i], &t->mixes[i]);
+    t->sums.chosen[k[i]]++;
+    t->sums.mixed += k[i] > 1;
+    t->sums.unmixed += k[i] == 1;
+    t->sums.k += k[i] > 1 ? k[i] : 0;
+  }
+  mix_templates(t->mixes, t->batch, t->templates, mask_elements(t->mask), input);
+  trainer_labels(t->mixes, t->batch, t->labels, t->label_counts);
+  return 0;
+}
+
+static float label_entropy(const struct mix *mix) {
+  float entropy = 0;
+  for (uint32_t j = 0; j < mix->labels; j++)
+    if (mix->label[j].weight > 0)
+      entropy -= mix->label[j].weight * logf(mix->label[j].weight);
+  return entropy;
+}
+
+static void average(float *value, float now) {
+  *value += 0.1f * (now - *value);
+}
+
+static void update_difficulty(struct trainer *t) {
+  for (uint32_t i = 0; i < t->batch; i++) {
+    struct difficulty *d = &t->difficulty;
+    float excess = t->losses[i] - label_entropy(&t->mixes[i]);
+    average(&d->margin_sample[t->sample[i]], t->margins[i]);
+    average(&d->margin_person[t->identity[i]], t->margins[i]);
+    average(&d->excess_sample[t->sample[i]], excess);
+    average(&d->excess_person[t->identity[i]], excess);
+  }
+}
+
+static int recognition_step(struct trainer *t, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  struct head_options head = head_now(t);
+  double rate = learning_rate(t);
+  int r = fill_batch(t, err);
+  if (r == 0)
+    r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
+  if (r < 0)
+    return r;
+  double loss = head_step(t->head, &head, graph_output_data(t->graph), t->batch, t->labels, MIX_MAX,
+                          t->label_counts, graph_output_gradient(t->graph), t->losses, t->margins);
+  if (!isfinite(loss))
+    return error_set(err, -EDOM, "the loss is not a number after step %llu: lower train.lr (it is %.4g)",
+                     (unsigned long long)t->step, spec->train.lr);
+  r = graph_backward(t->graph, err);
+  if (r < 0)
+    return r;
+  graph_sgd(t->graph, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
+  head_sgd(t->head, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
+  if (t->strategy)
+    update_difficulty(t);
+  t->sums.loss += loss;
+  t->sums.steps++;
+  t->sums.samples += t->batch;
+  if (t->step % LOSS_EVERY == 0)
+    r = trainer_add_row(t, "loss", t->epochs_done + 1, loss, false);
+  return r;
+}
+
+int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_error *err) {
+  uint64_t end = (uint64_t)(t->epochs_done + 1) * t->steps_per_epoch;
+  int64_t saved = clock_ns(), told = 0;
+  struct rng rng;
+  rng_init(&rng, t->spec->train.seed, RNG_SHUFFLE, t->epochs_done, 0);
+  rng_permutation(&rng, t->order, t->data.train.count);
+  while (t->step < end) {
+    int64_t begin = clock_ns();
+    int r = trainer_stop_code(t);
+    if (r == 0)
+      r = recognition_step(t, err);
+    if (r < 0)
+      return r;
+    bool update = t->strategy && !trainer_in_warmup(t) && t->step % 4 == 3;
+    if (update && (r = trainer_strategy_step(t, err)) < 0)
+      return r;
+    t->step++;
+    int64_t now = clock_ns();
+    double seconds = (double)(now - begin) * 1e-9, speed = t->batch / seconds;
+    t->sums.seconds += seconds;
+    t->images_per_s = t->images_per_s > 0 ? 0.9 * t->images_per_s + 0.1 * speed : speed;
+    if (now - told > progress_every_ns) {
+      told = now;
+      trainer_report(t, 0.95 * (double)t->step / (double)t->total);
+    }
+    if (now - saved > checkpoint_every_ns && t->step < end) {
+      if ((r = checkpoint_write(t, work_directory, err)) < 0)
+        return r;
+      saved = clock_ns();
+    }
+  }
+  return 0;
+}
+
+/* ---- the forward-only copy
+ * -------------------------------------------------------------------------------------------- */
+
+static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error *err) {
+  size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask);
+  float *input = graph_input_data(t->eval);
+  uint32_t passes = MAX(used / t->eval_batch, 1u);
+  graph_statistics_reset(t->eval);
+  for (uint32_t pass = 0; pass < passes; pass++) {
+    int r = trainer_stop_code(t);
+    if (r < 0)
+      return r;
+#pragma omp parallel for schedule(static)
+    for (uint32_t i = 0; i < t->eval_batch; i++) {
+      uint64_t at =
+          ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
+      const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
+      mask_template(t->mask, rgb, false, t->scratch + (size_t)omp_get_thread_num() * scratch,
+                    input + i * elements);
+    }
+    if ((r = graph_forward(t->eval, GRAPH_STATISTICS, 0, err)) < 0)
+      return r;
+  }
+  graph_statistics_finish(t->eval);
+  return 0;
+}
+
+int trainer_prepare_eval(struct trainer *t, uint32_t most, struct guise_error *err) {
+  uint32_t used = most == 0 ? t->data.train.count : MIN(most, t->data.train.count);
+  int r = graph_copy_parameters(t->eval, t->graph, err);
+  if (r < 0 || !mask_traits(t->spec->mask.method)->mixes)
+    return r;
+  return pool_statistics(t, used, err);
+}
