@@ -1,4 +1,4 @@
-/* Percentile bootstrap, clustered: whole persons are drawn with replacement, not single images. */
+/* Percentile bootstrap (Efron and Tibshirani, 1993), 95 %. Deterministic in the seed. */
 #pragma once
 
 #include <stdint.h>
@@ -7,6 +7,12 @@ struct interval {
   double mean, low, high; /* 95 % */
 };
 
-/* value[i] belongs to cluster[i] in 0..clusters-1 (every cluster non-empty). The mean is over values. */
-struct interval bootstrap_mean(const double *value, const uint32_t *cluster, uint32_t count, uint32_t clusters,
-                               uint32_t draws, uint64_t seed);
+/* Clustered: whole persons are drawn with replacement, not single images, since a person's images resemble
+ * one another. value[i] belongs to cluster[i] in 0..clusters-1 (every cluster non-empty). The mean is over
+ * values. All three are NAN when count is 0; low and high are NAN when draws is 0 or memory ran out. */
+struct interval bootstrap_mean(const double *value, const uint32_t *cluster, uint32_t count,
+                               uint32_t clusters, uint32_t draws, uint64_t seed);
+
+/* The same for `successes` ones among `count` zeros and ones, each a cluster of its own, without writing them
+ * out. */
+struct interval bootstrap_share(uint32_t successes, uint32_t count, uint32_t draws, uint64_t seed);

@@ -1,5 +1,5 @@
-/* Face verification: "same person?" from a similarity. Fractions, not percents. NAN stands for "too few pairs to say";
- * in JSON it becomes null. */
+/* Face verification: "same person?" from a similarity. Fractions, not percents. NAN stands for "too few pairs
+ * to say"; in JSON it becomes null. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,19 +9,24 @@
 
 struct verification {
   uint32_t pairs, positives, negatives;
-  double accuracy;        /* k-fold: the threshold comes from the other folds */
-  double accuracy_deviation; /* over folds */
-  double accuracy_low, accuracy_high; /* 95 % interval, bootstrap over pairs (seeded) of the k-fold decisions */
-  double eer;             /* equal error rate */
+  double accuracy;           /* k-fold: the threshold comes from the other folds */
+  double accuracy_deviation; /* over folds, divided by their number */
+  double accuracy_low;       /* 95 % interval: bootstrap over pairs (seeded) of the k-fold decisions */
+  double accuracy_high;
+  double eer; /* equal error rate, interpolated between neighbouring thresholds */
   double auroc;
-  double tar_at_far_2;    /* TAR @ FAR 1e-2; NAN with fewer than 1,000 negatives */
-  double tar_at_far_3;    /* TAR @ FAR 1e-3; NAN with fewer than 10,000 negatives */
-  double threshold;       /* similarity that maximises accuracy over all pairs */
+  double tar_at_far_2; /* TAR @ FAR 1e-2; NAN with fewer than 1,000 negatives */
+  double tar_at_far_3; /* TAR @ FAR 1e-3; NAN with fewer than 10,000 negatives */
+  double threshold;    /* similarity that maximises accuracy over all pairs */
 };
 
-/* similarity[i], same[i], fold[i] in 0..folds-1 for `pairs` pairs; folds >= 2; both kinds of pair must occur (-EINVAL). */
-int verification_evaluate(const float *similarity, const bool *same, const uint32_t *fold, uint32_t pairs, uint32_t folds,
-                          uint64_t seed, struct verification *ret_verification, struct guise_error *err);
+/* similarity[i], same[i], fold[i] in 0..folds-1 for `pairs` pairs; folds >= 2; both kinds of pair must occur
+ * (-EINVAL). Thresholds are exact: every midpoint between neighbouring distinct similarities is tried.
+ * Accuracy is the mean over folds (empty ones left out), its deviation that of the folds about it. O(n log n
+ * + folds n). Thread-safe. */
+int verification_evaluate(const float *similarity, const bool *same, const uint32_t *fold, uint32_t pairs,
+                          uint32_t folds, uint64_t seed, struct verification *ret_verification,
+                          struct guise_error *err);
 
 struct face_pair {
   uint32_t a, b; /* image indices */
@@ -29,7 +34,8 @@ struct face_pair {
   uint32_t fold;
 };
 
-/* All positive pairs among `count` images with identity[] (ascending runs), capped at `most` by a seeded draw, as many
- * seeded negatives, dealt into 10 folds. Caller frees *ret_pairs. */
-int verification_pairs(const uint32_t *identity, uint32_t count, uint32_t most, uint64_t seed, struct face_pair **ret_pairs,
-                       uint32_t *ret_count, struct guise_error *err);
+/* All positive pairs among `count` images with identity[] (ascending runs), capped at `most` by a seeded
+ * draw, as many seeded negatives (fewer when there are not so many), dealt into 10 folds. Caller frees
+ * *ret_pairs. -EINVAL when no person has two images or there is one person only. */
+int verification_pairs(const uint32_t *identity, uint32_t count, uint32_t most, uint64_t seed,
+                       struct face_pair **ret_pairs, uint32_t *ret_count, struct guise_error *err);

@@ -1,0 +1,89 @@
+/* The bootstrap draws of one call are independent sequences of the counter-based generator, keyed by the
+ * number of the draw, so that nothing depends on the order in which they are made. */
+#include "core/metric/bootstrap.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "core/base/base.h"
+#include "core/base/philox.h"
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Linear interpolation between order statistics (the default of numpy.quantile). */
+static double quantile(const double *sorted, uint32_t count, double q) {
+  double position = q * (double)(count - 1);
+  uint32_t below = (uint32_t)position;
+  if (below + 1 >= count)
+    return sorted[count - 1];
+  return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
+}
+
+static void interval_from_draws(double *means, uint32_t draws, struct interval *interval) {
+  qsort(means, draws, sizeof(*means), compare_doubles);
+  interval->low = quantile(means, draws, 0.025);
+  interval->high = quantile(means, draws, 0.975);
+}
+
+static double draw_clusters(const double *sum, const uint32_t *size, uint32_t clusters, uint32_t draw,
+                            uint64_t seed) {
+  struct rng rng;
+  double total = 0;
+  uint64_t members = 0;
+  rng_init(&rng, seed, RNG_BOOTSTRAP, 0, draw);
+  for (uint32_t c = 0; c < clusters; c++) {
+    uint32_t picked = rng_below(&rng, clusters);
+    total += sum[picked];
+    members += size[picked];
+  }
+  return members ? total / (double)members : NAN;
+}
+
+struct interval bootstrap_mean(const double *value, const uint32_t *cluster, uint32_t count,
+                               uint32_t clusters, uint32_t draws, uint64_t seed) {
+  struct interval interval = {NAN, NAN, NAN};
+  if (count == 0 || clusters == 0)
+    return interval;
+  double total = 0;
+  for (uint32_t i = 0; i < count; i++)
+    total += value[i];
+  interval.mean = total / (double)count;
+
+  _cleanup_(freep) double *sum = calloc(clusters, sizeof(*sum));
+  _cleanup_(freep) uint32_t *size = calloc(clusters, sizeof(*size));
+  _cleanup_(freep) double *means = calloc(MAX(draws, 1u), sizeof(*means));
+  if (!sum || !size || !means || draws == 0)
+    return interval;
+  for (uint32_t i = 0; i < count; i++) {
+    sum[cluster[i]] += value[i];
+    size[cluster[i]]++;
+  }
+  for (uint32_t d = 0; d < draws; d++)
+    means[d] = draw_clusters(sum, size, clusters, d, seed);
+  interval_from_draws(means, draws, &interval);
+  return interval;
+}
+
+struct interval bootstrap_share(uint32_t successes, uint32_t count, uint32_t draws, uint64_t seed) {
+  struct interval interval = {NAN, NAN, NAN};
+  if (count == 0)
+    return interval;
+  interval.mean = (double)successes / (double)count;
+  _cleanup_(freep) double *means = calloc(MAX(draws, 1u), sizeof(*means));
+  if (!means || draws == 0)
+    return interval;
+#pragma omp parallel for schedule(static)
+  for (uint32_t d = 0; d < draws; d++) {
+    struct rng rng;
+    uint32_t hits = 0;
+    rng_init(&rng, seed, RNG_BOOTSTRAP, 1, d);
+    for (uint32_t i = 0; i < count; i++)
+      hits += rng_below(&rng, count) < successes;
+    means[d] = (double)hits / (double)count;
+  }
+  interval_from_draws(means, draws, &interval);
+  return interval;
+}
