@@ -1,0 +1,203 @@
+#include "core/train/finish.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "core/attack/attack.h"
+#include "core/model/model.h"
+#include "core/model/report.h"
+
+struct audit {
+  json_t *attacks;  /* for the report */
+  json_t *pictures; /* the victims' own, for report-private.html */
+};
+
+static void audit_done(struct audit *audit) {
+  json_decref(audit->attacks);
+  json_decref(audit->pictures);
+}
+
+static void fill_info(const struct trainer *t, const struct job_inputs *inputs, struct model_info *info) {
+  const struct job_spec *spec = t->spec;
+  *info = (struct model_info){.arch = spec->model.arch,
+                              .input = spec->model.input,
+                              .embedding = spec->model.embedding,
+                              .width = (float)spec->model.width,
+                              .dropout = (float)spec->model.dropout,
+                              .method = spec->mask.method,
+                              .drop_low = spec->mask.drop_low,
+                              .constants = *mask_constants(t->mask)};
+  (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
+  (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);
+  (void)snprintf(info->training.dataset_sha256, sizeof(info->training.dataset_sha256), "%s",
+                 inputs->dataset_sha256);
+  info->training.identities = t->data.train.identities;
+  info->training.images = t->data.train.count;
+  info->training.epochs = spec->train.epochs;
+  info->training.steps = t->total;
+  info->training.seed = spec->train.seed;
+}
+
+/* How the training templates were mixed: by the policy's choices in the last epoch. */
+static struct attack_mixing mixing_of(const struct trainer *t) {
+  bool strategic = mask_traits(t->spec->mask.method)->has_strategy;
+  struct attack_mixing mixing = {
+      .unmixed = strategic ? t->spec->mask.unmixed : 0, .beta = !strategic, .alpha = 0.4f};
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    mixing.probability[k] = t->last_histogram[k];
+  if (!strategic)
+    mixing.probability[2] = 1;
+  return mixing;
+}
+
+static int run_attack(struct trainer *t, const struct attack *attack, struct audit *audit,
+                      struct guise_error *err) {
+  /* without held-out people the training people are the victims: A1 does not use the model */
+  const struct face_list *people = t->data.held.identities >= 2 ? &t->data.held : &t->data.train;
+  struct face_view view = {&t->data, people->image};
+  struct attack_context context = {
+      .victims = {face_view_image, &view, people->identity, people->count},
+      .mask = t->mask,
+      .mixing = mixing_of(t),
+      .effort = t->spec->audit.effort,
+      .seed = t->spec->train.seed,
+      .threads = t->threads,
+      .should_stop = trainer_should_stop,
+      .stop_context = t,
+  };
+  struct attack_result result;
+  int r = attack_run(attack, &context, &result, err);
+  if (r == -ECANCELED)
+    return trainer_stop_code(t);
+  if (r < 0)
+    return r;
+  if (json_array_append_new(audit->attacks, attack_result_json(&result)) < 0 ||
+      json_array_append_new(audit->pictures, attack_result_private(&result)) < 0)
+    r = error_set(err, -ENOMEM, "out of memory writing down the attack %s", attack->name);
+  attack_result_done(&result);
+  return r;
+}
+
+static int run_audit(struct trainer *t, struct audit *audit, struct guise_error *err) {
+  t->callbacks->phase(t->callbacks->context, "auditing");
+  audit->attacks = json_array();
+  audit->pictures = json_array();
+  if (!audit->attacks || !audit->pictures)
+    return error_set(err, -ENOMEM, "out of memory before the audit");
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++) {
+    int r = t->spec->audit.attack[i] ? run_attack(t, &attacks[i], audit, err) : 0;
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+static int verify_all(struct trainer *t, const struct verify_sets *sets, struct report_verification *entries,
+                      uint32_t *ret_count, struct guise_error *err) {
+  t->callbacks->phase(t->callbacks->context, "verifying");
+  for (uint32_t i = 0; i < sets->count; i++)
+    for (int both = 0; both < 2; both++) {
+      const struct verify_set *set = &sets->set[i];
+      struct report_verification *entry = &entries[(*ret_count)++];
+      *entry = (struct report_verification){.protocol = set->protocol,
+                                            .dataset = set->dataset,
+                                            .pairs = set->pairs_name,
+                                            .both_flips = both == 1};
+      int r = verify_run(t, set, both == 1, &entry->result, err);
+      if (r < 0)
+        return r;
+    }
+  return 0;
+}
+
+static struct report_reward reward_of(const struct trainer *t) {
+  static const char *const policies[] = {"learned", "fixed", "uniform"};
+  const struct mask_traits *traits = mask_traits(t->spec->mask.method);
+  struct report_reward reward = {.mixes = traits->mixes};
+  if (!traits->mixes)
+    return reward;
+  struct attack_mixing mixing = mixing_of(t);
+  reward.policy = traits->has_strategy ? policies[t->spec->mask.policy] : "fixed";
+  reward.reward = t->strategy ? "paper" : NULL;
+  reward.unmixed = mixing.unmixed;
+  memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
+  return reward;
+}
+
+static bool labelled_synthetic(const struct job_spec *spec) {
+  const char *value = json_string_value(json_object_get(spec->labels, "synthetic"));
+  return value && strcmp(value, "true") == 0;
+}
+
+static int write_report(struct trainer *t, const struct job_inputs *inputs,
+                        const struct report_verification *entries, uint32_t count, const struct audit *audit,
+                        const struct model_info *info, const char *model_path,
+                        struct job_outcome *ret_outcome, struct guise_error *err) {
+  char model_sha256[SHA256_HEX];
+  uint64_t model_bytes = 0;
+  struct rusage usage;
+  json_t *spec = job_spec_json(t->spec), *report = NULL;
+  int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
+  (void)getrusage(RUSAGE_SELF, &usage);
+  struct report_input input = {
+      .job_id = inputs->job_id,
+      .dataset_name = inputs->dataset_name,
+      .dataset_sha256 = inputs->dataset_sha256,
+      .dataset_synthetic = labelled_synthetic(t->spec),
+      .identities = pack_identities(t->data.pack),
+      .images = pack_images(t->data.pack),
+      .train_identities = t->data.train.identities,
+      .train_images = t->data.train.count,
+      .held_out_identities = t->data.held.identities,
+      .held_out_images = t->data.held.count,
+      .spec = spec,
+      .model = info,
+      .model_sha256 = model_sha256,
+      .model_bytes = model_bytes,
+      .reward = reward_of(t),
+      .verifications = entries,
+      .verification_count = count,
+      .attacks = audit->attacks,
+      .seed = t->spec->train.seed,
+      .images_per_s = t->images_per_s,
+      .peak_memory_bytes = (uint64_t)usage.ru_maxrss * 1024,
+  };
+  memcpy(input.split_sha256, t->data.split_sha256, sizeof(input.split_sha256));
+  if (r < 0)
+    error_set(err, r, "cannot read back %s: %s", model_path, strerror(-r));
+  if (r == 0)
+    r = report_json(&input, &report, err);
+  if (r == 0)
+    r = report_write(inputs->output_directory, report, audit->pictures, err);
+  if (r == 0 && !(ret_outcome->summary = report_summary(report)))
+    r = error_set(err, -ENOMEM, "out of memory writing the summary");
+  json_decref(report);
+  json_decref(spec);
+  return r;
+}
+
+int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
+               struct job_outcome *ret_outcome, struct guise_error *err) {
+  struct report_verification entries[2 * VERIFY_SETS_MAX];
+  struct audit audit = {NULL, NULL};
+  struct model_info info;
+  uint32_t count = 0;
+  char path[4096];
+  if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  fill_info(t, inputs, &info);
+  int r = trainer_prepare_eval(t, 0, err);
+  if (r == 0)
+    r = verify_all(t, sets, entries, &count, err);
+  if (r == 0)
+    r = run_audit(t, &audit, err);
+  if (r == 0) {
+    t->callbacks->phase(t->callbacks->context, "writing");
+    r = model_save(path, t->eval, &info, err);
+  }
+  if (r == 0)
+    r = write_report(t, inputs, entries, count, &audit, &info, path, ret_outcome, err);
+  audit_done(&audit);
+  return r;
+}

@@ -1,0 +1,168 @@
+#include "core/train/validate.h"
+
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/image/pairs.h"
+#include "core/model/embed.h"
+
+#define HELD_OUT_PAIRS_MAX 20000u
+
+static const uint8_t *verify_image(void *context, uint32_t i) {
+  const struct verify_set *set = context;
+  if (set->data)
+    return job_data_image(set->data, set->image[i]);
+  return set->pixels ? set->pixels + (size_t)set->size * set->size * 3 * i
+                     : pack_image(set->pack, set->image[i]);
+}
+
+static void verify_set_close(struct verify_set *set) {
+  free(set->pairs);
+  free(set->image);
+  tensor_free(set->pixels);
+  pack_free(set->pack);
+}
+
+void verify_sets_close(struct verify_sets *sets) {
+  for (uint32_t i = 0; i < sets->count; i++)
+    verify_set_close(&sets->set[i]);
+  sets->count = 0;
+}
+
+/* 1 when there are pairs, 0 when nobody has two images. */
+static int open_held_out(struct trainer *t, const struct job_inputs *inputs, struct verify_set *set,
+                         struct guise_error *err) {
+  const struct face_list *held = &t->data.held;
+  if (held->identities < 2 || held->count == held->identities) {
+    trainer_log(t, "warning", "no verification on held-out people: %u people with %u images give no pairs",
+                held->identities, held->count);
+    return 0;
+  }
+  *set = (struct verify_set){.protocol = "held-out people",
+                             .dataset = inputs->dataset_name,
+                             .folds = 10,
+                             .data = &t->data,
+                             .image_count = held->count};
+  set->image = malloc(sizeof(uint32_t) * held->count);
+  if (!set->image)
+    return error_set(err, -ENOMEM, "out of memory for %u held-out images", held->count);
+  memcpy(set->image, held->image, sizeof(uint32_t) * held->count);
+  int r = verification_pairs(held->identity, held->count, HELD_OUT_PAIRS_MAX, t->spec->train.seed,
+                             &set->pairs, &set->pair_count, err);
+  if (r < 0) {
+    verify_set_close(set);
+    return r;
+  }
+  return 1;
+}
+
+/* Turns image numbers of the pack into positions in a list of the images that occur. */
+static int number_images(struct verify_set *set, const struct pair_entry *entries, struct guise_error *err) {
+  uint32_t images = pack_images(set->pack);
+  _cleanup_(freep) uint32_t *position = malloc(sizeof(uint32_t) * images);
+  set->image = malloc(sizeof(uint32_t) * images);
+  set->pairs = malloc(sizeof(*set->pairs) * (set->pair_count + 1u));
+  if (!position || !set->image || !set->pairs)
+    return error_set(err, -ENOMEM, "out of memory for %u pairs", set->pair_count);
+  memset(position, 0xff, sizeof(uint32_t) * images);
+  for (uint32_t i = 0; i < set->pair_count; i++) {
+    const uint32_t ends[2] = {entries[i].a, entries[i].b};
+    for (int end = 0; end < 2; end++)
+      if (position[ends[end]] == UINT32_MAX) {
+        position[ends[end]] = set->image_count;
+        set->image[set->image_count++] = ends[end];
+      }
+    set->pairs[i] =
+        (struct face_pair){position[ends[0]], position[ends[1]], entries[i].same, entries[i].fold};
+  }
+  return 0;
+}
+
+static int resize_listed(struct verify_set *set, struct guise_error *err) {
+  uint32_t from = pack_size(set->pack);
+  size_t bytes = (size_t)set->size * set->size * 3;
+  if (from == set->size)
+    return 0;
+  set->pixels = tensor_alloc(bytes * set->image_count);
+  if (!set->pixels)
+    return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < set->image_count; i++)
+    image_resize(pack_image(set->pack, set->image[i]), from, from, set->pixels + bytes * i, set->size);
+  return 0;
+}
+
+static int open_pairs(struct trainer *t, const struct job_inputs *inputs, struct verify_set *set,
+                      struct guise_error *err) {
+  *set = (struct verify_set){.protocol = "pairs",
+                             .dataset = t->spec->holdout.pairs_dataset,
+                             .pairs_name = t->spec->holdout.pairs_name,
+                             .size = t->data.size};
+  _cleanup_(freep) struct pair_entry *entries = NULL;
+  int r = pack_open(inputs->pairs_pack, &set->pack, err);
+  if (r == 0)
+    r = pairs_parse(inputs->pairs_text, inputs->pairs_bytes, set->pack, &entries, &set->pair_count,
+                    &set->folds, err);
+  if (r == 0)
+    r = number_images(set, entries, err);
+  if (r == 0)
+    r = resize_listed(set, err);
+  set->folds = MAX(set->folds, 10u);
+  if (r < 0)
+    verify_set_close(set);
+  return r;
+}
+
+int verify_sets_open(struct trainer *t, const struct job_inputs *inputs, struct verify_sets *ret_sets,
+                     struct guise_error *err) {
+  struct verify_sets sets = {.count = 0};
+  if (inputs->pairs_pack) {
+    int r = open_pairs(t, inputs, &sets.set[sets.count], err);
+    if (r < 0)
+      return r;
+    sets.count++;
+  }
+  if (t->data.held.count > 0) {
+    int r = open_held_out(t, inputs, &sets.set[sets.count], err);
+    if (r < 0) {
+      verify_sets_close(&sets);
+      return r;
+    }
+    sets.count += (uint32_t)r;
+  }
+  *ret_sets = sets;
+  return 0;
+}
+
+static float dot(const float *a, const float *b, uint32_t n) {
+  float sum = 0;
+  for (uint32_t i = 0; i < n; i++)
+    sum += a[i] * b[i];
+  return sum;
+}
+
+int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
+               struct verification *ret_verification, struct guise_error *err) {
+  uint32_t dimension = t->spec->model.embedding;
+  _cleanup_(freep) float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
+  _cleanup_(freep) float *similarity = malloc(sizeof(float) * set->pair_count);
+  _cleanup_(freep) bool *same = malloc(set->pair_count);
+  _cleanup_(freep) uint32_t *fold = malloc(sizeof(uint32_t) * set->pair_count);
+  if (!embeddings || !similarity || !same || !fold)
+    return error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
+  int r = embed_images(t->eval, t->mask, t->eval_batch, dimension, verify_image, (void *)set,
+                       set->image_count, both_flips, embeddings, trainer_should_stop, t, err);
+  if (r == -ECANCELED)
+    return trainer_stop_code(t);
+  if (r < 0)
+    return r;
+  for (uint32_t i = 0; i < set->pair_count; i++) {
+    const struct face_pair *pair = &set->pairs[i];
+    similarity[i] =
+        dot(embeddings + (size_t)pair->a * dimension, embeddings + (size_t)pair->b * dimension, dimension);
+    same[i] = pair->same;
+    fold[i] = pair->fold;
+  }
+  return verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
+                               ret_verification, err);
+}

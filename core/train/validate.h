@@ -1,0 +1,37 @@
+/* Verification during and after training: held-out people, and an LFW-style list of pairs on a second data
+ * set. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/metric/verify.h"
+#include "core/train/trainer.h"
+
+/* Pairs over a list of images. */
+struct verify_set {
+  const char *protocol, *dataset, *pairs_name; /* for the report; pairs_name NULL for held-out people */
+  struct face_pair *pairs;                     /* a, b count in `image` */
+  uint32_t pair_count, folds;
+  uint32_t *image;
+  uint32_t image_count;
+  const struct job_data *data; /* where held-out images are; NULL for a second data set: */
+  struct pack *pack;
+  uint8_t *pixels; /* its listed images at the job's size; NULL when the pack has that size */
+  uint32_t size;
+};
+
+#define VERIFY_SETS_MAX 2
+struct verify_sets {
+  struct verify_set set[VERIFY_SETS_MAX]; /* the first is the one whose figures are the job's accuracy */
+  uint32_t count;
+};
+
+/* The sets of a job: pairs when the job names them, then held-out people when they have pairs. err says what
+ * is wrong with a list. */
+int verify_sets_open(struct trainer *trainer, const struct job_inputs *inputs, struct verify_sets *ret_sets,
+                     struct guise_error *err);
+void verify_sets_close(struct verify_sets *sets);
+
+/* With the weights in trainer->eval. */
+int verify_run(struct trainer *trainer, const struct verify_set *set, bool both_flips,
+               struct verification *ret_verification, struct guise_error *err);
