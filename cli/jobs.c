@@ -1,0 +1,247 @@
+/* Commands on jobs: ls, show, cancel, pause, resume, metrics, ready. */
+#include <getopt.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+/* A metric of the job's latest; rows may be plain numbers. */
+static double latest(const json_t *job, const char *name) {
+  return json_real_or(json_object_get(job, "metrics"), name, NAN);
+}
+
+static int print_jobs(const json_t *jobs) {
+  _cleanup_(table_freep) struct table *table = table_new(7);
+  static const char *const heading[] = {"JOB", "STATE", "DATASET", "MASK", "PROGRESS", "ACCURACY", "CREATED"};
+  const json_t *job;
+  size_t i;
+  for (i = 0; i < ARRAY_SIZE(heading); i++)
+    table_cell(table, "%s", heading[i]);
+  json_array_foreach(jobs, i, job) {
+    const json_t *spec = json_object_get(job, "spec");
+    char fraction[32], accuracy[32];
+    format_percent(json_real_or(json_object_get(job, "progress"), "fraction", NAN), fraction, sizeof(fraction));
+    format_percent(latest(job, "accuracy"), accuracy, sizeof(accuracy));
+    table_cell(table, "%s", json_text(job, "id", "?"));
+    table_cell(table, "%s", json_text(job, "state", "?"));
+    table_cell(table, "%s", json_text(spec, "dataset", "?"));
+    table_cell(table, "%s", json_text(json_object_get(spec, "mask"), "method", "?"));
+    table_cell(table, "%s", fraction);
+    table_cell(table, "%s", accuracy);
+    table_cell(table, "%s", json_text(job, "created_at", "?"));
+  }
+  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
+/* "/v1/jobs?state=running&state=queued&limit=20" */
+static char *list_path(const char *const *state, unsigned states, uint64_t limit) {
+  char *path = strdup("/v1/jobs");
+  for (unsigned i = 0; path && i < states; i++) {
+    char *longer = http_path(path, "", i ? "&state=" : "?state=", state[i], NULL);
+    free(path);
+    path = longer;
+  }
+  if (path && limit) {
+    char *longer = NULL;
+    if (asprintf(&longer, "%s%climit=%u", path, states ? '&' : '?', (unsigned)limit) < 0)
+      longer = NULL;
+    free(path);
+    path = longer;
+  }
+  return path;
+}
+
+int command_ls(struct cli *cli, int argc, char **argv) {
+  static const struct option options[] = {
+      {"state", required_argument, NULL, 's'}, {"limit", required_argument, NULL, 'l'}, {0}};
+  const char *state[16];
+  unsigned states = 0;
+  uint64_t limit = 0;
+  int option;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    if (option == 's' && states < ARRAY_SIZE(state))
+      state[states++] = optarg;
+    else if (option == 'l' && !cli_number(optarg, 1, 100, &limit))
+      return cli_usage(cli, "--limit must be 1 to 100");
+    else if (option == '?')
+      return cli_usage_option(cli);
+  }
+  if (optind != argc)
+    return cli_usage(cli, "ls takes no argument");
+  json_t *jobs = NULL;
+  int code;
+  if (limit) {
+    json_t *page = NULL;
+    code = cli_get(cli, list_path(state, states, limit), &page);
+    jobs = json_incref(json_object_get(page, "data"));
+    json_decref(page);
+  } else {
+    code = cli_get_all(cli, list_path(state, states, 0), &jobs);
+  }
+  if (code == EXIT_DONE && cli->json)
+    out_json(jobs);
+  else if (code == EXIT_DONE)
+    code = print_jobs(jobs);
+  json_decref(jobs);
+  return code;
+}
+
+static void print_line(const char *name, const char *text) {
+  (void)printf("%-10s  ", name);
+  out_text(stdout, text);
+  (void)putchar('\n');
+}
+
+static void print_progress(const json_t *job) {
+  const json_t *progress = json_object_get(job, "progress");
+  char fraction[32], eta[32], text[256], loss[32] = "-";
+  format_percent(json_real_or(progress, "fraction", NAN), fraction, sizeof(fraction));
+  format_duration(json_real_or(progress, "eta_s", -1), eta, sizeof(eta));
+  (void)snprintf(text, sizeof(text), "%s, epoch %llu, step %llu of %llu, %s left", fraction,
+                 (unsigned long long)json_count(progress, "epoch"), (unsigned long long)json_count(progress, "step"),
+                 (unsigned long long)json_count(progress, "total"), eta);
+  print_line("progress", text);
+  if (isfinite(latest(job, "loss")))
+    (void)snprintf(loss, sizeof(loss), "%.3f", latest(job, "loss"));
+  format_percent(latest(job, "accuracy"), fraction, sizeof(fraction));
+  (void)snprintf(text, sizeof(text), "loss %s, accuracy %s", loss, fraction);
+  print_line("metrics", text);
+}
+
+static void print_job(const json_t *job) {
+  const json_t *spec = json_object_get(job, "spec"), *transition;
+  const json_t *problem = json_object_get(job, "error");
+  size_t i;
+  print_line("job", json_text(job, "id", "?"));
+  print_line("state", json_text(job, "state", "?"));
+  if (json_text(job, "phase", NULL))
+    print_line("phase", json_text(job, "phase", ""));
+  print_line("dataset", json_text(spec, "dataset", "?"));
+  print_line("mask", json_text(json_object_get(spec, "mask"), "method", "?"));
+  print_progress(job);
+  print_line("model", json_text(job, "model", "-"));
+  if (json_is_object(problem))
+    print_line("error", json_text(problem, "detail", json_text(problem, "title", "?")));
+  json_array_foreach(json_object_get(job, "transitions"), i, transition) {
+    char text[256];
+    (void)snprintf(text, sizeof(text), "%s  %s  %s", json_text(transition, "at", "?"), json_text(transition, "state", "?"),
+                   json_text(transition, "reason", ""));
+    print_line(i ? "" : "history", text);
+  }
+}
+
+int command_show(struct cli *cli, int argc, char **argv) {
+  json_t *job = NULL;
+  if (argc != 2)
+    return cli_usage(cli, "show takes a job's id");
+  int code = cli_get(cli, http_path("/v1/jobs/", argv[1], NULL), &job);
+  if (code == EXIT_DONE && cli->json)
+    out_json(job);
+  else if (code == EXIT_DONE)
+    print_job(job);
+  json_decref(job);
+  return code;
+}
+
+/* cancel, pause and resume differ in their last word only. */
+static int job_action(struct cli *cli, int argc, char **argv, const char *action) {
+  struct reply reply = {0};
+  if (argc != 2)
+    return cli_usage(cli, "%s takes a job's id", argv[0]);
+  _cleanup_(freep) char *path = http_path("/v1/jobs/", argv[1], action, NULL);
+  if (!path)
+    return cli_error("out of memory");
+  int code = cli_request(cli, &(struct request){.method = "POST", .path = path}, &reply);
+  if (code != EXIT_DONE)
+    return code;
+  if (cli->json)
+    out_json(reply.json);
+  else
+    print_line(json_text(reply.json, "id", argv[1]), json_text(reply.json, "state", "done"));
+  reply_free(&reply);
+  return EXIT_DONE;
+}
+
+int command_cancel(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/cancel"); }
+int command_pause(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/pause"); }
+int command_resume(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/resume"); }
+
+/* ---- metrics ---- */
+
+int command_metrics(struct cli *cli, int argc, char **argv) {
+  static const struct option options[] = {{"name", required_argument, NULL, 'n'}, {"steps", no_argument, NULL, 's'}, {0}};
+  const char *name = NULL;
+  bool steps = false;
+  int option;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    if (option == 'n')
+      name = optarg;
+    else if (option == 's')
+      steps = true;
+    else
+      return cli_usage_option(cli);
+  }
+  if (optind + 1 != argc)
+    return cli_usage(cli, "metrics takes a job's id");
+  json_t *rows = NULL;
+  const char *resolution = steps ? "/metrics?resolution=step" : "/metrics?resolution=epoch";
+  int code = cli_get_all(cli,
+                         name ? http_path("/v1/jobs/", argv[optind], resolution, "", "&name=", name, NULL)
+                              : http_path("/v1/jobs/", argv[optind], resolution, NULL),
+                         &rows);
+  if (code != EXIT_DONE)
+    return code;
+  if (cli->json) {
+    out_json(rows);
+    json_decref(rows);
+    return EXIT_DONE;
+  }
+  _cleanup_(table_freep) struct table *table = table_new(4);
+  const json_t *row;
+  size_t i;
+  table_cell(table, "EPOCH");
+  table_cell(table, "STEP");
+  table_cell(table, "NAME");
+  table_cell(table, "VALUE");
+  json_array_foreach(rows, i, row) {
+    table_cell(table, "%llu", (unsigned long long)json_count(row, "epoch"));
+    table_cell(table, "%llu", (unsigned long long)json_count(row, "step"));
+    table_cell(table, "%s", json_text(row, "name", "?"));
+    table_cell(table, "%.6g", json_real_or(row, "value", NAN));
+  }
+  json_decref(rows);
+  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
+/* ---- ready ---- */
+
+int command_ready(struct cli *cli, int argc, char **argv) {
+  static const struct option options[] = {{"wait", required_argument, NULL, 'w'}, {0}};
+  uint64_t wait_s = 0;
+  int option;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+    if (option != 'w' || !cli_number(optarg, 0, 86400, &wait_s))
+      return option == 'w' ? cli_usage(cli, "--wait must be a number of seconds") : cli_usage_option(cli);
+  if (optind != argc)
+    return cli_usage(cli, "ready takes no argument");
+  int64_t deadline = clock_ns() + (int64_t)wait_s * 1000000000;
+  for (;;) {
+    struct guise_error err = {0};
+    struct reply reply = {0};
+    int r = http_send(cli->http, &(struct request){.method = "GET", .path = "/readyz"}, &reply, &err);
+    bool ready = r == 0 && reply.status == 200;
+    bool last = clock_ns() >= deadline;
+    int code = ready ? EXIT_DONE : r < 0 ? EXIT_CONNECTION : EXIT_FAILED;
+    if (ready)
+      (void)puts("ready");
+    else if (last && r < 0)
+      (void)cli_error("%s", err.text);
+    else if (last)
+      (void)cli_problem(&reply);
+    reply_free(&reply);
+    if (ready || last)
+      return code;
+    (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+  }
+}
