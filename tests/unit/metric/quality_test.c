@@ -1,0 +1,148 @@
+/* PSNR and SSIM against plain-Python references, the bootstrap against theory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka needs the four headers above
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "core/base/base.h"
+#include "core/base/philox.h"
+#include "core/metric/bootstrap.h"
+#include "core/metric/quality.h"
+
+static uint32_t lcg_next(uint32_t *state) {
+  *state = (uint32_t)(((uint64_t)*state * 1103515245u + 12345u) % 0x80000000u);
+  return *state >> 16;
+}
+
+static void golden_images(uint32_t planes, uint32_t size, uint32_t noise, uint32_t seed, float *a, float *b) {
+  for (uint32_t p = 0; p < planes; p++)
+    for (uint32_t y = 0; y < size; y++)
+      for (uint32_t x = 0; x < size; x++) {
+        uint32_t value = (40 * p + 5 * x + 3 * y + lcg_next(&seed) % 64) % 256;
+        int32_t shift = (int32_t)(lcg_next(&seed) % (2 * noise * 16 + 1)) - (int32_t)(noise * 16);
+        *a++ = (float)value;
+        *b++ = (float)value + (float)shift / 16.0f;
+      }
+}
+
+static void golden_values(void **state) {
+  (void)state;
+  FILE *file = fopen(GUISE_GOLDEN "/metric.txt", "re");
+  assert_non_null(file);
+  char line[512];
+  int seen = 0;
+  while (fgets(line, sizeof(line), file)) {
+    uint32_t planes, size, noise, seed;
+    double psnr, ssim;
+    if (sscanf(line, "quality %u %u %u %u %lf %lf", &planes, &size, &noise, &seed, &psnr, &ssim) != 6)
+      continue;
+    _cleanup_(freep) float *a = calloc((size_t)planes * size * size, sizeof(float));
+    _cleanup_(freep) float *b = calloc((size_t)planes * size * size, sizeof(float));
+    golden_images(planes, size, noise, seed, a, b);
+    assert_true(fabs(quality_psnr(a, b, planes, size) - psnr) < 1e-8);
+    assert_true(fabs(quality_ssim(a, b, planes, size) - ssim) < 1e-8);
+    assert_true(fabs(quality_ssim(b, a, planes, size) - ssim) < 1e-8);
+    seen++;
+  }
+  (void)fclose(file);
+  assert_int_equal(seen, 3);
+}
+
+static void equal_and_unlike_images(void **state) {
+  (void)state;
+  float a[3 * 32 * 32], b[3 * 32 * 32];
+  golden_images(3, 32, 10, 1, a, b);
+  assert_true(quality_psnr(a, a, 3, 32) == 100);
+  assert_true(fabs(quality_ssim(a, a, 3, 32) - 1) < 1e-12);
+  for (size_t i = 0; i < 3 * 32 * 32; i++) {
+    a[i] = 0;
+    b[i] = 255;
+  }
+  assert_true(fabs(quality_psnr(a, b, 3, 32)) < 1e-9);
+  assert_true(quality_ssim(a, b, 3, 32) < 1e-3);
+  assert_true(isnan(quality_ssim(a, b, 3, 10)));
+  assert_true(isnan(quality_ssim(a, b, 1, QUALITY_SIZE_MAX + 1)));
+}
+
+/* Interval of a mean of independent values: +-1.96 deviation / sqrt(n). */
+static void bootstrap_of_independent_values(void **state) {
+  (void)state;
+  enum { COUNT = 2000 };
+  static double value[COUNT];
+  static uint32_t cluster[COUNT];
+  struct rng rng;
+  rng_init(&rng, 3, RNG_ATTACK, 0, 0);
+  for (uint32_t i = 0; i < COUNT; i++) {
+    value[i] = 5 + (double)rng_normal(&rng);
+    cluster[i] = i;
+  }
+  struct interval x = bootstrap_mean(value, cluster, COUNT, COUNT, 1000, 1);
+  struct interval again = bootstrap_mean(value, cluster, COUNT, COUNT, 1000, 1);
+  struct interval other = bootstrap_mean(value, cluster, COUNT, COUNT, 1000, 2);
+  assert_true(fabs(x.mean - 5) < 0.1);
+  assert_true(fabs((x.high - x.low) / (2 * 1.96 / sqrt(COUNT)) - 1) < 0.15);
+  assert_true(x.low == again.low && x.high == again.high);
+  assert_true(x.low != other.low);
+}
+
+/* Images of a person that are all alike count as one: the interval is that of the people, not of the images.
+ */
+static void bootstrap_counts_people(void **state) {
+  (void)state;
+  enum { PEOPLE = 50, IMAGES = 40 };
+  static double value[PEOPLE * IMAGES];
+  static uint32_t by_person[PEOPLE * IMAGES], by_image[PEOPLE * IMAGES];
+  struct rng rng;
+  rng_init(&rng, 4, RNG_ATTACK, 0, 0);
+  for (uint32_t p = 0; p < PEOPLE; p++) {
+    double level = (double)rng_normal(&rng);
+    for (uint32_t i = 0; i < IMAGES; i++) {
+      value[p * IMAGES + i] = level;
+      by_person[p * IMAGES + i] = p;
+      by_image[p * IMAGES + i] = p * IMAGES + i;
+    }
+  }
+  struct interval people = bootstrap_mean(value, by_person, PEOPLE * IMAGES, PEOPLE, 1000, 1);
+  struct interval images = bootstrap_mean(value, by_image, PEOPLE * IMAGES, PEOPLE * IMAGES, 1000, 1);
+  double ratio = (people.high - people.low) / (images.high - images.low);
+  assert_true(ratio > 5 && ratio < 7.7); /* sqrt 40 = 6.3 */
+}
+
+static void bootstrap_of_shares(void **state) {
+  (void)state;
+  struct interval x = bootstrap_share(900, 1000, 1000, 1);
+  assert_true(fabs(x.mean - 0.9) < 1e-12);
+  assert_true(fabs(x.low - 0.881) < 0.004 && fabs(x.high - 0.918) < 0.004);
+  struct interval all = bootstrap_share(10, 10, 1000, 1);
+  assert_true(all.low == 1 && all.high == 1);
+}
+
+static void bootstrap_of_nothing(void **state) {
+  (void)state;
+  struct interval x = bootstrap_mean(NULL, NULL, 0, 0, 100, 1);
+  assert_true(isnan(x.mean) && isnan(x.low) && isnan(x.high));
+  const double value[1] = {3};
+  const uint32_t cluster[1] = {0};
+  x = bootstrap_mean(value, cluster, 1, 1, 100, 1);
+  assert_true(x.mean == 3 && x.low == 3 && x.high == 3);
+  x = bootstrap_mean(value, cluster, 1, 1, 0, 1);
+  assert_true(x.mean == 3 && isnan(x.low));
+  x = bootstrap_share(0, 0, 10, 1);
+  assert_true(isnan(x.mean));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(golden_values),
+      cmocka_unit_test(equal_and_unlike_images),
+      cmocka_unit_test(bootstrap_of_independent_values),
+      cmocka_unit_test(bootstrap_counts_people),
+      cmocka_unit_test(bootstrap_of_shares),
+      cmocka_unit_test(bootstrap_of_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
