@@ -1,0 +1,150 @@
+/* The job specification: defaults, every mistake at once, and what is shown parses back. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/train/spec.h"
+
+static int parse(const char *text, struct job_spec *spec, struct spec_problems *problems) {
+  json_t *body = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+  assert_non_null(body);
+  int r = job_spec_parse(body, spec, problems);
+  json_decref(body);
+  return r;
+}
+
+static const struct spec_problem *find(const struct spec_problems *problems, const char *pointer) {
+  for (uint32_t i = 0; i < problems->count; i++)
+    if (strcmp(problems->problem[i].pointer, pointer) == 0)
+      return &problems->problem[i];
+  return NULL;
+}
+
+static void defaults(void **state) {
+  (void)state;
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  assert_int_equal(parse("{\"type\":\"train\",\"dataset\":\"orl\"}", &spec, &problems), 0);
+  assert_int_equal(problems.count, 0);
+  assert_string_equal(spec.dataset, "orl");
+  assert_true(spec.holdout.identities == 0.25);
+  assert_int_equal(spec.model.arch, ARCH_FREQ_IR);
+  assert_int_equal(spec.model.input, 112);
+  assert_int_equal(spec.model.embedding, 128);
+  assert_int_equal(spec.mask.method, MASK_AHM);
+  assert_int_equal(spec.mask.drop_low, 3);
+  assert_int_equal(spec.mask.k_count, 5);
+  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_ALL); /* learned with the paper's reward */
+  assert_true(fabs(spec.train.lr - 0.05 * spec.train.batch / 128) < 1e-12);
+  assert_true(spec.audit.attack[0]);
+  job_spec_free(&spec);
+}
+
+static void every_mistake_at_once(void **state) {
+  (void)state;
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  assert_int_equal(
+      parse(
+          "{\"type\":\"train\",\"dataset\":\"orl\",\"model\":{\"arch\":\"vgg\",\"input\":50},"
+          "\"train\":{\"epochs\":0,\"batch\":\"many\",\"lr\":0},\"mask\":{\"k\":[1,7],\"reward\":\"probe\"},"
+          "\"audit\":{\"attacks\":[\"linear\",\"magic\"]},\"colour\":1}",
+          &spec, &problems),
+      -EINVAL);
+  static const struct {
+    const char *pointer, *code;
+  } wanted[] = {
+      {"/model/arch", "unknown_value"},  {"/model/input", "out_of_range"},
+      {"/train/epochs", "out_of_range"}, {"/train/batch", "wrong_type"},
+      {"/train/lr", "out_of_range"},     {"/mask/k", "out_of_range"},
+      {"/mask/reward", "unknown_value"}, {"/audit/attacks/1", "unknown_value"},
+      {"/colour", "unknown_field"},
+  };
+  assert_int_equal(problems.count, ARRAY_SIZE(wanted));
+  for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+    const struct spec_problem *problem = find(&problems, wanted[i].pointer);
+    assert_non_null(problem);
+    assert_string_equal(problem->code, wanted[i].code);
+  }
+  assert_non_null(json_object_get(find(&problems, "/train/epochs")->allowed, "minimum"));
+  assert_int_equal(json_array_size(find(&problems, "/model/arch")->allowed), ARCHS);
+  spec_problems_free(&problems);
+}
+
+static void missing_and_conflicting(void **state) {
+  (void)state;
+  static const struct {
+    const char *body, *pointer, *code;
+  } cases[] = {
+      {"{}", "/type", "missing"},
+      {"{\"type\":\"train\"}", "/dataset", "missing"},
+      {"[]", "", "wrong_type"},
+      {"{\"type\":\"audit\",\"dataset\":\"a\"}", "/type", "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"../a\"}", "/dataset", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"pairs\":{\"dataset\":\"b\"}}}",
+       "/holdout/pairs/name", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"policy\":\"fixed\"}}", "/mask/k", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"dct\":\"upsampled\"}}", "/mask/dct",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"bf16\"}}", "/train/precision",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"labels\":{\"a\":1}}", "/labels", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"seed\":-1}}", "/train/seed", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"epochs\":1e300}}", "/train/epochs", "wrong_type"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    assert_int_equal(parse(cases[i].body, &spec, &problems), -EINVAL);
+    const struct spec_problem *problem = find(&problems, cases[i].pointer);
+    assert_non_null(problem);
+    assert_string_equal(problem->code, cases[i].code);
+    spec_problems_free(&problems);
+  }
+}
+
+static void shown_and_parsed_again(void **state) {
+  (void)state;
+  static const char *const bodies[] = {
+      "{\"type\":\"train\",\"dataset\":\"orl\"}",
+      "{\"type\":\"train\",\"dataset\":\"c\",\"holdout\":{\"identities\":0,\"pairs\":{\"dataset\":\"lfw\","
+      "\"name\":\"view2\"}},"
+      "\"model\":{\"arch\":\"iresnet18\",\"input\":64},\"mask\":{\"method\":\"ahm\",\"drop_low\":10,\"k\":[4]"
+      ",\"policy\":\"fixed\"},"
+      "\"train\":{\"epochs\":3,\"lr\":0.07,\"head\":\"arcface\",\"seed\":9007199254740991},\"audit\":{"
+      "\"attacks\":[]},"
+      "\"priority\":-3,\"labels\":{\"team\":\"door\"},\"resources\":{\"threads\":1,\"max_runtime_s\":60}}",
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+    struct job_spec spec, again;
+    struct spec_problems problems = {0};
+    assert_int_equal(parse(bodies[i], &spec, &problems), 0);
+    json_t *shown = job_spec_json(&spec);
+    assert_non_null(shown);
+    assert_int_equal(job_spec_parse(shown, &again, &problems), 0);
+    json_t *shown_again = job_spec_json(&again);
+    assert_true(json_equal(shown, shown_again));
+    json_decref(shown);
+    json_decref(shown_again);
+    job_spec_free(&spec);
+    job_spec_free(&again);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(defaults),
+      cmocka_unit_test(every_mistake_at_once),
+      cmocka_unit_test(missing_and_conflicting),
+      cmocka_unit_test(shown_and_parsed_again),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
