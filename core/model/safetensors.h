@@ -1,5 +1,7 @@
-/* safetensors files (https://github.com/huggingface/safetensors): 8-byte little-endian header length, JSON header,
- * raw tensors. Files come from outside, so the reader checks everything before it gives out a pointer. */
+/* safetensors files (https://github.com/huggingface/safetensors): 8-byte little-endian header length, JSON
+ * header, raw tensors. Files come from outside, so the reader checks everything before it gives out a
+ * pointer: the tensors must cover the data exactly once, their sizes must follow from type and shape, and
+ * each must lie aligned to its type. A struct safetensors is immutable and may be read by many threads. */
 #pragma once
 
 #include <jansson.h>
@@ -8,27 +10,33 @@
 #include "core/base/base.h"
 
 #define SAFETENSORS_RANK_MAX 5
+#define SAFETENSORS_HEADER_MAX (16u << 20) /* bytes of JSON */
 
 struct safetensor {
   const char *name;
-  const char *dtype;  /* "F32", "U32", "F64" or "U8" */
+  const char *dtype; /* "F32", "U32", "F64" or "U8" */
   uint32_t rank;
   uint64_t shape[SAFETENSORS_RANK_MAX];
   const void *data;
   uint64_t bytes;
 };
 
-/* Writes atomically (temp, fsync, rename, fsync directory). metadata: JSON object of strings or NULL. Tensors keep the order given;
- * each starts 64-byte aligned relative to the file (header padded with spaces, dtype-sized tensors padded never: order
- * by alignment is the caller's affair, F32 only in practice). */
-int safetensors_write(const char *path, const struct safetensor *tensors, uint32_t count, const json_t *metadata,
-                      struct guise_error *err);
+/* Writes atomically (temp, fsync, rename, fsync directory). metadata: JSON object of strings or NULL. Tensors
+ * keep the order given; the first starts 64-byte aligned relative to the file (the header is padded with
+ * spaces) and nothing lies between tensors, so that F64 ones come first where types are mixed. -EINVAL for
+ * tensors that could not be read back. */
+int safetensors_write(const char *path, const struct safetensor *tensors, uint32_t count,
+                      const json_t *metadata, struct guise_error *err);
 
 struct safetensors;
-/* Maps and validates a file. Tensors point into the mapping until safetensors_free. */
+/* Maps and validates a file. Tensors point into the mapping until safetensors_free; the file must not be
+ * shortened while it is open (guise never writes in place). -EBADMSG when it is not a valid file of this
+ * format; err says where. */
 int safetensors_open(const char *path, struct safetensors **ret_file, struct guise_error *err);
 struct safetensors *safetensors_free(struct safetensors *file);
+DEFINE_CLEANUP(struct safetensors *, safetensors_free)
 uint32_t safetensors_count(const struct safetensors *file);
 const struct safetensor *safetensors_at(const struct safetensors *file, uint32_t i);
-const struct safetensor *safetensors_find(const struct safetensors *file, const char *name); /* NULL when missing */
-const json_t *safetensors_metadata(const struct safetensors *file);                          /* object, maybe empty */
+const struct safetensor *safetensors_find(const struct safetensors *file,
+                                          const char *name);        /* NULL when missing */
+const json_t *safetensors_metadata(const struct safetensors *file); /* object, maybe empty */

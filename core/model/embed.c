@@ -1,0 +1,95 @@
+#include "core/model/embed.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+
+struct embed_job {
+  struct graph *graph;
+  const struct mask *mask;
+  uint32_t batch, embedding;
+  const uint8_t *(*image)(void *context, uint32_t i);
+  void *context;
+  float *scratch; /* one block a thread */
+  size_t stride;  /* of scratch */
+};
+
+/* Fills the graph's input with templates of images [first, first + count) and runs it. */
+static int forward(const struct embed_job *job, uint32_t first, uint32_t count, bool flip,
+                   struct guise_error *err) {
+  float *input = graph_input_data(job->graph);
+  size_t elements = mask_elements(job->mask);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < count; i++)
+    mask_template(job->mask, job->image(job->context, first + i), flip,
+                  job->scratch + (size_t)omp_get_thread_num() * job->stride, input + i * elements);
+  for (uint32_t i = count; i < job->batch; i++)
+    memcpy(input + i * elements, input, elements * sizeof(float));
+  return graph_forward(job->graph, GRAPH_EVAL, 0, err);
+}
+
+/* Scales to length 1; false when a value is not finite. */
+static bool normalise(float *embedding, uint32_t n) {
+  double squares = 0;
+  for (uint32_t i = 0; i < n; i++)
+    squares += (double)embedding[i] * (double)embedding[i];
+  if (!isfinite(squares))
+    return false;
+  float scale = squares > 0 ? (float)(1 / sqrt(squares)) : 0;
+  for (uint32_t i = 0; i < n; i++)
+    embedding[i] *= scale;
+  return true;
+}
+
+static int embed_batch(const struct embed_job *job, uint32_t first, uint32_t count, bool flip_sum,
+                       float *ret_embeddings, struct guise_error *err) {
+  size_t floats = (size_t)count * job->embedding;
+  int r = forward(job, first, count, false, err);
+  if (r < 0)
+    return r;
+  memcpy(ret_embeddings, graph_output_data(job->graph), floats * sizeof(float));
+  if (flip_sum) {
+    r = forward(job, first, count, true, err);
+    if (r < 0)
+      return r;
+    const float *mirrored = graph_output_data(job->graph);
+    for (size_t i = 0; i < floats; i++)
+      ret_embeddings[i] += mirrored[i];
+  }
+  for (uint32_t i = 0; i < count; i++)
+    if (!normalise(ret_embeddings + (size_t)i * job->embedding, job->embedding))
+      return error_set(err, -EDOM,
+                       "the embedding of image %u is not a number: the model is damaged or has diverged",
+                       first + i);
+  return 0;
+}
+
+int embed_images(struct graph *graph, const struct mask *mask, uint32_t batch, uint32_t embedding,
+                 const uint8_t *(*image)(void *context, uint32_t i), void *context, uint32_t count,
+                 bool flip_sum, float *ret_embeddings, bool (*should_stop)(void *stop_context),
+                 void *stop_context, struct guise_error *err) {
+  struct embed_job job = {.graph = graph,
+                          .mask = mask,
+                          .batch = batch,
+                          .embedding = embedding,
+                          .image = image,
+                          .context = context,
+                          .stride = (mask_scratch(mask) + 15) / 16 * 16};
+  if (batch == 0 || embedding == 0)
+    return error_set(err, -EINVAL, "batch and embedding must be at least 1");
+  job.scratch = tensor_alloc((size_t)omp_get_max_threads() * MAX(job.stride, (size_t)16) * sizeof(float));
+  if (!job.scratch)
+    return error_set(err, -ENOMEM, "out of memory embedding %u images", count);
+  int r = 0;
+  for (uint32_t first = 0; first < count && r == 0; first += batch) {
+    if (should_stop && should_stop(stop_context))
+      r = error_set(err, -ECANCELED, "stopped after %u of %u images", first, count);
+    else
+      r = embed_batch(&job, first, MIN(batch, count - first), flip_sum,
+                      ret_embeddings + (size_t)first * embedding, err);
+  }
+  tensor_free(job.scratch);
+  return r;
+}

@@ -1,0 +1,311 @@
+#include "core/model/model.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/model/embed.h"
+#include "core/model/safetensors.h"
+
+/* Bounds on what a file may ask for, so that a few bytes of metadata cannot claim gigabytes. */
+#define INPUT_MAX 224u
+#define EMBEDDING_MAX 1024u
+#define WIDTH_MAX 4.0
+#define TENSORS_MASK 3u
+
+struct arch_options model_arch_options(const struct model_info *info) {
+  return (struct arch_options){.embedding = info->embedding,
+                               .width = info->width,
+                               .dropout = info->dropout,
+                               .mask = {.channels = info->constants.channels,
+                                        .channel = info->constants.channel,
+                                        .mean = info->constants.mean,
+                                        .deviation = info->constants.deviation,
+                                        .pixel_scale = info->constants.pixel_scale},
+                               .grid = info->input / 8};
+}
+
+/* ---- saving ---- */
+
+static void put_text(json_t *metadata, const char *key, const char *text) {
+  if (text[0])
+    (void)json_object_set_new(metadata, key, json_string(text));
+}
+
+static void put_number(json_t *metadata, const char *key, uint64_t value) {
+  char text[32];
+  (void)snprintf(text, sizeof(text), "%" PRIu64, value);
+  put_text(metadata, key, text);
+}
+
+/* Nine digits bring every float back bit for bit. */
+static void put_real(json_t *metadata, const char *key, float value) {
+  char text[32];
+  (void)snprintf(text, sizeof(text), "%.9g", (double)value);
+  put_text(metadata, key, text);
+}
+
+static json_t *info_metadata(const struct model_info *info) {
+  json_t *metadata = json_object();
+  if (!metadata)
+    return NULL;
+  put_text(metadata, "format", MODEL_FORMAT);
+  put_text(metadata, "guise", GUISE_VERSION);
+  put_text(metadata, "arch", arch_name(info->arch));
+  put_number(metadata, "input", info->input);
+  put_number(metadata, "embedding", info->embedding);
+  put_real(metadata, "width", info->width);
+  put_real(metadata, "dropout", info->dropout);
+  put_text(metadata, "mask", mask_traits(info->method)->name);
+  put_number(metadata, "mask.drop_low", info->drop_low);
+  put_real(metadata, "mask.clip", info->constants.clip);
+  put_real(metadata, "mask.pixel_scale", info->constants.pixel_scale);
+  put_text(metadata, "training.job", info->training.job);
+  put_text(metadata, "training.dataset", info->training.dataset);
+  put_text(metadata, "training.dataset_sha256", info->training.dataset_sha256);
+  put_number(metadata, "training.identities", info->training.identities);
+  put_number(metadata, "training.images", info->training.images);
+  put_number(metadata, "training.epochs", info->training.epochs);
+  put_number(metadata, "training.steps", info->training.steps);
+  put_number(metadata, "training.seed", info->training.seed);
+  return metadata;
+}
+
+static struct safetensor vector(const char *name, const char *dtype, const void *data, uint32_t count) {
+  return (struct safetensor){
+      .name = name, .dtype = dtype, .rank = 1, .shape = {count}, .data = data, .bytes = (uint64_t)count * 4};
+}
+
+int model_save(const char *path, struct graph *graph, const struct model_info *info,
+               struct guise_error *err) {
+  uint32_t parameters = graph_parameters(graph), channels = info->constants.channels;
+  uint32_t channel[MASK_CHANNELS_MAX];
+  if (channels == 0 || channels > MASK_CHANNELS_MAX)
+    return error_set(err, -EINVAL, "the mask has %u channels; 1 to %d are possible", channels,
+                     MASK_CHANNELS_MAX);
+  _cleanup_(freep) struct safetensor *tensors = calloc(parameters + TENSORS_MASK, sizeof(*tensors));
+  json_t *metadata = info_metadata(info);
+  if (!tensors || !metadata) {
+    json_decref(metadata);
+    return error_set(err, -ENOMEM, "out of memory saving the model");
+  }
+  for (uint32_t i = 0; i < parameters; i++) {
+    const struct graph_parameter *p = graph_parameter(graph, i);
+    tensors[i] = (struct safetensor){.name = p->name,
+                                     .dtype = "F32",
+                                     .rank = p->rank,
+                                     .data = p->value,
+                                     .bytes = p->count * sizeof(float)};
+    memcpy(tensors[i].shape, p->shape, sizeof(p->shape));
+  }
+  for (uint32_t c = 0; c < channels; c++)
+    channel[c] = info->constants.channel[c];
+  tensors[parameters] = vector("mask.channel", "U32", channel, channels);
+  tensors[parameters + 1] = vector("mask.mean", "F32", info->constants.mean, channels);
+  tensors[parameters + 2] = vector("mask.deviation", "F32", info->constants.deviation, channels);
+  int r = safetensors_write(path, tensors, parameters + TENSORS_MASK, metadata, err);
+  json_decref(metadata);
+  return r;
+}
+
+/* ---- loading ---- */
+
+static const char *text_of(const json_t *metadata, const char *key) {
+  const char *text = json_string_value(json_object_get(metadata, key));
+  return text ? text : "";
+}
+
+static int number_of(const json_t *metadata, const char *key, uint64_t low, uint64_t high,
+                     uint64_t *ret_value, struct guise_error *err) {
+  const char *text = text_of(metadata, key);
+  char *end = NULL;
+  errno = 0;
+  uint64_t value = strtoull(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end || errno || value < low || value > high)
+    return error_set(err, -EBADMSG,
+                     "the model's \"%s\" is \"%.40s\", not a number from %" PRIu64 " to %" PRIu64, key, text,
+                     low, high);
+  *ret_value = value;
+  return 0;
+}
+
+static int real_of(const json_t *metadata, const char *key, double low, double high, float *ret_value,
+                   struct guise_error *err) {
+  const char *text = text_of(metadata, key);
+  char *end = NULL;
+  double value = strtod(text, &end);
+  if (!text[0] || *end || !(value >= low && value <= high))
+    return error_set(err, -EBADMSG, "the model's \"%s\" is \"%.40s\", not a number from %g to %g", key, text,
+                     low, high);
+  *ret_value = (float)value;
+  return 0;
+}
+
+static void copy_text(char *target, size_t size, const char *text) {
+  (void)snprintf(target, size, "%s", text);
+}
+
+/* Facts are for people: a file that lacks them still loads. */
+static void read_training(const json_t *metadata, struct model_info *info) {
+  uint64_t value = 0;
+  copy_text(info->training.job, sizeof(info->training.job), text_of(metadata, "training.job"));
+  copy_text(info->training.dataset, sizeof(info->training.dataset), text_of(metadata, "training.dataset"));
+  copy_text(info->training.dataset_sha256, sizeof(info->training.dataset_sha256),
+            text_of(metadata, "training.dataset_sha256"));
+  if (number_of(metadata, "training.identities", 0, UINT32_MAX, &value, NULL) == 0)
+    info->training.identities = (uint32_t)value;
+  if (number_of(metadata, "training.images", 0, UINT32_MAX, &value, NULL) == 0)
+    info->training.images = (uint32_t)value;
+  if (number_of(metadata, "training.epochs", 0, UINT32_MAX, &value, NULL) == 0)
+    info->training.epochs = (uint32_t)value;
+  (void)number_of(metadata, "training.steps", 0, UINT64_MAX, &info->training.steps, NULL);
+  (void)number_of(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
+}
+
+static int read_metadata(const json_t *metadata, struct model_info *info, struct guise_error *err) {
+  uint64_t input = 0, embedding = 0, drop_low = 0;
+  if (strcmp(text_of(metadata, "format"), MODEL_FORMAT) != 0)
+    return error_set(err, -EBADMSG,
+                     "the file's format is \"%.40s\"; this version of guise reads " MODEL_FORMAT,
+                     text_of(metadata, "format"));
+  if (arch_from_name(text_of(metadata, "arch"), &info->arch) < 0)
+    return error_set(err, -EBADMSG, "the model's architecture \"%.40s\" is not known",
+                     text_of(metadata, "arch"));
+  if (mask_method_from_name(text_of(metadata, "mask"), &info->method) < 0)
+    return error_set(err, -EBADMSG, "the model's mask \"%.40s\" is not known", text_of(metadata, "mask"));
+  int r = number_of(metadata, "input", 16, INPUT_MAX, &input, err);
+  if (r == 0 && input % 8)
+    r = error_set(err, -EBADMSG, "the model's input of %" PRIu64 " pixels is no multiple of 8", input);
+  if (r == 0)
+    r = number_of(metadata, "embedding", 1, EMBEDDING_MAX, &embedding, err);
+  if (r == 0)
+    r = number_of(metadata, "mask.drop_low", 0, 60, &drop_low, err);
+  if (r == 0)
+    r = real_of(metadata, "width", 0.01, WIDTH_MAX, &info->width, err);
+  if (r == 0)
+    r = real_of(metadata, "dropout", 0, 0.99, &info->dropout, err);
+  if (r == 0)
+    r = real_of(metadata, "mask.clip", 0, 1e6, &info->constants.clip, err);
+  if (r == 0)
+    r = real_of(metadata, "mask.pixel_scale", 1e-6, 1e6, &info->constants.pixel_scale, err);
+  if (r < 0)
+    return r;
+  info->input = (uint32_t)input;
+  info->embedding = (uint32_t)embedding;
+  info->drop_low = (uint32_t)drop_low;
+  read_training(metadata, info);
+  return 0;
+}
+
+static int read_constants(const struct safetensors *file, struct mask_constants *constants,
+                          struct guise_error *err) {
+  const struct safetensor *channel = safetensors_find(file, "mask.channel");
+  const struct safetensor *mean = safetensors_find(file, "mask.mean");
+  const struct safetensor *deviation = safetensors_find(file, "mask.deviation");
+  if (!channel || !mean || !deviation || channel->rank != 1 || mean->rank != 1 || deviation->rank != 1 ||
+      strcmp(channel->dtype, "U32") != 0 || strcmp(mean->dtype, "F32") != 0 ||
+      strcmp(deviation->dtype, "F32") != 0 || channel->shape[0] < 1 ||
+      channel->shape[0] > MASK_CHANNELS_MAX || mean->shape[0] != channel->shape[0] ||
+      deviation->shape[0] != channel->shape[0])
+    return error_set(err, -EBADMSG, "the mask's constants are missing or of the wrong shape");
+  constants->channels = (uint32_t)channel->shape[0];
+  memcpy(constants->mean, mean->data, mean->bytes);
+  memcpy(constants->deviation, deviation->data, deviation->bytes);
+  for (uint32_t c = 0; c < constants->channels; c++) {
+    uint32_t value = ((const uint32_t *)channel->data)[c];
+    if (value >= MASK_CHANNELS_MAX || (c > 0 && value <= constants->channel[c - 1]) ||
+        !isfinite(constants->mean[c]) || !isfinite(constants->deviation[c]) || constants->deviation[c] <= 0)
+      return error_set(err, -EBADMSG, "the mask's constants of channel %u are not valid", c);
+    constants->channel[c] = (uint16_t)value;
+  }
+  return 0;
+}
+
+static bool same_shape(const struct safetensor *tensor, const struct graph_parameter *p) {
+  if (strcmp(tensor->dtype, "F32") != 0 || tensor->rank != p->rank ||
+      tensor->bytes != p->count * sizeof(float))
+    return false;
+  for (uint32_t i = 0; i < p->rank; i++)
+    if (tensor->shape[i] != p->shape[i])
+      return false;
+  return true;
+}
+
+static int read_parameters(const struct safetensors *file, struct graph *graph, struct guise_error *err) {
+  for (uint32_t i = 0; i < graph_parameters(graph); i++) {
+    struct graph_parameter *p = graph_parameter(graph, i);
+    const struct safetensor *tensor = safetensors_find(file, p->name);
+    if (!tensor)
+      return error_set(err, -EBADMSG, "the model has no tensor %s", p->name);
+    if (!same_shape(tensor, p))
+      return error_set(err, -EBADMSG, "the model's tensor %s has the wrong type or shape", p->name);
+    const float *values = tensor->data;
+    for (size_t k = 0; k < p->count; k++)
+      if (!isfinite(values[k]))
+        return error_set(err, -EBADMSG, "the model's tensor %s holds values that are not numbers", p->name);
+    memcpy(p->value, values, tensor->bytes);
+  }
+  graph_parameters_changed(graph);
+  return 0;
+}
+
+static int build(struct model *model, uint32_t threads, struct guise_error *err) {
+  const struct model_info *info = &model->info;
+  struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true};
+  struct arch_options options = model_arch_options(info);
+  int r = mask_new(info->method, info->input, info->drop_low, &model->mask, err);
+  if (r == 0)
+    r = mask_set_constants(model->mask, &info->constants, err);
+  if (r == 0)
+    r = graph_new(&config, &model->graph, err);
+  if (r == 0) {
+    (void)arch_describe(model->graph, info->arch,
+                        &options); /* graph_build tells what it says, with its text */
+    r = graph_build(model->graph, err);
+  }
+  return r;
+}
+
+int model_load(const char *path, uint32_t batch, uint32_t threads, struct model **ret_model,
+               struct guise_error *err) {
+  _cleanup_(safetensors_freep) struct safetensors *file = NULL;
+  _cleanup_(model_freep) struct model *model = calloc(1, sizeof(*model));
+  if (batch == 0 || threads == 0)
+    return error_set(err, -EINVAL, "batch and threads must be at least 1");
+  if (!model)
+    return error_set(err, -ENOMEM, "out of memory loading a model");
+  model->batch = batch;
+  int r = safetensors_open(path, &file, err);
+  if (r == 0)
+    r = read_metadata(safetensors_metadata(file), &model->info, err);
+  if (r == 0)
+    r = read_constants(file, &model->info.constants, err);
+  if (r == 0)
+    r = build(model, threads, err);
+  if (r == 0)
+    r = read_parameters(file, model->graph, err);
+  if (r < 0)
+    return r;
+  *ret_model = TAKE(model);
+  return 0;
+}
+
+struct model *model_free(struct model *model) {
+  if (!model)
+    return NULL;
+  graph_free(model->graph);
+  mask_free(model->mask);
+  free(model);
+  return NULL;
+}
+
+static const uint8_t *listed_image(void *context, uint32_t i) {
+  return ((const uint8_t *const *)context)[i];
+}
+
+int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, bool flip_sum,
+                float *ret_embeddings, struct guise_error *err) {
+  return embed_images(model->graph, model->mask, model->batch, model->info.embedding, listed_image,
+                      (void *)rgb, count, flip_sum, ret_embeddings, NULL, NULL, err);
+}
