@@ -287,7 +287,7 @@ static int on_stream(void *context, long status, const char *data, size_t size, 
         return r;
     }
   }
-  return interrupted ? -EINTR : 0;
+  return 0;
 }
 
 /* One connection. EXIT_DONE with *ret_lost when it broke before the end. */
@@ -302,6 +302,7 @@ static int read_stream(struct cli *cli, const char *path, struct stream *stream,
                             .write = on_stream,
                             .context = stream,
                             .endless = true,
+                            .stop = &interrupted,
                             .headers = {"Accept: text/event-stream", stream->last[0] ? resume : NULL}};
   stream->length = 0;
   free(stream->data);

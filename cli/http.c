@@ -173,6 +173,18 @@ static size_t on_header(char *data, size_t size, size_t count, void *context) {
   return bytes;
 }
 
+static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up) {
+  struct exchange *x = context;
+  (void)down_total;
+  (void)down;
+  (void)up_total;
+  (void)up;
+  if (!*x->request->stop)
+    return 0;
+  x->failure = error_set(x->err, -EINTR, "interrupted");
+  return 1;
+}
+
 static void set_body(struct exchange *x, CURL *curl, struct curl_slist **headers, bool *ret_ok) {
   const struct request *request = x->request;
   char type[128];
@@ -202,6 +214,11 @@ static void set_options(const struct http *http, struct exchange *x, const char 
   (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
   (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
   (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
+  if (x->request->stop) {
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
+  }
   if (http->direct)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
   if (http->socket)

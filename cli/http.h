@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,7 @@ struct request {
   void *context;
   const char *headers[4]; /* more of them, "Name: value"; ended by NULL or the array */
   bool endless;           /* an event stream: no limit on time, but a quiet one of 45 s is broken off */
+  const volatile sig_atomic_t *stop; /* ends the request with -EINTR within a second once it is set; NULL = never */
 };
 
 struct reply {

@@ -1,0 +1,242 @@
+/* Commands on models: models, get. A file is downloaded beside its place, verified against the sha256 that is its ETag and in the
+ * model's metadata, and only then renamed, so that what stands under the name is always whole and right. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "core/base/file.h"
+
+char *model_resolve(struct cli *cli, const char *id, int *ret_code) {
+  json_t *job = NULL;
+  char *model = NULL;
+  *ret_code = EXIT_DONE;
+  if (strncmp(id, "job_", 4) != 0) {
+    model = strdup(id);
+  } else {
+    *ret_code = cli_get(cli, http_path("/v1/jobs/", id, NULL), &job);
+    if (*ret_code != EXIT_DONE)
+      return NULL;
+    if (!json_text(job, "model", NULL)) {
+      *ret_code = cli_error("%s has no model: it is %s", id, json_text(job, "state", "?"));
+      json_decref(job);
+      return NULL;
+    }
+    model = strdup(json_text(job, "model", ""));
+    json_decref(job);
+  }
+  if (!model)
+    *ret_code = cli_error("out of memory");
+  return model;
+}
+
+int command_models(struct cli *cli, int argc, char **argv) {
+  static const char *const heading[] = {"MODEL", "JOB", "ARCH", "MASK", "ACCURACY", "AUDITED", "CREATED"};
+  json_t *rows = NULL;
+  (void)argv;
+  if (argc != 1)
+    return cli_usage(cli, "models takes no argument");
+  int code = cli_get_all(cli, strdup("/v1/models"), &rows);
+  if (code != EXIT_DONE || cli->json) {
+    if (code == EXIT_DONE)
+      out_json(rows);
+    json_decref(rows);
+    return code;
+  }
+  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
+  const json_t *row;
+  size_t i;
+  for (i = 0; i < ARRAY_SIZE(heading); i++)
+    table_cell(table, "%s", heading[i]);
+  json_array_foreach(rows, i, row) {
+    char accuracy[32];
+    format_percent(json_real_or(row, "accuracy", NAN), accuracy, sizeof(accuracy));
+    table_cell(table, "%s", json_text(row, "id", "?"));
+    table_cell(table, "%s", json_text(row, "job", "?"));
+    table_cell(table, "%s", json_text(row, "arch", "?"));
+    table_cell(table, "%s", json_text(row, "mask", "?"));
+    table_cell(table, "%s", accuracy);
+    table_cell(table, "%s", json_is_true(json_object_get(row, "audited")) ? "yes" : "no");
+    table_cell(table, "%s", json_text(row, "created_at", "?"));
+  }
+  json_decref(rows);
+  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
+/* ---- get ---- */
+
+struct download {
+  struct cli *cli;
+  const char *model, *name; /* name of the file */
+  const char *sha256;       /* from the metadata */
+  uint64_t size;            /* likewise */
+  bool unsafe;
+  char path[4096], part[4112];
+  int fd;
+  uint64_t offset; /* where the next byte goes */
+};
+
+static int on_data(void *context, long status, const char *data, size_t size, struct guise_error *err) {
+  struct download *download = context;
+  if (status == 200 && download->offset > 0) { /* the daemon sends the whole file after all */
+    if (ftruncate(download->fd, 0) < 0)
+      return error_set(err, -errno, "cannot write %s: %s", download->part, strerror(errno));
+    download->offset = 0;
+  }
+  for (size_t done = 0; done < size;) {
+    ssize_t n = pwrite(download->fd, data + done, size - done, (off_t)download->offset);
+    if (n < 0 && errno != EINTR)
+      return error_set(err, -errno, "cannot write %s: %s", download->part, strerror(errno));
+    if (n > 0) {
+      done += (size_t)n;
+      download->offset += (uint64_t)n;
+    }
+  }
+  if (download->size > 0) {
+    char text[32];
+    format_bytes(download->offset, text, sizeof(text));
+    bar_draw((double)download->offset / (double)download->size, download->name, text);
+  }
+  return 0;
+}
+
+/* Fetches what is missing of the part file. */
+static int fetch(struct download *download) {
+  char range[64], if_range[160];
+  struct reply reply = {0};
+  struct stat st;
+  _cleanup_(freep) char *path = http_path("/v1/models/", download->model, "/files/", download->name,
+                                          download->unsafe ? "?unsafe=true" : "", NULL);
+  _cleanup_(closep) int fd = open(download->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (!path)
+    return cli_error("out of memory");
+  if (fd < 0 || fstat(fd, &st) < 0)
+    return cli_error("cannot create %s: %s", download->part, strerror(errno));
+  download->fd = fd;
+  download->offset = (uint64_t)st.st_size < download->size ? (uint64_t)st.st_size : 0;
+  if (download->offset == 0 && ftruncate(fd, 0) < 0)
+    return cli_error("cannot write %s: %s", download->part, strerror(errno));
+  (void)snprintf(range, sizeof(range), "Range: bytes=%llu-", (unsigned long long)download->offset);
+  (void)snprintf(if_range, sizeof(if_range), "If-Range: \"%s\"", download->sha256);
+  struct request request = {.method = "GET", .path = path, .write = on_data, .context = download};
+  if (download->offset > 0) {
+    request.headers[0] = range;
+    request.headers[1] = if_range;
+  }
+  int code = cli_request(download->cli, &request, &reply);
+  bar_clear();
+  if (code == EXIT_DONE && strcmp(reply.etag, download->sha256) != 0)
+    code = cli_error("%s: the daemon names another sha256 (%s) than the model's metadata (%s)", download->name, reply.etag,
+                     download->sha256);
+  reply_free(&reply);
+  if (code != EXIT_DONE && st.st_size == 0 && download->offset == 0)
+    (void)unlink(download->part); /* nothing to resume from */
+  return code;
+}
+
+static bool is_whole(const char *path, const char *sha256) {
+  char have[SHA256_HEX];
+  return sha256_file(path, have, NULL) == 0 && strcmp(have, sha256) == 0;
+}
+
+/* Downloads one file and verifies it. A part left from another time may be wrong: then once more from the start. */
+static int get_file(struct download *download) {
+  struct guise_error err = {0};
+  if (is_whole(download->path, download->sha256))
+    return EXIT_DONE;
+  for (int attempt = 0; attempt < 2; attempt++) {
+    bool whole = is_whole(download->part, download->sha256);
+    int code = whole ? EXIT_DONE : fetch(download);
+    if (code != EXIT_DONE)
+      return code;
+    if (whole || is_whole(download->part, download->sha256))
+      return file_publish(download->part, download->path, &err) < 0 ? cli_error("%s", err.text) : EXIT_DONE;
+    (void)unlink(download->part);
+  }
+  return cli_error("%s does not have the sha256 %s that the daemon promised; nothing was kept", download->name,
+                   download->sha256);
+}
+
+/* Names come from the daemon and become names of local files. */
+static bool is_plain_name(const char *name) { return *name && *name != '.' && !strchr(name, '/'); }
+
+static const json_t *find_file(const json_t *files, const char *name) {
+  const json_t *file;
+  size_t i;
+  json_array_foreach(files, i, file) if (strcmp(json_text(file, "name", ""), name) == 0) return file;
+  return NULL;
+}
+
+static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory, bool unsafe) {
+  struct download download = {.cli = cli, .model = model, .unsafe = unsafe};
+  char size[32];
+  download.name = json_text(file, "name", "");
+  download.sha256 = json_text(file, "sha256", "");
+  download.size = json_count(file, "size");
+  if (!is_plain_name(download.name))
+    return cli_error("the daemon names a file '%s', which is no name for a file here", download.name);
+  if (snprintf(download.path, sizeof(download.path), "%s/%s", directory, download.name) >= (int)sizeof(download.path))
+    return cli_error("the path %s is too long", directory);
+  (void)snprintf(download.part, sizeof(download.part), "%s.part", download.path);
+  int code = get_file(&download);
+  if (code != EXIT_DONE || cli->json)
+    return code;
+  format_bytes(download.size, size, sizeof(size));
+  out_text(stdout, download.path);
+  (void)printf("  %s  sha256 %s\n", size, download.sha256);
+  return EXIT_DONE;
+}
+
+static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names, int count,
+                     const char *directory, bool unsafe) {
+  const json_t *files = json_object_get(metadata, "files"), *file;
+  int code = EXIT_DONE;
+  size_t i;
+  if (count == 0) {
+    json_array_foreach(files, i, file) {
+      code = get_one(cli, model, file, directory, unsafe);
+      if (code != EXIT_DONE)
+        return code;
+    }
+  }
+  for (int n = 0; n < count && code == EXIT_DONE; n++) {
+    file = find_file(files, names[n]);
+    code = file ? get_one(cli, model, file, directory, unsafe) : cli_error("%s has no file %s", model, names[n]);
+  }
+  return code;
+}
+
+int command_get(struct cli *cli, int argc, char **argv) {
+  static const struct option options[] = {
+      {"output", required_argument, NULL, 'o'}, {"unsafe", no_argument, NULL, 'u'}, {0}};
+  const char *directory = ".";
+  bool unsafe = false;
+  struct guise_error err = {0};
+  json_t *metadata = NULL;
+  int option, code = EXIT_DONE;
+  while ((option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
+    if (option == 'o')
+      directory = optarg;
+    else if (option == 'u')
+      unsafe = true;
+    else
+      return cli_usage_option(cli);
+  }
+  if (optind == argc)
+    return cli_usage(cli, "get takes a model's or a job's id");
+  _cleanup_(freep) char *model = model_resolve(cli, argv[optind], &code);
+  if (!model)
+    return code;
+  if (directory_make(directory, &err) < 0)
+    return cli_error("%s", err.text);
+  code = cli_get(cli, http_path("/v1/models/", model, NULL), &metadata);
+  if (code == EXIT_DONE)
+    code = get_files(cli, model, metadata, argv + optind + 1, argc - optind - 1, directory, unsafe);
+  if (code == EXIT_DONE && cli->json)
+    out_json(metadata);
+  json_decref(metadata);
+  return code;
+}
