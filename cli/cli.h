@@ -1,7 +1,8 @@
-/* What the files of the `guise` client share: its exit codes, the command table's row, and one file a command group.
+/* What the files of the `guise` client share: its exit codes, the command table's row, and one file a command
+ * group.
  *
- * Results go to standard output, everything else (progress, errors) to standard error, so that output can be piped. With --json
- * a command prints what the daemon answered and nothing else. */
+ * Results go to standard output, everything else (progress, errors) to standard error, so that output can be
+ * piped. With --json a command prints what the daemon answered and nothing else. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,7 +29,8 @@ struct command {
   const char *arguments;
   const char *summary; /* one line for the overview */
   const char *details; /* for `guise COMMAND --help`; may be NULL */
-  int (*run)(struct cli *cli, int argc, char **argv); /* argv[0] is the last word of the name; returns an exit code */
+  int (*run)(struct cli *cli, int argc,
+             char **argv); /* argv[0] is the last word of the name; returns an exit code */
 };
 
 /* Says what is wrong with the command line and how the command is used; returns EXIT_USAGE. */
@@ -38,10 +40,11 @@ int cli_usage_option(const struct cli *cli);
 /* Prints an error that the client met itself; returns EXIT_FAILED. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Sends a request and deals with everything that is not a success: prints connection errors and problem details.
- * EXIT_DONE with *ret_reply (free with reply_free), or the exit code to return. */
+/* Sends a request and deals with everything that is not a success: prints connection errors and problem
+ * details. EXIT_DONE with *ret_reply (free with reply_free), or the exit code to return. */
 int cli_request(struct cli *cli, const struct request *request, struct reply *ret_reply);
-/* The same for a GET of `path` (freed here, may be NULL: out of memory) that must answer JSON. Free *ret_json. */
+/* The same for a GET of `path` (freed here, may be NULL: out of memory) that must answer JSON. Free
+ * *ret_json. */
 int cli_get(struct cli *cli, char *path, json_t **ret_json);
 /* Every row of a list resource, page after page: a JSON array. `path` is freed here. */
 int cli_get_all(struct cli *cli, char *path, json_t **ret_rows);
@@ -56,8 +59,10 @@ int follow_job(struct cli *cli, const char *id);
 /* Waits for the ingest of a data set, prints counts and a summary of what was rejected. */
 int dataset_wait(struct cli *cli, const char *id);
 /* Streams a folder or an archive into a data set; *ret_reply as cli_request. */
-int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t size, struct reply *ret_reply);
-/* The model of a job when given a job's id, else a copy of `id`. NULL after an error was printed (*ret_code is the exit code). */
+int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t size,
+                   struct reply *ret_reply);
+/* The model of a job when given a job's id, else a copy of `id`. NULL after an error was printed (*ret_code
+ * is the exit code). */
 char *model_resolve(struct cli *cli, const char *id, int *ret_code);
 
 int command_dataset_add(struct cli *cli, int argc, char **argv);

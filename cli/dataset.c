@@ -8,7 +8,8 @@
 
 #define PAIRS_LIMIT ((size_t)64 << 20)
 
-static const char *const heading[] = {"NAME", "ID", "STATE", "PEOPLE", "IMAGES", "REJECTED", "SIZE", "CREATED"};
+static const char *const heading[] = {"NAME",   "ID",       "STATE", "PEOPLE",
+                                      "IMAGES", "REJECTED", "SIZE",  "CREATED"};
 
 static void dataset_row(struct table *table, const json_t *dataset) {
   char bytes[32];
@@ -91,7 +92,17 @@ int command_dataset_rejects(struct cli *cli, int argc, char **argv) {
   return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
 }
 
-/* "3 corrupt (first: a/b.jpg: not a JPEG file)" for each code among the rejects. */
+static const json_t *first_of(const json_t *rows, const char *code) {
+  const json_t *row;
+  size_t i;
+  json_array_foreach(rows, i, row) {
+    if (strcmp(json_text(row, "code", "?"), code) == 0)
+      return row;
+  }
+  return NULL;
+}
+
+/* "3 corrupt, the first: a/b.jpg: not a JPEG file" for each code among the rejects. */
 static void summarize_rejects(struct cli *cli, const char *id, const char *name) {
   json_t *rows = NULL, *count = json_object();
   const json_t *row;
@@ -103,11 +114,12 @@ static void summarize_rejects(struct cli *cli, const char *id, const char *name)
   }
   json_array_foreach(rows, i, row) {
     code = json_text(row, "code", "?");
-    (void)json_object_set_new(count, code, json_integer(json_integer_value(json_object_get(count, code)) + 1));
+    (void)json_object_set_new(count, code,
+                              json_integer(json_integer_value(json_object_get(count, code)) + 1));
   }
   json_t *number;
   json_object_foreach(count, code, number) {
-    json_array_foreach(rows, i, row) if (strcmp(json_text(row, "code", "?"), code) == 0) break;
+    row = first_of(rows, code);
     (void)printf("  %lld ", (long long)json_integer_value(number));
     out_text(stdout, code);
     (void)fputs(", the first: ", stdout);
@@ -162,7 +174,8 @@ int dataset_wait(struct cli *cli, const char *id) {
     }
     char text[64] = "decoding";
     if (json_count(dataset, "images") > 0)
-      (void)snprintf(text, sizeof(text), "decoding: %llu images", (unsigned long long)json_count(dataset, "images"));
+      (void)snprintf(text, sizeof(text), "decoding: %llu images",
+                     (unsigned long long)json_count(dataset, "images"));
     bar_draw(-1, text, "");
     json_decref(dataset);
     (void)nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
@@ -170,7 +183,8 @@ int dataset_wait(struct cli *cli, const char *id) {
 }
 
 int command_dataset_add(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"size", required_argument, NULL, 's'}, {"no-wait", no_argument, NULL, 'n'}, {0}};
+  static const struct option options[] = {
+      {"size", required_argument, NULL, 's'}, {"no-wait", no_argument, NULL, 'n'}, {0}};
   uint64_t size = 0;
   bool wait = true;
   struct reply reply = {0};

@@ -1,8 +1,8 @@
 /* Watching a job: `follow` and `submit --follow` poll the job, `events` reads its event stream.
  *
- * Progress is polled, not streamed: the job resource holds everything that is shown, one short request each half second is
- * nothing to the daemon, and a poll that fails needs no state to be repeated, so that restarts of the daemon are survived
- * without further ado. Ctrl-C stops watching and leaves the job alone. */
+ * Progress is polled, not streamed: the job resource holds everything that is shown, one short request each
+ * half second is nothing to the daemon, and a poll that fails needs no state to be repeated, so that restarts
+ * of the daemon are survived without further ado. Ctrl-C stops watching and leaves the job alone. */
 #include <getopt.h>
 #include <math.h>
 #include <signal.h>
@@ -13,8 +13,8 @@
 #include "cli/cli.h"
 
 #define POLL_MS 500
-#define PATIENCE_S 60    /* without an answer: long enough for a daemon that restarts */
-#define PLAIN_LINE_S 15  /* between lines where no bar can be drawn */
+#define PATIENCE_S 60   /* without an answer: long enough for a daemon that restarts */
+#define PLAIN_LINE_S 15 /* between lines where no bar can be drawn */
 
 static volatile sig_atomic_t interrupted;
 
@@ -24,7 +24,8 @@ static void on_interrupt(int signal) {
 }
 
 static void catch_interrupts(void) {
-  struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: the pause between polls must end */
+  struct sigaction action = {.sa_handler =
+                                 on_interrupt}; /* no SA_RESTART: the pause between polls must end */
   (void)sigaction(SIGINT, &action, NULL);
   (void)sigaction(SIGTERM, &action, NULL);
 }
@@ -77,8 +78,8 @@ static void show_bar(const json_t *job) {
   describe(job, text, sizeof(text));
   if (epoch > 0)
     (void)snprintf(before, sizeof(before), "%s  epoch %llu/%llu  step %llu/%llu", state_of(job),
-                   (unsigned long long)epoch, (unsigned long long)json_count(train, "epochs"), (unsigned long long)step,
-                   (unsigned long long)json_count(progress, "total"));
+                   (unsigned long long)epoch, (unsigned long long)json_count(train, "epochs"),
+                   (unsigned long long)step, (unsigned long long)json_count(progress, "total"));
   else
     (void)snprintf(before, sizeof(before), "%s", state_of(job));
   (void)snprintf(after, sizeof(after), "%3.0f %%  %s", 100 * fraction, text);
@@ -100,8 +101,9 @@ static void show_line(struct watch *watch, const json_t *job) {
   (void)snprintf(watch->state, sizeof(watch->state), "%s", state_of(job));
   describe(job, text, sizeof(text));
   if (epoch > 0)
-    (void)fprintf(stderr, "%s  epoch %llu/%llu  step %llu/%llu  %s\n", watch->state, (unsigned long long)epoch,
-                  (unsigned long long)json_count(train, "epochs"), (unsigned long long)json_count(progress, "step"),
+    (void)fprintf(stderr, "%s  epoch %llu/%llu  step %llu/%llu  %s\n", watch->state,
+                  (unsigned long long)epoch, (unsigned long long)json_count(train, "epochs"),
+                  (unsigned long long)json_count(progress, "step"),
                   (unsigned long long)json_count(progress, "total"), text);
   else
     (void)fprintf(stderr, "%s\n", watch->state);
@@ -114,11 +116,12 @@ static int job_ended(const struct cli *cli, const json_t *job) {
     out_json(job);
   if (strcmp(state, "succeeded") == 0) {
     char accuracy[32];
-    format_percent(json_real_or(json_object_get(job, "metrics"), "accuracy", NAN), accuracy, sizeof(accuracy));
+    format_percent(json_real_or(json_object_get(job, "metrics"), "accuracy", NAN), accuracy,
+                   sizeof(accuracy));
     if (!cli->json) {
       (void)printf("%s succeeded: model %s, accuracy %s\n", id, json_text(job, "model", "-"), accuracy);
-      (void)printf("guise report %s shows the evidence, guise get %s downloads the files\n", json_text(job, "model", id),
-                   json_text(job, "model", id));
+      (void)printf("guise report %s shows the evidence, guise get %s downloads the files\n",
+                   json_text(job, "model", id), json_text(job, "model", id));
     }
     return EXIT_DONE;
   }
@@ -193,8 +196,10 @@ int follow_job(struct cli *cli, const char *id) {
       (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     if (interrupted) {
       bar_clear();
-      (void)fprintf(stderr, "No longer watching; the job goes on. guise follow %s watches again, guise cancel %s ends it\n", id,
-                    id);
+      (void)fprintf(
+          stderr,
+          "No longer watching; the job goes on. guise follow %s watches again, guise cancel %s ends it\n", id,
+          id);
       return 130; /* what shells expect of a program that was interrupted */
     }
   }
@@ -214,8 +219,8 @@ struct stream {
   bool json;
   char line[1 << 16];
   size_t length;
-  char id[32];    /* of the event being read */
-  char last[32];  /* of the last whole event: where a new connection goes on */
+  char id[32];   /* of the event being read */
+  char last[32]; /* of the last whole event: where a new connection goes on */
   char event[32];
   char *data;
   bool ended;
@@ -343,8 +348,8 @@ int command_events(struct cli *cli, int argc, char **argv) {
     if (strcmp(before, stream->last) != 0)
       answered = clock_ns();
     if (lost && !stream->ended && clock_ns() - answered > PATIENCE_S * INT64_C(1000000000)) {
-      (void)cli_error("the daemon has not answered for %d s; guise events %s --after %s goes on", PATIENCE_S, argv[optind],
-                      stream->last[0] ? stream->last : "0");
+      (void)cli_error("the daemon has not answered for %d s; guise events %s --after %s goes on", PATIENCE_S,
+                      argv[optind], stream->last[0] ? stream->last : "0");
       code = EXIT_CONNECTION;
     } else if (lost && !stream->ended && !interrupted) {
       (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);

@@ -1,5 +1,5 @@
-/* guise: the command-line client of guised. This file holds the command table, the options that every command takes and
- * what commands share; each group of commands is a file of its own. The client speaks HTTP only. */
+/* guise: the command-line client of guised. This file holds the command table, the options that every command
+ * takes and what commands share; each group of commands is a file of its own. The client speaks HTTP only. */
 #include <curl/curl.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -18,29 +18,34 @@ static const struct command commands[] = {
      command_dataset_add},
     {"dataset ls", "", "list data sets", NULL, command_dataset_ls},
     {"dataset show", "DATASET", "show one data set", NULL, command_dataset_show},
-    {"dataset rejects", "DATASET", "list files that were rejected, with reasons", NULL, command_dataset_rejects},
+    {"dataset rejects", "DATASET", "list files that were rejected, with reasons", NULL,
+     command_dataset_rejects},
     {"dataset pairs", "DATASET NAME FILE", "attach an LFW-style pairs list to a data set",
-     "A job refers to it with --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'.", command_dataset_pairs},
+     "A job refers to it with --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'.",
+     command_dataset_pairs},
     {"dataset rm", "DATASET", "erase a data set", NULL, command_dataset_rm},
     {"submit", "[FILE.json|-] [--dataset D] [--mask M] [--epochs N] [--set POINTER=VALUE ...] [--follow]",
      "submit a training job",
-     "The job is FILE.json (- is standard input) with the options laid over it; every field but the data set has a\n"
+     "The job is FILE.json (- is standard input) with the options laid over it; every field but the data set "
+     "has a\n"
      "default. All mistakes in it are told at once.\n"
      "  --dataset D            name or id of the data set to train on\n"
      "  --mask M               masking method: ahm (default), mixup, none\n"
      "  --epochs N             passes over the data\n"
-     "  --set POINTER=VALUE    any field, by JSON pointer: --set /train/batch=32 --set /model/arch=iresnet18\n"
+     "  --set POINTER=VALUE    any field, by JSON pointer: --set /train/batch=32 --set "
+     "/model/arch=iresnet18\n"
      "  --follow               show progress until the job ends\n"
      "Exit status with --follow: 0 succeeded, 1 failed or refused, 3 canceled, 4 no connection.",
      command_submit},
     {"ls", "[--state STATE ...] [--limit N]", "list jobs, newest first", NULL, command_ls},
     {"show", "JOB", "show one job", NULL, command_show},
     {"follow", "JOB", "show a job's progress until it ends",
-     "Exit status: 0 succeeded, 1 failed, 3 canceled, 4 no connection. Ctrl-C stops watching, not the job.", command_follow},
-    {"events", "JOB [--after N]", "print a job's events as they happen, from its first (or after row N)", NULL,
-     command_events},
-    {"metrics", "JOB [--name NAME] [--steps]", "print a job's metrics: a row an epoch, or each step's with --steps", NULL,
-     command_metrics},
+     "Exit status: 0 succeeded, 1 failed, 3 canceled, 4 no connection. Ctrl-C stops watching, not the job.",
+     command_follow},
+    {"events", "JOB [--after N]", "print a job's events as they happen, from its first (or after row N)",
+     NULL, command_events},
+    {"metrics", "JOB [--name NAME] [--steps]",
+     "print a job's metrics: a row an epoch, or each step's with --steps", NULL, command_metrics},
     {"cancel", "JOB", "cancel a job", NULL, command_cancel},
     {"pause", "JOB", "pause a job at its next checkpoint", NULL, command_pause},
     {"resume", "JOB", "continue a paused job", NULL, command_resume},
@@ -54,7 +59,8 @@ static const struct command commands[] = {
      command_report},
     {"synth", "PATH.tar|- [--identities N] [--images N] [--seed S] [--size PX]",
      "draw synthetic faces into a tar archive, to try guise without data",
-     "The same numbers give the same archive, byte for byte. They are drawings: no result on them says anything about\n"
+     "The same numbers give the same archive, byte for byte. They are drawings: no result on them says "
+     "anything about\n"
      "real faces.\n"
      "  --identities N   people (default 32)\n"
      "  --images N       images of each (default 20)\n"
@@ -65,17 +71,19 @@ static const struct command commands[] = {
 };
 
 static void print_help(FILE *out) {
-  (void)fputs("usage: guise [--url URL] [--json] COMMAND [ARGUMENTS]\n\n"
-              "Client of guised, the privacy-preserving training service for face recognition.\n\ncommands:\n",
-              out);
+  (void)fputs(
+      "usage: guise [--url URL] [--json] COMMAND [ARGUMENTS]\n\n"
+      "Client of guised, the privacy-preserving training service for face recognition.\n\ncommands:\n",
+      out);
   for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
     (void)fprintf(out, "  %-16s  %s\n", commands[i].name, commands[i].summary);
-  (void)fputs("\noptions:\n"
-              "  --url URL   the daemon: http://HOST:PORT or unix:PATH (default: $GUISE_URL, else " DEFAULT_URL ")\n"
-              "  --json      print what the daemon answered as JSON\n"
-              "  --version   print the version\n"
-              "  --help      this text; guise COMMAND --help tells more of a command\n",
-              out);
+  (void)fputs(
+      "\noptions:\n"
+      "  --url URL   the daemon: http://HOST:PORT or unix:PATH (default: $GUISE_URL, else " DEFAULT_URL ")\n"
+      "  --json      print what the daemon answered as JSON\n"
+      "  --version   print the version\n"
+      "  --help      this text; guise COMMAND --help tells more of a command\n",
+      out);
 }
 
 static void print_usage(const struct command *command, FILE *out) {
@@ -98,7 +106,9 @@ int cli_usage(const struct cli *cli, const char *format, ...) {
   return usage_failed(cli);
 }
 
-int cli_usage_option(const struct cli *cli) { return usage_failed(cli); }
+int cli_usage_option(const struct cli *cli) {
+  return usage_failed(cli);
+}
 
 int cli_error(const char *format, ...) {
   char text[1024];
@@ -222,7 +232,8 @@ bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *
   return true;
 }
 
-/* Takes --json, --url and the like out of argv wherever they stand before "--", so that they may follow the command. */
+/* Takes --json, --url and the like out of argv wherever they stand before "--", so that they may follow the
+ * command. */
 static int take_common(int *argc, char **argv, struct cli *cli, const char **url, bool *help) {
   int kept = 1;
   for (int i = 1; i < *argc; i++) {
@@ -299,7 +310,8 @@ int main(int argc, char **argv) {
   }
   cli.command = find_command(argc, argv, &words);
   if (!cli.command) {
-    (void)cli_error("there is no command '%s%s%s'", argv[1], argc > 2 && strcmp(argv[1], "dataset") == 0 ? " " : "",
+    (void)cli_error("there is no command '%s%s%s'", argv[1],
+                    argc > 2 && strcmp(argv[1], "dataset") == 0 ? " " : "",
                     argc > 2 && strcmp(argv[1], "dataset") == 0 ? argv[2] : "");
     print_help(stderr);
     return EXIT_USAGE;

@@ -11,14 +11,15 @@
 
 struct http {
   CURL *curl;
-  char *base;   /* without a slash at the end */
-  char *socket; /* path of a Unix socket, or NULL */
+  char *base;     /* without a slash at the end */
+  char *socket;   /* path of a Unix socket, or NULL */
   char name[256]; /* for messages */
-  bool direct;  /* loopback or Unix socket: never through a proxy */
+  bool direct;    /* loopback or Unix socket: never through a proxy */
 };
 
 static bool is_loopback(const char *host) {
-  return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 || strncmp(host, "[::1]", 5) == 0;
+  return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 ||
+         strncmp(host, "[::1]", 5) == 0;
 }
 
 int http_open(const char *url, struct http **ret_http, struct guise_error *err) {
@@ -117,7 +118,8 @@ static size_t on_read(char *buffer, size_t size, size_t count, void *context) {
   return (size_t)n;
 }
 
-/* libcurl rewinds a body only to send it again; ours are streams, so only an untouched or an in-memory one can be. */
+/* libcurl rewinds a body only to send it again; ours are streams, so only an untouched or an in-memory one
+ * can be. */
 static int on_seek(void *context, curl_off_t offset, int origin) {
   struct exchange *x = context;
   if (!x->upload || origin != SEEK_SET || offset < 0 || (size_t)offset > x->upload_size)
@@ -173,7 +175,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context) {
   return bytes;
 }
 
-static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up) {
+static int on_progress(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                       curl_off_t up) {
   struct exchange *x = context;
   (void)down_total;
   (void)down;
@@ -228,7 +231,8 @@ static void set_options(const struct http *http, struct exchange *x, const char 
   (void)curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, x->request->endless ? QUIET_STREAM_S : 120L);
 }
 
-static int connection_error(const struct http *http, const struct exchange *x, CURLcode code, const char *message) {
+static int connection_error(const struct http *http, const struct exchange *x, CURLcode code,
+                            const char *message) {
   const char *why = message[0] ? message : curl_easy_strerror(code);
   if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
     return error_set(x->err, -ECONNREFUSED,
@@ -272,7 +276,8 @@ static int perform(struct http *http, struct exchange *x, const char *url) {
   return code == CURLE_OK ? 0 : connection_error(http, x, code, message);
 }
 
-int http_send(struct http *http, const struct request *request, struct reply *ret_reply, struct guise_error *err) {
+int http_send(struct http *http, const struct request *request, struct reply *ret_reply,
+              struct guise_error *err) {
   struct exchange x = {.request = request, .err = err, .curl = http->curl};
   _cleanup_(freep) char *url = NULL;
   _cleanup_(freep) char *upload = NULL;

@@ -1,4 +1,5 @@
-/* HTTP to one guised, over TCP or a Unix socket: a thin layer on libcurl that bounds what it keeps in memory. */
+/* HTTP to one guised, over TCP or a Unix socket: a thin layer on libcurl that bounds what it keeps in memory.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -24,16 +25,18 @@ struct request {
   const char *path;
   const json_t *json; /* the body, or */
   const char *type;   /* the media type of a body that `read` gives; NULL = no body */
-  /* Gives up to `size` bytes, 0 at the end, or a negative errno with err filled, which ends the request with it. */
+  /* Gives up to `size` bytes, 0 at the end, or a negative errno with err filled, which ends the request with
+   * it. */
   ssize_t (*read)(void *context, char *buffer, size_t size, struct guise_error *err);
   int64_t length; /* of that body, < 0 = unknown */
-  /* Takes the body of a successful answer (200, 206) piece by piece instead of reply.text; NULL = keep it. Negative ends
-   * the request with it. `status` is the answer's. */
+  /* Takes the body of a successful answer (200, 206) piece by piece instead of reply.text; NULL = keep it.
+   * Negative ends the request with it. `status` is the answer's. */
   int (*write)(void *context, long status, const char *data, size_t size, struct guise_error *err);
   void *context;
   const char *headers[4]; /* more of them, "Name: value"; ended by NULL or the array */
   bool endless;           /* an event stream: no limit on time, but a quiet one of 45 s is broken off */
-  const volatile sig_atomic_t *stop; /* ends the request with -EINTR within a second once it is set; NULL = never */
+  const volatile sig_atomic_t
+      *stop; /* ends the request with -EINTR within a second once it is set; NULL = never */
 };
 
 struct reply {
@@ -45,7 +48,8 @@ struct reply {
 };
 void reply_free(struct reply *reply);
 
-/* 0 with an answer of any status; -ECONNREFUSED when the daemon cannot be reached or the connection broke; another negative
- * errno from the callbacks or when the answer is larger than 64 MiB. An answer that arrives while the body is still being sent
- * counts as the answer. */
-int http_send(struct http *http, const struct request *request, struct reply *ret_reply, struct guise_error *err);
+/* 0 with an answer of any status; -ECONNREFUSED when the daemon cannot be reached or the connection broke;
+ * another negative errno from the callbacks or when the answer is larger than 64 MiB. An answer that arrives
+ * while the body is still being sent counts as the answer. */
+int http_send(struct http *http, const struct request *request, struct reply *ret_reply,
+              struct guise_error *err);

@@ -21,7 +21,8 @@ static int print_jobs(const json_t *jobs) {
   json_array_foreach(jobs, i, job) {
     const json_t *spec = json_object_get(job, "spec");
     char fraction[32], accuracy[32];
-    format_percent(json_real_or(json_object_get(job, "progress"), "fraction", NAN), fraction, sizeof(fraction));
+    format_percent(json_real_or(json_object_get(job, "progress"), "fraction", NAN), fraction,
+                   sizeof(fraction));
     format_percent(latest(job, "accuracy"), accuracy, sizeof(accuracy));
     table_cell(table, "%s", json_text(job, "id", "?"));
     table_cell(table, "%s", json_text(job, "state", "?"));
@@ -99,7 +100,8 @@ static void print_progress(const json_t *job) {
   format_percent(json_real_or(progress, "fraction", NAN), fraction, sizeof(fraction));
   format_duration(json_real_or(progress, "eta_s", -1), eta, sizeof(eta));
   (void)snprintf(text, sizeof(text), "%s, epoch %llu, step %llu of %llu, %s left", fraction,
-                 (unsigned long long)json_count(progress, "epoch"), (unsigned long long)json_count(progress, "step"),
+                 (unsigned long long)json_count(progress, "epoch"),
+                 (unsigned long long)json_count(progress, "step"),
                  (unsigned long long)json_count(progress, "total"), eta);
   print_line("progress", text);
   if (isfinite(latest(job, "loss")))
@@ -125,8 +127,8 @@ static void print_job(const json_t *job) {
     print_line("error", json_text(problem, "detail", json_text(problem, "title", "?")));
   json_array_foreach(json_object_get(job, "transitions"), i, transition) {
     char text[256];
-    (void)snprintf(text, sizeof(text), "%s  %s  %s", json_text(transition, "at", "?"), json_text(transition, "state", "?"),
-                   json_text(transition, "reason", ""));
+    (void)snprintf(text, sizeof(text), "%s  %s  %s", json_text(transition, "at", "?"),
+                   json_text(transition, "state", "?"), json_text(transition, "reason", ""));
     print_line(i ? "" : "history", text);
   }
 }
@@ -163,14 +165,21 @@ static int job_action(struct cli *cli, int argc, char **argv, const char *action
   return EXIT_DONE;
 }
 
-int command_cancel(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/cancel"); }
-int command_pause(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/pause"); }
-int command_resume(struct cli *cli, int argc, char **argv) { return job_action(cli, argc, argv, "/resume"); }
+int command_cancel(struct cli *cli, int argc, char **argv) {
+  return job_action(cli, argc, argv, "/cancel");
+}
+int command_pause(struct cli *cli, int argc, char **argv) {
+  return job_action(cli, argc, argv, "/pause");
+}
+int command_resume(struct cli *cli, int argc, char **argv) {
+  return job_action(cli, argc, argv, "/resume");
+}
 
 /* ---- metrics ---- */
 
 int command_metrics(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"name", required_argument, NULL, 'n'}, {"steps", no_argument, NULL, 's'}, {0}};
+  static const struct option options[] = {
+      {"name", required_argument, NULL, 'n'}, {"steps", no_argument, NULL, 's'}, {0}};
   const char *name = NULL;
   bool steps = false;
   int option;

@@ -1,5 +1,6 @@
-/* Commands on models: models, get. A file is downloaded beside its place, verified against the sha256 that is its ETag and in the
- * model's metadata, and only then renamed, so that what stands under the name is always whole and right. */
+/* Commands on models: models, get. A file is downloaded beside its place, verified against the sha256 that is
+ * its ETag and in the model's metadata, and only then renamed, so that what stands under the name is always
+ * whole and right. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
@@ -129,8 +130,8 @@ static int fetch(struct download *download) {
   int code = cli_request(download->cli, &request, &reply);
   bar_clear();
   if (code == EXIT_DONE && strcmp(reply.etag, download->sha256) != 0)
-    code = cli_error("%s: the daemon names another sha256 (%s) than the model's metadata (%s)", download->name, reply.etag,
-                     download->sha256);
+    code = cli_error("%s: the daemon names another sha256 (%s) than the model's metadata (%s)",
+                     download->name, reply.etag, download->sha256);
   reply_free(&reply);
   if (code != EXIT_DONE && st.st_size == 0 && download->offset == 0)
     (void)unlink(download->part); /* nothing to resume from */
@@ -142,7 +143,8 @@ static bool is_whole(const char *path, const char *sha256) {
   return sha256_file(path, have, NULL) == 0 && strcmp(have, sha256) == 0;
 }
 
-/* Downloads one file and verifies it. A part left from another time may be wrong: then once more from the start. */
+/* Downloads one file and verifies it. A part left from another time may be wrong: then once more from the
+ * start. */
 static int get_file(struct download *download) {
   struct guise_error err = {0};
   if (is_whole(download->path, download->sha256))
@@ -156,12 +158,14 @@ static int get_file(struct download *download) {
       return file_publish(download->part, download->path, &err) < 0 ? cli_error("%s", err.text) : EXIT_DONE;
     (void)unlink(download->part);
   }
-  return cli_error("%s does not have the sha256 %s that the daemon promised; nothing was kept", download->name,
-                   download->sha256);
+  return cli_error("%s does not have the sha256 %s that the daemon promised; nothing was kept",
+                   download->name, download->sha256);
 }
 
 /* Names come from the daemon and become names of local files. */
-static bool is_plain_name(const char *name) { return *name && *name != '.' && !strchr(name, '/'); }
+static bool is_plain_name(const char *name) {
+  return *name && *name != '.' && !strchr(name, '/');
+}
 
 static const json_t *find_file(const json_t *files, const char *name) {
   const json_t *file;
@@ -170,7 +174,8 @@ static const json_t *find_file(const json_t *files, const char *name) {
   return NULL;
 }
 
-static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory, bool unsafe) {
+static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory,
+                   bool unsafe) {
   struct download download = {.cli = cli, .model = model, .unsafe = unsafe};
   char size[32];
   download.name = json_text(file, "name", "");
@@ -178,7 +183,8 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
   download.size = json_count(file, "size");
   if (!is_plain_name(download.name))
     return cli_error("the daemon names a file '%s', which is no name for a file here", download.name);
-  if (snprintf(download.path, sizeof(download.path), "%s/%s", directory, download.name) >= (int)sizeof(download.path))
+  if (snprintf(download.path, sizeof(download.path), "%s/%s", directory, download.name) >=
+      (int)sizeof(download.path))
     return cli_error("the path %s is too long", directory);
   (void)snprintf(download.part, sizeof(download.part), "%s.part", download.path);
   int code = get_file(&download);
@@ -190,8 +196,8 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
   return EXIT_DONE;
 }
 
-static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names, int count,
-                     const char *directory, bool unsafe) {
+static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names,
+                     int count, const char *directory, bool unsafe) {
   const json_t *files = json_object_get(metadata, "files"), *file;
   int code = EXIT_DONE;
   size_t i;
@@ -204,7 +210,8 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   }
   for (int n = 0; n < count && code == EXIT_DONE; n++) {
     file = find_file(files, names[n]);
-    code = file ? get_one(cli, model, file, directory, unsafe) : cli_error("%s has no file %s", model, names[n]);
+    code =
+        file ? get_one(cli, model, file, directory, unsafe) : cli_error("%s has no file %s", model, names[n]);
   }
   return code;
 }

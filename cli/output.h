@@ -7,12 +7,14 @@
 
 #include "core/base/base.h"
 
-/* Names in archives and messages of a daemon are untrusted: control characters are replaced before they reach a terminal. */
+/* Names in archives and messages of a daemon are untrusted: control characters are replaced before they reach
+ * a terminal. */
 void out_text(FILE *out, const char *text);
 /* Pretty JSON and a newline, to standard output. */
 void out_json(const json_t *value);
 
-/* Columns as wide as their widest cell; numbers (cells that start with a digit) to the right. Cells are copied. */
+/* Columns as wide as their widest cell; numbers (cells that start with a digit) to the right. Cells are
+ * copied. */
 struct table;
 /* columns: 1..12. NULL when out of memory; the functions below take that and table_print tells it. */
 struct table *table_new(unsigned columns);

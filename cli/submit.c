@@ -1,5 +1,5 @@
-/* submit: a job from a file and options. Options are laid over the file by JSON pointer; what the fields mean is the daemon's
- * business, which tells all mistakes at once. */
+/* submit: a job from a file and options. Options are laid over the file by JSON pointer; what the fields mean
+ * is the daemon's business, which tells all mistakes at once. */
 #include <getopt.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +23,8 @@ static json_t *load_spec(const char *file) {
   json_error_t error = {.line = -1};
   if (!file)
     return json_object();
-  json_t *spec = strcmp(file, "-") == 0 ? read_stdin(&error) : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+  json_t *spec =
+      strcmp(file, "-") == 0 ? read_stdin(&error) : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
   if (!spec) {
     if (error.line > 0)
       (void)cli_error("%s is no valid JSON: line %d: %s", file, error.line, error.text);
@@ -50,8 +51,8 @@ static void unescape(char *token) {
   *to = 0;
 }
 
-/* Sets the value at `pointer` ("/train/batch"), making objects on the way. Steals value. -EINVAL when something on the
- * way is no object. */
+/* Sets the value at `pointer` ("/train/batch"), making objects on the way. Steals value. -EINVAL when
+ * something on the way is no object. */
 static int set_at(json_t *root, const char *pointer, json_t *value) {
   _cleanup_(freep) char *copy = strdup(pointer);
   json_t *object = root;
@@ -103,9 +104,10 @@ struct overrides {
 };
 
 static int parse_options(const struct cli *cli, int argc, char **argv, struct overrides *over) {
-  static const struct option options[] = {{"dataset", required_argument, NULL, 'd'}, {"mask", required_argument, NULL, 'm'},
-                                          {"epochs", required_argument, NULL, 'e'},  {"set", required_argument, NULL, 's'},
-                                          {"follow", no_argument, NULL, 'f'},        {0}};
+  static const struct option options[] = {
+      {"dataset", required_argument, NULL, 'd'}, {"mask", required_argument, NULL, 'm'},
+      {"epochs", required_argument, NULL, 'e'},  {"set", required_argument, NULL, 's'},
+      {"follow", no_argument, NULL, 'f'},        {0}};
   int option;
   while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
     if (option == 'd')
@@ -141,7 +143,8 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
     return cli_usage(cli, "the file's mask and train must be objects");
   for (unsigned i = 0; i < over->sets; i++)
     if (set_option(spec, over->set[i]) < 0)
-      return cli_usage(cli, "--set %s: give /POINTER=VALUE through objects, for example /train/batch=32", over->set[i]);
+      return cli_usage(cli, "--set %s: give /POINTER=VALUE through objects, for example /train/batch=32",
+                       over->set[i]);
   return EXIT_DONE;
 }
 

@@ -24,10 +24,10 @@ int error_set(struct guise_error *err, int code, const char *format, ...)
 #define _cleanup_(function) __attribute__((cleanup(function)))
 
 /* DEFINE_CLEANUP(struct pack *, pack_free) defines pack_freep, to be used as _cleanup_(pack_freep). */
-#define DEFINE_CLEANUP(type, function)            \
-  static inline void function##p(type *pointer) { \
-    if (*pointer)                                 \
-      function(*pointer);                         \
+#define DEFINE_CLEANUP(type, function)                                                             \
+  static inline void function##p(type *pointer) { /* NOLINT(bugprone-macro-parentheses): a type */ \
+    if (*pointer)                                                                                  \
+      function(*pointer);                                                                          \
   }
 
 static inline void freep(void *pointer) {
