@@ -48,6 +48,7 @@ static const struct field fields[] = {
     {"", "dataset", FIELD_NAME, AT(dataset), 0, 0, false, false, 0, NULL},
     {"", "priority", FIELD_INT, AT(priority), -100, 100, false, false, 0, NULL},
     {"holdout", "identities", FIELD_NUMBER, AT(holdout.identities), 0, 0.9, false, false, 0, NULL},
+    {"holdout", "both_flips", FIELD_BOOL, AT(holdout.both_flips), 0, 0, false, false, 0, NULL},
     {"holdout/pairs", "dataset", FIELD_NAME, AT(holdout.pairs_dataset), 0, 0, false, false, 0, NULL},
     {"holdout/pairs", "name", FIELD_NAME, AT(holdout.pairs_name), 0, 0, false, false, 0, NULL},
     {"model", "arch", FIELD_ENUM, AT(model.arch), 0, 0, false, false, 0, names_arch},

@@ -22,7 +22,9 @@ enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 struct job_spec {
   char dataset[SPEC_NAME];
   struct {
-    double identities;             /* share of people kept out of training, 0..0.9 */
+    double identities; /* share of people kept out of training, 0..0.9 */
+    bool both_flips;   /* epochs are verified with the sum of an image's and its mirror's embedding, not with
+                          one view */
     char pairs_dataset[SPEC_NAME]; /* "" = none */
     char pairs_name[SPEC_NAME];
   } holdout;
