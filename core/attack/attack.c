@@ -1,0 +1,96 @@
+#include "core/attack/attack.h"
+
+#include <string.h>
+
+#include "core/attack/faces.h"
+
+const struct attack attacks[] = {
+    {.name = "linear",
+     .summary = "Least-squares recovery of the pixels from templates, knowing the mask",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
+     .run = attack_linear_run},
+};
+const uint32_t attack_count = ARRAY_SIZE(attacks);
+
+static const char *const letters[SURFACES] = {"T", "I", "W", "G"};
+static const char *const surfaces[SURFACES] = {"training templates", "inference templates", "weights",
+                                               "gradients"};
+static const char *const verdicts[] = {"leaks", "resists", "inconclusive"};
+static const char *const efforts[] = {"quick", "standard", "thorough"};
+
+const char *surface_letter(enum attack_surface surface) {
+  return letters[surface];
+}
+
+const char *surface_name(enum attack_surface surface) {
+  return surfaces[surface];
+}
+
+const char *verdict_name(enum attack_verdict verdict) {
+  return verdicts[verdict];
+}
+
+const char *effort_name(enum attack_effort effort) {
+  return efforts[effort];
+}
+
+int effort_from_name(const char *name, enum attack_effort *ret_effort) {
+  for (uint32_t i = 0; i < ARRAY_SIZE(efforts); i++)
+    if (strcmp(name, efforts[i]) == 0) {
+      *ret_effort = (enum attack_effort)i;
+      return 0;
+    }
+  return -ENOENT;
+}
+
+const struct attack *attack_find(const char *name) {
+  for (uint32_t i = 0; i < attack_count; i++)
+    if (strcmp(name, attacks[i].name) == 0)
+      return &attacks[i];
+  return NULL;
+}
+
+static uint32_t people_at_most_two(const struct attack_faces *faces) {
+  for (uint32_t i = 1; i < faces->count; i++)
+    if (faces->identity[i] != faces->identity[0])
+      return 2;
+  return faces->count > 0;
+}
+
+int attack_run(const struct attack *attack, const struct attack_context *context,
+               struct attack_result *ret_result, struct guise_error *err) {
+  int64_t start = clock_ns();
+  if (context->threads == 0)
+    return error_set(err, -EINVAL, "an attack needs at least one thread");
+  if (people_at_most_two(&context->victims) < 2)
+    return error_set(err, -EINVAL,
+                     "the attack %s needs faces of at least two people; hold out more people from training",
+                     attack->name);
+  if (attack->needs_public_faces && context->open.count == 0)
+    return error_set(err, -EINVAL,
+                     "the attack %s needs public faces; name a data set in audit.public_dataset",
+                     attack->name);
+  struct attack_result result = {.name = attack->name,
+                                 .summary = attack->summary,
+                                 .effort = context->effort,
+                                 .seed = context->seed,
+                                 .size = mask_size(context->mask)};
+  int r = attack->run(context, &result, err);
+  if (r < 0) {
+    attack_result_done(&result);
+    return r;
+  }
+  result.seconds = (double)(clock_ns() - start) * 1e-9;
+  *ret_result = result;
+  return 0;
+}
+
+void attack_result_done(struct attack_result *result) {
+  for (uint32_t s = 0; s < result->surfaces; s++) {
+    struct attack_surface_result *surface = &result->surface[s];
+    for (uint32_t i = 0; i < surface->pictures; i++)
+      free(surface->picture[i].rgb);
+    surface->pictures = 0;
+  }
+  result->surfaces = 0;
+}

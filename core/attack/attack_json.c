@@ -1,0 +1,89 @@
+/* An attack's result as JSON: the report's part, and the victims' pictures apart from it. */
+#include <math.h>
+#include <stdio.h>
+
+#include "core/attack/attack.h"
+#include "core/model/png.h"
+
+static json_t *real_or_null(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *interval_json(struct interval interval) {
+  return json_pack("{s:o, s:o, s:o}", "mean", real_or_null(interval.mean), "low", real_or_null(interval.low),
+                   "high", real_or_null(interval.high));
+}
+
+static json_t *metric_json(const struct attack_metric *metric) {
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit", metric->unit,
+                   "description", metric->description, "value", interval_json(metric->value), "worst_tenth",
+                   real_or_null(metric->worst_tenth), "chance", real_or_null(metric->chance), "control",
+                   interval_json(metric->control), "control_threshold",
+                   real_or_null(metric->control_threshold));
+}
+
+static json_t *picture_json(const struct attack_picture *picture, uint32_t size) {
+  _cleanup_(freep) char *uri = NULL;
+  if (png_data_uri(picture->rgb, 3 * size, size, &uri) < 0)
+    return NULL;
+  return json_pack("{s:s, s:s, s:s}", "source", picture->victim ? "victims" : "synthetic", "caption",
+                   picture->caption, "image", uri);
+}
+
+/* NULL when memory ran out. */
+static json_t *pictures_json(const struct attack_surface_result *surface, uint32_t size, bool victims) {
+  json_t *pictures = json_array();
+  for (uint32_t i = 0; i < surface->pictures; i++)
+    if (surface->picture[i].victim == victims &&
+        json_array_append_new(pictures, picture_json(&surface->picture[i], size)) < 0) {
+      json_decref(pictures);
+      return NULL;
+    }
+  return pictures;
+}
+
+static json_t *metrics_json(const struct attack_surface_result *surface) {
+  json_t *metrics = json_array();
+  for (uint32_t i = 0; i < surface->metrics; i++)
+    if (json_array_append_new(metrics, metric_json(&surface->metric[i])) < 0) {
+      json_decref(metrics);
+      return NULL;
+    }
+  return metrics;
+}
+
+static json_t *surface_json(const struct attack_surface_result *surface, uint32_t size) {
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "surface",
+                   surface_letter(surface->surface), "surface_name", surface_name(surface->surface),
+                   "threat_model", surface->threat_model, "verdict", verdict_name(surface->verdict), "reason",
+                   surface->reason, "decided_by", surface->decided_by, "threshold",
+                   real_or_null(surface->threshold), "mean_k", real_or_null(surface->mean_k), "metrics",
+                   metrics_json(surface), "pictures", pictures_json(surface, size, false));
+}
+
+json_t *attack_result_json(const struct attack_result *result) {
+  json_t *list = json_array();
+  for (uint32_t s = 0; s < result->surfaces; s++)
+    if (json_array_append_new(list, surface_json(&result->surface[s], result->size)) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o}", "attack", result->name, "summary",
+                   result->summary, "effort", effort_name(result->effort), "seed", (json_int_t)result->seed,
+                   "size", (int)result->size, "faces", (int)result->faces, "people", (int)result->people,
+                   "steps", (int)result->steps, "seconds", real_or_null(result->seconds), "surfaces", list);
+}
+
+json_t *attack_result_private(const struct attack_result *result) {
+  json_t *list = json_array();
+  for (uint32_t s = 0; s < result->surfaces; s++) {
+    const struct attack_surface_result *surface = &result->surface[s];
+    json_t *entry = json_pack("{s:s, s:o}", "surface", surface_letter(surface->surface), "pictures",
+                              pictures_json(surface, result->size, true));
+    if (json_array_append_new(list, entry) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  }
+  return json_pack("{s:s, s:o}", "attack", result->name, "surfaces", list);
+}

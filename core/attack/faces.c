@@ -1,0 +1,280 @@
+#include "core/attack/faces.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/philox.h"
+#include "core/image/synth.h"
+
+#define BOOTSTRAP_DRAWS 1000u
+
+/* Sequences of RNG_ATTACK: one `step` a purpose. */
+enum draw_purpose { DRAW_FACES, DRAW_MIX, DRAW_STRANGER };
+
+/* ---- choosing faces ---- */
+
+struct candidate {
+  uint32_t face, identity;
+  uint32_t position; /* in the seeded order */
+  uint32_t rank;     /* how many faces of the same person stand before it there */
+};
+
+static int by_identity_then_position(const void *a, const void *b) {
+  const struct candidate *x = a, *y = b;
+  if (x->identity != y->identity)
+    return x->identity < y->identity ? -1 : 1;
+  return (x->position > y->position) - (x->position < y->position);
+}
+
+static int by_rank_then_position(const void *a, const void *b) {
+  const struct candidate *x = a, *y = b;
+  if (x->rank != y->rank)
+    return x->rank < y->rank ? -1 : 1;
+  return (x->position > y->position) - (x->position < y->position);
+}
+
+static void order_candidates(struct candidate *all, const uint32_t *order, const struct attack_faces *faces) {
+  for (uint32_t i = 0; i < faces->count; i++)
+    all[i] = (struct candidate){.face = order[i], .identity = faces->identity[order[i]], .position = i};
+  qsort(all, faces->count, sizeof(*all), by_identity_then_position);
+  for (uint32_t i = 1; i < faces->count; i++)
+    all[i].rank = all[i].identity == all[i - 1].identity ? all[i - 1].rank + 1 : 0;
+  qsort(all, faces->count, sizeof(*all), by_rank_then_position);
+}
+
+/* People among the chosen are numbered without gaps, as the bootstrap wants it. */
+static void number_people(struct face_sample *sample, struct candidate *chosen) {
+  for (uint32_t i = 0; i < sample->count; i++)
+    chosen[i].position = i;
+  qsort(chosen, sample->count, sizeof(*chosen), by_identity_then_position);
+  sample->people = 0;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    if (i == 0 || chosen[i].identity != chosen[i - 1].identity)
+      sample->people++;
+    sample->person[chosen[i].position] = sample->people - 1;
+  }
+}
+
+int face_sample_draw(const struct attack_faces *faces, uint32_t most, uint64_t seed,
+                     struct face_sample *ret_sample) {
+  uint32_t count = faces->count;
+  _cleanup_(freep) uint32_t *order = calloc(count + 1, sizeof(*order));
+  _cleanup_(freep) struct candidate *all = calloc(count + 1, sizeof(*all));
+  struct face_sample sample = {.from = faces, .count = MIN(count, most)};
+  sample.index = calloc(sample.count + 1, sizeof(*sample.index));
+  sample.person = calloc(sample.count + 1, sizeof(*sample.person));
+  if (!order || !all || !sample.index || !sample.person) {
+    face_sample_done(&sample);
+    return -ENOMEM;
+  }
+  struct rng rng;
+  rng_init(&rng, seed, RNG_ATTACK, DRAW_FACES, 0);
+  rng_permutation(&rng, order, count);
+  order_candidates(all, order, faces);
+  for (uint32_t i = 0; i < sample.count; i++)
+    sample.index[i] = all[i].face;
+  number_people(&sample, all);
+  *ret_sample = sample;
+  return 0;
+}
+
+void face_sample_done(struct face_sample *sample) {
+  free(sample->index);
+  free(sample->person);
+  sample->index = NULL;
+  sample->person = NULL;
+}
+
+/* ---- mixing ---- */
+
+static uint32_t draw_k(struct rng *rng, const struct attack_mixing *mixing) {
+  double total = 0;
+  if ((double)rng_uniform(rng) < mixing->unmixed)
+    return 1;
+  if (mixing->beta)
+    return 2;
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    total += mixing->probability[k];
+  double u = (double)rng_uniform(rng) * total;
+  uint32_t last = 1;
+  for (uint32_t k = 2; k <= MIX_MAX; k++) {
+    if (mixing->probability[k] <= 0)
+      continue;
+    last = k;
+    u -= mixing->probability[k];
+    if (u < 0)
+      break;
+  }
+  return last;
+}
+
+void face_sample_mix(const struct face_sample *sample, const struct attack_mixing *mixing, uint32_t lead,
+                     uint64_t seed, struct mix *ret_mix) {
+  float lambda[MIX_MAX] = {1};
+  struct rng rng;
+  rng_init(&rng, seed, RNG_ATTACK, DRAW_MIX, lead);
+  uint32_t k = MIN(draw_k(&rng, mixing), sample->count);
+  if (k == 2 && mixing->beta)
+    mix_draw_beta(&rng, mixing->alpha, lambda);
+  else if (k > 1)
+    mix_draw_lambdas(&rng, k, lambda);
+  mix_compose(&rng, lead, k, lambda, sample->person, sample->count, ret_mix);
+}
+
+static bool member_of(const struct mix *mix, uint32_t face) {
+  for (uint32_t j = 0; j < mix->k; j++)
+    if (mix->member[j] == face)
+      return true;
+  return false;
+}
+
+static bool person_in(const struct face_sample *sample, const struct mix *mix, uint32_t face) {
+  for (uint32_t j = 0; j < mix->k; j++)
+    if (sample->person[mix->member[j]] == sample->person[face])
+      return true;
+  return false;
+}
+
+uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix *mix, uint32_t lead,
+                              uint32_t turn, uint64_t seed) {
+  struct rng rng;
+  rng_init(&rng, seed, RNG_ATTACK, DRAW_STRANGER + turn, lead);
+  uint32_t start = rng_below(&rng, sample->count), outside = (lead + 1) % sample->count;
+  bool found = false;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    uint32_t face = (start + i) % sample->count;
+    if (!person_in(sample, mix, face))
+      return face;
+    if (!found && !member_of(mix, face)) {
+      outside = face;
+      found = true;
+    }
+  }
+  return outside;
+}
+
+/* ---- figures over people ---- */
+
+double mean_of(const double *values, uint32_t count) {
+  double sum = 0;
+  for (uint32_t i = 0; i < count; i++)
+    sum += values[i];
+  return count ? sum / count : NAN;
+}
+
+static int falling(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x < y) - (x > y);
+}
+
+int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+                    struct interval *ret_interval, double *ret_worst_tenth) {
+  _cleanup_(freep) double *mean = calloc(sample->people + 1, sizeof(*mean));
+  _cleanup_(freep) uint32_t *images = calloc(sample->people + 1, sizeof(*images));
+  if (!mean || !images)
+    return -ENOMEM;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    mean[sample->person[i]] += values[i];
+    images[sample->person[i]]++;
+  }
+  for (uint32_t p = 0; p < sample->people; p++)
+    mean[p] /= images[p];
+  qsort(mean, sample->people, sizeof(*mean), falling);
+  struct interval interval =
+      bootstrap_mean(values, sample->person, sample->count, sample->people, BOOTSTRAP_DRAWS, seed);
+  if (isnan(interval.low) && !isnan(interval.mean))
+    return -ENOMEM;
+  *ret_interval = interval;
+  *ret_worst_tenth = mean_of(mean, (sample->people + 9) / 10);
+  return 0;
+}
+
+/* ---- drawn faces ---- */
+
+struct drawn {
+  uint32_t size;
+  uint32_t identity[64];
+  uint8_t pixels[];
+};
+
+static const uint8_t *drawn_image(void *context, uint32_t i) {
+  const struct drawn *drawn = context;
+  return drawn->pixels + (size_t)i * drawn->size * drawn->size * 3;
+}
+
+int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces) {
+  size_t bytes = (size_t)size * size * 3;
+  if (size < 32 || size > 224 || count > ARRAY_SIZE(((struct drawn *)0)->identity))
+    return -ERANGE;
+  struct drawn *drawn = malloc(sizeof(*drawn) + bytes * count);
+  if (!drawn)
+    return -ENOMEM;
+  drawn->size = size;
+  for (uint32_t i = 0; i < count; i++) {
+    drawn->identity[i] = i;
+    synth_face(seed, i, 0, size, drawn->pixels + bytes * i);
+  }
+  *ret_faces = (struct attack_faces){drawn_image, drawn, drawn->identity, count};
+  return 0;
+}
+
+void synthetic_faces_done(struct attack_faces *faces) {
+  free(faces->context);
+  *faces = (struct attack_faces){NULL, NULL, NULL, 0};
+}
+
+/* ---- verdict ---- */
+
+static const struct attack_metric *find_metric(const struct attack_surface_result *surface,
+                                               const char *name) {
+  for (uint32_t i = 0; i < surface->metrics; i++)
+    if (strcmp(surface->metric[i].name, name) == 0)
+      return &surface->metric[i];
+  return NULL;
+}
+
+#define REASON(surface, ...) ((void)snprintf((surface)->reason, sizeof((surface)->reason), __VA_ARGS__))
+
+void attack_decide(struct attack_surface_result *surface) {
+  surface->verdict = VERDICT_INCONCLUSIVE;
+  for (uint32_t i = 0; i < surface->metrics; i++) {
+    const struct attack_metric *metric = &surface->metric[i];
+    if (!isnan(metric->control_threshold) && !(metric->control.mean >= metric->control_threshold)) {
+      REASON(surface,
+             "Without any mask this attack reached %s %.3g; %.3g is needed to trust it, so it says nothing "
+             "here.",
+             metric->name, metric->control.mean, metric->control_threshold);
+      return;
+    }
+  }
+  const struct attack_metric *metric = find_metric(surface, surface->decided_by);
+  if (!metric || !isfinite(metric->value.low) || !isfinite(metric->value.high)) {
+    REASON(surface, "The figure that decides could not be measured.");
+  } else if (metric->value.low > surface->threshold) {
+    surface->verdict = VERDICT_LEAKS;
+    REASON(
+        surface,
+        "%s is %.3f (95 %%: %.3f to %.3f), above the threshold of %.3f; somebody else's face reaches %.3f.",
+        metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
+        metric->chance);
+  } else if (metric->worst_tenth > surface->threshold) {
+    surface->verdict = VERDICT_LEAKS;
+    REASON(surface,
+           "%s is %.3f on average, but %.3f for the tenth of people that fare worst, above the threshold of "
+           "%.3f.",
+           metric->name, metric->value.mean, metric->worst_tenth, surface->threshold);
+  } else if (metric->value.high > surface->threshold) {
+    REASON(surface,
+           "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more faces would tell.",
+           metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold);
+  } else {
+    surface->verdict = VERDICT_RESISTS;
+    REASON(surface,
+           "%s is %.3f (95 %%: %.3f to %.3f), below the threshold of %.3f, also for the tenth of people that "
+           "fare worst "
+           "(%.3f). This holds for this attack only.",
+           metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
+           metric->worst_tenth);
+  }
+}

@@ -1,0 +1,51 @@
+/* Which faces an attack sees, how their training templates are mixed, and what its figures say about people.
+ * Internal to core/attack. */
+#pragma once
+
+#include "core/attack/attack.h"
+#include "core/mask/mixing.h"
+
+/* The faces an attack works on. */
+struct face_sample {
+  const struct attack_faces *from;
+  uint32_t *index;  /* into from */
+  uint32_t *person; /* 0..people-1 */
+  uint32_t count, people;
+};
+
+/* At most `most` faces, as many people as possible (one image of each, then a second of each ...), seeded.
+ * -ENOMEM. */
+int face_sample_draw(const struct attack_faces *faces, uint32_t most, uint64_t seed,
+                     struct face_sample *ret_sample);
+void face_sample_done(struct face_sample *sample);
+static inline const uint8_t *face_sample_image(const struct face_sample *sample, uint32_t i) {
+  return sample->from->image(sample->from->context, sample->index[i]);
+}
+
+/* How training template `lead` of the sample is composed; a pure function of (seed, lead). */
+void face_sample_mix(const struct face_sample *sample, const struct attack_mixing *mixing, uint32_t lead,
+                     uint64_t seed, struct mix *ret_mix);
+
+/* A seeded face of a person who is not among the mix's members; falls back to any face outside the mix, then
+ * to the next face, when everybody is in it. `turn` tells several draws for one mix apart. */
+uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix *mix, uint32_t lead,
+                              uint32_t turn, uint64_t seed);
+
+/* Mean with its interval over people, and the mean over the tenth of people with the highest values. values:
+ * one a face. */
+int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+                    struct interval *ret_interval, double *ret_worst_tenth);
+double mean_of(const double *values, uint32_t count);
+
+/* Drawn faces for pictures that may be published: one of each of `count` people. *faces->context is freed by
+ * synthetic_faces_done. size: 32..224, else -ERANGE. */
+int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces);
+void synthetic_faces_done(struct attack_faces *faces);
+
+/* Sets verdict and reason from metrics, decided_by and threshold: "inconclusive" when a control misses its
+ * threshold or the interval of the deciding metric holds `threshold`; "leaks" when its lower bound or the
+ * worst tenth lies above it; else "resists". */
+void attack_decide(struct attack_surface_result *surface);
+
+int attack_linear_run(const struct attack_context *context, struct attack_result *ret_result,
+                      struct guise_error *err);

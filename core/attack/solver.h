@@ -1,0 +1,21 @@
+/* Least squares for a linear mask: the picture of least norm whose template is nearest to a given one.
+ * Internal to core/attack. */
+#pragma once
+
+#include "core/mask/mask.h"
+
+/* Memory of one solving thread. */
+struct solver {
+  const struct mask *mask;
+  size_t pixels, elements;                        /* 3 * size^2; C * G^2 */
+  float *x, *residual, *direction, *image, *code; /* pixels each; code: elements */
+  float *scratch;
+  double *weight; /* C */
+};
+
+int solver_init(struct solver *solver, const struct mask *mask); /* 0 or -ENOMEM */
+void solver_done(struct solver *solver);
+
+/* template_: (C,G,G), as mask_template or a mix of such gives it. The result, planar YCbCr minus 128, is
+ * solver->x until the next call. Returns the iterations done. Deterministic. */
+uint32_t solver_run(struct solver *solver, const float *template_);
