@@ -43,7 +43,11 @@ extern const size_t schema_openapi_size;
 int store_open(const char *path, const struct schema_migration *migrations, struct store **ret_store,
                struct guise_error *err);
 struct store *store_close(struct store *store); /* NULL is fine; no call may be under way */
-bool store_alive(struct store *store); /* a read and the last write succeeded; for /readyz and the watchdog */
+bool store_alive(struct store *store);          /* a read succeeds; for the watchdog */
+bool store_writable(struct store *store);       /* the last write met no full or failing disk; for /readyz */
+int store_probe(struct store *store); /* writes nothing new, durably: tells whether the disk works again */
+/* After an erasure: what was deleted also leaves the write-ahead log (best effort when readers are busy). */
+void store_scrub(struct store *store);
 
 int64_t time_now_ms(void);
 #define TIME_TEXT 32
@@ -211,8 +215,8 @@ int store_checkpoint_list(struct store *store, const char *id, struct checkpoint
 int store_checkpoint_commit(struct store *store, const char *id, const struct checkpoint_row *checkpoint,
                             const struct metric_row *rows, uint32_t count,
                             const struct job_progress *progress, double runtime_s, int64_t *ret_seq);
-/* After a crash: running -> queued (failed when it is the third time in a row without a new checkpoint),
- * pausing -> paused, canceling -> canceled. */
+/* After a crash: running -> queued (failed when three restarts in a row made no new checkpoint), pausing ->
+ * paused, canceling -> canceled. */
 int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);
 
 /* ---- metrics ---- */
