@@ -1,25 +1,19 @@
 /* An attack's result as JSON: the report's part, and the victims' pictures apart from it. */
-#include <math.h>
-#include <stdio.h>
-
 #include "core/attack/attack.h"
 #include "core/model/png.h"
-
-static json_t *real_or_null(double value) {
-  return isfinite(value) ? json_real(value) : json_null();
-}
+#include "core/model/text.h"
 
 static json_t *interval_json(struct interval interval) {
-  return json_pack("{s:o, s:o, s:o}", "mean", real_or_null(interval.mean), "low", real_or_null(interval.low),
-                   "high", real_or_null(interval.high));
+  return json_pack("{s:o, s:o, s:o}", "mean", json_real_or_null(interval.mean), "low",
+                   json_real_or_null(interval.low), "high", json_real_or_null(interval.high));
 }
 
 static json_t *metric_json(const struct attack_metric *metric) {
   return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit", metric->unit,
                    "description", metric->description, "value", interval_json(metric->value), "worst_tenth",
-                   real_or_null(metric->worst_tenth), "chance", real_or_null(metric->chance), "control",
-                   interval_json(metric->control), "control_threshold",
-                   real_or_null(metric->control_threshold));
+                   json_real_or_null(metric->worst_tenth), "chance", json_real_or_null(metric->chance),
+                   "control", interval_json(metric->control), "control_threshold",
+                   json_real_or_null(metric->control_threshold));
 }
 
 static json_t *picture_json(const struct attack_picture *picture, uint32_t size) {
@@ -57,8 +51,8 @@ static json_t *surface_json(const struct attack_surface_result *surface, uint32_
                    surface_letter(surface->surface), "surface_name", surface_name(surface->surface),
                    "threat_model", surface->threat_model, "verdict", verdict_name(surface->verdict), "reason",
                    surface->reason, "decided_by", surface->decided_by, "threshold",
-                   real_or_null(surface->threshold), "mean_k", real_or_null(surface->mean_k), "metrics",
-                   metrics_json(surface), "pictures", pictures_json(surface, size, false));
+                   json_real_or_null(surface->threshold), "mean_k", json_real_or_null(surface->mean_k),
+                   "metrics", metrics_json(surface), "pictures", pictures_json(surface, size, false));
 }
 
 json_t *attack_result_json(const struct attack_result *result) {
@@ -71,7 +65,8 @@ json_t *attack_result_json(const struct attack_result *result) {
   return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o}", "attack", result->name, "summary",
                    result->summary, "effort", effort_name(result->effort), "seed", (json_int_t)result->seed,
                    "size", (int)result->size, "faces", (int)result->faces, "people", (int)result->people,
-                   "steps", (int)result->steps, "seconds", real_or_null(result->seconds), "surfaces", list);
+                   "steps", (int)result->steps, "seconds", json_real_or_null(result->seconds), "surfaces",
+                   list);
 }
 
 json_t *attack_result_private(const struct attack_result *result) {

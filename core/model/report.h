@@ -62,8 +62,8 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
 
 /* The short form for the model resource and the job's outcome:
  * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
- * "protocol","audit":{"complete":true,"attacks":[{"attack","surface","verdict"}..]}}. New reference; NULL
- * when out of memory. */
+ * "protocol","audit":{"complete":true,"verdict":"leaks","attacks":[{"attack","surface","verdict"}..]}}. New
+ * reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);
 
 /* Self-contained HTML: no network, no script. private_pictures: array of attack_result_private(), or NULL for

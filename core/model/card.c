@@ -1,0 +1,174 @@
+#include "core/model/card.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/model/text.h"
+
+static void add_share(struct text *card, double share) {
+  if (isfinite(share))
+    text_add(card, "%.1f %%", 100 * share);
+  else
+    text_add(card, "too few pairs");
+}
+
+static json_int_t count_at(const json_t *object, const char *key) {
+  return json_integer_value(json_object_get(object, key));
+}
+
+static void add_details(struct text *card, const json_t *report) {
+  const json_t *model = json_object_get(report, "model"), *mask = json_object_get(report, "mask");
+  text_add(card, "## Model\n\n- Network: ");
+  text_add_markdown(card, json_text_at(model, "arch"));
+  text_add(card,
+           ", input %" JSON_INTEGER_FORMAT " x %" JSON_INTEGER_FORMAT ", embedding %" JSON_INTEGER_FORMAT
+           ", %" JSON_INTEGER_FORMAT " epochs\n- Mask: ",
+           count_at(model, "input"), count_at(model, "input"), count_at(model, "embedding"),
+           count_at(model, "epochs"));
+  text_add_markdown(card, json_text_at(mask, "method"));
+  text_add(card, " (");
+  text_add_markdown(card, json_text_at(mask, "summary"));
+  text_add(card, "), %" JSON_INTEGER_FORMAT " of 192 channels kept\n- SHA-256 of the weights: `",
+           count_at(mask, "channels"));
+  text_add_markdown(card, json_text_at(model, "sha256"));
+  text_add(card, "`\n- Made by guise ");
+  text_add_markdown(card, json_text_at(report, "guise_version"));
+  text_add(card, ", job ");
+  text_add_markdown(card, json_text_at(json_object_get(report, "job"), "id"));
+  text_add(card, ", ");
+  text_add_markdown(card, json_text_at(report, "created_at"));
+  text_add(card, "\n\n");
+}
+
+static void add_use(struct text *card) {
+  text_add(card,
+           "## Intended use\n\n"
+           "Verification: whether two aligned face crops show the same person, by the cosine of their "
+           "embeddings. The mask is "
+           "part of the model: templates made with other constants do not fit.\n\n"
+           "Not for: deciding about people without human review, identification in public space, guessing "
+           "age, sex, origin or "
+           "mood. Accuracy differs between groups of people and was not broken down by group here.\n\n");
+}
+
+static void add_data(struct text *card, const json_t *data) {
+  const json_t *training = json_object_get(data, "training"), *held_out = json_object_get(data, "held_out");
+  text_add(card, "## Training data\n\n");
+  if (json_is_true(json_object_get(data, "synthetic")))
+    text_add(card, "**Drawn faces: no figure below says anything about real faces.**\n\n");
+  text_add(card, "- Data set ");
+  text_add_markdown(card, json_text_at(data, "name"));
+  text_add(card, " (`");
+  text_add_markdown(card, json_text_at(data, "sha256"));
+  text_add(card,
+           "`)\n- Trained on %" JSON_INTEGER_FORMAT " images of %" JSON_INTEGER_FORMAT
+           " people; held out %" JSON_INTEGER_FORMAT " images of %" JSON_INTEGER_FORMAT " people\n\n",
+           count_at(training, "images"), count_at(training, "identities"), count_at(held_out, "images"),
+           count_at(held_out, "identities"));
+}
+
+static void add_utility(struct text *card, const json_t *utility) {
+  size_t i;
+  json_t *entry;
+  text_add(card, "## Accuracy\n\n");
+  if (json_array_size(utility) == 0) {
+    text_add(card, "Not measured: nobody was held out of training.\n\n");
+    return;
+  }
+  text_add(card,
+           "| pairs | view | accuracy (95 %%) | equal error rate | TAR at FAR 1e-2 | TAR at FAR 1e-3 |\n"
+           "|---|---|---|---|---|---|\n");
+  json_array_foreach(utility, i, entry) {
+    const json_t *accuracy = json_object_get(entry, "accuracy");
+    text_add(card, "| ");
+    text_add_markdown(card, json_text_at(entry, "protocol"));
+    text_add(card, ", ");
+    text_add_markdown(card, json_text_at(entry, "dataset"));
+    text_add(card, " | ");
+    text_add_markdown(card, json_text_at(entry, "view"));
+    text_add(card, " | ");
+    add_share(card, json_number_at(accuracy, "mean"));
+    text_add(card, " (");
+    add_share(card, json_number_at(accuracy, "low"));
+    text_add(card, " to ");
+    add_share(card, json_number_at(accuracy, "high"));
+    text_add(card, ") | ");
+    add_share(card, json_number_at(entry, "eer"));
+    text_add(card, " | ");
+    add_share(card, json_number_at(entry, "tar_at_far_1e-2"));
+    text_add(card, " | ");
+    add_share(card, json_number_at(entry, "tar_at_far_1e-3"));
+    text_add(card, " |\n");
+  }
+  text_add(card, "\n");
+}
+
+static const json_t *deciding_metric(const json_t *surface) {
+  const char *name = json_text_at(surface, "decided_by");
+  size_t i;
+  json_t *metric;
+  json_array_foreach(json_object_get(surface, "metrics"), i, metric) {
+    if (strcmp(json_text_at(metric, "name"), name) == 0)
+      return metric;
+  }
+  return NULL;
+}
+
+static void add_attack_row(struct text *card, const json_t *attack, const json_t *surface) {
+  const json_t *metric = deciding_metric(surface), *value = json_object_get(metric, "value");
+  text_add(card, "| ");
+  text_add_markdown(card, json_text_at(attack, "attack"));
+  text_add(card, " | ");
+  text_add_markdown(card, json_text_at(surface, "surface_name"));
+  text_add(card, " | ");
+  text_add_markdown(card, json_text_at(metric, "name"));
+  text_add(card, " %.3f (%.3f to %.3f) | %.3f | %.3f | **", json_number_at(value, "mean"),
+           json_number_at(value, "low"), json_number_at(value, "high"), json_number_at(metric, "chance"),
+           json_number_at(json_object_get(metric, "control"), "mean"));
+  text_add_markdown(card, json_text_at(surface, "verdict"));
+  text_add(card, "** |\n");
+}
+
+static void add_privacy(struct text *card, const json_t *report) {
+  const json_t *attacks = json_object_get(report, "attacks");
+  size_t i, s;
+  json_t *attack, *surface, *note;
+  text_add(card, "## Privacy\n\n");
+  text_add_markdown(card, json_text_at(json_object_get(report, "headline"), "text"));
+  text_add(card, " Linkage, the headline measure, is not measured. Formal guarantee: ");
+  text_add_markdown(card, json_text_at(json_object_get(report, "formal"), "guarantee"));
+  text_add(card, ".\n\n");
+  if (json_array_size(attacks) > 0)
+    text_add(
+        card,
+        "| attack | surface | result (95 %%) | chance | no mask | verdict |\n|---|---|---|---|---|---|\n");
+  json_array_foreach(attacks, i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) add_attack_row(card, attack, surface);
+  }
+  text_add(card,
+           "\nThe model's files hold no class head and no names. The whole evidence is in report.json.\n");
+  if (json_array_size(json_object_get(report, "notes")) > 0)
+    text_add(card, "\n## Notes\n\n");
+  json_array_foreach(json_object_get(report, "notes"), i, note) {
+    text_add(card, "- ");
+    text_add_markdown(card, json_string_value(note));
+    text_add(card, "\n");
+  }
+}
+
+int card_markdown(const json_t *report, char **ret_markdown, struct guise_error *err) {
+  _cleanup_(text_done) struct text card = {.data = NULL};
+  const json_t *data = json_object_get(report, "data");
+  if (strcmp(json_text_at(report, "format"), "guise-report-1") != 0)
+    return error_set(err, -EINVAL, "this is not a report that this version of guise can show");
+  text_add(&card, "# Face recognition model trained on ");
+  text_add_markdown(&card, json_text_at(data, "name"));
+  text_add(&card, "\n\n");
+  add_details(&card, report);
+  add_use(&card);
+  add_data(&card, data);
+  add_utility(&card, json_object_get(report, "utility"));
+  add_privacy(&card, report);
+  int r = text_take(&card, ret_markdown);
+  return r < 0 ? error_set(err, r, "out of memory writing the model card") : 0;
+}

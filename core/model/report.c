@@ -1,0 +1,290 @@
+#include "core/model/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/file.h"
+#include "core/model/card.h"
+#include "core/model/text.h"
+
+static json_t *text_or_null(const char *text) {
+  return text && text[0] ? json_string(text) : json_null();
+}
+
+static json_t *count_json(uint64_t count) {
+  return json_integer((json_int_t)count);
+}
+
+static json_t *data_json(const struct report_input *input) {
+  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}}", "name", input->dataset_name,
+                   "sha256", input->dataset_sha256, "synthetic", (int)input->dataset_synthetic, "identities",
+                   count_json(input->identities), "images", count_json(input->images), "training",
+                   "identities", count_json(input->train_identities), "images",
+                   count_json(input->train_images), "held_out", "identities",
+                   count_json(input->held_out_identities), "images", count_json(input->held_out_images),
+                   "split_sha256", text_or_null(input->split_sha256));
+}
+
+static json_t *model_json(const struct report_input *input) {
+  const struct model_info *info = input->model;
+  return json_pack("{s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:s, s:o}", "arch", arch_name(info->arch), "input",
+                   count_json(info->input), "embedding", count_json(info->embedding), "width",
+                   (double)info->width, "dropout", (double)info->dropout, "epochs",
+                   count_json(info->training.epochs), "steps", count_json(info->training.steps), "sha256",
+                   input->model_sha256, "bytes", count_json(input->model_bytes));
+}
+
+static json_t *mixing_json(const struct report_reward *reward) {
+  json_t *shares = json_object();
+  double total = 0, mean_k = 0;
+  if (!reward->mixes) {
+    json_decref(shares);
+    return json_null();
+  }
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    total += reward->probability[k];
+  for (uint32_t k = 2; k <= MIX_MAX; k++) {
+    char key[8];
+    double share = total > 0 ? reward->probability[k] / total : 0;
+    (void)snprintf(key, sizeof(key), "%u", k);
+    (void)json_object_set_new(shares, key, json_real_or_null(share));
+    mean_k += k * share;
+  }
+  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:b}", "policy", text_or_null(reward->policy), "reward",
+                   text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
+                   total > 0 ? json_real(mean_k) : json_null(), "probability", shares,
+                   "accuracy_bound_enforced", (int)reward->accuracy_bound_enforced);
+}
+
+static json_t *mask_json(const struct report_input *input) {
+  const struct model_info *info = input->model;
+  const struct mask_traits *traits = mask_traits(info->method);
+  return json_pack("{s:s, s:s, s:o, s:o, s:f, s:o}", "method", traits->name, "summary", traits->summary,
+                   "drop_low", count_json(info->drop_low), "channels", count_json(info->constants.channels),
+                   "clip", (double)info->constants.clip, "mixing", mixing_json(&input->reward));
+}
+
+static json_t *verification_json(const struct report_verification *entry) {
+  const struct verification *v = &entry->result;
+  return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o}",
+                   "protocol", entry->protocol, "dataset", entry->dataset, "pairs",
+                   text_or_null(entry->pairs), "view", entry->both_flips ? "both flips" : "one view",
+                   "positives", count_json(v->positives), "negatives", count_json(v->negatives), "accuracy",
+                   "mean", json_real_or_null(v->accuracy), "low", json_real_or_null(v->accuracy_low), "high",
+                   json_real_or_null(v->accuracy_high), "deviation", json_real_or_null(v->accuracy_deviation),
+                   "eer", json_real_or_null(v->eer), "auroc", json_real_or_null(v->auroc), "tar_at_far_1e-2",
+                   json_real_or_null(v->tar_at_far_2), "tar_at_far_1e-3", json_real_or_null(v->tar_at_far_3),
+                   "threshold", json_real_or_null(v->threshold));
+}
+
+static json_t *utility_json(const struct report_input *input) {
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < input->verification_count; i++)
+    if (json_array_append_new(list, verification_json(&input->verifications[i])) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  return list;
+}
+
+/* What this version cannot measure is said, so that silence is not read as safety. */
+static json_t *not_measured_json(void) {
+  static const struct {
+    const char *attack, *surface, *what;
+  } rows[] = {
+      {"linkage", "T, I",
+       "Whether a template tells whose face it is: the headline measure of privacy. Pictures that look "
+       "unlike can still "
+       "be linked to a person."},
+      {"reconstruction", "T, I",
+       "A network that learns to draw the face from the template, with public faces."},
+      {"model inversion", "W", "Faces of trained people drawn out of the model's weights."},
+      {"membership", "W", "Whether a given picture was trained on."},
+      {"gradient inversion", "G", "Faces recovered from gradients. This version does not share any."},
+  };
+  json_t *list = json_array();
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    if (json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "attack", rows[i].attack, "surface",
+                                              rows[i].surface, "what", rows[i].what)) < 0) {
+      json_decref(list);
+      return NULL;
+    }
+  return list;
+}
+
+struct tally {
+  uint32_t leaks, resists, inconclusive;
+};
+
+static struct tally count_verdicts(const json_t *attacks) {
+  struct tally tally = {0};
+  size_t i, s;
+  json_t *attack, *surface;
+  json_array_foreach(attacks, i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      const char *verdict = json_text_at(surface, "verdict");
+      if (strcmp(verdict, "leaks") == 0)
+        tally.leaks++;
+      else if (strcmp(verdict, "resists") == 0)
+        tally.resists++;
+      else
+        tally.inconclusive++;
+    }
+  }
+  return tally;
+}
+
+static json_t *headline_json(const json_t *attacks) {
+  struct tally tally = count_verdicts(attacks);
+  uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
+  char text[320];
+  const char *verdict = !all                 ? "not audited"
+                        : tally.leaks        ? "leaks"
+                        : tally.inconclusive ? "inconclusive"
+                                             : "resists";
+  if (!all)
+    (void)snprintf(text, sizeof(text), "No attack was run on this model: nothing is known of its privacy.");
+  else if (tally.leaks)
+    (void)snprintf(
+        text, sizeof(text),
+        "Faces leak: %u of %u attacked surfaces gave away more of a face than the threshold allows.",
+        tally.leaks, all);
+  else if (tally.inconclusive)
+    (void)snprintf(
+        text, sizeof(text),
+        "No leak was found, but %u of %u attacked surfaces gave no conclusive result: this is no evidence of "
+        "privacy.",
+        tally.inconclusive, all);
+  else
+    (void)snprintf(
+        text, sizeof(text),
+        "The attacks that were run did not recover faces on any of %u surfaces. Other attacks were not run.",
+        all);
+  return json_pack("{s:s, s:s}", "verdict", verdict, "text", text);
+}
+
+static json_t *notes_json(const struct report_input *input) {
+  json_t *notes = json_array();
+  for (uint32_t i = 0; i < input->note_count; i++)
+    if (json_array_append_new(notes, json_string(input->notes[i])) < 0) {
+      json_decref(notes);
+      return NULL;
+    }
+  if (input->reward.mixes && input->reward.reward && !input->reward.accuracy_bound_enforced)
+    (void)json_array_append_new(notes,
+                                json_string("The policy that chose how many faces to mix had no bound on "
+                                            "accuracy: accuracy bound not enforced."));
+  if (input->dataset_synthetic)
+    (void)json_array_append_new(notes,
+                                json_string("The data set is drawn, not photographed. No figure here says "
+                                            "anything about real faces."));
+  return notes;
+}
+
+static json_t *positive_or_null(double value) {
+  return value > 0 ? json_real_or_null(value) : json_null();
+}
+
+int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err) {
+  char now[32];
+  time_t seconds = time(NULL);
+  struct tm utc;
+  if (!input->job_id || !input->dataset_name || !input->dataset_sha256 || !input->model ||
+      !input->model_sha256)
+    return error_set(err, -EINVAL, "a report needs a job, a data set and a model");
+  (void)gmtime_r(&seconds, &utc);
+  (void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  json_t *attacks = input->attacks ? json_deep_copy(input->attacks) : json_array();
+  json_t *spec = input->spec ? json_deep_copy(input->spec) : json_null();
+  json_t *report = json_pack(
+      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:n, s:n, s:n}, s:{s:o, "
+      "s:o, s:o},"
+      " s:o}",
+      "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now, "guise_version",
+      GUISE_VERSION, "headline", headline_json(attacks), "job", "id", input->job_id, "seed",
+      count_json(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
+      mask_json(input), "utility", utility_json(input), "attacks", attacks, "not_measured",
+      not_measured_json(), "formal", "guarantee", "none", "epsilon", "delta", "unit", "cost", "train_seconds",
+      positive_or_null(input->train_seconds), "images_per_s", positive_or_null(input->images_per_s),
+      "peak_memory_bytes", positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
+  if (!report)
+    return error_set(err, -EINVAL, "cannot write the report: a name is not UTF-8 or memory is out");
+  *ret_report = report;
+  return 0;
+}
+
+/* ---- summary ---- */
+
+static json_t *verdicts_json(const json_t *attacks) {
+  json_t *list = json_array(), *attack, *surface;
+  size_t i, s;
+  json_array_foreach(attacks, i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      json_t *entry =
+          json_pack("{s:s, s:s, s:s}", "attack", json_text_at(attack, "attack"), "surface",
+                    json_text_at(surface, "surface"), "verdict", json_text_at(surface, "verdict"));
+      if (json_array_append_new(list, entry) < 0) {
+        json_decref(list);
+        return NULL;
+      }
+    }
+  }
+  return list;
+}
+
+/* The first entry with one view: the trainer lists a pairs list before held-out people. */
+static const json_t *leading_verification(const json_t *report) {
+  const json_t *utility = json_object_get(report, "utility");
+  size_t i;
+  json_t *entry;
+  json_array_foreach(utility, i,
+                     entry) if (strcmp(json_text_at(entry, "view"), "one view") == 0) return entry;
+  return json_array_get(utility, 0);
+}
+
+json_t *report_summary(const json_t *report) {
+  const json_t *first = leading_verification(report), *attacks = json_object_get(report, "attacks");
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:o}}", "accuracy",
+                   json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")), "eer",
+                   json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
+                   json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
+                   json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
+                   text_or_null(json_text_at(first, "protocol")), "audit", "complete",
+                   json_array_size(attacks) > 0 ? 1 : 0, "verdict",
+                   json_text_at(json_object_get(report, "headline"), "verdict"), "attacks",
+                   verdicts_json(attacks));
+}
+
+/* ---- files ---- */
+
+static int write_named(const char *directory, const char *name, const char *text, struct guise_error *err) {
+  char path[4096];
+  if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path %s is too long", directory);
+  return file_write_atomic(path, text, strlen(text), err);
+}
+
+static int write_html(const char *directory, const char *name, const json_t *report,
+                      const json_t *private_pictures, struct guise_error *err) {
+  _cleanup_(freep) char *html = NULL;
+  int r = report_html(report, private_pictures, &html, err);
+  return r < 0 ? r : write_named(directory, name, html, err);
+}
+
+int report_write(const char *directory, const json_t *report, const json_t *private_pictures,
+                 struct guise_error *err) {
+  _cleanup_(freep) char *json = json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  _cleanup_(freep) char *card = NULL;
+  if (!json)
+    return error_set(err, -ENOMEM, "out of memory writing the report");
+  int r = write_named(directory, "report.json", json, err);
+  if (r == 0)
+    r = write_html(directory, "report.html", report, NULL, err);
+  if (r == 0 && private_pictures)
+    r = write_html(directory, "report-private.html", report, private_pictures, err);
+  if (r == 0)
+    r = card_markdown(report, &card, err);
+  return r < 0 ? r : write_named(directory, "card.md", card, err);
+}

@@ -1,0 +1,429 @@
+/* report.html: one page, readable by somebody who answers for data protection and not for machine learning.
+ * It draws from the JSON alone, loads nothing and runs nothing; everything that comes from users is escaped.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/model/report.h"
+#include "core/model/text.h"
+
+static const char style[] =
+    ":root{color-scheme:light "
+    "dark;--bg:#fbfbfa;--fg:#1d2125;--soft:#5b6470;--line:#d9dde2;--card:#fff;--leaks:#a4161a;"
+    "--resists:#1b6e3c;--open:#8a5a00}"
+    "@media(prefers-color-scheme:dark){:root{--bg:#15181b;--fg:#e6e8ea;--soft:#9aa4af;--line:#343a41;--card:#"
+    "1d2125;"
+    "--leaks:#ff8a8a;--resists:#7fd6a0;--open:#f0c36b}}"
+    "body{margin:0 auto;max-width:60rem;padding:1.5rem;background:var(--bg);color:var(--fg);"
+    "font:16px/1.5 system-ui,sans-serif}"
+    "h1{font-size:1.6rem;margin:.2rem 0}h2{font-size:1.25rem;margin:2rem 0 .5rem;border-bottom:1px solid "
+    "var(--line)}"
+    "h3{font-size:1.05rem;margin:1.2rem 0 .3rem}p{margin:.4rem 0}.soft{color:var(--soft)}"
+    ".box{background:var(--card);border:1px solid var(--line);border-left:.4rem solid "
+    "var(--open);border-radius:.4rem;"
+    "padding:.8rem 1rem;margin:1rem 0}"
+    ".leaks{border-left-color:var(--leaks)}.resists{border-left-color:var(--resists)}"
+    ".verdict{font-weight:700;color:var(--open)}.leaks .verdict,.verdict.leaks{color:var(--leaks)}"
+    ".resists .verdict,.verdict.resists{color:var(--resists)}"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
+    "th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid "
+    "var(--line);vertical-align:top}"
+    "th{font-weight:600;color:var(--soft)}.hash{font-family:ui-monospace,monospace;font-size:.8rem;"
+    "overflow-wrap:anywhere}figure{margin:.6rem 0}figcaption{color:var(--soft);font-size:.85rem}"
+    "img{max-width:100%;image-rendering:auto;border-radius:.2rem}.strips{display:grid;"
+    "grid-template-columns:repeat(auto-fill,minmax(18rem,1fr));gap:.6rem}";
+
+static bool is_one_of(const char *text, const char *a, const char *b) {
+  return strcmp(text, a) == 0 || strcmp(text, b) == 0;
+}
+
+/* The CSS class of a verdict; anything unknown is open. */
+static const char *verdict_class(const char *verdict) {
+  return is_one_of(verdict, "leaks", "resists") ? verdict : "open";
+}
+
+static void add_percent(struct text *html, double share, const char *missing) {
+  if (isfinite(share))
+    text_add(html, "%.1f&nbsp;%%", 100 * share);
+  else
+    text_add(html, "%s", missing);
+}
+
+static void add_cell_number(struct text *html, double value, const char *unit) {
+  if (isfinite(value))
+    text_add(html, "<td>%.3g%s", value, unit[0] ? "&nbsp;" : "");
+  else
+    text_add(html, "<td>not measured");
+  if (isfinite(value))
+    text_add_html(html, unit);
+  text_add(html, "</td>");
+}
+
+static void add_row(struct text *html, const char *name, const char *value) {
+  text_add(html, "<tr><th>%s</th><td>", name);
+  text_add_html(html, value);
+  text_add(html, "</td></tr>\n");
+}
+
+static void add_row_count(struct text *html, const char *name, const json_t *object, const char *key) {
+  text_add(html, "<tr><th>%s</th><td>%" JSON_INTEGER_FORMAT "</td></tr>\n", name,
+           json_integer_value(json_object_get(object, key)));
+}
+
+static void add_row_hash(struct text *html, const char *name, const char *hash) {
+  text_add(html, "<tr><th>%s</th><td class=\"hash\">", name);
+  text_add_html(html, hash);
+  text_add(html, "</td></tr>\n");
+}
+
+/* ---- head ---- */
+
+static void add_head(struct text *html, const json_t *report, bool private_page) {
+  const json_t *headline = json_object_get(report, "headline"), *data = json_object_get(report, "data");
+  const char *verdict = json_text_at(headline, "verdict");
+  text_add(
+      html,
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+      "img-src data:\">"
+      "<meta name=\"robots\" content=\"noindex\"><title>Privacy report: ");
+  text_add_html(html, json_text_at(data, "name"));
+  text_add(html, "</title><style>%s</style></head><body>\n", style);
+  if (private_page)
+    text_add(html, "<div class=\"box leaks\"><strong>Private.</strong> This page shows real people of the "
+                   "data set. Keep it "
+                   "as you keep the faces themselves, and delete it with them.</div>\n");
+  text_add(html, "<p class=\"soft\">guise %s</p><h1>Privacy report of the model trained on ",
+           private_page ? "private report" : "privacy report");
+  text_add_html(html, json_text_at(data, "name"));
+  text_add(html, "</h1>\n<p class=\"soft\">Job <span class=\"hash\">");
+  text_add_html(html, json_text_at(json_object_get(report, "job"), "id"));
+  text_add(html, "</span>, written ");
+  text_add_html(html, json_text_at(report, "created_at"));
+  text_add(html, " by guise ");
+  text_add_html(html, json_text_at(report, "guise_version"));
+  text_add(html, "</p>\n<div class=\"box %s\"><span class=\"verdict\">", verdict_class(verdict));
+  text_add_html(html, verdict);
+  text_add(html, "</span><br>");
+  text_add_html(html, json_text_at(headline, "text"));
+  text_add(
+      html,
+      "<p class=\"soft\">Linkage, the measure that decides whether templates protect people, is <strong>not "
+      "measured</strong> in this report. How alike pictures look (SSIM, PSNR) is no measure of privacy by "
+      "itself.</p></div>\n");
+  if (json_is_true(json_object_get(data, "synthetic")))
+    text_add(html, "<div class=\"box\"><strong>Drawn faces.</strong> The data set is drawn by a program. No "
+                   "figure on this page "
+                   "says anything about real faces.</div>\n");
+}
+
+/* ---- utility ---- */
+
+static void add_utility_row(struct text *html, const json_t *entry) {
+  const json_t *accuracy = json_object_get(entry, "accuracy");
+  text_add(html, "<tr><td>");
+  text_add_html(html, json_text_at(entry, "protocol"));
+  text_add(html, "<br><span class=\"soft\">");
+  text_add_html(html, json_text_at(entry, "dataset"));
+  if (json_text_at(entry, "pairs")[0]) {
+    text_add(html, " / ");
+    text_add_html(html, json_text_at(entry, "pairs"));
+  }
+  text_add(html, "</span></td><td>");
+  text_add_html(html, json_text_at(entry, "view"));
+  text_add(html, "</td><td><strong>");
+  add_percent(html, json_number_at(accuracy, "mean"), "not measured");
+  text_add(html, "</strong><br><span class=\"soft\">");
+  add_percent(html, json_number_at(accuracy, "low"), "?");
+  text_add(html, " to ");
+  add_percent(html, json_number_at(accuracy, "high"), "?");
+  text_add(html, "</span></td><td>");
+  add_percent(html, json_number_at(entry, "eer"), "not measured");
+  text_add(html, "</td><td>");
+  add_percent(html, json_number_at(entry, "tar_at_far_1e-2"), "too few pairs");
+  text_add(html, "</td><td>");
+  add_percent(html, json_number_at(entry, "tar_at_far_1e-3"), "too few pairs");
+  text_add(html, "</td><td>%" JSON_INTEGER_FORMAT " + %" JSON_INTEGER_FORMAT "</td></tr>\n",
+           json_integer_value(json_object_get(entry, "positives")),
+           json_integer_value(json_object_get(entry, "negatives")));
+}
+
+static void add_utility(struct text *html, const json_t *report) {
+  const json_t *utility = json_object_get(report, "utility");
+  size_t i;
+  json_t *entry;
+  text_add(html, "<h2>What the model is good for</h2>\n");
+  if (json_array_size(utility) == 0) {
+    text_add(html, "<p>Not measured: nobody was held out of training.</p>\n");
+    return;
+  }
+  text_add(html,
+           "<p>Verification: two pictures, is it the same person? Measured on people whose pictures were not "
+           "trained on. "
+           "Below each accuracy stands the range that holds the true value with 95&nbsp;%% confidence.</p>\n"
+           "<div class=\"scroll\"><table><tr><th>Pairs of</th><th>View</th><th>Accuracy</th><th>Equal error "
+           "rate</th>"
+           "<th>Accepted at 1&nbsp;%% false accepts</th><th>at 0.1&nbsp;%%</th><th>Pairs (same + "
+           "different)</th></tr>\n");
+  json_array_foreach(utility, i, entry) add_utility_row(html, entry);
+  text_add(html, "</table></div>\n");
+}
+
+/* ---- attacks ---- */
+
+/* A data URI of our own making: nothing else may stand in src. */
+static bool is_picture(const char *uri) {
+  static const char prefix[] = "data:image/png;base64,";
+  static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+  size_t skip = sizeof(prefix) - 1;
+  return strncmp(uri, prefix, skip) == 0 && uri[skip] && uri[skip + strspn(uri + skip, base64)] == 0;
+}
+
+static void add_pictures(struct text *html, const json_t *pictures) {
+  size_t i;
+  json_t *picture;
+  if (json_array_size(pictures) == 0)
+    return;
+  text_add(html, "<div class=\"strips\">");
+  json_array_foreach(pictures, i, picture) {
+    const char *uri = json_text_at(picture, "image");
+    if (!is_picture(uri))
+      continue;
+    text_add(html, "<figure><img alt=\"Original, template as seen, recovered\" src=\"%s\"><figcaption>", uri);
+    text_add_html(html, json_text_at(picture, "caption"));
+    if (strcmp(json_text_at(picture, "source"), "synthetic") == 0)
+      text_add(html, " (synthetic: drawn by a program, nobody's face)");
+    text_add(html, "</figcaption></figure>");
+  }
+  text_add(html, "</div>\n");
+}
+
+static const json_t *private_of(const json_t *private_pictures, const char *attack, const char *surface) {
+  size_t i, s;
+  json_t *entry, *part;
+  json_array_foreach(private_pictures, i, entry) {
+    if (strcmp(json_text_at(entry, "attack"), attack) != 0)
+      continue;
+    json_array_foreach(json_object_get(entry, "surfaces"), s, part) {
+      if (strcmp(json_text_at(part, "surface"), surface) == 0)
+        return json_object_get(part, "pictures");
+    }
+  }
+  return NULL;
+}
+
+static void add_metric(struct text *html, const json_t *metric, bool decides) {
+  const json_t *value = json_object_get(metric, "value"), *control = json_object_get(metric, "control");
+  const char *unit = json_text_at(metric, "unit");
+  text_add(html, "<tr><td>%s", decides ? "<strong>" : "");
+  text_add_html(html, json_text_at(metric, "name"));
+  text_add(html, "%s<br><span class=\"soft\">", decides ? "</strong> (decides)" : "");
+  text_add_html(html, json_text_at(metric, "description"));
+  text_add(html, "</span></td>");
+  if (isfinite(json_number_at(value, "mean")))
+    text_add(html, "<td><strong>%.3g</strong><br><span class=\"soft\">%.3g to %.3g</span></td>",
+             json_number_at(value, "mean"), json_number_at(value, "low"), json_number_at(value, "high"));
+  else
+    text_add(html, "<td>not measured</td>");
+  add_cell_number(html, json_number_at(metric, "worst_tenth"), unit);
+  add_cell_number(html, json_number_at(metric, "chance"), unit);
+  add_cell_number(html, json_number_at(control, "mean"), unit);
+  add_cell_number(html, json_number_at(metric, "control_threshold"), unit);
+  text_add(html, "</tr>\n");
+}
+
+static void add_surface(struct text *html, const json_t *attack, const json_t *surface,
+                        const json_t *private_pictures) {
+  const char *verdict = json_text_at(surface, "verdict"), *decided_by = json_text_at(surface, "decided_by");
+  const json_t *metrics = json_object_get(surface, "metrics");
+  size_t i;
+  json_t *metric;
+  text_add(html, "<div class=\"box %s\"><h3>On ", verdict_class(verdict));
+  text_add_html(html, json_text_at(surface, "surface_name"));
+  text_add(html, " (");
+  text_add_html(html, json_text_at(surface, "surface"));
+  text_add(html, "): <span class=\"verdict\">");
+  text_add_html(html, verdict);
+  text_add(html, "</span></h3><p>");
+  text_add_html(html, json_text_at(surface, "reason"));
+  text_add(html, "</p><p class=\"soft\"><strong>The attacker</strong> ");
+  text_add_html(html, json_text_at(surface, "threat_model"));
+  if (json_number_at(surface, "mean_k") > 1)
+    text_add(html, " A template mixes %.2f faces on average.", json_number_at(surface, "mean_k"));
+  text_add(
+      html,
+      "</p>\n<div class=\"scroll\"><table><tr><th>Figure</th><th>Attack (95&nbsp;%% range)</th><th>Worst "
+      "tenth of people"
+      "</th><th>Chance (somebody else)</th><th>Control (no mask)</th><th>Control must reach</th></tr>\n");
+  json_array_foreach(metrics, i, metric)
+      add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
+  text_add(html, "</table></div>\n");
+  add_pictures(html, json_object_get(surface, "pictures"));
+  add_pictures(
+      html, private_of(private_pictures, json_text_at(attack, "attack"), json_text_at(surface, "surface")));
+  text_add(html, "</div>\n");
+}
+
+static void add_attacks(struct text *html, const json_t *report, const json_t *private_pictures) {
+  const json_t *attacks = json_object_get(report, "attacks");
+  size_t i, s;
+  json_t *attack, *surface;
+  text_add(html, "<h2>What attackers got</h2>\n");
+  if (json_array_size(attacks) == 0)
+    text_add(html, "<p>No attack was run. Nothing is known of this model's privacy.</p>\n");
+  json_array_foreach(attacks, i, attack) {
+    text_add(html, "<h3>Attack: ");
+    text_add_html(html, json_text_at(attack, "attack"));
+    text_add(html, "</h3><p>");
+    text_add_html(html, json_text_at(attack, "summary"));
+    text_add(html,
+             ".</p><p class=\"soft\">%" JSON_INTEGER_FORMAT " faces of %" JSON_INTEGER_FORMAT
+             " people, effort ",
+             json_integer_value(json_object_get(attack, "faces")),
+             json_integer_value(json_object_get(attack, "people")));
+    text_add_html(html, json_text_at(attack, "effort"));
+    text_add(html,
+             ", seed %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT
+             " steps a face at most, %.1f s in all.</p>\n",
+             json_integer_value(json_object_get(attack, "seed")),
+             json_integer_value(json_object_get(attack, "steps")), json_number_at(attack, "seconds"));
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface)
+        add_surface(html, attack, surface, private_pictures);
+  }
+}
+
+static void add_gaps(struct text *html, const json_t *report) {
+  size_t i;
+  json_t *gap;
+  text_add(html,
+           "<h2>What was not measured</h2>\n<div class=\"scroll\"><table><tr><th>Attack</th><th>Surface</th>"
+           "<th>What it would show</th></tr>\n");
+  json_array_foreach(json_object_get(report, "not_measured"), i, gap) {
+    text_add(html, "<tr><td>");
+    text_add_html(html, json_text_at(gap, "attack"));
+    text_add(html, "</td><td>");
+    text_add_html(html, json_text_at(gap, "surface"));
+    text_add(html, "</td><td>");
+    text_add_html(html, json_text_at(gap, "what"));
+    text_add(html, "</td></tr>\n");
+  }
+  text_add(html, "</table></div>\n<p><strong>Formal guarantee:</strong> ");
+  text_add_html(html, json_text_at(json_object_get(report, "formal"), "guarantee"));
+  text_add(html,
+           ". No differential privacy was applied; epsilon and delta do not exist for this model.</p>\n");
+}
+
+/* ---- facts ---- */
+
+static void add_mixing(struct text *html, const json_t *mixing) {
+  const char *k;
+  json_t *share;
+  text_add(html, "<tr><th>Mixing in training</th><td>");
+  if (!json_is_object(mixing)) {
+    text_add(html, "none</td></tr>\n");
+    return;
+  }
+  text_add(html, "policy ");
+  text_add_html(html, json_text_at(mixing, "policy"));
+  if (json_text_at(mixing, "reward")[0]) {
+    text_add(html, ", reward ");
+    text_add_html(html, json_text_at(mixing, "reward"));
+  }
+  text_add(html, "; mean of %.2f faces; ", json_number_at(mixing, "mean_k"));
+  add_percent(html, json_number_at(mixing, "unmixed"), "?");
+  text_add(html, " left unmixed<br><span class=\"soft\">share of k faces:");
+  json_object_foreach(json_object_get(mixing, "probability"), k, share) {
+    text_add(html, " ");
+    text_add_html(html, k);
+    text_add(html, ": %.3f", json_number_value(share));
+  }
+  text_add(html, "</span></td></tr>\n");
+}
+
+static void add_facts(struct text *html, const json_t *report) {
+  const json_t *data = json_object_get(report, "data"), *model = json_object_get(report, "model");
+  const json_t *mask = json_object_get(report, "mask"), *cost = json_object_get(report, "cost");
+  const json_t *held_out = json_object_get(data, "held_out");
+  text_add(html, "<h2>Data, mask and model</h2>\n<div class=\"scroll\"><table>\n");
+  add_row(html, "Data set", json_text_at(data, "name"));
+  add_row_hash(html, "SHA-256 of the data set", json_text_at(data, "sha256"));
+  add_row_count(html, "People in it", data, "identities");
+  add_row_count(html, "Images in it", data, "images");
+  add_row_count(html, "People trained on", json_object_get(data, "training"), "identities");
+  add_row_count(html, "Images trained on", json_object_get(data, "training"), "images");
+  add_row_count(html, "People held out", held_out, "identities");
+  add_row_count(html, "Images held out", held_out, "images");
+  if (json_text_at(held_out, "split_sha256")[0])
+    add_row_hash(html, "SHA-256 of the split", json_text_at(held_out, "split_sha256"));
+  add_row(html, "Mask", json_text_at(mask, "method"));
+  add_row(html, "What it does", json_text_at(mask, "summary"));
+  add_row_count(html, "Lowest frequencies dropped (each colour)", mask, "drop_low");
+  add_row_count(html, "Channels kept (of 192)", mask, "channels");
+  add_mixing(html, json_object_get(mask, "mixing"));
+  add_row(html, "Network", json_text_at(model, "arch"));
+  add_row_count(html, "Input, pixels", model, "input");
+  add_row_count(html, "Embedding", model, "embedding");
+  add_row_count(html, "Epochs", model, "epochs");
+  add_row_hash(html, "SHA-256 of the model", json_text_at(model, "sha256"));
+  add_row_count(html, "Seed", json_object_get(report, "job"), "seed");
+  if (isfinite(json_number_at(cost, "train_seconds")))
+    text_add(html, "<tr><th>Training time</th><td>%.0f s</td></tr>\n", json_number_at(cost, "train_seconds"));
+  if (isfinite(json_number_at(cost, "images_per_s")))
+    text_add(html, "<tr><th>Training speed</th><td>%.0f images/s</td></tr>\n",
+             json_number_at(cost, "images_per_s"));
+  if (isfinite(json_number_at(cost, "peak_memory_bytes")))
+    text_add(html, "<tr><th>Peak memory</th><td>%.0f MiB</td></tr>\n",
+             json_number_at(cost, "peak_memory_bytes") / 1048576);
+  text_add(html, "</table></div>\n");
+}
+
+static void add_foot(struct text *html, const json_t *report) {
+  const json_t *notes = json_object_get(report, "notes");
+  _cleanup_(freep) char *spec =
+      json_dumps(json_object_get(json_object_get(report, "job"), "spec"), JSON_INDENT(2) | JSON_ENCODE_ANY);
+  size_t i;
+  json_t *note;
+  if (json_array_size(notes) > 0) {
+    text_add(html, "<h2>Notes</h2><ul>\n");
+    json_array_foreach(notes, i, note) {
+      text_add(html, "<li>");
+      text_add_html(html, json_string_value(note));
+      text_add(html, "</li>\n");
+    }
+    text_add(html, "</ul>\n");
+  }
+  text_add(
+      html,
+      "<h2>How to read this</h2>\n<p><strong>Leaks</strong>: the attack got more out of the templates than "
+      "the "
+      "threshold allows, on average or for the tenth of people that fare worst. <strong>Resists</strong>: "
+      "this attack, "
+      "with this effort, did not; another one may. <strong>Inconclusive</strong>: the attack failed even "
+      "where nothing "
+      "was protected (the control), or the measurement is too coarse; it is never a sign of safety.</p>\n"
+      "<p><strong>Chance</strong> is what the same picture scores against somebody else's face. "
+      "<strong>SSIM</strong> "
+      "runs from 0 (nothing in common) to 1 (the same picture). Ranges are 95&nbsp;%% intervals from "
+      "redrawing whole "
+      "people, not single images.</p>\n"
+      "<details><summary>The job as it was run</summary><pre class=\"hash\">");
+  text_add_html(html, spec);
+  text_add(html, "</pre></details>\n</body></html>\n");
+}
+
+int report_html(const json_t *report, const json_t *private_pictures, char **ret_html,
+                struct guise_error *err) {
+  _cleanup_(text_done) struct text html = {.data = NULL};
+  if (strcmp(json_text_at(report, "format"), "guise-report-1") != 0)
+    return error_set(err, -EINVAL, "this is not a report that this version of guise can show");
+  add_head(&html, report, private_pictures != NULL);
+  add_utility(&html, report);
+  add_attacks(&html, report, private_pictures);
+  add_gaps(&html, report);
+  add_facts(&html, report);
+  add_foot(&html, report);
+  int r = text_take(&html, ret_html);
+  return r < 0 ? error_set(err, r, "out of memory writing the report") : 0;
+}
