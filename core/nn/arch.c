@@ -1,0 +1,142 @@
+#include "core/nn/arch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WIDTH_STEP 16.0f
+
+static uint32_t scaled(const struct arch_options *options, uint32_t channels) {
+  const float steps = roundf((float)channels * options->width / WIDTH_STEP);
+  return (uint32_t)(fmaxf(steps, 1) * WIDTH_STEP);
+}
+
+/* Layer names are made here: "body.3" + ".conv1". */
+struct name {
+  char text[64];
+};
+
+static struct name join(const char *prefix, const char *layer) {
+  struct name name;
+  (void)snprintf(name.text, sizeof(name.text), "%s.%s", prefix, layer);
+  return name;
+}
+
+static int conv(struct graph *graph, int x, const char *prefix, const char *layer, uint32_t channels,
+                uint32_t kernel, uint32_t stride) {
+  return graph_conv(graph, x, join(prefix, layer).text,
+                    &(struct conv_options){channels, kernel, stride, kernel / 2, false});
+}
+
+static int norm(struct graph *graph, int x, const char *prefix, const char *layer) {
+  return graph_batch_norm(graph, x, join(prefix, layer).text);
+}
+
+static int stem(struct graph *graph, int x, uint32_t channels, uint32_t stride) {
+  x = conv(graph, x, "stem", "conv", channels, 3, stride);
+  x = norm(graph, x, "stem", "norm");
+  return graph_prelu(graph, x, "stem.prelu");
+}
+
+/* The residual block of ArcFace's IResNet (Deng et al., CVPR 2019): BN conv3x3 BN PReLU conv3x3/stride BN,
+ * plus the input, which passes a conv1x1 and a BN when its shape changes. */
+static int block(struct graph *graph, int x, const char *prefix, uint32_t channels, uint32_t stride,
+                 bool shortcut) {
+  int y = norm(graph, x, prefix, "norm1");
+  y = conv(graph, y, prefix, "conv1", channels, 3, 1);
+  y = norm(graph, y, prefix, "norm2");
+  y = graph_prelu(graph, y, join(prefix, "prelu").text);
+  y = conv(graph, y, prefix, "conv2", channels, 3, stride);
+  y = norm(graph, y, prefix, "norm3");
+  if (shortcut) {
+    x = conv(graph, x, prefix, "shortcut.conv", channels, 1, stride);
+    x = norm(graph, x, prefix, "shortcut.norm");
+  }
+  return graph_add(graph, y, x);
+}
+
+static int tail(struct graph *graph, int x, const struct arch_options *options) {
+  x = graph_batch_norm(graph, x, "tail.norm");
+  x = graph_dropout(graph, x, options->dropout);
+  x = graph_linear(graph, x, "tail.linear", options->embedding, true);
+  return graph_batch_norm(graph, x, "tail.embedding_norm");
+}
+
+struct stage {
+  uint32_t in, out, stride;
+};
+
+/* A shortcut is a convolution where the shape changes; IResNet also puts one where only the stride is 2. */
+static int body(struct graph *graph, int x, const struct arch_options *options, const struct stage *stages,
+                uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    char prefix[16];
+    (void)snprintf(prefix, sizeof(prefix), "body.%u", i);
+    x = block(graph, x, prefix, scaled(options, stages[i].out), stages[i].stride,
+              stages[i].stride > 1 || stages[i].in != stages[i].out);
+  }
+  return x;
+}
+
+static int template_input(struct graph *graph, const struct arch_options *options) {
+  return graph_input(graph, options->mask.channels, options->grid, options->grid);
+}
+
+static int describe_freq_ir(struct graph *graph, const struct arch_options *options) {
+  static const struct stage stages[] = {{32, 32, 2},   {32, 64, 1},   {64, 64, 1},  {64, 128, 2},
+                                        {128, 128, 1}, {128, 256, 2}, {256, 256, 1}};
+  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  x = stem(graph, x, scaled(options, 32), 2);
+  x = body(graph, x, options, stages, ARRAY_SIZE(stages));
+  return tail(graph, x, options);
+}
+
+static int describe_freq_conv(struct graph *graph, const struct arch_options *options) {
+  static const struct stage stages[] = {
+      {64, 64, 1}, {64, 128, 1}, {128, 128, 1}, {128, 256, 2}, {256, 256, 1}};
+  int x = stem(graph, template_input(graph, options), scaled(options, 64), 1);
+  x = body(graph, x, options, stages, ARRAY_SIZE(stages));
+  return tail(graph, x, options);
+}
+
+static int describe_iresnet18(struct graph *graph, const struct arch_options *options) {
+  static const struct stage stages[] = {{64, 64, 2},   {64, 64, 1},   {64, 128, 2},  {128, 128, 1},
+                                        {128, 256, 2}, {256, 256, 1}, {256, 512, 2}, {512, 512, 1}};
+  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  x = stem(graph, x, scaled(options, 64), 1);
+  x = body(graph, x, options, stages, ARRAY_SIZE(stages));
+  return tail(graph, x, options);
+}
+
+static const struct {
+  const char *name;
+  uint32_t embedding;
+  int (*describe)(struct graph *graph, const struct arch_options *options);
+} architectures[ARCHS] = {
+    [ARCH_FREQ_IR] = {"freq_ir", 128, describe_freq_ir},
+    [ARCH_FREQ_CONV] = {"freq_conv", 128, describe_freq_conv},
+    [ARCH_IRESNET18] = {"iresnet18", 512, describe_iresnet18},
+};
+
+const char *arch_name(enum arch arch) {
+  return arch < ARCHS ? architectures[arch].name : "unknown";
+}
+
+int arch_from_name(const char *name, enum arch *ret_arch) {
+  for (enum arch arch = 0; arch < ARCHS; arch++)
+    if (strcmp(architectures[arch].name, name) == 0) {
+      *ret_arch = arch;
+      return 0;
+    }
+  return -ENOENT;
+}
+
+uint32_t arch_default_embedding(enum arch arch) {
+  return arch < ARCHS ? architectures[arch].embedding : 0;
+}
+
+int arch_describe(struct graph *graph, enum arch arch, const struct arch_options *options) {
+  if (arch >= ARCHS || !(options->width > 0 && options->width <= 16) || options->embedding == 0)
+    return -EINVAL;
+  return graph_output(graph, architectures[arch].describe(graph, options));
+}

@@ -1,0 +1,277 @@
+#include "core/nn/dnnl_conv.h"
+
+#include <string.h>
+
+#include "core/nn/dnnl_context.h"
+
+struct conv {
+  struct dnnl_context *context;
+  struct conv_shape shape;
+  dnnl_memory_desc_t x, y, dx, plain, bias; /* descriptions; dx is blocked even when x is plain */
+  struct conv_run {
+    dnnl_primitive_desc_t description;
+    dnnl_primitive_t primitive;
+    const char *algorithm;
+    dnnl_memory_desc_t weights; /* this pass's format */
+    bool own;                   /* it differs from the plain one */
+    dnnl_primitive_t reorder;   /* plain -> own; for the weights' gradient own -> plain */
+    dnnl_exec_arg_t arguments[5], reorder_arguments[2];
+    int argument_count;
+  } run[CONV_PASSES];
+  dnnl_memory_t memory[16];
+  int memory_count;
+};
+
+DEFINE_CLEANUP(struct conv *, conv_free)
+
+bool conv_wants_winograd(const struct conv_shape *s) {
+  const uint64_t tiles = (uint64_t)s->batch * ((s->out_height + 3) / 4) * ((s->out_width + 3) / 4);
+  return s->kernel == 3 && s->stride == 1 && s->padding == 1 && !s->plain_input && s->in_channels >= 32 &&
+         s->out_channels >= 32 && s->in_channels % 16 == 0 && s->out_channels % 16 == 0 &&
+         s->out_height >= 7 && s->out_width >= 7 && tiles >= 48;
+}
+
+static dnnl_status_t describe_tensors(struct conv *conv) {
+  const struct conv_shape *s = &conv->shape;
+  const dnnl_format_tag_t blocked = s->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+  const dnnl_dims_t x = {s->batch, s->in_channels, s->in_height, s->in_width};
+  const dnnl_dims_t y = {s->batch, s->out_channels, s->out_height, s->out_width};
+  const dnnl_dims_t w = {s->out_channels, s->in_channels, s->kernel, s->kernel};
+  const dnnl_dims_t b = {s->out_channels};
+  dnnl_status_t status =
+      dnnl_memory_desc_init_by_tag(&conv->x, 4, x, dnnl_f32, s->plain_input ? dnnl_nchw : blocked);
+  if (status == dnnl_success)
+    status = dnnl_memory_desc_init_by_tag(&conv->dx, 4, x, dnnl_f32, blocked);
+  if (status == dnnl_success)
+    status = dnnl_memory_desc_init_by_tag(&conv->y, 4, y, dnnl_f32, blocked);
+  if (status == dnnl_success)
+    status = dnnl_memory_desc_init_by_tag(&conv->plain, 4, w, dnnl_f32, dnnl_oihw);
+  if (status == dnnl_success)
+    status = dnnl_memory_desc_init_by_tag(&conv->bias, 1, b, dnnl_f32, dnnl_x);
+  return status;
+}
+
+/* The description of one pass with one algorithm. `forward` is the hint that backward passes need. */
+static dnnl_status_t describe_pass(struct conv *conv, enum conv_pass pass, dnnl_alg_kind_t algorithm,
+                                   dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description) {
+  const struct conv_shape *s = &conv->shape;
+  const dnnl_dims_t strides = {s->stride, s->stride}, padding = {s->padding, s->padding};
+  const dnnl_dims_t w = {s->out_channels, s->in_channels, s->kernel, s->kernel};
+  const dnnl_memory_desc_t *bias = s->bias ? &conv->bias : NULL;
+  dnnl_memory_desc_t weights;
+  dnnl_convolution_desc_t description;
+  dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, 4, w, dnnl_f32, dnnl_format_tag_any);
+  if (status != dnnl_success)
+    return status;
+  if (pass == CONV_FORWARD)
+    status = dnnl_convolution_forward_desc_init(
+        &description, s->training ? dnnl_forward_training : dnnl_forward_inference, algorithm, &conv->x,
+        &weights, bias, &conv->y, strides, padding, padding);
+  else if (pass == CONV_BACKWARD_DATA)
+    status = dnnl_convolution_backward_data_desc_init(&description, algorithm, &conv->dx, &weights, &conv->y,
+                                                      strides, padding, padding);
+  else
+    status = dnnl_convolution_backward_weights_desc_init(&description, algorithm, &conv->x, &weights, bias,
+                                                         &conv->y, strides, padding, padding);
+  if (status != dnnl_success)
+    return status;
+  return dnnl_primitive_desc_create(ret_description, &description, conv->context->attributes,
+                                    conv->context->engine, forward);
+}
+
+/* The hint of a backward pass must have the same tensors, so it is made for each: x's and dx's formats may
+ * differ. */
+static dnnl_status_t describe_with_hint(struct conv *conv, enum conv_pass pass, dnnl_alg_kind_t algorithm,
+                                        dnnl_primitive_desc_t *ret_description) {
+  if (pass == CONV_FORWARD)
+    return describe_pass(conv, pass, algorithm, NULL, ret_description);
+  const dnnl_memory_desc_t x = conv->x;
+  if (pass == CONV_BACKWARD_DATA)
+    conv->x = conv->dx;
+  dnnl_primitive_desc_t hint = NULL;
+  dnnl_status_t status = describe_pass(conv, CONV_FORWARD, algorithm, NULL, &hint);
+  conv->x = x;
+  if (status != dnnl_success)
+    return status;
+  status = describe_pass(conv, pass, algorithm, hint, ret_description);
+  (void)dnnl_primitive_desc_destroy(hint);
+  return status;
+}
+
+static int create_pass(struct conv *conv, enum conv_pass pass, const char *name, struct guise_error *err) {
+  struct conv_run *run = &conv->run[pass];
+  dnnl_status_t status = dnnl_unimplemented;
+  if (conv->shape.winograd && conv_wants_winograd(&conv->shape)) {
+    status = describe_with_hint(conv, pass, dnnl_convolution_winograd, &run->description);
+    run->algorithm = "winograd";
+  }
+  if (status != dnnl_success) {
+    status = describe_with_hint(conv, pass, dnnl_convolution_direct, &run->description);
+    run->algorithm = "direct";
+  }
+  if (status != dnnl_success)
+    return dnnl_error(err, status, name);
+  status = dnnl_primitive_create(&run->primitive, run->description);
+  if (status != dnnl_success)
+    return dnnl_error(err, status, name);
+  run->weights = *dnnl_primitive_desc_query_md(
+      run->description, pass == CONV_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md,
+      0);
+  run->own = !dnnl_memory_desc_equal(&run->weights, &conv->plain);
+  const char *implementation = NULL;
+  if (dnnl_primitive_desc_query(run->description, dnnl_query_impl_info_str, 0, (void *)&implementation) ==
+          dnnl_success &&
+      implementation && strncmp(implementation, "jit", 3) != 0)
+    run->algorithm = "other";
+  return 0;
+}
+
+int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const char *name,
+             struct conv **ret_conv, struct guise_error *err) {
+  _cleanup_(conv_freep) struct conv *conv = calloc(1, sizeof(*conv));
+  if (!conv)
+    return error_set(err, -ENOMEM, "out of memory");
+  conv->context = context;
+  conv->shape = *shape;
+  int r = dnnl_error(err, describe_tensors(conv), name);
+  if (r == 0)
+    r = create_pass(conv, CONV_FORWARD, name, err);
+  if (r == 0 && shape->training && shape->input_gradient)
+    r = create_pass(conv, CONV_BACKWARD_DATA, name, err);
+  if (r == 0 && shape->training)
+    r = create_pass(conv, CONV_BACKWARD_WEIGHTS, name, err);
+  if (r < 0)
+    return r;
+  *ret_conv = TAKE(conv);
+  return 0;
+}
+
+struct conv *conv_free(struct conv *conv) {
+  if (!conv)
+    return NULL;
+  for (int i = 0; i < conv->memory_count; i++)
+    (void)dnnl_memory_destroy(conv->memory[i]);
+  for (int pass = 0; pass < CONV_PASSES; pass++) {
+    if (conv->run[pass].reorder)
+      (void)dnnl_primitive_destroy(conv->run[pass].reorder);
+    if (conv->run[pass].primitive)
+      (void)dnnl_primitive_destroy(conv->run[pass].primitive);
+    if (conv->run[pass].description)
+      (void)dnnl_primitive_desc_destroy(conv->run[pass].description);
+  }
+  free(conv);
+  return NULL;
+}
+
+size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass) {
+  const struct conv_run *run = &conv->run[pass];
+  return run->primitive && run->own ? dnnl_memory_desc_get_size(&run->weights) : 0;
+}
+
+size_t conv_scratch_bytes(const struct conv *conv) {
+  size_t most = 0;
+  for (int pass = 0; pass < CONV_PASSES; pass++)
+    if (conv->run[pass].description) {
+      const dnnl_memory_desc_t *scratch =
+          dnnl_primitive_desc_query_md(conv->run[pass].description, dnnl_query_scratchpad_md, 0);
+      most = MAX(most, dnnl_memory_desc_get_size(scratch));
+    }
+  return most;
+}
+
+const char *conv_algorithm(const struct conv *conv, enum conv_pass pass) {
+  return conv->run[pass].primitive ? conv->run[pass].algorithm : NULL;
+}
+
+/* A memory object at `data`, owned by the conv; NULL on failure. */
+static dnnl_memory_t wrap(struct conv *conv, const dnnl_memory_desc_t *description, void *data) {
+  dnnl_memory_t memory = NULL;
+  if ((size_t)conv->memory_count >= ARRAY_SIZE(conv->memory) ||
+      dnnl_memory_create(&memory, description, conv->context->engine, data) != dnnl_success)
+    return NULL;
+  conv->memory[conv->memory_count++] = memory;
+  return memory;
+}
+
+/* The reorder between the plain weights and this pass's own format. */
+static dnnl_status_t create_reorder(struct conv *conv, enum conv_pass pass, dnnl_memory_t plain,
+                                    dnnl_memory_t own) {
+  struct conv_run *run = &conv->run[pass];
+  const bool to_plain = pass == CONV_BACKWARD_WEIGHTS;
+  const dnnl_memory_desc_t *from = to_plain ? &run->weights : &conv->plain;
+  const dnnl_memory_desc_t *to = to_plain ? &conv->plain : &run->weights;
+  dnnl_primitive_desc_t description = NULL;
+  dnnl_status_t status = dnnl_reorder_primitive_desc_create(&description, from, conv->context->engine, to,
+                                                            conv->context->engine, NULL);
+  if (status != dnnl_success)
+    return status;
+  status = dnnl_primitive_create(&run->reorder, description);
+  (void)dnnl_primitive_desc_destroy(description);
+  run->reorder_arguments[0] = (dnnl_exec_arg_t){DNNL_ARG_FROM, to_plain ? own : plain};
+  run->reorder_arguments[1] = (dnnl_exec_arg_t){DNNL_ARG_TO, to_plain ? plain : own};
+  return status;
+}
+
+static int bind_pass(struct conv *conv, enum conv_pass pass, const struct conv_memory *m, dnnl_memory_t x,
+                     dnnl_memory_t y, struct guise_error *err) {
+  static const int arguments[CONV_PASSES][4] = {
+      {DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS},
+      {DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, 0},
+      {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS},
+  };
+  struct conv_run *run = &conv->run[pass];
+  const bool gradient = pass == CONV_BACKWARD_WEIGHTS;
+  dnnl_memory_t plain = wrap(conv, &conv->plain, gradient ? m->weights_gradient : m->weights);
+  dnnl_memory_t weights = run->own ? wrap(conv, &run->weights, m->own[pass]) : plain;
+  dnnl_memory_t scratch =
+      wrap(conv, dnnl_primitive_desc_query_md(run->description, dnnl_query_scratchpad_md, 0), m->scratch);
+  float *bias_data = gradient ? m->bias_gradient : m->bias;
+  const bool has_bias = conv->shape.bias && pass != CONV_BACKWARD_DATA;
+  dnnl_memory_t bias = has_bias ? wrap(conv, &conv->bias, bias_data) : NULL;
+  if (!x || !y || !plain || !weights || !scratch || (has_bias && !bias))
+    return error_set(err, -ENOMEM, "out of memory");
+  if (run->own) {
+    int r = dnnl_error(err, create_reorder(conv, pass, plain, weights), "preparing weights");
+    if (r < 0)
+      return r;
+  }
+  run->arguments[0] = (dnnl_exec_arg_t){arguments[pass][0], x};
+  run->arguments[1] = (dnnl_exec_arg_t){arguments[pass][1], y};
+  run->arguments[2] = (dnnl_exec_arg_t){arguments[pass][2], weights};
+  run->arguments[3] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, scratch};
+  run->argument_count = 4;
+  if (bias)
+    run->arguments[run->argument_count++] = (dnnl_exec_arg_t){arguments[pass][3], bias};
+  return 0;
+}
+
+int conv_bind(struct conv *conv, const struct conv_memory *m, struct guise_error *err) {
+  dnnl_memory_t x = wrap(conv, &conv->x, m->x);
+  int r = bind_pass(conv, CONV_FORWARD, m, x, wrap(conv, &conv->y, m->y), err);
+  if (r < 0 || !conv->shape.training)
+    return r;
+  dnnl_memory_t dy = wrap(conv, &conv->y, m->dy);
+  if (conv->run[CONV_BACKWARD_DATA].primitive)
+    r = bind_pass(conv, CONV_BACKWARD_DATA, m, wrap(conv, &conv->dx, m->dx), dy, err);
+  if (r < 0)
+    return r;
+  return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, x, dy, err);
+}
+
+int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
+  struct conv_run *run = &conv->run[pass];
+  if (!run->reorder)
+    return 0;
+  return dnnl_error(err,
+                    dnnl_primitive_execute(run->reorder, conv->context->stream, 2, run->reorder_arguments),
+                    "preparing weights");
+}
+
+int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
+  struct conv_run *run = &conv->run[pass];
+  dnnl_status_t status =
+      dnnl_primitive_execute(run->primitive, conv->context->stream, run->argument_count, run->arguments);
+  if (status == dnnl_success && pass == CONV_BACKWARD_WEIGHTS && run->reorder)
+    status = dnnl_primitive_execute(run->reorder, conv->context->stream, 2, run->reorder_arguments);
+  return dnnl_error(err, status, "a convolution");
+}

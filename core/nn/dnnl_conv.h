@@ -1,0 +1,60 @@
+/* Convolutions of the kernel library (oneDNN, C API v2). No other header of the engine mentions it, so that
+ * another version of the library is a change in dnnl_*.c alone.
+ *
+ * Life: conv_new() chooses algorithms and tells how much memory each format needs; the caller plans an arena;
+ * conv_bind() says where everything is; then the passes run without creating anything. The number of threads
+ * is the caller's omp_set_num_threads() at the time of conv_new() and of each pass. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/base.h"
+
+struct dnnl_context; /* engine, stream and attributes of one graph */
+int dnnl_context_new(struct dnnl_context **ret_context, struct guise_error *err);
+struct dnnl_context *dnnl_context_free(struct dnnl_context *context);
+
+struct conv_shape {
+  uint32_t batch, in_channels, in_height, in_width, out_channels, out_height, out_width;
+  uint32_t kernel, stride, padding;
+  uint32_t block; /* channels a block, 16 or 8 */
+  bool bias;
+  bool plain_input;    /* x is NCHW; otherwise blocked. y and all gradients are blocked */
+  bool training;       /* backward passes wanted */
+  bool input_gradient; /* also with respect to x */
+  bool winograd;       /* allowed; taken where conv_wants_winograd() says so and the library has it */
+};
+
+enum conv_pass { CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_WEIGHTS, CONV_PASSES };
+
+struct conv;
+int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const char *name,
+             struct conv **ret_conv, struct guise_error *err);
+struct conv *conv_free(struct conv *conv);
+
+/* The written rule, measured once: Winograd F(4x4, 3x3) is 1.2 to 2.4 times as fast as direct convolution in
+ * every pass of 3x3 stride-1 layers with whole blocks of channels, at least 32, as soon as the batch has 48
+ * tiles of 4x4 outputs; below that its transformed weights cost more than they save. */
+bool conv_wants_winograd(const struct conv_shape *shape);
+
+/* Bytes of the library's own format of weights (forward, backward data) or their gradient; 0 where the plain
+ * (O,I,K,K) memory is used as it is, or where the pass does not exist. */
+size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass);
+size_t conv_scratch_bytes(const struct conv *conv); /* may be shared by all convolutions of a graph */
+/* "direct", "winograd" or "other" (the library's general fallback); NULL where the pass does not exist. */
+const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
+
+struct conv_memory {
+  float *x, *y, *dx, *dy;
+  float *weights, *weights_gradient; /* plain master (O,I,K,K) and its gradient */
+  float *bias, *bias_gradient;       /* (O) or NULL */
+  float *own[CONV_PASSES];           /* conv_weights_bytes() each, or NULL */
+  void *scratch;
+};
+int conv_bind(struct conv *conv, const struct conv_memory *memory, struct guise_error *err);
+
+/* Copies the master weights into the format of a pass (forward or backward data), after they changed. */
+int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err);
+int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err);

@@ -1,0 +1,73 @@
+/* Element-wise passes over blocked tensors, compiled once per instruction set and chosen at run time.
+ *
+ * A blocked tensor is (N, Cb, H*W, B): B channels of one pixel are neighbours, B = 16 with AVX-512 and 8
+ * otherwise; channels beyond the last real one are zero. Its piece (n, cb), H*W rows of B floats, is "job" n
+ * * Cb + cb, and consecutive jobs are consecutive in memory. Every pass works on a range of jobs, so that
+ * callers split the jobs over threads; sums are added to the caller's own (per thread) double arrays of Cb *
+ * B.
+ *
+ * Batch norm enters as scale k and shift b a channel, so that one pass serves batch norm, PReLU, addition and
+ * their combinations: forward   v = k1 x1 + b1 [+ k2 x2 + b2],  y = v > 0 ? v : slope v     (a second operand
+ * or PReLU, not both) backward  g = dy (v > 0 ? 1 : slope),  dx = k g + p x + q [+ addend] where p and q
+ * carry the derivative through the batch's mean and variance. Outputs may be the same memory as inputs: an
+ * element is written after it was read. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kernel_shape {
+  uint32_t blocks; /* Cb */
+  uint32_t rows;   /* H * W */
+};
+
+struct forward_pass {
+  struct kernel_shape shape;
+  const float *x1, *scale1, *shift1;
+  const float *x2, *scale2, *shift2; /* x2 NULL: no second operand */
+  const float *slope;                /* NULL: no PReLU */
+  const float *pivot;                /* NULL: no statistics of y wanted */
+  float *y;
+};
+
+struct reduce_pass {
+  struct kernel_shape shape;
+  const float *dy;
+  const float *x1, *mean1;
+  const float *x2, *mean2;            /* x2 NULL: no second operand */
+  const float *scale, *shift, *slope; /* slope NULL: no PReLU; scale and shift are those of x1, for v */
+};
+
+struct apply_pass {
+  struct kernel_shape shape;
+  const float *dy;
+  const float *x, *p, *q;                     /* p NULL: dx = k g, x is read only for PReLU */
+  const float *k;                             /* NULL: 1 */
+  const float *forward_scale, *shift, *slope; /* of v; slope NULL: no PReLU */
+  const float *addend;                        /* NULL: nothing to add */
+  float *dx;
+};
+
+struct kernels {
+  const char *name;
+  uint32_t block;
+  /* sums[0]: sum of y - pivot, sums[1]: of (y - pivot)^2; NULL when pass->pivot is NULL. */
+  void (*forward)(const struct forward_pass *pass, uint64_t begin, uint64_t end, double *const sums[2]);
+  /* The same sums of x alone. */
+  void (*statistics)(struct kernel_shape shape, const float *x, const float *pivot, uint64_t begin,
+                     uint64_t end, double *const sums[2]);
+  /* sums[0]: g, sums[1]: g (x1 - mean1), sums[2]: g (x2 - mean2), sums[3]: dy v where v <= 0 (slope's
+   * gradient). */
+  void (*reduce)(const struct reduce_pass *pass, uint64_t begin, uint64_t end, double *const sums[4]);
+  void (*apply)(const struct apply_pass *pass, uint64_t begin, uint64_t end);
+  /* to += from over count floats (a multiple of block). */
+  void (*accumulate)(float *to, const float *from, uint64_t count);
+  /* v = momentum v + (g + decay w); w -= rate v over count floats (a multiple of block). */
+  void (*sgd)(float *w, float *v, const float *g, uint64_t count, float rate, float momentum, float decay);
+};
+
+extern const struct kernels kernels_avx512, kernels_avx2, kernels_portable;
+
+/* The best table this processor runs. GUISE_KERNELS=avx512|avx2|portable in the environment asks for another
+ * one (for tests and for finding faults); what the processor cannot run is ignored. */
+const struct kernels *kernels_choose(void);

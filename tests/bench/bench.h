@@ -1,0 +1,5 @@
+/* guise-bench: one subcommand a file. A command gets the arguments after its name and returns an exit code.
+ */
+#pragma once
+
+int bench_step(int argc, char **argv);

@@ -1,0 +1,24 @@
+/* guise-bench SUBCOMMAND ...: measurements, built on demand (cmake --build build --target guise-bench). */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/bench/bench.h"
+
+static const struct {
+  const char *name;
+  int (*run)(int argc, char **argv);
+  const char *usage;
+} commands[] = {
+    {"step", bench_step,
+     "freq_ir|freq_conv|iresnet18 [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] "
+     "[--no-winograd]"},
+};
+
+int main(int argc, char **argv) {
+  for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++)
+    if (strcmp(argv[1], commands[i].name) == 0)
+      return commands[i].run(argc - 2, argv + 2);
+  for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    (void)fprintf(stderr, "usage: guise-bench %s %s\n", commands[i].name, commands[i].usage);
+  return 2;
+}
