@@ -38,10 +38,9 @@ struct config {
 enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };
 
 struct config_option {
-  const char *name; /* as in the file; the flag has - for _, the variable is GUISE_ and upper case */
+  const char *name;    /* as in the file; the flag has - for _, the variable is GUISE_ and upper case */
+  size_t offset, size; /* of the field in struct config */
   enum config_type type;
-  size_t offset;                                            /* of the field in struct config */
-  size_t size;                                              /* of a string field */
   const char *default_value;                                /* as a user would write it */
   uint64_t minimum, maximum;                                /* of integers and bytes */
   int (*check)(const char *value, struct guise_error *err); /* further check of a string, or NULL */
@@ -59,11 +58,13 @@ void config_defaults(struct config *config);
 int config_set(struct config *config, const char *name, const char *value, const char *source,
                struct guise_error *err);
 /* Everything above in order. envp: NAME=VALUE list ending in NULL (environ), or NULL. ret_file (CONFIG_TEXT
- * bytes, may be NULL): the file that was read, "" = none. Unknown flags, variables that start with GUISE_ but
- * name no option (a few of other programs are known) and unknown names in the file are errors. 0 or -EINVAL,
- * -ENOENT ... with err. */
+ * bytes, may be NULL): the file that was read, "" = none. Unknown flags and unknown names in the file are
+ * errors. 0 or -EINVAL, -ENOENT ... with err. */
 int config_load(int argc, char *const *argv, char *const *envp, struct config *ret_config,
                 enum config_action *ret_action, char *ret_file, struct guise_error *err);
+/* The next variable at or after *position that starts with GUISE_ and is neither an option nor known from
+ * guise's other programs (a slip worth a warning), or NULL. Start with *position = 0. */
+const char *config_unknown_variable(char *const *envp, size_t *position);
 /* Replaces 0 by what this machine has and finds the decoder. *ret_note (freed by the caller) is NULL or a
  * sentence that says what had to be lowered (workers x threads must not exceed the cores). */
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err);

@@ -1,0 +1,470 @@
+#include "daemon/config.h"
+
+#include <ctype.h>
+#include <ini.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/listen.h"
+
+/* ---- the table ---- */
+
+static int check_listen(const char *value, struct guise_error *err) {
+  struct listen_address address;
+  return listen_parse(value, &address, err);
+}
+
+static int check_not_empty(const char *value, struct guise_error *err) {
+  return value[0] ? 0 : error_set(err, -EINVAL, "it must not be empty");
+}
+
+static int check_level(const char *value, struct guise_error *err) {
+  static const char *const levels[] = {"error", "warning", "info", "debug"};
+  for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+    if (strcmp(value, levels[i]) == 0)
+      return 0;
+  return error_set(err, -EINVAL, "\"%s\" is none of error, warning, info, debug", value);
+}
+
+static int check_hosts(const char *value, struct guise_error *err) {
+  for (const char *p = value; *p; p++)
+    if (!isalnum((unsigned char)*p) && !strchr(".-_:[], ", *p))
+      return error_set(err, -EINVAL, "host names are letters, digits, dots and hyphens, separated by commas");
+  return 0;
+}
+
+#define FIELD(field) #field, offsetof(struct config, field), sizeof(((struct config *)NULL)->field)
+#define STRING(field, value, checker, mutability, what, text) \
+  { FIELD(field), CONFIG_STRING, value, 0, 0, checker, mutability, what, text }
+#define INTEGER(field, value, low, high, mutability, text) \
+  { FIELD(field), CONFIG_INTEGER, value, low, high, NULL, mutability, "N", text }
+#define BYTES(field, value, low, high, mutability, text) \
+  { FIELD(field), CONFIG_BYTES, value, low, high, NULL, mutability, "BYTES", text }
+
+const struct config_option config_options[] = {
+    STRING(listen, "127.0.0.1:8080", check_listen, false, "ADDRESS",
+           "ADDR:PORT on the loopback, port 0 = a free one (it is printed); or unix:PATH"),
+    STRING(state, "./guise-data", check_not_empty, false, "DIR",
+           "where the database, data sets and models are kept"),
+    INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
+    INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
+    INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),
+    STRING(decoder, "", NULL, false, "FILE",
+           "the program guise-decode, empty = beside guised, then in libexec"),
+    INTEGER(decoders, "0", 0, 8, false, "decoders of an upload, 0 = one a core"),
+    BYTES(upload_max_bytes, "64GiB", 1, UINT64_C(1) << 50, true, "largest upload of a data set"),
+    BYTES(json_max_bytes, "1MiB", 1024, UINT64_C(1) << 30, true, "largest JSON body"),
+    STRING(allowed_hosts, "", check_hosts, true, "NAMES",
+           "Host values to accept besides localhost, 127.0.0.1 and [::1], separated by commas"),
+    INTEGER(connections, "256", 8, 65536, false, "open HTTP connections at most"),
+    INTEGER(request_timeout_s, "60", 1, 86400, false,
+            "seconds without a byte after which a request is dropped"),
+    INTEGER(heartbeat_s, "15", 1, 3600, true, "seconds between signs of life in an event stream"),
+    INTEGER(progress_interval_s, "10", 1, 3600, true,
+            "seconds between writes of a job's progress to the database"),
+    INTEGER(shutdown_timeout_s, "8", 1, 3600, true,
+            "seconds that jobs get for a checkpoint when guised stops"),
+    STRING(log_level, "info", check_level, true, "LEVEL", "error, warning, info or debug"),
+};
+const size_t config_option_count = ARRAY_SIZE(config_options);
+
+static const struct config_option *find_option(const char *name) {
+  for (size_t i = 0; i < config_option_count; i++)
+    if (strcmp(config_options[i].name, name) == 0)
+      return &config_options[i];
+  return NULL;
+}
+
+/* Fields are reached by offset: a table cannot name them. */
+static char *text_field(const struct config_option *option, const struct config *config) {
+  return (char *)config + option->offset;
+}
+
+static uint64_t number_field(const struct config_option *option, const struct config *config) {
+  uint64_t value;
+  memcpy(&value, (const char *)config + option->offset, sizeof(value));
+  return value;
+}
+
+static void set_number(const struct config_option *option, struct config *config, uint64_t value) {
+  memcpy((char *)config + option->offset, &value, sizeof(value));
+}
+
+/* ---- values ---- */
+
+static int parse_number(const char *text, bool bytes, uint64_t *ret_value) {
+  char *end;
+  unsigned shift = 0;
+  if (!isdigit((unsigned char)text[0]))
+    return -EINVAL;
+  errno = 0;
+  unsigned long long value = strtoull(text, &end, 10);
+  if (errno)
+    return -ERANGE;
+  if (bytes && *end) {
+    static const char units[] = "KMGT";
+    const char *unit = strchr(units, toupper((unsigned char)*end));
+    if (!unit)
+      return -EINVAL;
+    shift = 10 * (unsigned)(unit - units + 1);
+    end++;
+    if (strcmp(end, "iB") == 0 || strcmp(end, "B") == 0)
+      end += strlen(end);
+  }
+  if (*end)
+    return -EINVAL;
+  if (value > UINT64_MAX >> shift)
+    return -ERANGE;
+  *ret_value = (uint64_t)value << shift;
+  return 0;
+}
+
+static int set_text(struct config *config, const struct config_option *option, const char *value,
+                    const char *source, struct guise_error *err) {
+  struct guise_error why = {0, ""};
+  if (strlen(value) >= option->size)
+    return error_set(err, -EINVAL, "%s: %s is longer than %zu bytes", source, option->name, option->size - 1);
+  int r = option->check ? option->check(value, &why) : 0;
+  if (r < 0)
+    return error_set(err, r, "%s: %s: %s", source, option->name, why.text);
+  (void)snprintf(text_field(option, config), option->size, "%s", value);
+  return 0;
+}
+
+int config_set(struct config *config, const char *name, const char *value, const char *source,
+               struct guise_error *err) {
+  const struct config_option *option = find_option(name);
+  uint64_t number;
+  if (!option)
+    return error_set(err, -EINVAL, "%s: there is no option %s; guised --help lists all", source, name);
+  if (option->type == CONFIG_STRING)
+    return set_text(config, option, value, source, err);
+  int r = parse_number(value, option->type == CONFIG_BYTES, &number);
+  if (r == -EINVAL)
+    return error_set(err, -EINVAL, "%s: %s is \"%s\" but must be a whole number%s", source, name, value,
+                     option->type == CONFIG_BYTES ? ", also with K, M, G or T (64GiB)" : "");
+  if (r < 0 || number < option->minimum || number > option->maximum)
+    return error_set(err, -EINVAL, "%s: %s is %s but must be %llu to %llu", source, name, value,
+                     (unsigned long long)option->minimum, (unsigned long long)option->maximum);
+  set_number(option, config, number);
+  return 0;
+}
+
+void config_defaults(struct config *config) {
+  memset(config, 0, sizeof(*config));
+  for (size_t i = 0; i < config_option_count; i++)
+    (void)config_set(config, config_options[i].name, config_options[i].default_value, "default", NULL);
+}
+
+/* ---- file ---- */
+
+struct file_reading {
+  FILE *file;
+  struct config *config;
+  const char *path;
+  struct guise_error *err;
+  int r;
+  unsigned line; /* handled so far; inih does not tell */
+};
+
+/* inih reads through this, so that the line of an error is known. */
+static char *count_line(char *line, int size, void *stream) {
+  struct file_reading *reading = stream;
+  reading->line++;
+  return fgets(line, size, reading->file);
+}
+
+static int take_pair(void *user, const char *section, const char *name, const char *value) {
+  struct file_reading *reading = user;
+  char source[CONFIG_TEXT + 32];
+  (void)snprintf(source, sizeof(source), "%s:%u", reading->path, reading->line);
+  if (reading->r < 0)
+    return 0;
+  if (section[0])
+    reading->r = error_set(reading->err, -EINVAL,
+                           "%s: [%s] is not used here: write plain lines \"name = value\"", source, section);
+  else
+    reading->r = config_set(reading->config, name, value, source, reading->err);
+  return reading->r == 0;
+}
+
+static int read_config_file(struct config *config, const char *path, struct guise_error *err) {
+  struct file_reading reading = {.config = config, .path = path, .err = err};
+  reading.file = fopen(path, "re");
+  if (!reading.file)
+    return error_set(err, -errno, "cannot read the configuration %s: %s", path, strerror(errno));
+  int line = ini_parse_stream(count_line, &reading, take_pair, &reading);
+  (void)fclose(reading.file);
+  if (reading.r < 0)
+    return reading.r;
+  if (line != 0)
+    return error_set(err, -EINVAL, "%s:%d: this is no \"name = value\" line of at most %d bytes", path, line,
+                     INI_MAX_LINE - 3);
+  return 0;
+}
+
+/* ---- environment ---- */
+
+static void variable_of(const char *name, char *ret_variable, size_t size) {
+  (void)snprintf(ret_variable, size, "GUISE_%s", name);
+  for (char *p = ret_variable; *p; p++)
+    *p = (char)toupper((unsigned char)*p);
+}
+
+static const char *environment_get(char *const *envp, const char *variable) {
+  size_t length = strlen(variable);
+  for (; envp && *envp; envp++)
+    if (strncmp(*envp, variable, length) == 0 && (*envp)[length] == '=')
+      return *envp + length + 1;
+  return NULL;
+}
+
+static int read_environment(struct config *config, char *const *envp, struct guise_error *err) {
+  char variable[64];
+  for (size_t i = 0; i < config_option_count; i++) {
+    variable_of(config_options[i].name, variable, sizeof(variable));
+    const char *value = environment_get(envp, variable);
+    int r = value ? config_set(config, config_options[i].name, value, variable, err) : 0;
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+static bool variable_known(const char *variable, size_t length) {
+  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL", "GUISE_FACES", "GUISE_TEST_DATA"};
+  char name[64];
+  for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+    if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)
+      return true;
+  for (size_t i = 0; i < config_option_count; i++) {
+    variable_of(config_options[i].name, name, sizeof(name));
+    if (strlen(name) == length && strncmp(variable, name, length) == 0)
+      return true;
+  }
+  return false;
+}
+
+const char *config_unknown_variable(char *const *envp, size_t *position) {
+  while (envp && envp[*position]) {
+    const char *variable = envp[(*position)++];
+    if (strncmp(variable, "GUISE_", 6) == 0 && !variable_known(variable, strcspn(variable, "=")))
+      return variable;
+  }
+  return NULL;
+}
+
+/* ---- flags ---- */
+
+struct flag {
+  char name[64];     /* with _ for -; without the leading -- */
+  const char *value; /* NULL = none given */
+};
+
+/* Reads argv[*i]; -EINVAL when it is no flag. Advances *i over a value that stands apart. */
+static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag, struct guise_error *err) {
+  static const char *const bare[] = {"help", "version", "dump_config", "check_config"};
+  const char *text = argv[*i];
+  if (strcmp(text, "-h") == 0)
+    text = "--help";
+  const char *equals = strchr(text, '=');
+  size_t length = equals ? (size_t)(equals - text) : strlen(text);
+  if (strncmp(text, "--", 2) != 0 || length < 3 || length - 2 >= sizeof(ret_flag->name))
+    return error_set(err, -EINVAL, "\"%s\" is not understood; guised --help shows what is", text);
+  (void)snprintf(ret_flag->name, sizeof(ret_flag->name), "%.*s", (int)(length - 2), text + 2);
+  for (char *p = ret_flag->name; *p; p++)
+    if (*p == '-')
+      *p = '_';
+  ret_flag->value = equals ? equals + 1 : NULL;
+  for (size_t b = 0; b < ARRAY_SIZE(bare); b++)
+    if (strcmp(ret_flag->name, bare[b]) == 0)
+      return equals ? error_set(err, -EINVAL, "%s takes no value", text) : 0;
+  if (strcmp(ret_flag->name, "config") != 0 && !find_option(ret_flag->name))
+    return error_set(err, -EINVAL, "there is no option %.*s; guised --help lists all", (int)length, text);
+  if (!ret_flag->value) {
+    if (*i + 1 >= argc)
+      return error_set(err, -EINVAL, "%s needs a value", text);
+    ret_flag->value = argv[++*i];
+  }
+  return 0;
+}
+
+static bool flag_action(const char *name, enum config_action *action) {
+  static const struct {
+    const char *name;
+    enum config_action action;
+  } actions[] = {{"help", CONFIG_HELP},
+                 {"version", CONFIG_VERSION},
+                 {"dump_config", CONFIG_DUMP},
+                 {"check_config", CONFIG_CHECK}};
+  for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+    if (strcmp(name, actions[i].name) == 0) {
+      *action = actions[i].action;
+      return true;
+    }
+  return false;
+}
+
+/* First pass (config NULL): finds action and file; second pass: sets options. */
+static int read_flags(int argc, char *const *argv, struct config *config, enum config_action *action,
+                      const char **file, struct guise_error *err) {
+  for (int i = 1; i < argc; i++) {
+    struct flag flag;
+    char source[80];
+    int r = read_flag(argc, argv, &i, &flag, err);
+    if (r < 0)
+      return r;
+    (void)snprintf(source, sizeof(source), "--%s", flag.name);
+    if (flag_action(flag.name, action))
+      continue;
+    if (strcmp(flag.name, "config") == 0)
+      *file = flag.value;
+    else if (config && (r = config_set(config, flag.name, flag.value, source, err)) < 0)
+      return r;
+  }
+  return 0;
+}
+
+int config_load(int argc, char *const *argv, char *const *envp, struct config *ret_config,
+                enum config_action *ret_action, char *ret_file, struct guise_error *err) {
+  struct config config;
+  enum config_action action = CONFIG_RUN;
+  const char *file = environment_get(envp, "GUISE_CONFIG");
+  config_defaults(&config);
+  int r = read_flags(argc, argv, NULL, &action, &file, err);
+  if (r == 0 && file && strlen(file) >= CONFIG_TEXT)
+    r = error_set(err, -ENAMETOOLONG, "the path of the configuration is too long");
+  bool informing = action == CONFIG_HELP || action == CONFIG_VERSION; /* these need no valid file */
+  if (r == 0 && file && file[0] && !informing)
+    r = read_config_file(&config, file, err);
+  if (r == 0 && !informing)
+    r = read_environment(&config, envp, err);
+  if (r == 0)
+    r = read_flags(argc, argv, &config, &action, &file, err);
+  if (r < 0)
+    return r;
+  *ret_config = config;
+  *ret_action = action;
+  if (ret_file)
+    (void)snprintf(ret_file, CONFIG_TEXT, "%s", file ? file : "");
+  return 0;
+}
+
+/* ---- what the machine has ---- */
+
+static uint64_t count_cores(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+    return (uint64_t)CPU_COUNT(&set);
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? (uint64_t)online : 1;
+}
+
+static int find_decoder(struct config *config, struct guise_error *err) {
+  static const char *const places[] = {"guise-decode", "../libexec/guise/guise-decode"};
+  char self[CONFIG_TEXT], path[CONFIG_TEXT];
+  if (config->decoder[0]) {
+    if (access(config->decoder, X_OK) < 0)
+      return error_set(err, -errno,
+                       "cannot run the decoder %s: %s; set --decoder to the program guise-decode",
+                       config->decoder, strerror(errno));
+    return 0;
+  }
+  ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+  self[MAX(n, 0)] = 0;
+  char *slash = strrchr(self, '/');
+  for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
+    slash[1] = 0;
+    if (snprintf(path, sizeof(path), "%s%s", self, places[i]) < (int)sizeof(path) &&
+        access(path, X_OK) == 0) {
+      (void)snprintf(config->decoder, sizeof(config->decoder), "%s", path);
+      return 0;
+    }
+  }
+  return error_set(err, -ENOENT,
+                   "the program guise-decode stands neither beside guised nor in ../libexec/guise: install "
+                   "it or set --decoder");
+}
+
+int config_resolve(struct config *config, char **ret_note, struct guise_error *err) {
+  char *note = NULL;
+  if (config->cores == 0)
+    config->cores = count_cores();
+  if (config->workers == 0)
+    config->workers = config->threads ? MAX(1u, config->cores / config->threads) : 1;
+  uint64_t workers = MIN(config->workers, config->cores);
+  uint64_t most = config->cores / workers;
+  uint64_t threads = config->threads ? MIN(config->threads, most) : most;
+  if (config->decoders == 0)
+    config->decoders = MIN(config->cores, 8u);
+  int r = find_decoder(config, err);
+  if (r < 0)
+    return r;
+  if ((workers != config->workers || (config->threads && threads != config->threads)) &&
+      asprintf(
+          &note, "%llu workers with %llu threads each exceed the %llu cores: running %llu with %llu each",
+          (unsigned long long)config->workers, (unsigned long long)MAX(config->threads, 1u),
+          (unsigned long long)config->cores, (unsigned long long)workers, (unsigned long long)threads) < 0)
+    return error_set(err, -ENOMEM, "out of memory");
+  config->workers = workers;
+  config->threads = threads;
+  *ret_note = note;
+  return 0;
+}
+
+/* ---- printing, reloading ---- */
+
+void config_dump(const struct config *config, FILE *out) {
+  (void)fputs("# guised --config FILE reads this\n", out);
+  for (size_t i = 0; i < config_option_count; i++) {
+    const struct config_option *option = &config_options[i];
+    (void)fprintf(out, "\n# %s\n", option->help);
+    if (option->type == CONFIG_STRING)
+      (void)fprintf(out, "%s = %s\n", option->name, text_field(option, config));
+    else
+      (void)fprintf(out, "%s = %llu\n", option->name, (unsigned long long)number_field(option, config));
+  }
+}
+
+void config_help(FILE *out) {
+  (void)fputs("usage: guised [OPTION VALUE]...\n\n"
+              "Trains face-recognition models that do not give the faces away. Options come from the "
+              "defaults, then a file\n"
+              "(lines \"name = value\"), then the environment (GUISE_LISTEN, ...), then flags; the last one "
+              "counts.\n\n"
+              "  --config FILE              read options from FILE (or $GUISE_CONFIG)\n",
+              out);
+  for (size_t i = 0; i < config_option_count; i++) {
+    const struct config_option *option = &config_options[i];
+    char flag[64];
+    (void)snprintf(flag, sizeof(flag), "--%s %s", option->name, option->argument);
+    for (char *p = flag + 2; *p && *p != ' '; p++)
+      if (*p == '_')
+        *p = '-';
+    (void)fprintf(out, "  %-26s %s [%s]%s\n", flag, option->help,
+                  option->default_value[0] ? option->default_value : "none", option->mutable_ ? " *" : "");
+  }
+  (void)fputs("  --dump-config              print what is in force, as a file, and exit\n"
+              "  --check-config             check it and exit\n"
+              "  --version, --help\n\n"
+              "* SIGHUP reads the file again and applies these; the others need a restart.\n",
+              out);
+}
+
+void config_reload(struct config *config, const struct config *fresh,
+                   void (*changed)(void *context, const char *name, bool applied), void *context) {
+  for (size_t i = 0; i < config_option_count; i++) {
+    const struct config_option *option = &config_options[i];
+    char *now = (char *)config + option->offset;
+    const char *new = (const char *)fresh + option->offset;
+    bool same = option->type == CONFIG_STRING ? strcmp(now, new) == 0 : memcmp(now, new, option->size) == 0;
+    if (same)
+      continue;
+    if (option->mutable_)
+      memcpy(now, new, option->size);
+    if (changed)
+      changed(context, option->name, option->mutable_);
+  }
+}
