@@ -1,8 +1,9 @@
 /* The pack: a data set as one read-only, memory-mapped file of equally sized RGB images, sorted by identity.
  *
- * The file is content-addressed (its name is its sha256), so the same faces always give the same file: images stand in
- * the order of identity name, then of image name, both in natural order ("2" before "10"). All integers are
- * little-endian. The reader trusts nothing: sizes, offsets and names are checked against the file's length. */
+ * The file is content-addressed (its name is its sha256), so the same faces always give the same file: images
+ * stand in the order of identity name, then of image name, both in natural order ("2" before "10"). All
+ * integers are little-endian. The reader trusts nothing: sizes, offsets and names are checked against the
+ * file's length. */
 #pragma once
 
 #include <stdint.h>
@@ -22,10 +23,11 @@ uint32_t pack_identity_of(const struct pack *pack, uint32_t image);
 const char *pack_identity_name(const struct pack *pack, uint32_t identity);
 const char *pack_image_name(const struct pack *pack, uint32_t image); /* without the identity */
 /* Images of one identity are contiguous: [*ret_first, *ret_first + *ret_count). */
-void pack_identity_range(const struct pack *pack, uint32_t identity, uint32_t *ret_first, uint32_t *ret_count);
+void pack_identity_range(const struct pack *pack, uint32_t identity, uint32_t *ret_first,
+                         uint32_t *ret_count);
 int pack_find_identity(const struct pack *pack, const char *name, uint32_t *ret_identity); /* 0 or -ENOENT */
 
-/* Area filter when shrinking, bilinear when growing; (from,from,3) -> (to,to,3). For jobs whose input is smaller than
- * the pack, and used at ingest (there with width != height: the image is centre-cropped to a square first unless it is
- * within 25 % of one; then it is stretched). */
+/* Area filter when shrinking, bilinear when growing; (from,from,3) -> (to,to,3). For jobs whose input is
+ * smaller than the pack, and used at ingest (there with width != height: the image is centre-cropped to a
+ * square first unless it is within 25 % of one; then it is stretched). */
 void image_resize(const uint8_t *rgb, uint32_t width, uint32_t height, uint8_t *ret_rgb, uint32_t size);

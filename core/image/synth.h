@@ -1,6 +1,6 @@
-/* Synthetic faces for demonstrations without data: each identity has fixed features (head shape, skin, eyes, brows, nose, mouth, hair),
- * each image varies pose, light and expression. Deterministic in (seed, identity, image). They are drawings: no result on
- * them says anything about real faces. */
+/* Synthetic faces for demonstrations without data: each identity has fixed features (head shape, skin, eyes,
+ * brows, nose, mouth, hair), each image varies pose, light and expression. Deterministic in (seed, identity,
+ * image). They are drawings: no result on them says anything about real faces. */
 #pragma once
 
 #include <stdint.h>
