@@ -1,0 +1,379 @@
+/* The report: its JSON fits the published schema, its pages hold what they must, escape what comes from
+ * outside and never show a victim in public. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka needs the four headers above
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/model/card.h"
+#include "core/model/png.h"
+#include "core/model/report.h"
+#include "core/model/text.h"
+#include "unit/model/schema.h"
+
+#define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define HOSTILE "<script>alert(1)</script>\"'&"
+
+static json_t *interval_of(double mean, double low, double high) {
+  return json_pack("{s:f, s:f, s:f}", "mean", mean, "low", low, "high", high);
+}
+
+static json_t *sample_picture(const char *source) {
+  uint8_t rgb[16 * 48 * 3];
+  char *uri = NULL;
+  memset(rgb, source[0], sizeof(rgb)); /* so that pictures of victims and drawn ones differ */
+  assert_int_equal(png_data_uri(rgb, 48, 16, &uri), 0);
+  json_t *picture = json_pack("{s:s, s:s, s:s}", "source", source, "caption", HOSTILE, "image", uri);
+  free(uri);
+  return picture;
+}
+
+static json_t *sample_surface(const char *letter, const char *verdict) {
+  json_t *metric = json_pack("{s:s, s:s, s:s, s:o, s:f, s:f, s:o, s:n}", "name", "ssim", "unit", "",
+                             "description", "Likeness", "value", interval_of(.8125, .75, .875), "worst_tenth",
+                             .9, "chance", .2, "control", interval_of(1, 1, 1), "control_threshold");
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:[o], s:[o]}", "surface", letter,
+                   "surface_name", "inference templates", "threat_model", "Holds a template.", "verdict",
+                   verdict, "reason", HOSTILE, "decided_by", "ssim", "threshold", .3, "mean_k", 1.0,
+                   "metrics", metric, "pictures", sample_picture("synthetic"));
+}
+
+static json_t *sample_attacks(const char *verdict_i, const char *verdict_t) {
+  return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:[o, o]}]", "attack", "linear", "summary",
+                   "Least squares", "effort", "quick", "seed", 1, "size", 16, "faces", 100, "people", 20,
+                   "steps", 3, "seconds", 1.5, "surfaces", sample_surface("I", verdict_i),
+                   sample_surface("T", verdict_t));
+}
+
+static struct model_info sample_info(void) {
+  return (struct model_info){.arch = ARCH_FREQ_IR,
+                             .input = 112,
+                             .embedding = 128,
+                             .width = 1,
+                             .dropout = 0.2f,
+                             .method = MASK_AHM,
+                             .drop_low = 3,
+                             .constants = {.channels = 183, .clip = 3, .pixel_scale = 60},
+                             .training = {.epochs = 24, .steps = 1000, .seed = 1}};
+}
+
+static const struct report_verification verifications[] = {
+    {.protocol = "pairs",
+     .dataset = "lfw",
+     .pairs = HOSTILE,
+     .result = {.pairs = 6000,
+                .positives = 3000,
+                .negatives = 3000,
+                .accuracy = .8125,
+                .accuracy_low = .80,
+                .accuracy_high = .825,
+                .eer = .19,
+                .auroc = .9,
+                .tar_at_far_2 = .25,
+                .tar_at_far_3 = NAN}},
+    {.protocol = "held-out people",
+     .dataset = "orl",
+     .both_flips = true,
+     .result = {.pairs = 90,
+                .positives = 45,
+                .negatives = 45,
+                .accuracy = .9,
+                .accuracy_low = .85,
+                .accuracy_high = .95,
+                .eer = .1,
+                .auroc = .96,
+                .tar_at_far_2 = NAN,
+                .tar_at_far_3 = NAN}},
+};
+
+static json_t *sample_report(const json_t *attacks, bool synthetic) {
+  static const char *const notes[] = {"A note with " HOSTILE};
+  struct model_info info = sample_info();
+  struct report_input input = {
+      .job_id = "job_1",
+      .dataset_name = "faces " HOSTILE,
+      .dataset_sha256 = SHA,
+      .dataset_synthetic = synthetic,
+      .identities = 40,
+      .images = 400,
+      .train_identities = 30,
+      .train_images = 300,
+      .held_out_identities = 10,
+      .held_out_images = 100,
+      .split_sha256 = SHA,
+      .model = &info,
+      .model_sha256 = SHA,
+      .model_bytes = 12345,
+      .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = .25},
+      .verifications = verifications,
+      .verification_count = 2,
+      .attacks = attacks,
+      .seed = 7,
+      .notes = notes,
+      .note_count = 1,
+      .train_seconds = 100};
+  input.reward.probability[2] = .5;
+  input.reward.probability[6] = .5;
+  json_t *spec = json_pack("{s:{s:s}}", "labels", "x", HOSTILE), *report = NULL;
+  struct guise_error err = {0};
+  input.spec = spec;
+  if (report_json(&input, &report, &err) != 0)
+    fail_msg("%s", err.text);
+  json_decref(spec);
+  return report;
+}
+
+static void check_schema(const json_t *report) {
+  json_error_t problem;
+  json_t *schema =
+      json_load_file(GUISE_GOLDEN "/../../schema/report.schema.json", JSON_REJECT_DUPLICATES, &problem);
+  assert_non_null(schema);
+  struct schema_check check = {.root = schema};
+  if (!schema_valid(&check, schema, report, ""))
+    fail_msg("%s", check.problem);
+  json_decref(schema);
+}
+
+static void json_fits_the_schema(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists");
+  json_t *report = sample_report(attacks, false), *bare = sample_report(NULL, true);
+  check_schema(report);
+  check_schema(bare);
+  assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "leaks");
+  assert_string_equal(json_text_at(json_object_get(bare, "headline"), "verdict"), "not audited");
+  const json_t *first = json_array_get(json_object_get(report, "utility"), 0);
+  assert_true(json_is_null(json_object_get(first, "tar_at_far_1e-3"))); /* NAN: too few pairs */
+  assert_true(json_number_at(first, "tar_at_far_1e-2") == .25);
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  assert_true(json_number_at(mixing, "mean_k") == 4);
+  assert_string_equal(json_text_at(json_object_get(report, "formal"), "guarantee"), "none");
+  json_decref(report);
+  json_decref(bare);
+  json_decref(attacks);
+}
+
+/* The schema and its checker are worth something only if they refuse. */
+static void schema_refuses(void **state) {
+  (void)state;
+  json_error_t problem;
+  json_t *schema = json_load_file(GUISE_GOLDEN "/../../schema/report.schema.json", 0, &problem);
+  json_t *attacks = sample_attacks("leaks", "leaks"), *report = sample_report(attacks, false);
+  struct {
+    const char *in, *key;
+    json_t *value;
+  } edits[] = {{NULL, "extra", json_true()},
+               {NULL, "format", json_string("guise-report-2")},
+               {NULL, "created_at", json_string("yesterday")},
+               {"headline", "verdict", json_string("private")},
+               {"data", "images", json_integer(-1)},
+               {"data", "images", json_string("7")},
+               {"data", "sha256", json_string("abc")},
+               {"mask", "mixing", json_string("some")},
+               {"formal", "epsilon", json_real(1)}};
+  for (size_t i = 0; i < ARRAY_SIZE(edits); i++) {
+    json_t *copy = json_deep_copy(report), *target = edits[i].in ? json_object_get(copy, edits[i].in) : copy;
+    assert_int_equal(json_object_set_new(target, edits[i].key, edits[i].value), 0);
+    struct schema_check check = {.root = schema};
+    if (schema_valid(&check, schema, copy, ""))
+      fail_msg("edit %zu passed", i);
+    json_decref(copy);
+  }
+  json_object_del(report, "utility");
+  struct schema_check check = {.root = schema};
+  assert_false(schema_valid(&check, schema, report, ""));
+  json_decref(report);
+  json_decref(attacks);
+  json_decref(schema);
+}
+
+static void headline_is_the_worst(void **state) {
+  (void)state;
+  static const char *const cases[][3] = {{"leaks", "inconclusive", "leaks"},
+                                         {"resists", "inconclusive", "inconclusive"},
+                                         {"resists", "resists", "resists"},
+                                         {"resists", "leaks", "leaks"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    json_t *attacks = sample_attacks(cases[i][0], cases[i][1]), *report = sample_report(attacks, false);
+    assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), cases[i][2]);
+    json_decref(report);
+    json_decref(attacks);
+  }
+}
+
+static uint32_t occurrences(const char *text, const char *what) {
+  uint32_t n = 0;
+  for (const char *p = text; (p = strstr(p, what)); p++)
+    n++;
+  return n;
+}
+
+static void html_is_safe_and_complete(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "inconclusive"), *report = sample_report(attacks, false);
+  _cleanup_(freep) char *html = NULL;
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_null(strstr(html, "<script"));
+  assert_null(strstr(html, "http:"));
+  assert_null(strstr(html, "https:"));
+  assert_non_null(strstr(html, "&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
+  assert_non_null(strstr(html, "81.2&nbsp;%"));
+  assert_non_null(strstr(html, "80.0&nbsp;% to 82.5&nbsp;%"));
+  assert_non_null(strstr(html, "too few pairs"));
+  assert_non_null(strstr(html, "<strong>not measured</strong>"));
+  assert_non_null(strstr(html, "accuracy bound not enforced"));
+  assert_non_null(strstr(html, "synthetic: drawn by a program"));
+  assert_non_null(strstr(html, "prefers-color-scheme:dark"));
+  assert_int_equal(occurrences(html, "<img "), 2);
+  assert_null(strstr(html, "Drawn faces."));
+  json_decref(report);
+  json_decref(attacks);
+}
+
+static void synthetic_data_is_called_so(void **state) {
+  (void)state;
+  json_t *report = sample_report(NULL, true);
+  _cleanup_(freep) char *html = NULL, *card = NULL;
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_int_equal(card_markdown(report, &card, NULL), 0);
+  assert_non_null(strstr(html, "Drawn faces."));
+  assert_non_null(strstr(html, "No attack was run"));
+  assert_non_null(strstr(card, "no figure below says anything about real faces"));
+  json_decref(report);
+}
+
+/* src holds pictures of our own making only, even when the JSON was tampered with. */
+static void html_takes_no_foreign_pictures(void **state) {
+  (void)state;
+  static const char *const sources[] = {"http://example.org/x.png", "data:image/svg+xml;base64,AAAA",
+                                        "data:image/png;base64,AA\" onerror=\"x", "data:image/png;base64,"};
+  for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+    json_t *attacks = sample_attacks("leaks", "leaks"), *report = sample_report(attacks, false), *surface;
+    size_t s;
+    _cleanup_(freep) char *html = NULL;
+    json_t *surfaces = json_object_get(json_array_get(json_object_get(report, "attacks"), 0), "surfaces");
+    json_array_foreach(surfaces, s, surface) json_object_set_new(
+        json_array_get(json_object_get(surface, "pictures"), 0), "image", json_string(sources[i]));
+    assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+    assert_int_equal(occurrences(html, "<img "), 0);
+    assert_null(strstr(html, "onerror"));
+    json_decref(report);
+    json_decref(attacks);
+  }
+}
+
+static void read_named(const char *directory, const char *name, char **ret_text) {
+  char path[256];
+  size_t size = 0;
+  (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+  assert_int_equal(file_read(path, 1 << 24, ret_text, &size, NULL), 0);
+}
+
+static void victims_are_on_the_private_page_only(void **state) {
+  (void)state;
+  char directory[] = "/tmp/guise-report-XXXXXX";
+  assert_non_null(mkdtemp(directory));
+  json_t *attacks = sample_attacks("leaks", "leaks"), *report = sample_report(attacks, false);
+  json_t *victim = sample_picture("victims");
+  char *uri = strdup(json_text_at(victim, "image"));
+  json_t *private = json_pack("[{s:s, s:[{s:s, s:[o]}]}]", "attack", "linear", "surfaces", "surface", "T",
+                              "pictures", victim);
+  _cleanup_(freep) char *json = NULL, *html = NULL, *secret = NULL, *card = NULL;
+  struct guise_error err = {0};
+  if (report_write(directory, report, private, &err) != 0)
+    fail_msg("%s", err.text);
+  read_named(directory, "report.json", &json);
+  read_named(directory, "report.html", &html);
+  read_named(directory, "report-private.html", &secret);
+  read_named(directory, "card.md", &card);
+  assert_null(strstr(json, uri));
+  assert_null(strstr(html, uri));
+  assert_null(strstr(card, uri));
+  assert_int_equal(occurrences(secret, uri), 1); /* on its own surface alone */
+  assert_non_null(strstr(secret, "real people"));
+  json_t *again = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+  check_schema(again); /* also as it lies on disk */
+  json_decref(again);
+  json_decref(private);
+  json_decref(report);
+  json_decref(attacks);
+  free(uri);
+  assert_int_equal(directory_remove(directory), 0);
+}
+
+static void card_escapes_markup(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(attacks, false);
+  _cleanup_(freep) char *card = NULL;
+  assert_int_equal(card_markdown(report, &card, NULL), 0);
+  assert_null(strstr(card, "<script>"));
+  assert_non_null(strstr(card, "81.2 % (80.0 % to 82.5 %)"));
+  assert_non_null(strstr(card, "| linear | inference templates | ssim 0.812 (0.750 to 0.875) |"));
+  assert_non_null(strstr(card, "too few pairs"));
+  json_decref(report);
+  json_decref(attacks);
+}
+
+static void summary_for_the_model_resource(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(attacks, false),
+         *bare = sample_report(NULL, false);
+  json_t *summary = report_summary(report), *unaudited = report_summary(bare);
+  assert_true(json_number_at(summary, "accuracy") == .8125);
+  assert_string_equal(json_text_at(summary, "protocol"), "pairs");
+  assert_true(json_is_null(json_object_get(summary, "tar_at_far_1e-3")));
+  const json_t *audit = json_object_get(summary, "audit");
+  assert_true(json_is_true(json_object_get(audit, "complete")));
+  assert_int_equal(json_array_size(json_object_get(audit, "attacks")), 2);
+  assert_string_equal(json_text_at(json_array_get(json_object_get(audit, "attacks"), 1), "verdict"),
+                      "resists");
+  assert_true(json_is_false(json_object_get(json_object_get(unaudited, "audit"), "complete")));
+  json_decref(summary);
+  json_decref(unaudited);
+  json_decref(report);
+  json_decref(bare);
+  json_decref(attacks);
+}
+
+static void other_documents_are_refused(void **state) {
+  (void)state;
+  json_t *other = json_pack("{s:s}", "format", "something");
+  struct guise_error err;
+  char *text = NULL;
+  assert_int_equal(report_html(other, NULL, &text, &err), -EINVAL);
+  assert_int_equal(card_markdown(other, &text, &err), -EINVAL);
+  assert_int_equal(report_html(NULL, NULL, &text, &err), -EINVAL);
+  assert_null(text);
+  json_decref(other);
+  struct model_info info = sample_info();
+  struct report_input input = {
+      .job_id = "\xff", .dataset_name = "a", .dataset_sha256 = SHA, .model = &info, .model_sha256 = SHA};
+  json_t *report = NULL;
+  assert_int_equal(report_json(&input, &report, &err), -EINVAL);
+  input.job_id = NULL;
+  assert_int_equal(report_json(&input, &report, &err), -EINVAL);
+  assert_null(report);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(json_fits_the_schema),
+      cmocka_unit_test(schema_refuses),
+      cmocka_unit_test(headline_is_the_worst),
+      cmocka_unit_test(html_is_safe_and_complete),
+      cmocka_unit_test(synthetic_data_is_called_so),
+      cmocka_unit_test(html_takes_no_foreign_pictures),
+      cmocka_unit_test(victims_are_on_the_private_page_only),
+      cmocka_unit_test(card_escapes_markup),
+      cmocka_unit_test(summary_for_the_model_resource),
+      cmocka_unit_test(other_documents_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
