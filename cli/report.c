@@ -35,7 +35,7 @@ static void verification_row(struct table *table, const json_t *entry) {
                                           : json_real_or(entry, "accuracy", NAN),
                  text, sizeof(text));
   table_cell(table, "%s", json_text(entry, "protocol", "?"));
-  table_cell(table, "%s", json_is_true(json_object_get(entry, "both_flips")) ? "image + mirror" : "one view");
+  table_cell(table, "%s", json_text(entry, "view", "?"));
   table_cell(table, "%s", text);
   format_percent(json_real_or(interval, "low", NAN), low, sizeof(low));
   format_percent(json_real_or(interval, "high", NAN), high, sizeof(high));
@@ -49,7 +49,7 @@ static void verification_row(struct table *table, const json_t *entry) {
 static int print_verification(const json_t *report) {
   static const char *const heading[] = {"VERIFICATION", "VIEW",       "ACCURACY",   "95 %",
                                         "EER",          "TAR@FAR 1%", "TAR@FAR .1%"};
-  const json_t *entries = json_object_get(report, "verification"), *entry;
+  const json_t *entries = json_object_get(report, "utility"), *entry;
   _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
   size_t i;
   if (json_array_size(entries) == 0)
@@ -128,16 +128,40 @@ static int print_attacks(const json_t *report) {
   return r;
 }
 
+static void print_unknown(const json_t *report) {
+  const json_t *entry;
+  size_t i;
+  (void)fputs("\n", stdout);
+  out_text(stdout, json_text(json_object_get(report, "headline"), "text", ""));
+  (void)fputs("\nNot measured: ", stdout);
+  json_array_foreach(json_object_get(report, "not_measured"), i, entry) {
+    (void)fputs(i ? ", " : "", stdout);
+    out_text(stdout, json_text(entry, "attack", "?"));
+  }
+  (void)putchar('\n');
+}
+
 /* ---- the command ---- */
 
+static void print_split(const json_t *data) {
+  const json_t *train = json_object_get(data, "training"), *held = json_object_get(data, "held_out");
+  (void)fputs("data set ", stdout);
+  out_text(stdout, json_text(data, "name", "?"));
+  (void)printf(
+      ": trained on %llu people (%llu images), %llu people (%llu images) kept out\n",
+      (unsigned long long)json_count(train, "identities"), (unsigned long long)json_count(train, "images"),
+      (unsigned long long)json_count(held, "identities"), (unsigned long long)json_count(held, "images"));
+}
+
 static int print_report(const json_t *report) {
-  const json_t *dataset = json_object_get(report, "dataset");
-  int r = 0;
-  if (json_is_true(json_object_get(dataset, "synthetic")))
+  const json_t *data = json_object_get(report, "data");
+  if (json_is_true(json_object_get(data, "synthetic")))
     (void)puts("SYNTHETIC FACES: a demonstration. No figure here says anything about real people.");
-  r = print_verification(report);
+  print_split(data);
+  int r = print_verification(report);
   if (r == 0)
     r = print_attacks(report);
+  print_unknown(report);
   return r < 0 ? cli_error("out of memory") : EXIT_DONE;
 }
 

@@ -33,7 +33,7 @@ static void *pack_folder(void *context) {
   (void)sigemptyset(&pipe_signal);
   (void)sigaddset(&pipe_signal, SIGPIPE);
   (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
-  source->result = tar_folder(source->path, source->write_fd, &source->err);
+  source->result = tar_folder(source->path, source->write_fd, NULL, NULL, &source->err);
   (void)close(source->write_fd);
   return NULL;
 }
