@@ -143,7 +143,9 @@ static void add_privacy(struct text *card, const json_t *report) {
         card,
         "| attack | surface | result (95 %%) | chance | no mask | verdict |\n|---|---|---|---|---|---|\n");
   json_array_foreach(attacks, i, attack) {
-    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) add_attack_row(card, attack, surface);
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      add_attack_row(card, attack, surface);
+    }
   }
   text_add(card,
            "\nThe model's files hold no class head and no names. The whole evidence is in report.json.\n");

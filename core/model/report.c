@@ -239,8 +239,10 @@ static const json_t *leading_verification(const json_t *report) {
   const json_t *utility = json_object_get(report, "utility");
   size_t i;
   json_t *entry;
-  json_array_foreach(utility, i,
-                     entry) if (strcmp(json_text_at(entry, "view"), "one view") == 0) return entry;
+  json_array_foreach(utility, i, entry) {
+    if (strcmp(json_text_at(entry, "view"), "one view") == 0)
+      return entry;
+  }
   return json_array_get(utility, 0);
 }
 

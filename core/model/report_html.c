@@ -167,7 +167,9 @@ static void add_utility(struct text *html, const json_t *report) {
            "rate</th>"
            "<th>Accepted at 1&nbsp;%% false accepts</th><th>at 0.1&nbsp;%%</th><th>Pairs (same + "
            "different)</th></tr>\n");
-  json_array_foreach(utility, i, entry) add_utility_row(html, entry);
+  json_array_foreach(utility, i, entry) {
+    add_utility_row(html, entry);
+  }
   text_add(html, "</table></div>\n");
 }
 
@@ -257,8 +259,9 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
       "</p>\n<div class=\"scroll\"><table><tr><th>Figure</th><th>Attack (95&nbsp;%% range)</th><th>Worst "
       "tenth of people"
       "</th><th>Chance (somebody else)</th><th>Control (no mask)</th><th>Control must reach</th></tr>\n");
-  json_array_foreach(metrics, i, metric)
-      add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
+  json_array_foreach(metrics, i, metric) {
+    add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
+  }
   text_add(html, "</table></div>\n");
   add_pictures(html, json_object_get(surface, "pictures"));
   add_pictures(
@@ -289,8 +292,9 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
              " steps a face at most, %.1f s in all.</p>\n",
              json_integer_value(json_object_get(attack, "seed")),
              json_integer_value(json_object_get(attack, "steps")), json_number_at(attack, "seconds"));
-    json_array_foreach(json_object_get(attack, "surfaces"), s, surface)
-        add_surface(html, attack, surface, private_pictures);
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      add_surface(html, attack, surface, private_pictures);
+    }
   }
 }
 

@@ -83,7 +83,10 @@ static bool all_strings(const json_t *metadata) {
   json_t *value;
   if (!json_is_object(metadata))
     return false;
-  json_object_foreach((json_t *)metadata, key, value) if (!json_is_string(value)) return false;
+  json_object_foreach((json_t *)metadata, key, value) {
+    if (!json_is_string(value))
+      return false;
+  }
   return true;
 }
 

@@ -259,8 +259,10 @@ static void html_takes_no_foreign_pictures(void **state) {
     size_t s;
     _cleanup_(freep) char *html = NULL;
     json_t *surfaces = json_object_get(json_array_get(json_object_get(report, "attacks"), 0), "surfaces");
-    json_array_foreach(surfaces, s, surface) json_object_set_new(
-        json_array_get(json_object_get(surface, "pictures"), 0), "image", json_string(sources[i]));
+    json_array_foreach(surfaces, s, surface) {
+      json_t *picture = json_array_get(json_object_get(surface, "pictures"), 0);
+      assert_int_equal(json_object_set_new(picture, "image", json_string(sources[i])), 0);
+    }
     assert_int_equal(report_html(report, NULL, &html, NULL), 0);
     assert_int_equal(occurrences(html, "<img "), 0);
     assert_null(strstr(html, "onerror"));

@@ -35,7 +35,10 @@ static bool schema_any_type(const json_t *value, const json_t *type) {
   json_t *one;
   if (json_is_string(type))
     return schema_is_type(value, json_string_value(type));
-  json_array_foreach(type, i, one) if (schema_is_type(value, json_string_value(one))) return true;
+  json_array_foreach(type, i, one) {
+    if (schema_is_type(value, json_string_value(one)))
+      return true;
+  }
   return false;
 }
 
@@ -67,11 +70,10 @@ static bool schema_object(struct schema_check *check, const json_t *schema, cons
   size_t i;
   const char *key;
   json_t *member;
-  json_array_foreach(
-      json_object_get(schema, "required"), i,
-      member) if (!json_object_get(value,
-                                   json_string_value(member))) return schema_fail(check, at,
-                                                                                  json_string_value(member));
+  json_array_foreach(json_object_get(schema, "required"), i, member) {
+    if (!json_object_get(value, json_string_value(member)))
+      return schema_fail(check, at, json_string_value(member));
+  }
   json_object_foreach((json_t *)value, key, member) {
     char inside[256];
     const json_t *rule = json_object_get(properties, key);
@@ -107,7 +109,10 @@ static bool schema_keyword(struct schema_check *check, const char *keyword, cons
   if (strcmp(keyword, "pattern") == 0)
     return !json_is_string(value) || schema_matches(json_string_value(rule), json_string_value(value));
   if (strcmp(keyword, "enum") == 0) {
-    json_array_foreach(rule, i, one) if (json_equal(one, value)) return true;
+    json_array_foreach(rule, i, one) {
+      if (json_equal(one, value))
+        return true;
+    }
     return false;
   }
   if (strcmp(keyword, "anyOf") == 0) {
@@ -129,9 +134,10 @@ static bool schema_valid(struct schema_check *check, const json_t *schema, const
   schema = schema_resolve(check, schema);
   if (!schema)
     return schema_fail(check, at, "$ref leads nowhere");
-  json_object_foreach(
-      (json_t *)schema, keyword,
-      rule) if (!schema_keyword(check, keyword, rule, value, at)) return schema_fail(check, at, keyword);
+  json_object_foreach((json_t *)schema, keyword, rule) {
+    if (!schema_keyword(check, keyword, rule, value, at))
+      return schema_fail(check, at, keyword);
+  }
   if (json_is_object(value))
     return schema_object(check, schema, value, at);
   if (json_is_array(value) && json_object_get(schema, "items"))
