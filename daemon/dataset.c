@@ -1,0 +1,143 @@
+/* Data sets after their upload: reading, erasing, pairs lists. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/image/pack.h"
+#include "core/image/pairs.h"
+#include "daemon/log.h"
+#include "daemon/service_internal.h"
+
+DEFINE_CLEANUP(struct pack *, pack_free)
+
+int service_dataset_get(struct service *service, const char *key, struct dataset_row *ret_row) {
+  int r = store_dataset_get(service->store, key, ret_row);
+  if (r == 0)
+    ingest_overlay(service, ret_row);
+  return r;
+}
+
+int service_dataset_delete(struct service *service, const char *key, struct guise_error *err) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  char path[PATH_MAX];
+  struct dataset_row row;
+  uint32_t count = 0;
+  int r = store_dataset_get(service->store, key, &row);
+  if (r == -ENOENT)
+    return error_set(err, r, "there is no data set %s", key);
+  if (r == 0) {
+    (void)pthread_mutex_lock(&service->blob_lock);
+    r = store_dataset_delete(service->store, row.id, &blobs, &count);
+    if (r == 0)
+      blob_remove(service, blobs, count);
+    (void)pthread_mutex_unlock(&service->blob_lock);
+  }
+  if (r == -EBUSY)
+    return error_set(err, r, "a job that has not ended uses the data set %s: cancel it or wait for its end",
+                     row.name);
+  if (r < 0)
+    return error_set(err, r, "the data set could not be deleted: %s", strerror(-r));
+  ingest_forget(service, row.id);
+  if (state_path(path, service, "uploads/%s", row.id) == 0)
+    (void)unlink(path);
+  store_scrub(service->store);
+  log_info("data set %s: deleted", row.id);
+  return 0;
+}
+
+/* ---- pairs ---- */
+
+static int count_pairs(struct service *service, const struct dataset_row *dataset, const char *text,
+                       size_t bytes, struct pairs_row *row, struct guise_error *err) {
+  _cleanup_(pack_freep) struct pack *pack = NULL;
+  _cleanup_(freep) struct pair_entry *entries = NULL;
+  char path[PATH_MAX];
+  service_blob_path(service, dataset->sha256, path);
+  int r = pack_open(path, &pack, err);
+  if (r == 0) {
+    r = pairs_parse(text, bytes, pack, &entries, &row->count, &row->folds, err);
+    if (r < 0 && r != -ENOMEM)
+      r = -EINVAL;
+  }
+  return r;
+}
+
+static int write_temporary(struct service *service, const char *text, size_t bytes, char ret_path[PATH_MAX],
+                           struct guise_error *err) {
+  int r = state_path(ret_path, service, "uploads/pairs-XXXXXX");
+  if (r < 0)
+    return error_set(err, r, "the path of the state directory is too long");
+  _cleanup_(closep) int fd = mkostemp(ret_path, O_CLOEXEC);
+  if (fd < 0)
+    return error_set(err, -errno, "cannot store the pairs list: %s", strerror(errno));
+  while (bytes > 0) {
+    ssize_t n = write(fd, text, bytes);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0) {
+      r = -errno;
+      (void)unlink(ret_path);
+      return error_set(err, r, "cannot store the pairs list: %s", strerror(-r));
+    }
+    text += n;
+    bytes -= (size_t)n;
+  }
+  return 0;
+}
+
+static int publish_pairs(struct service *service, const char *dataset_id, const char *temp,
+                         const struct pairs_row *row, struct guise_error *err) {
+  char blobs[2][SHA256_HEX] = {"", ""};
+  memcpy(blobs[1], row->sha256, SHA256_HEX);
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = blob_publish(service, temp, row->sha256, err);
+  if (r == 0) {
+    r = store_pairs_put(service->store, dataset_id, row, blobs[0]);
+    if (r == 0 && blobs[0][0])
+      blob_remove(service, &blobs[0], 1);
+    if (r < 0) {
+      error_set(err, r,
+                r == -ENOENT ? "the data set was deleted meanwhile"
+                             : "the pairs list could not be recorded: %s",
+                strerror(-r));
+      blob_remove(service, &blobs[1], 1);
+    }
+  }
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  if (r < 0)
+    (void)unlink(temp);
+  return r;
+}
+
+int service_pairs_put(struct service *service, const char *key, const char *name, const char *text,
+                      size_t bytes, struct pairs_row *ret_row, bool *ret_created, struct guise_error *err) {
+  struct pairs_row row = {.bytes = bytes}, old;
+  struct dataset_row dataset;
+  char temp[PATH_MAX];
+  if (!name_valid(name))
+    return error_set(err, -EINVAL,
+                     "a pairs list's name is 1 to 100 letters, digits, dots, hyphens and underscores");
+  int r = store_dataset_get(service->store, key, &dataset);
+  if (r < 0)
+    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
+                     key);
+  if (dataset.state != DATASET_READY)
+    return error_set(err, -EBUSY, "the data set %s is %s: pairs can be added once it is ready", dataset.name,
+                     dataset_state_name(dataset.state));
+  (void)snprintf(row.name, sizeof(row.name), "%s", name);
+  sha256_data(text, bytes, row.sha256);
+  r = count_pairs(service, &dataset, text, bytes, &row, err);
+  if (r < 0)
+    return r;
+  bool created = store_pairs_get(service->store, dataset.id, name, &old) == -ENOENT;
+  r = write_temporary(service, text, bytes, temp, err);
+  if (r == 0)
+    r = publish_pairs(service, dataset.id, temp, &row, err);
+  if (r < 0)
+    return r;
+  *ret_row = row;
+  *ret_created = created;
+  return 0;
+}

@@ -1,0 +1,131 @@
+/* What the service's files share. Locks, in the order in which they may be taken: blob_lock, the store's,
+ * ingest or scheduler, bus. No lock of this file is held while the store writes, except blob_lock. */
+#pragma once
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "core/train/job.h"
+#include "daemon/service.h"
+
+#define POOL_THREADS 4u
+#define POOL_WAITING 1024u
+
+/* ---- bus.c: listeners of job events ---- */
+struct listener {
+  void (*event)(void *context, const char *job, int64_t seq);
+  void *context;
+  struct listener *next;
+};
+struct bus {
+  pthread_mutex_t lock;
+  struct listener *first;
+};
+void bus_init(struct bus *bus);
+void bus_done(struct bus *bus);
+/* Tells every listener; seq 0 (no event) is ignored. Never with a lock held. */
+void bus_emit(struct service *service, const char *job, int64_t seq);
+
+/* ---- pool.c: threads for blocking work of the API ---- */
+struct pool_work {
+  void (*work)(void *context);
+  void *context;
+  struct pool_work *next;
+};
+struct pool {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  pthread_t thread[POOL_THREADS];
+  uint32_t threads, waiting;
+  struct pool_work *first, *last;
+  bool stopping;
+};
+int pool_start(struct pool *pool, struct guise_error *err);
+int pool_add(struct pool *pool, void (*work)(void *context), void *context);
+void pool_stop(struct pool *pool); /* runs what waits, then joins */
+
+/* ---- ingest.c: one thread that turns uploads into packs ---- */
+struct ingest {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  pthread_t thread;
+  bool running, stopping, kicked, done;
+  char current[STORE_ID];    /* data set at work, "" = none */
+  atomic_bool cancel;        /* it was deleted, or the daemon stops */
+  uint32_t images, rejected; /* of the current one so far */
+};
+int ingest_start(struct service *service, struct guise_error *err);
+void ingest_kick(struct service *service);
+void ingest_stop(struct service *service); /* asks */
+bool ingest_wait(struct service *service, int64_t deadline_ns);
+void ingest_join(struct service *service);
+void ingest_overlay(struct service *service, struct dataset_row *row);
+void ingest_forget(struct service *service, const char *id); /* stops work on a deleted data set */
+
+/* ---- scheduler.c, runner.c: jobs ---- */
+struct slot { /* one running job; slots do not move while used */
+  struct service *service;
+  struct job_row row; /* as claimed */
+  pthread_t thread;
+  bool used, started, done; /* under the scheduler's lock, like live, phase and runtime */
+  atomic_bool cancel, pause, timed_out;
+  uint32_t threads;
+  struct job_progress live;
+  char phase[32];
+  int64_t started_ns; /* CLOCK_MONOTONIC of this run */
+  int64_t persisted_ns;
+  bool resumes;
+  struct checkpoint_row checkpoint; /* to continue from */
+};
+struct scheduler {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  pthread_t thread;
+  bool running, kicked;
+  atomic_bool stopping;
+  atomic_llong heartbeat_ns;
+  struct slot *slot; /* config.workers */
+  uint32_t slots, threads_used;
+};
+int scheduler_start(struct service *service, struct guise_error *err);
+void scheduler_kick(struct service *service);                          /* something was queued */
+void scheduler_stop(struct service *service);                          /* asks all to suspend */
+uint32_t scheduler_wait(struct service *service, int64_t deadline_ns); /* jobs that still run */
+void scheduler_join(struct service *service);
+void scheduler_overlay(struct service *service, struct job_row *row);
+/* Sets what is asked of a running job; nothing when it has just ended. */
+enum slot_request { SLOT_CANCEL, SLOT_PAUSE, SLOT_RESUME };
+void scheduler_request(struct service *service, const char *job, enum slot_request request);
+/* Seconds until the first running job is expected to end; < 0 = unknown, 0 = a worker is free. */
+double scheduler_wait_s(struct service *service);
+void *runner_main(void *slot); /* a job's thread */
+double slot_runtime(const struct slot *slot);
+
+/* ---- state.c: the state directory ---- */
+int state_open(const char *path, int *ret_lock_fd, struct guise_error *err); /* makes and locks it */
+int state_path(char ret_path[PATH_MAX], const struct service *service, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Moves a temporary file to its blob. Call with blob_lock held until the row that refers to it is durable. */
+int blob_publish(struct service *service, const char *temp, const char *sha256, struct guise_error *err);
+/* Unlinks blobs that the store no longer refers to (it is asked again); with blob_lock held. */
+void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count);
+int state_sweep(struct service *service, struct guise_error *err); /* orphans of a killed daemon */
+
+struct service {
+  struct config config;
+  pthread_rwlock_t config_lock;
+  struct store *store;
+  int lock_fd;
+  pthread_mutex_t blob_lock;
+  struct bus bus;
+  struct pool pool;
+  struct ingest ingest;
+  struct scheduler scheduler;
+  atomic_bool started, draining;
+};
+
+void condition_init(pthread_cond_t *condition); /* on CLOCK_MONOTONIC */
+/* Waits until `deadline_ns` (clock_ns) at most; false when it has passed. */
+bool condition_wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline_ns);

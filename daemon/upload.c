@@ -1,0 +1,155 @@
+/* A streamed upload: bytes go into a temporary file and a running hash, so that accepting it needs no second
+ * reading. */
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "daemon/log.h"
+#include "daemon/service_internal.h"
+
+struct upload {
+  struct service *service;
+  char path[PATH_MAX]; /* "" once accepted */
+  int fd;
+  uint64_t bytes, limit;
+  bool closed;
+  crypto_hash_sha256_state hash;
+  char sha256[SHA256_HEX];
+};
+
+int service_upload_begin(struct service *service, struct upload **ret_upload, struct guise_error *err) {
+  struct config config;
+  struct upload *upload = calloc(1, sizeof(*upload));
+  if (!upload)
+    return error_set(err, -ENOMEM, "out of memory for an upload");
+  service_config_now(service, &config);
+  upload->service = service;
+  upload->limit = config.upload_max_bytes;
+  upload->fd = -1;
+  crypto_hash_sha256_init(&upload->hash);
+  int r = state_path(upload->path, service, "uploads/upload-XXXXXX");
+  if (r == 0) {
+    upload->fd = mkostemp(upload->path, O_CLOEXEC);
+    r = upload->fd < 0 ? -errno : 0;
+  }
+  if (r < 0) {
+    upload->path[0] = 0;
+    service_upload_free(upload);
+    return error_set(err, r, "cannot store an upload: %s", strerror(-r));
+  }
+  *ret_upload = upload;
+  return 0;
+}
+
+int service_upload_write(struct upload *upload, const void *data, size_t size, struct guise_error *err) {
+  if (upload->closed)
+    return error_set(err, -EINVAL, "the upload is complete");
+  if (size > upload->limit - upload->bytes)
+    return error_set(err, -EFBIG, "the upload is larger than %llu bytes: split it, or raise upload_max_bytes",
+                     (unsigned long long)upload->limit);
+  crypto_hash_sha256_update(&upload->hash, data, size);
+  for (const char *p = data; size > 0;) {
+    ssize_t n = write(upload->fd, p, size);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return error_set(err, errno == EDQUOT ? -ENOSPC : -errno, "cannot store the upload: %s",
+                       strerror(errno));
+    p += n;
+    size -= (size_t)n;
+    upload->bytes += (uint64_t)n;
+  }
+  return 0;
+}
+
+void service_upload_digest(struct upload *upload, char ret_sha256[SHA256_HEX]) {
+  if (!upload->closed) {
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_final(&upload->hash, digest);
+    (void)sodium_bin2hex(upload->sha256, sizeof(upload->sha256), digest, sizeof(digest));
+    upload->closed = true;
+  }
+  memcpy(ret_sha256, upload->sha256, SHA256_HEX);
+}
+
+struct upload *service_upload_free(struct upload *upload) {
+  if (!upload)
+    return NULL;
+  closep(&upload->fd);
+  if (upload->path[0])
+    (void)unlink(upload->path);
+  free(upload);
+  return NULL;
+}
+
+/* A second PUT of a name: fine when it is the same thing. */
+static int compare_existing(struct service *service, const char *name, const struct dataset_row *wanted,
+                            struct dataset_row *ret_row, struct guise_error *err) {
+  struct dataset_row row;
+  int r = service_dataset_get(service, name, &row);
+  if (r < 0)
+    return r;
+  if (strcmp(row.upload_sha256, wanted->upload_sha256) != 0)
+    return error_set(err, -EEXIST,
+                     "a data set %s with other content exists: choose another name or delete it first", name);
+  if (row.size != wanted->size)
+    return error_set(
+        err, -EEXIST,
+        "the data set %s exists with images of %u pixels: choose another name or delete it first", name,
+        row.size);
+  *ret_row = row;
+  return 0;
+}
+
+/* The upload under its id, durable, then the row: a crash in between leaves a file that the sweep removes. */
+static int accept_new(struct service *service, struct upload *upload, const struct dataset_row *row,
+                      struct guise_error *err) {
+  char path[PATH_MAX];
+  if (state_path(path, service, "uploads/%s", row->id) < 0)
+    return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
+  int r = file_publish(upload->path, path, err);
+  if (r < 0)
+    return r;
+  (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
+  r = store_dataset_insert(service->store, row);
+  if (r < 0)
+    return error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
+  upload->path[0] = 0;
+  return 0;
+}
+
+int service_dataset_accept(struct service *service, const char *name, struct upload *upload, uint32_t size,
+                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err) {
+  struct dataset_row row = {.size = size ? size : 112, .bytes = upload->bytes, .created_at = time_now_ms()};
+  if (!name_valid(name))
+    return error_set(err, -EINVAL,
+                     "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "
+                     "with a letter or "
+                     "digit, and is not like an id (ds_, job_, mdl_)");
+  if (row.size < 16 || row.size > 224 || row.size % 8)
+    return error_set(err, -EINVAL, "size must be 16 to 224 pixels, a multiple of 8");
+  service_upload_digest(upload, row.upload_sha256);
+  int r = compare_existing(service, name, &row, ret_row, err);
+  if (r == 0)
+    *ret_created = false;
+  if (r != -ENOENT)
+    return r;
+  id_make("ds_", row.id);
+  (void)snprintf(row.name, sizeof(row.name), "%s", name);
+  r = accept_new(service, upload, &row, err);
+  if (r == -EEXIST &&
+      (r = compare_existing(service, name, &row, ret_row, err)) == 0) { /* another request was faster */
+    *ret_created = false;
+    return 0;
+  }
+  if (r < 0)
+    return r;
+  log_info("data set %s: %llu bytes accepted", row.id, (unsigned long long)row.bytes);
+  ingest_kick(service);
+  *ret_row = row;
+  *ret_created = true;
+  return 0;
+}
