@@ -5,6 +5,7 @@
 #include <math.h>
 
 #define WINDOW 11
+#define HALF 5 /* the window's middle */
 #define SIGMA 1.5
 #define RANGE 255.0
 #define PSNR_CAP 100.0
@@ -24,7 +25,7 @@ double quality_psnr(const float *a, const float *b, uint32_t planes, uint32_t si
 static void gaussian_window(double ret_weight[WINDOW]) {
   double sum = 0;
   for (int i = 0; i < WINDOW; i++) {
-    double x = i - (WINDOW - 1) / 2;
+    double x = i - HALF;
     ret_weight[i] = exp(-x * x / (2 * SIGMA * SIGMA));
     sum += ret_weight[i];
   }

@@ -288,5 +288,7 @@ int report_write(const char *directory, const json_t *report, const json_t *priv
     r = write_html(directory, "report-private.html", report, private_pictures, err);
   if (r == 0)
     r = card_markdown(report, &card, err);
-  return r < 0 ? r : write_named(directory, "card.md", card, err);
+  if (r == 0)
+    r = write_named(directory, "card.md", card, err);
+  return r;
 }

@@ -49,7 +49,7 @@ static uint32_t dtype_size(const char *name, const char **ret_literal) {
 static bool shape_bytes(const struct safetensor *tensor, uint32_t element, uint64_t *ret_bytes) {
   uint64_t bytes = element;
   for (uint32_t i = 0; i < tensor->rank; i++)
-    if (__builtin_mul_overflow(bytes, tensor->shape[i], &bytes))
+    if (tensor->shape[i] > INT64_MAX || __builtin_mul_overflow(bytes, tensor->shape[i], &bytes))
       return false;
   *ret_bytes = bytes;
   return true;
@@ -59,7 +59,7 @@ static bool shape_bytes(const struct safetensor *tensor, uint32_t element, uint6
 
 static int add_entry(json_t *header, const struct safetensor *tensor, uint64_t begin,
                      struct guise_error *err) {
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, end = begin + tensor->bytes;
   uint32_t element = dtype_size(tensor->dtype, NULL);
   if (strcmp(tensor->name, METADATA) == 0 || json_object_get(header, tensor->name))
     return error_set(err, -EINVAL, "the tensor name %s is taken", tensor->name);
@@ -70,7 +70,7 @@ static int add_entry(json_t *header, const struct safetensor *tensor, uint64_t b
   for (uint32_t i = 0; i < tensor->rank; i++)
     (void)json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i]));
   json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", tensor->dtype, "shape", shape, "data_offsets",
-                            (json_int_t)begin, (json_int_t)(begin + bytes));
+                            (json_int_t)begin, (json_int_t)end);
   if (!entry || json_object_set_new(header, tensor->name, entry) < 0)
     return error_set(err, -EINVAL,
                      "cannot write the header of tensor %s: its name is not UTF-8 or memory is out",

@@ -1,0 +1,397 @@
+/* The linear attack on real masks and drawn faces: what it must recover, what it must not, and that a broken
+ * attacker is not taken for a private mask. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka needs the four headers above
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/attack/attack.h"
+#include "core/attack/faces.h"
+#include "core/attack/solver.h"
+#include "core/base/philox.h"
+#include "core/freq/dct.h"
+#include "core/image/synth.h"
+
+#define SIZE 64
+#define PEOPLE 12
+#define IMAGES 3
+#define FACES (PEOPLE * IMAGES)
+#define PIXELS ((size_t)SIZE * SIZE * 3)
+
+static uint8_t pixels[FACES][PIXELS];
+static uint32_t identity[FACES];
+
+static const uint8_t *test_image(void *context, uint32_t i) {
+  (void)context;
+  return pixels[i];
+}
+
+static int draw_faces(void **state) {
+  (void)state;
+  for (uint32_t p = 0; p < PEOPLE; p++)
+    for (uint32_t i = 0; i < IMAGES; i++) {
+      identity[p * IMAGES + i] = 100 + 7 * p; /* any numbering */
+      synth_face(5, p, i, SIZE, pixels[p * IMAGES + i]);
+    }
+  return 0;
+}
+
+static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low) {
+  struct mask *mask = NULL;
+  struct guise_error err = {0};
+  if (mask_new(method, SIZE, drop_low, &mask, &err) != 0 ||
+      mask_fit(mask, test_image, NULL, FACES, &err) != 0)
+    fail_msg("%s", err.text);
+  return mask;
+}
+
+static struct attack_context context_of(const struct mask *mask, uint32_t k) {
+  struct attack_context context = {.victims = {test_image, NULL, identity, FACES},
+                                   .mask = mask,
+                                   .effort = EFFORT_QUICK,
+                                   .seed = 3,
+                                   .threads = 2};
+  if (k > 1)
+    context.mixing.probability[k] = 1;
+  else
+    context.mixing.unmixed = 1;
+  return context;
+}
+
+static struct attack_result run(const struct attack_context *context) {
+  struct attack_result result;
+  struct guise_error err = {0};
+  if (attack_run(attack_find("linear"), context, &result, &err) != 0)
+    fail_msg("%s", err.text);
+  return result;
+}
+
+static const struct attack_surface_result *surface_of(const struct attack_result *result,
+                                                      enum attack_surface which) {
+  for (uint32_t s = 0; s < result->surfaces; s++)
+    if (result->surface[s].surface == which)
+      return &result->surface[s];
+  fail_msg("the surface is missing");
+  return NULL;
+}
+
+static const struct attack_metric *metric_of(const struct attack_result *result, enum attack_surface which,
+                                             const char *name) {
+  const struct attack_surface_result *surface = surface_of(result, which);
+  for (uint32_t i = 0; i < surface->metrics; i++)
+    if (strcmp(surface->metric[i].name, name) == 0)
+      return &surface->metric[i];
+  fail_msg("the metric %s is missing", name);
+  return NULL;
+}
+
+static double ssim_of(enum mask_method method, uint32_t drop_low) {
+  struct mask *mask = fitted_mask(method, drop_low);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context);
+  double ssim = metric_of(&result, SURFACE_INFERENCE_TEMPLATES, "ssim")->value.mean;
+  attack_result_done(&result);
+  mask_free(mask);
+  return ssim;
+}
+
+static void undefended_faces_come_back(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_NONE, 0);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context);
+  const struct attack_surface_result *surface = surface_of(&result, SURFACE_INFERENCE_TEMPLATES);
+  const struct attack_metric *psnr = metric_of(&result, SURFACE_INFERENCE_TEMPLATES, "psnr");
+  assert_true(psnr->value.mean >= 50 && psnr->control.mean >= 50);
+  assert_true(metric_of(&result, SURFACE_INFERENCE_TEMPLATES, "ssim")->value.low > .99);
+  assert_int_equal(surface->verdict, VERDICT_LEAKS);
+  assert_int_equal(result.faces, FACES);
+  assert_int_equal(result.people, PEOPLE);
+  assert_in_range(result.steps, 1, 5);
+  /* nothing mixes, so the training templates leak as much */
+  assert_int_equal(surface_of(&result, SURFACE_TRAINING_TEMPLATES)->verdict, VERDICT_LEAKS);
+  assert_true(surface_of(&result, SURFACE_TRAINING_TEMPLATES)->mean_k == 1);
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+static void dropping_frequencies_costs_likeness(void **state) {
+  (void)state;
+  double none = ssim_of(MASK_NONE, 0), three = ssim_of(MASK_AHM, 3), ten = ssim_of(MASK_AHM, 10);
+  assert_true(none > three + 0.02);
+  assert_true(three > ten + 0.02);
+}
+
+static void mixing_costs_likeness(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3);
+  double ssim[7] = {0};
+  for (uint32_t k = 1; k <= 6; k += 5) {
+    struct attack_context context = context_of(mask, k);
+    struct attack_result result = run(&context);
+    const struct attack_surface_result *surface = surface_of(&result, SURFACE_TRAINING_TEMPLATES);
+    const struct attack_metric *best = metric_of(&result, SURFACE_TRAINING_TEMPLATES, "ssim_best");
+    const struct attack_metric *lead = metric_of(&result, SURFACE_TRAINING_TEMPLATES, "ssim_lead");
+    assert_true(surface->mean_k == k);
+    assert_true(best->value.mean >= lead->value.mean);
+    assert_true(best->chance >= lead->chance);
+    assert_true(best->worst_tenth >= best->value.mean);
+    assert_true(best->value.low <= best->value.mean && best->value.mean <= best->value.high);
+    ssim[k] = lead->value.mean;
+    attack_result_done(&result);
+  }
+  assert_true(ssim[1] > ssim[6] + 0.05);
+  mask_free(mask);
+}
+
+/* The control runs on a mask that gives nothing away: the attack has not shown that it works, so it must not
+ * say "resists". */
+static void broken_attacker_is_inconclusive(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 10), *broken = fitted_mask(MASK_AHM, 40);
+  struct attack_context context = context_of(mask, 6);
+  context.control = broken;
+  struct attack_result result = run(&context);
+  for (uint32_t s = 0; s < result.surfaces; s++) {
+    assert_int_equal(result.surface[s].verdict, VERDICT_INCONCLUSIVE);
+    assert_non_null(strstr(result.surface[s].reason, "Without any mask"));
+  }
+  attack_result_done(&result);
+  mask_free(mask);
+  mask_free(broken);
+}
+
+static void same_result_for_any_thread_count(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3);
+  struct attack_context context = context_of(mask, 3);
+  json_t *json[2];
+  for (uint32_t i = 0; i < 2; i++) {
+    context.threads = i + 1;
+    struct attack_result result = run(&context);
+    json[i] = attack_result_json(&result);
+    assert_non_null(json[i]);
+    assert_int_equal(json_object_del(json[i], "seconds"), 0);
+    attack_result_done(&result);
+  }
+  assert_true(json_equal(json[0], json[1]));
+  json_decref(json[0]);
+  json_decref(json[1]);
+  mask_free(mask);
+}
+
+static void public_pictures_show_nobody(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3);
+  struct attack_context context = context_of(mask, 2);
+  struct attack_result result = run(&context);
+  uint32_t shown = 0, victims = 0;
+  for (uint32_t s = 0; s < result.surfaces; s++)
+    for (uint32_t i = 0; i < result.surface[s].pictures; i++) {
+      const struct attack_picture *picture = &result.surface[s].picture[i];
+      bool known = false;
+      for (uint32_t f = 0; f < FACES && !known; f++) {
+        known = true;
+        for (uint32_t y = 0; y < SIZE && known; y++)
+          known =
+              memcmp(picture->rgb + (size_t)y * SIZE * 9, pixels[f] + (size_t)y * SIZE * 3, SIZE * 3) == 0;
+      }
+      assert_int_equal(known, picture->victim);
+      *(picture->victim ? &victims : &shown) += 1;
+    }
+  assert_int_equal(shown, 2 * ATTACK_PICTURES_MAX);
+  assert_int_equal(victims, 2 * ATTACK_PICTURES_MAX);
+  json_t *public = attack_result_json(&result), *private = attack_result_private(&result);
+  char *public_text = json_dumps(public, 0), *private_text = json_dumps(private, 0);
+  assert_null(strstr(public_text, "\"victims\""));
+  assert_non_null(strstr(private_text, "\"victims\""));
+  assert_null(strstr(private_text, "\"synthetic\""));
+  free(public_text);
+  free(private_text);
+  json_decref(public);
+  json_decref(private);
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+static bool stop_at_once(void *count) {
+  return ++*(uint32_t *)count > 3;
+}
+
+static void stops_when_asked(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3);
+  struct attack_context context = context_of(mask, 1);
+  uint32_t asked = 0;
+  context.should_stop = stop_at_once;
+  context.stop_context = &asked;
+  struct attack_result result = {.faces = 77};
+  assert_int_equal(attack_run(attack_find("linear"), &context, &result, NULL), -ECANCELED);
+  assert_int_equal(result.faces, 77);
+  mask_free(mask);
+}
+
+static void impossible_contexts_are_refused(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result;
+  struct guise_error err = {0};
+  context.victims.count = IMAGES; /* one person */
+  assert_int_equal(attack_run(attack_find("linear"), &context, &result, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "two people"));
+  context.victims.count = 0;
+  assert_int_equal(attack_run(attack_find("linear"), &context, &result, &err), -EINVAL);
+  context = context_of(mask, 1);
+  context.threads = 0;
+  assert_int_equal(attack_run(attack_find("linear"), &context, &result, &err), -EINVAL);
+  assert_null(attack_find("nonsense"));
+  mask_free(mask);
+}
+
+/* ---- the solver ---- */
+
+/* What least squares must satisfy whatever the mask: the recovered picture has the given template, and no
+ * part in the null space. */
+static void solver_reproduces_the_template(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_NONE, 10);
+  struct solver solver;
+  const struct mask_constants *constants = mask_constants(mask);
+  size_t n = mask_elements(mask), cells = n / mask_channels(mask);
+  float *template_ = calloc(n, sizeof(float)), *again = calloc(n, sizeof(float));
+  assert_int_equal(solver_init(&solver, mask), 0);
+  mask_template(mask, pixels[0], false, solver.scratch, template_);
+  assert_in_range(solver_run(&solver, template_), 1, 5);
+  mask_linear_forward(mask, solver.x, solver.scratch, again);
+  for (size_t i = 0; i < n; i++) {
+    float wanted = template_[i] + constants->mean[i / cells] / constants->deviation[i / cells];
+    assert_true(fabsf(again[i] - wanted) < 2e-3f);
+  }
+  for (size_t block = 0; block < 4; block++) { /* the constant was dropped: blocks have mean 0 */
+    double sum = 0;
+    for (size_t y = 0; y < 8; y++)
+      for (size_t x = 0; x < 8; x++)
+        sum += (double)solver.x[y * SIZE + block * 8 + x];
+    assert_true(fabs(sum / 64) < 1e-3);
+  }
+  solver_done(&solver);
+  free(template_);
+  free(again);
+  mask_free(mask);
+}
+
+/* ---- choosing faces ---- */
+
+static void sample_spreads_over_people(void **state) {
+  (void)state;
+  struct attack_faces faces = {test_image, NULL, identity, FACES};
+  struct face_sample sample;
+  uint32_t of_person[PEOPLE] = {0};
+  bool chosen[FACES] = {false};
+  assert_int_equal(face_sample_draw(&faces, 2 * PEOPLE, 1, &sample), 0);
+  assert_int_equal(sample.count, 2 * PEOPLE);
+  assert_int_equal(sample.people, PEOPLE);
+  for (uint32_t i = 0; i < sample.count; i++) {
+    assert_false(chosen[sample.index[i]]);
+    chosen[sample.index[i]] = true;
+    of_person[sample.person[i]]++;
+    assert_int_equal(sample.person[i], sample.index[i] / IMAGES); /* numbered in ascending order */
+  }
+  for (uint32_t p = 0; p < PEOPLE; p++)
+    assert_int_equal(of_person[p], 2);
+  face_sample_done(&sample);
+}
+
+static void mixes_follow_the_policy(void **state) {
+  (void)state;
+  struct attack_faces faces = {test_image, NULL, identity, FACES};
+  struct attack_mixing mixing = {.unmixed = 0.25, .probability = {[2] = 0.2, [6] = 0.6}};
+  struct face_sample sample;
+  uint32_t seen[MIX_MAX + 1] = {0};
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint32_t i = 0; i < FACES; i++) {
+      struct mix mix;
+      float sum = 0;
+      face_sample_mix(&sample, &mixing, i, seed, &mix);
+      assert_int_equal(mix.member[0], i);
+      for (uint32_t j = 0; j < mix.k; j++)
+        sum += mix.lambda[j];
+      assert_true(fabsf(sum - 1) < 1e-5f);
+      seen[mix.k]++;
+      uint32_t stranger = face_sample_stranger(&sample, &mix, i, 0, seed);
+      for (uint32_t j = 0; j < mix.k; j++)
+        assert_int_not_equal(sample.person[stranger], sample.person[mix.member[j]]);
+    }
+  assert_in_range(seen[1], 800, 1000);  /* 900 of 3,600 */
+  assert_in_range(seen[2], 575, 775);   /* 675: the weights need not sum to 1 */
+  assert_in_range(seen[6], 1900, 2150); /* 2,025 */
+  assert_int_equal(seen[1] + seen[2] + seen[6], 3600);
+  face_sample_done(&sample);
+}
+
+/* ---- verdicts ---- */
+
+static void verdicts(void **state) {
+  (void)state;
+  static const struct {
+    double low, high, worst, control;
+    enum attack_verdict verdict;
+  } cases[] = {
+      {.5, .6, .7, 1, VERDICT_LEAKS},           {.1, .2, .25, 1, VERDICT_RESISTS},
+      {.2, .4, .45, 1, VERDICT_LEAKS},          {.2, .4, .29, 1, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, VERDICT_LEAKS},           {.5, .6, .7, .5, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, .5, VERDICT_INCONCLUSIVE},  {.1, .2, .25, NAN, VERDICT_INCONCLUSIVE},
+      {NAN, NAN, NAN, 1, VERDICT_INCONCLUSIVE},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct attack_surface_result surface = {.decided_by = "ssim", .threshold = .3, .metrics = 1};
+    surface.metric[0] =
+        (struct attack_metric){.name = "ssim",
+                               .unit = "",
+                               .value = {(cases[i].low + cases[i].high) / 2, cases[i].low, cases[i].high},
+                               .worst_tenth = cases[i].worst,
+                               .control = {cases[i].control, cases[i].control, cases[i].control},
+                               .control_threshold = .99};
+    attack_decide(&surface);
+    if (surface.verdict != cases[i].verdict)
+      fail_msg("case %zu: %s", i, surface.reason);
+    assert_true(strlen(surface.reason) > 20);
+  }
+}
+
+static void names(void **state) {
+  (void)state;
+  enum attack_effort effort;
+  assert_int_equal(effort_from_name("thorough", &effort), 0);
+  assert_int_equal(effort, EFFORT_THOROUGH);
+  assert_int_equal(effort_from_name("lazy", &effort), -ENOENT);
+  assert_string_equal(surface_letter(SURFACE_TRAINING_TEMPLATES), "T");
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_ptr_equal(attack_find(attacks[i].name), &attacks[i]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(undefended_faces_come_back),
+      cmocka_unit_test(dropping_frequencies_costs_likeness),
+      cmocka_unit_test(mixing_costs_likeness),
+      cmocka_unit_test(broken_attacker_is_inconclusive),
+      cmocka_unit_test(same_result_for_any_thread_count),
+      cmocka_unit_test(public_pictures_show_nobody),
+      cmocka_unit_test(stops_when_asked),
+      cmocka_unit_test(impossible_contexts_are_refused),
+      cmocka_unit_test(solver_reproduces_the_template),
+      cmocka_unit_test(sample_spreads_over_people),
+      cmocka_unit_test(mixes_follow_the_policy),
+      cmocka_unit_test(verdicts),
+      cmocka_unit_test(names),
+  };
+  return cmocka_run_group_tests(tests, draw_faces, NULL);
+}
