@@ -5,7 +5,7 @@
 
 #include "core/base/base.h"
 
-/* Draws identities x images synthetic faces (core/image/synth.h) as person-001/01.png ... into an
+/* Draws identities x images synthetic faces (core/image/synth.h) as person-001/01.ppm ... into an
  * uncompressed tar on fd. The same arguments give the same bytes. */
 int synth_write_tar(int fd, uint64_t seed, uint32_t identities, uint32_t images, uint32_t size,
                     struct guise_error *err);
