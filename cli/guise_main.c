@@ -313,7 +313,7 @@ int main(int argc, char **argv) {
     (void)cli_error("there is no command '%s%s%s'", argv[1],
                     argc > 2 && strcmp(argv[1], "dataset") == 0 ? " " : "",
                     argc > 2 && strcmp(argv[1], "dataset") == 0 ? argv[2] : "");
-    print_help(stderr);
+    (void)fputs("guise --help lists the commands\n", stderr);
     return EXIT_USAGE;
   }
   if (help) {

@@ -34,7 +34,11 @@ static void verification_row(struct table *table, const json_t *entry) {
   format_percent(json_is_object(interval) ? json_real_or(interval, "mean", NAN)
                                           : json_real_or(entry, "accuracy", NAN),
                  text, sizeof(text));
-  table_cell(table, "%s", json_text(entry, "protocol", "?"));
+  if (json_text(entry, "pairs", NULL))
+    table_cell(table, "%s %s/%s", json_text(entry, "protocol", "?"), json_text(entry, "dataset", "?"),
+               json_text(entry, "pairs", "?"));
+  else
+    table_cell(table, "%s", json_text(entry, "protocol", "?"));
   table_cell(table, "%s", json_text(entry, "view", "?"));
   table_cell(table, "%s", text);
   format_percent(json_real_or(interval, "low", NAN), low, sizeof(low));
