@@ -12,6 +12,7 @@ struct embed_job {
   uint32_t batch, embedding;
   const uint8_t *(*image)(void *context, uint32_t i);
   void *context;
+  int threads;    /* fixed for the call: the graph may set another number for its own loops */
   float *scratch; /* one block a thread */
   size_t stride;  /* of scratch */
 };
@@ -21,7 +22,7 @@ static int forward(const struct embed_job *job, uint32_t first, uint32_t count, 
                    struct guise_error *err) {
   float *input = graph_input_data(job->graph);
   size_t elements = mask_elements(job->mask);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(job->threads)
   for (uint32_t i = 0; i < count; i++)
     mask_template(job->mask, job->image(job->context, first + i), flip,
                   job->scratch + (size_t)omp_get_thread_num() * job->stride, input + i * elements);
@@ -76,10 +77,11 @@ int embed_images(struct graph *graph, const struct mask *mask, uint32_t batch, u
                           .embedding = embedding,
                           .image = image,
                           .context = context,
+                          .threads = omp_get_max_threads(),
                           .stride = (mask_scratch(mask) + 15) / 16 * 16};
   if (batch == 0 || embedding == 0)
     return error_set(err, -EINVAL, "batch and embedding must be at least 1");
-  job.scratch = tensor_alloc((size_t)omp_get_max_threads() * MAX(job.stride, (size_t)16) * sizeof(float));
+  job.scratch = tensor_alloc((size_t)job.threads * MAX(job.stride, (size_t)16) * sizeof(float));
   if (!job.scratch)
     return error_set(err, -ENOMEM, "out of memory embedding %u images", count);
   int r = 0;
