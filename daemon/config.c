@@ -64,7 +64,7 @@ const struct config_option config_options[] = {
     INTEGER(heartbeat_s, "15", 1, 3600, true, "seconds between signs of life in an event stream"),
     INTEGER(progress_interval_s, "10", 1, 3600, true,
             "seconds between writes of a job's progress to the database"),
-    INTEGER(shutdown_timeout_s, "8", 1, 3600, true,
+    INTEGER(shutdown_timeout_s, "7", 1, 3600, true,
             "seconds that jobs get for a checkpoint when guised stops"),
     STRING(log_level, "info", check_level, true, "LEVEL", "error, warning, info or debug"),
 };

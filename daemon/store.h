@@ -177,6 +177,8 @@ struct store_idempotency {
 int store_job_insert(struct store *store, const struct job_row *row, const json_t *labels,
                      const struct store_idempotency *idempotency, char ret_id[STORE_ID], bool *ret_replayed,
                      int64_t *ret_seq);
+/* The job that was submitted with this key and body: 0, -ENOENT, -EKEYREJECTED. */
+int store_job_replay(struct store *store, const struct store_idempotency *idempotency, char ret_id[STORE_ID]);
 int store_job_get(struct store *store, const char *id, struct job_row *ret_row); /* job_row_clear */
 
 struct job_filter {

@@ -147,6 +147,17 @@ static int replay(sqlite3 *db, const struct store_idempotency *idempotency, char
   return 0;
 }
 
+int store_job_replay(struct store *store, const struct store_idempotency *idempotency,
+                     char ret_id[STORE_ID]) {
+  sqlite3 *db;
+  bool replayed = false;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_write_end(store, replay(db, idempotency, ret_id, &replayed));
+  return r < 0 ? r : replayed ? 0 : -ENOENT;
+}
+
 static int insert_labels(sqlite3 *db, int64_t job, const json_t *labels) {
   const char *key;
   json_t *value;

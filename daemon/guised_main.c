@@ -1,0 +1,222 @@
+/* guised: reads the configuration, opens the service, serves it over HTTP, and waits for signals.
+ *
+ * All signals are blocked before the first thread and read from a signalfd, so that no handler runs anywhere.
+ * SIGTERM and SIGINT: not ready, stop accepting, end streams, running jobs write a checkpoint, exit. SIGHUP
+ * reads the configuration again. */
+#include <jansson.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "api/http.h"
+#include "daemon/config.h"
+#include "daemon/listen.h"
+#include "daemon/log.h"
+#include "daemon/service.h"
+
+#define STOP_USEC_BESIDES_JOBS 5000000ull /* HTTP and closing */
+
+struct daemon {
+  int argc;
+  char **argv;
+  struct config config;
+  int signals, listen;
+  struct listen_address address; /* length 0 when the socket was inherited */
+  struct service *service;
+  struct http *http;
+};
+
+static int fail(const struct guise_error *err) {
+  log_error("%s", err->text);
+  return 1;
+}
+
+static void warn_about_environment(void) {
+  size_t position = 0;
+  const char *variable;
+  while ((variable = config_unknown_variable(environ, &position)))
+    log_warning("the variable %.*s is no option of guised and has no effect", (int)strcspn(variable, "="),
+                variable);
+}
+
+/* 0 = run; 1 = done, *ret_status is the exit status. */
+static int configure(struct daemon *daemon, int *ret_status) {
+  struct guise_error err = {0, ""};
+  enum config_action action;
+  _cleanup_(freep) char *note = NULL;
+  *ret_status = 0;
+  int r = config_load(daemon->argc, daemon->argv, environ, &daemon->config, &action, NULL, &err);
+  if (r == 0 && action == CONFIG_HELP)
+    config_help(stdout);
+  else if (r == 0 && action == CONFIG_VERSION)
+    (void)puts("guised " GUISE_VERSION);
+  else if (r == 0 && action == CONFIG_DUMP)
+    config_dump(&daemon->config, stdout);
+  else if (r == 0)
+    r = config_resolve(&daemon->config, &note, &err);
+  if (r < 0) {
+    *ret_status = fail(&err);
+    return 1;
+  }
+  if (action == CONFIG_CHECK)
+    (void)printf("the configuration is valid%s%s\n", note ? "; " : "", note ? note : "");
+  if (action != CONFIG_RUN)
+    return 1;
+  log_set_level(log_level_from_name(daemon->config.log_level));
+  if (note)
+    log_warning("%s", note);
+  warn_about_environment();
+  return 0;
+}
+
+static int block_signals(struct daemon *daemon, struct guise_error *err) {
+  sigset_t set;
+  (void)sigemptyset(&set);
+  (void)sigaddset(&set, SIGTERM);
+  (void)sigaddset(&set, SIGINT);
+  (void)sigaddset(&set, SIGHUP);
+  (void)signal(SIGPIPE, SIG_IGN); /* a client that left is an EPIPE */
+  int r = pthread_sigmask(SIG_BLOCK, &set, NULL);
+  if (r != 0)
+    return error_set(err, -r, "cannot block signals: %s", strerror(r));
+  daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  return daemon->signals < 0 ? error_set(err, -errno, "cannot read signals: %s", strerror(errno)) : 0;
+}
+
+static int open_socket(struct daemon *daemon, struct guise_error *err) {
+  daemon->listen = listen_inherited(err);
+  if (daemon->listen != -ENOENT)
+    return MIN(daemon->listen, 0);
+  int r = listen_parse(daemon->config.listen, &daemon->address, err);
+  if (r == 0)
+    r = daemon->listen = listen_open(&daemon->address, err);
+  return MIN(r, 0);
+}
+
+static void announce(const struct daemon *daemon, const char *where) {
+  if (daemon->address.length > 0) {
+    (void)printf("listening on %s\n", where);
+    (void)fflush(stdout);
+  }
+  log_info("guised " GUISE_VERSION " listens on %s: %llu jobs at once, %llu threads each", where,
+           (unsigned long long)daemon->config.workers, (unsigned long long)daemon->config.threads);
+  (void)sd_notifyf(0, "READY=1\nSTATUS=Listening on %s", where);
+}
+
+static int start(struct daemon *daemon, struct guise_error *err) {
+  char where[PATH_MAX];
+  int r = block_signals(daemon, err);
+  if (r == 0)
+    r = open_socket(daemon, err);
+  if (r == 0)
+    r = service_open(&daemon->config, &daemon->service, err);
+  if (r == 0)
+    r = service_start(daemon->service, err);
+  if (r == 0 && (r = listen_describe(daemon->listen, where, sizeof(where))) < 0)
+    error_set(err, r, "cannot tell the socket's address: %s", strerror(-r));
+  if (r == 0)
+    r = http_start(daemon->service, daemon->listen, &daemon->http, err);
+  if (r < 0)
+    return r;
+  daemon->listen = -1; /* http's now */
+  announce(daemon, where);
+  return 0;
+}
+
+static void reload(struct daemon *daemon) {
+  struct guise_error err = {0, ""};
+  struct config fresh;
+  enum config_action action;
+  _cleanup_(freep) char *note = NULL;
+  (void)sd_notify(0, "RELOADING=1");
+  int r = config_load(daemon->argc, daemon->argv, environ, &fresh, &action, NULL, &err);
+  if (r == 0)
+    r = config_resolve(&fresh, &note, &err);
+  if (r < 0)
+    log_error("the configuration stays as it was: %s", err.text);
+  else
+    service_reload(daemon->service, &fresh);
+  (void)sd_notify(0, "READY=1");
+}
+
+static void feed_watchdog(struct daemon *daemon) {
+  if (http_alive(daemon->http) && service_alive(daemon->service))
+    (void)sd_notify(0, "WATCHDOG=1");
+  else
+    log_error("HTTP, store or scheduler does not answer: the watchdog is not fed");
+}
+
+static void serve(struct daemon *daemon) {
+  uint64_t watchdog_usec = 0;
+  bool watched = sd_watchdog_enabled(0, &watchdog_usec) > 0;
+  int timeout = watched ? (int)MIN(watchdog_usec / 3000, (uint64_t)INT_MAX) : -1;
+  for (;;) {
+    struct pollfd fd = {.fd = daemon->signals, .events = POLLIN};
+    struct signalfd_siginfo info;
+    if (poll(&fd, 1, timeout) < 0 && errno != EINTR)
+      return;
+    if (watched)
+      feed_watchdog(daemon);
+    while (read(daemon->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+      if (info.ssi_signo != SIGHUP)
+        return;
+      reload(daemon);
+    }
+  }
+}
+
+/* Jobs that did not stop in time are left behind: the next start continues them from their last checkpoint.
+ */
+static void stop(struct daemon *daemon) {
+  struct config config;
+  uint32_t late = 0;
+  service_config_now(daemon->service, &config);
+  log_info("stopping: running jobs write their checkpoints");
+  (void)sd_notifyf(
+      0, "STOPPING=1\nWATCHDOG=1\nEXTEND_TIMEOUT_USEC=%llu\nSTATUS=Running jobs write their checkpoints",
+      (unsigned long long)config.shutdown_timeout_s * 1000000 + STOP_USEC_BESIDES_JOBS);
+  service_drain(daemon->service);
+  http_drain(daemon->http);
+  service_stop_jobs(daemon->service, &late);
+  http_stop(daemon->http);
+  if (daemon->address.length > 0 && daemon->address.address.ss_family == AF_UNIX)
+    (void)unlink(((const struct sockaddr_un *)&daemon->address.address)->sun_path);
+  if (late > 0) {
+    log_warning("%u jobs did not stop in time; they continue from their last checkpoint at the next start",
+                late);
+    _exit(0); /* their threads still use what would be freed */
+  }
+  service_free(daemon->service);
+  log_info("stopped");
+}
+
+int main(int argc, char **argv) {
+  static struct daemon daemon = {.signals = -1, .listen = -1}; /* large */
+  struct guise_error err = {0, ""};
+  int status;
+  daemon.argc = argc;
+  daemon.argv = argv;
+  (void)umask(077);
+  log_open();
+  if (configure(&daemon, &status) != 0)
+    return status;
+  json_object_seed(0);
+  if (start(&daemon, &err) < 0) {
+    status = fail(&err);
+    service_free(daemon.service);
+    closep(&daemon.listen);
+    closep(&daemon.signals);
+    return status;
+  }
+  serve(&daemon);
+  stop(&daemon);
+  closep(&daemon.signals);
+  return 0;
+}

@@ -1,0 +1,315 @@
+/* Submitting, canceling, pausing and resuming jobs; deleting models. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/service_internal.h"
+
+#define BIT(state) (1u << JOB_STATE_##state)
+
+/* ---- submitting ---- */
+
+/* What only the store knows about a body. Fields are looked up in the body, not in the parsed spec, so that
+ * these mistakes are told together with the others. */
+struct references {
+  struct dataset_row dataset, pairs_dataset; /* id "" = none */
+  char pairs_name[STORE_NAME];
+};
+
+static const char *text_at(const json_t *object, const char *key) {
+  return json_string_value(json_object_get(object, key));
+}
+
+static int check_dataset(struct service *service, const char *pointer, const char *name,
+                         struct dataset_row *ret_row, struct spec_problems *problems) {
+  int r = store_dataset_get(service->store, name, ret_row);
+  if (r == -ENOENT)
+    return spec_problems_add(problems, pointer, "unknown_value", NULL,
+                             "there is no data set %.100s: upload it first", name);
+  if (r == 0 && ret_row->state == DATASET_FAILED)
+    return spec_problems_add(problems, pointer, "conflict", NULL,
+                             "the data set %.100s could not be read (%.100s)", name, ret_row->error);
+  return r;
+}
+
+static int check_pairs(struct service *service, const json_t *pairs, struct references *found,
+                       struct spec_problems *problems) {
+  const char *dataset = text_at(pairs, "dataset"), *name = text_at(pairs, "name");
+  struct pairs_row row;
+  if (!dataset || !name)
+    return 0; /* the spec's own checks tell */
+  int r = check_dataset(service, "/holdout/pairs/dataset", dataset, &found->pairs_dataset, problems);
+  if (r < 0 || !found->pairs_dataset.id[0])
+    return r;
+  r = store_pairs_get(service->store, found->pairs_dataset.id, name, &row);
+  (void)snprintf(found->pairs_name, sizeof(found->pairs_name), "%s", name);
+  if (r != -ENOENT)
+    return r;
+  return spec_problems_add(
+      problems, "/holdout/pairs/name", "unknown_value", NULL,
+      "the data set %.100s has no pairs list %.100s: upload it with PUT /v1/datasets/%.100s/pairs/%.100s",
+      dataset, name, dataset, name);
+}
+
+static int check_size(const struct dataset_row *dataset, const char *pointer, uint32_t input,
+                      struct spec_problems *problems) {
+  if (!dataset->id[0] || input <= dataset->size)
+    return 0;
+  return spec_problems_add(
+      problems, pointer, "out_of_range", json_pack("{s:i}", "maximum", (int)dataset->size),
+      "input is %u pixels but the data set %.100s holds images of %u: upload it with a larger size, or "
+      "choose a smaller input",
+      input, dataset->name, dataset->size);
+}
+
+static int check_references(struct service *service, const json_t *body, struct references *found,
+                            struct spec_problems *problems) {
+  const json_t *pairs = json_object_get(json_object_get(body, "holdout"), "pairs");
+  const json_t *threads = json_object_get(json_object_get(body, "resources"), "threads");
+  const char *dataset = text_at(body, "dataset");
+  uint64_t cores = service->config.cores;
+  int r = dataset && *dataset ? check_dataset(service, "/dataset", dataset, &found->dataset, problems) : 0;
+  if (r == 0 && pairs)
+    r = check_pairs(service, pairs, found, problems);
+  if (r == 0 && json_integer_value(threads) > (json_int_t)cores && json_integer_value(threads) <= 256)
+    r = spec_problems_add(problems, "/resources/threads", "out_of_range",
+                          json_pack("{s:i, s:I}", "minimum", 1, "maximum", (json_int_t)cores),
+                          "threads must be 1 to %llu, the cores that the daemon has",
+                          (unsigned long long)cores);
+  return r;
+}
+
+/* The input's size: of the body when it is given and whole, else the default. */
+static uint32_t wanted_input(const json_t *body) {
+  const json_t *input = json_object_get(json_object_get(body, "model"), "input");
+  json_int_t value = json_integer_value(input);
+  return !input || json_is_null(input) ? 112 : value > 0 && value <= 224 ? (uint32_t)value : 0;
+}
+
+static int fill_row(const struct job_spec *spec, const struct references *found, struct job_row *row) {
+  json_t *resolved = job_spec_json(spec);
+  row->state = JOB_STATE_QUEUED;
+  row->attempt = 1;
+  row->threads = spec->resources.threads;
+  row->max_runtime_s = spec->resources.max_runtime_s;
+  row->priority = spec->priority;
+  row->created_at = time_now_ms();
+  row->progress.eta_s = -1;
+  (void)snprintf(row->type, sizeof(row->type), "train");
+  memcpy(row->dataset_id, found->dataset.id, sizeof(row->dataset_id));
+  memcpy(row->pairs_dataset_id, found->pairs_dataset.id, sizeof(row->pairs_dataset_id));
+  memcpy(row->pairs_name, found->pairs_name, sizeof(row->pairs_name));
+  row->spec = resolved ? json_dumps(resolved, JSON_COMPACT) : NULL;
+  json_decref(resolved);
+  return row->spec ? 0 : -ENOMEM;
+}
+
+static int insert(struct service *service, const struct job_spec *spec,
+                  const struct store_idempotency *idempotency, struct job_row *row, bool *ret_replayed,
+                  struct guise_error *err) {
+  char id[STORE_ID];
+  int64_t seq = 0;
+  id_make("job_", row->id);
+  int r = store_job_insert(service->store, row, spec->labels, idempotency, id, ret_replayed, &seq);
+  if (r == -EKEYREJECTED)
+    return error_set(err, r, "this Idempotency-Key was used with another body: send a new key");
+  if (r == -ENOENT)
+    return error_set(err, r, "the data set was deleted meanwhile");
+  if (r < 0)
+    return error_set(err, r, "the job could not be recorded: %s", strerror(-r));
+  job_row_clear(row);
+  r = service_job_get(service, id, row);
+  if (r == 0 && !*ret_replayed) {
+    log_info("%s: accepted", id);
+    bus_emit(service, id, seq);
+    scheduler_kick(service);
+  }
+  return r;
+}
+
+/* A request that is sent again is answered before its references are checked: the data set may have gone
+ * meanwhile. */
+static int replayed_before(struct service *service, const struct store_idempotency *idempotency,
+                           struct job_row *ret_job, bool *ret_replayed, struct guise_error *err) {
+  char id[STORE_ID];
+  int r = store_job_replay(service->store, idempotency, id);
+  if (r == -EKEYREJECTED)
+    return error_set(err, r, "this Idempotency-Key was used with another body: send a new key");
+  if (r == 0)
+    r = service_job_get(service, id, ret_job);
+  if (r == 0)
+    *ret_replayed = true;
+  return r;
+}
+
+int service_job_submit(struct service *service, const json_t *body, bool dry_run,
+                       const struct store_idempotency *idempotency, struct spec_problems *problems,
+                       struct job_row *ret_job, bool *ret_replayed, struct guise_error *err) {
+  struct references found = {.pairs_name = ""};
+  struct job_row row = {.spec = NULL};
+  struct job_spec spec;
+  bool replayed = false;
+  if (atomic_load(&service->draining))
+    return error_set(err, -ESHUTDOWN, "the daemon is stopping: send the job again in a moment");
+  int r =
+      idempotency && !dry_run ? replayed_before(service, idempotency, ret_job, ret_replayed, err) : -ENOENT;
+  if (r != -ENOENT)
+    return r;
+  uint32_t before = problems->count;
+  int parsed = job_spec_parse(body, &spec, problems);
+  r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, body, &found, problems);
+  if (r == 0)
+    r = check_size(&found.dataset, "/model/input", wanted_input(body), problems);
+  if (r == 0 && problems->count > before)
+    r = error_set(err, -EINVAL, "the job has %u mistakes", problems->count - before);
+  if (r == 0)
+    r = fill_row(&spec, &found, &row);
+  if (r == 0 && !dry_run)
+    r = insert(service, &spec, idempotency, &row, &replayed, err);
+  if (parsed == 0)
+    job_spec_free(&spec);
+  if (r < 0) {
+    job_row_clear(&row);
+    return r == -EINVAL ? r : error_set(err, r, "%s", err && err->code == r ? err->text : strerror(-r));
+  }
+  *ret_job = row;
+  *ret_replayed = replayed;
+  return 0;
+}
+
+/* ---- reading ---- */
+
+int service_job_get(struct service *service, const char *id, struct job_row *ret_row) {
+  int r = store_job_get(service->store, id, ret_row);
+  if (r == 0)
+    scheduler_overlay(service, ret_row);
+  return r;
+}
+
+void service_job_overlay(struct service *service, struct job_row *row) {
+  scheduler_overlay(service, row);
+}
+
+int service_job_queue(struct service *service, const char *id, uint32_t *ret_ahead, double *ret_eta_s) {
+  uint32_t ahead;
+  double mean, wait = scheduler_wait_s(service);
+  int r = store_job_queue(service->store, id, &ahead, &mean);
+  if (r < 0)
+    return r;
+  *ret_ahead = ahead;
+  *ret_eta_s = wait < 0 || (ahead > 0 && mean < 0)
+                   ? -1
+                   : wait + ahead * MAX(mean, 0) / (double)service->config.workers;
+  return 0;
+}
+
+/* ---- controlling ---- */
+
+/* One row for each thing that can be asked; a state in no set is refused. */
+struct request {
+  const char *verb;
+  uint32_t already; /* nothing to do */
+  uint32_t at_once; /* moves to at_once_to */
+  enum job_state at_once_to;
+  uint32_t running; /* moves to running_to, then the job's thread is told */
+  enum job_state running_to;
+  enum slot_request slot;
+};
+
+static const struct request cancel_request = {
+    "cancel",           BIT(CANCELING) | BIT(CANCELED), BIT(QUEUED) | BIT(PAUSED),
+    JOB_STATE_CANCELED, BIT(RUNNING) | BIT(PAUSING),    JOB_STATE_CANCELING,
+    SLOT_CANCEL};
+static const struct request pause_request = {
+    "pause",      BIT(PAUSING) | BIT(PAUSED), BIT(QUEUED), JOB_STATE_PAUSED,
+    BIT(RUNNING), JOB_STATE_PAUSING,          SLOT_PAUSE};
+static const struct request resume_request = {
+    "resume",     BIT(QUEUED) | BIT(RUNNING), BIT(PAUSED), JOB_STATE_QUEUED,
+    BIT(PAUSING), JOB_STATE_RUNNING,          SLOT_RESUME};
+
+/* One try; -EAGAIN when the job changed its state meanwhile. */
+static int try_request(struct service *service, const char *id, const struct request *request,
+                       enum job_state *state, int64_t *ret_seq) {
+  char reason[32];
+  (void)snprintf(reason, sizeof(reason), "%s requested", request->verb);
+  int r =
+      store_job_move(service->store, id, request->at_once, request->at_once_to, reason, NULL, state, ret_seq);
+  if (r != -EBUSY || (request->already & (1u << *state)))
+    return r == -EBUSY ? 0 : r;
+  if (!(request->running & (1u << *state)))
+    return -EBUSY;
+  r = store_job_move(service->store, id, request->running, request->running_to, reason, NULL, state, ret_seq);
+  if (r == 0)
+    scheduler_request(service, id, request->slot);
+  return r == -EBUSY ? -EAGAIN : r;
+}
+
+static int control(struct service *service, const char *id, const struct request *request,
+                   struct job_row *ret_row, struct guise_error *err) {
+  enum job_state state = JOB_STATE_QUEUED;
+  int64_t seq = 0;
+  int r = -EAGAIN;
+  for (int i = 0; i < 10 && r == -EAGAIN; i++)
+    r = try_request(service, id, request, &state, &seq);
+  if (r == -EBUSY)
+    return error_set(err, r, "a job that is %s cannot be %s%s", job_state_name(state), request->verb,
+                     request->slot == SLOT_CANCEL ? "ed" : "d");
+  if (r == -ENOENT)
+    return error_set(err, r, "there is no job %s", id);
+  if (r < 0)
+    return error_set(err, r, "the job's state could not be changed: %s", strerror(-r));
+  if (seq) {
+    log_info("%s: %s requested", id, request->verb);
+    bus_emit(service, id, seq);
+    scheduler_kick(service);
+  }
+  return ret_row ? service_job_get(service, id, ret_row) : 0;
+}
+
+/* What a paused or queued job left: its checkpoints go with it. */
+static void drop_work(struct service *service, const char *id) {
+  char path[PATH_MAX];
+  struct job_row row;
+  if (store_job_get(service->store, id, &row) < 0)
+    return;
+  if (row.state == JOB_STATE_CANCELED && state_path(path, service, "work/%s", row.id) == 0)
+    (void)directory_remove(path);
+  job_row_clear(&row);
+}
+
+int service_job_cancel(struct service *service, const char *id, struct job_row *ret_row,
+                       struct guise_error *err) {
+  int r = control(service, id, &cancel_request, ret_row, err);
+  if (r == 0)
+    drop_work(service, id);
+  return r;
+}
+
+int service_job_pause(struct service *service, const char *id, struct job_row *ret_row,
+                      struct guise_error *err) {
+  return control(service, id, &pause_request, ret_row, err);
+}
+
+int service_job_resume(struct service *service, const char *id, struct job_row *ret_row,
+                       struct guise_error *err) {
+  return control(service, id, &resume_request, ret_row, err);
+}
+
+/* ---- models ---- */
+
+int service_model_delete(struct service *service, const char *id, struct guise_error *err) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = store_model_delete(service->store, id, &blobs, &count);
+  if (r == 0)
+    blob_remove(service, blobs, count);
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  if (r == -ENOENT)
+    return error_set(err, r, "there is no model %s", id);
+  if (r < 0)
+    return error_set(err, r, "the model could not be deleted: %s", strerror(-r));
+  store_scrub(service->store);
+  log_info("model %s: deleted", id);
+  return 0;
+}

@@ -1,0 +1,270 @@
+/* The scheduler: one thread that claims queued jobs (priority, then age) and gives each a thread of its own,
+ * as long as there is a free worker and the job's threads fit into the cores. The first job in line is never
+ * overtaken by a smaller one, so that a large job does not starve. What a running job tells about itself
+ * stays in its slot; status polls read it there. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/service_internal.h"
+
+#define TICK_NS 1000000000LL
+#define ALIVE_NS (30 * 1000000000LL)
+
+/* ---- slots ---- */
+
+static struct slot *free_slot(struct scheduler *scheduler) {
+  for (uint32_t i = 0; i < scheduler->slots; i++)
+    if (!scheduler->slot[i].used)
+      return &scheduler->slot[i];
+  return NULL;
+}
+
+static struct slot *find_slot(struct scheduler *scheduler, const char *job) {
+  for (uint32_t i = 0; i < scheduler->slots; i++)
+    if (scheduler->slot[i].used && strcmp(scheduler->slot[i].row.id, job) == 0)
+      return &scheduler->slot[i];
+  return NULL;
+}
+
+static void release_slot(struct scheduler *scheduler, struct slot *slot) {
+  scheduler->threads_used -= slot->threads;
+  job_row_clear(&slot->row);
+  slot->used = false;
+}
+
+/* Joins the threads of ended jobs; with the lock held, which is given up meanwhile. */
+static void reap(struct scheduler *scheduler) {
+  for (uint32_t i = 0; i < scheduler->slots; i++) {
+    struct slot *slot = &scheduler->slot[i];
+    if (!slot->used || !slot->done)
+      continue;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    (void)pthread_join(slot->thread, NULL);
+    (void)pthread_mutex_lock(&scheduler->lock);
+    release_slot(scheduler, slot);
+  }
+}
+
+/* ---- claiming ---- */
+
+/* The newest checkpoint whose file is there. */
+static bool find_checkpoint(struct service *service, const char *job, struct checkpoint_row *ret_checkpoint) {
+  _cleanup_(freep) struct checkpoint_row *rows = NULL;
+  uint32_t count = 0;
+  char path[PATH_MAX];
+  if (store_checkpoint_list(service->store, job, &rows, &count) < 0)
+    return false;
+  for (uint32_t i = 0; i < count; i++)
+    if (state_path(path, service, "work/%s/%s", job, rows[i].file) == 0 && access(path, R_OK) == 0) {
+      *ret_checkpoint = rows[i];
+      return true;
+    }
+  return false;
+}
+
+/* Fills a slot for `row` and takes it over. False when worker or threads are lacking; the row is then the
+ * caller's. */
+static bool reserve(struct service *service, struct job_row *row, struct slot **ret_slot) {
+  struct scheduler *scheduler = &service->scheduler;
+  uint32_t cores = (uint32_t)service->config.cores;
+  uint32_t threads = row->threads ? MIN(row->threads, cores) : (uint32_t)service->config.threads;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  struct slot *slot = free_slot(scheduler);
+  /* a job that was paused and resumed this instant waits until its last thread has ended */
+  bool fits = slot && !find_slot(scheduler, row->id) && scheduler->threads_used + threads <= cores;
+  if (fits) {
+    memset(slot, 0, sizeof(*slot));
+    slot->service = service;
+    slot->row = *row;
+    slot->threads = threads;
+    slot->live = row->progress;
+    slot->used = true;
+    (void)snprintf(slot->phase, sizeof(slot->phase), "%s", row->phase);
+    scheduler->threads_used += threads;
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  *ret_slot = slot;
+  return fits;
+}
+
+static int start(struct service *service, struct slot *slot) {
+  int64_t seq;
+  slot->resumes = find_checkpoint(service, slot->row.id, &slot->checkpoint);
+  int r = store_job_claim(service->store, slot->row.id, slot->resumes ? &slot->checkpoint : NULL, &seq);
+  if (r < 0)
+    return r;
+  bus_emit(service, slot->row.id, seq);
+  slot->started_ns = slot->persisted_ns = clock_ns();
+  r = -pthread_create(&slot->thread, NULL, runner_main, slot);
+  if (r < 0 && store_job_move(service->store, slot->row.id, 1u << JOB_STATE_RUNNING, JOB_STATE_QUEUED,
+                              "no thread could be started", NULL, NULL, &seq) == 0)
+    bus_emit(service, slot->row.id, seq);
+  return r;
+}
+
+/* True when a job was started. */
+static bool claim(struct service *service) {
+  struct scheduler *scheduler = &service->scheduler;
+  struct job_row row;
+  struct slot *slot;
+  int r = store_job_next(service->store, &row);
+  if (r < 0) {
+    if (r != -ENOENT)
+      log_warning("scheduler: cannot read the queue: %s", strerror(-r));
+    return false;
+  }
+  if (!reserve(service, &row, &slot)) {
+    job_row_clear(&row);
+    return false;
+  }
+  r = start(service, slot);
+  (void)pthread_mutex_lock(&scheduler->lock);
+  slot->started = r == 0;
+  if (r < 0)
+    release_slot(scheduler, slot);
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  if (r < 0 && r != -EBUSY) /* EBUSY: it was canceled or paused this instant */
+    log_warning("scheduler: cannot start a job: %s", strerror(-r));
+  return r == 0;
+}
+
+static bool worker_free(struct scheduler *scheduler) {
+  return free_slot(scheduler) != NULL;
+}
+
+static void *scheduler_main(void *context) {
+  struct service *service = context;
+  struct scheduler *scheduler = &service->scheduler;
+  int64_t probed = 0;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  while (!atomic_load(&scheduler->stopping)) {
+    atomic_store(&scheduler->heartbeat_ns, clock_ns());
+    reap(scheduler);
+    bool look = !atomic_load(&service->draining) && worker_free(scheduler);
+    scheduler->kicked = false;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    bool claimed = look && claim(service);
+    if (!store_writable(service->store) && clock_ns() - probed > 5 * TICK_NS) {
+      probed = clock_ns();
+      (void)store_probe(service->store);
+    }
+    (void)pthread_mutex_lock(&scheduler->lock);
+    if (!claimed && !scheduler->kicked && !atomic_load(&scheduler->stopping))
+      (void)condition_wait(&scheduler->changed, &scheduler->lock, clock_ns() + TICK_NS);
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  return NULL;
+}
+
+/* ---- start and stop ---- */
+
+int scheduler_start(struct service *service, struct guise_error *err) {
+  struct scheduler *scheduler = &service->scheduler;
+  scheduler->slot = calloc(service->config.workers, sizeof(*scheduler->slot));
+  if (!scheduler->slot)
+    return error_set(err, -ENOMEM, "out of memory for %llu workers",
+                     (unsigned long long)service->config.workers);
+  scheduler->slots = (uint32_t)service->config.workers;
+  atomic_store(&scheduler->heartbeat_ns, clock_ns());
+  int r = pthread_create(&scheduler->thread, NULL, scheduler_main, service);
+  if (r != 0)
+    return error_set(err, -r, "cannot start a thread: %s", strerror(r));
+  scheduler->running = true;
+  return 0;
+}
+
+void scheduler_kick(struct service *service) {
+  (void)pthread_mutex_lock(&service->scheduler.lock);
+  service->scheduler.kicked = true;
+  (void)pthread_cond_broadcast(&service->scheduler.changed);
+  (void)pthread_mutex_unlock(&service->scheduler.lock);
+}
+
+void scheduler_stop(struct service *service) {
+  atomic_store(&service->scheduler.stopping, true);
+  scheduler_kick(service);
+}
+
+uint32_t scheduler_wait(struct service *service, int64_t deadline_ns) {
+  struct scheduler *scheduler = &service->scheduler;
+  uint32_t busy;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  for (bool in_time = true;; in_time = condition_wait(&scheduler->changed, &scheduler->lock, deadline_ns)) {
+    busy = 0;
+    for (uint32_t i = 0; i < scheduler->slots; i++)
+      busy += scheduler->slot[i].used && !scheduler->slot[i].done;
+    if (busy == 0 || !in_time)
+      break;
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  return busy;
+}
+
+void scheduler_join(struct service *service) {
+  struct scheduler *scheduler = &service->scheduler;
+  if (scheduler->running)
+    (void)pthread_join(scheduler->thread, NULL);
+  scheduler->running = false;
+  for (uint32_t i = 0; i < scheduler->slots; i++) {
+    struct slot *slot = &scheduler->slot[i];
+    if (!slot->used)
+      continue;
+    if (slot->started)
+      (void)pthread_join(slot->thread, NULL);
+    job_row_clear(&slot->row);
+  }
+  free(scheduler->slot);
+  scheduler->slot = NULL;
+  scheduler->slots = 0;
+}
+
+/* ---- what others ask ---- */
+
+double slot_runtime(const struct slot *slot) {
+  return slot->row.runtime_s + (double)(clock_ns() - slot->started_ns) * 1e-9;
+}
+
+void scheduler_overlay(struct service *service, struct job_row *row) {
+  struct scheduler *scheduler = &service->scheduler;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  const struct slot *slot = job_state_terminal(row->state) ? NULL : find_slot(scheduler, row->id);
+  if (slot && slot->started && !slot->done) {
+    row->progress = slot->live;
+    row->runtime_s = slot_runtime(slot);
+    memcpy(row->phase, slot->phase, sizeof(row->phase));
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+void scheduler_request(struct service *service, const char *job, enum slot_request request) {
+  struct scheduler *scheduler = &service->scheduler;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  struct slot *slot = find_slot(scheduler, job);
+  if (slot && request == SLOT_CANCEL)
+    atomic_store(&slot->cancel, true);
+  else if (slot)
+    atomic_store(&slot->pause, request == SLOT_PAUSE);
+  (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+double scheduler_wait_s(struct service *service) {
+  struct scheduler *scheduler = &service->scheduler;
+  double soonest = -1;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  if (free_slot(scheduler))
+    soonest = 0;
+  for (uint32_t i = 0; i < scheduler->slots && soonest != 0; i++) {
+    double eta = scheduler->slot[i].live.eta_s;
+    if (eta >= 0 && (soonest < 0 || eta < soonest))
+      soonest = eta;
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  return soonest;
+}
+
+bool service_alive(struct service *service) {
+  bool beating = clock_ns() - atomic_load(&service->scheduler.heartbeat_ns) < ALIVE_NS;
+  return beating && store_alive(service->store);
+}

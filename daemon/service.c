@@ -1,0 +1,149 @@
+/* The handle: opening with recovery, starting threads, stopping, configuration. See service.h. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "daemon/log.h"
+#include "daemon/service_internal.h"
+
+static void init_locks(struct service *service) {
+  (void)pthread_rwlock_init(&service->config_lock, NULL);
+  (void)pthread_mutex_init(&service->blob_lock, NULL);
+  (void)pthread_mutex_init(&service->pool.lock, NULL);
+  (void)pthread_cond_init(&service->pool.changed, NULL);
+  (void)pthread_mutex_init(&service->ingest.lock, NULL);
+  condition_init(&service->ingest.changed);
+  (void)pthread_mutex_init(&service->scheduler.lock, NULL);
+  condition_init(&service->scheduler.changed);
+  bus_init(&service->bus);
+}
+
+static void destroy_locks(struct service *service) {
+  bus_done(&service->bus);
+  (void)pthread_cond_destroy(&service->scheduler.changed);
+  (void)pthread_mutex_destroy(&service->scheduler.lock);
+  (void)pthread_cond_destroy(&service->ingest.changed);
+  (void)pthread_mutex_destroy(&service->ingest.lock);
+  (void)pthread_cond_destroy(&service->pool.changed);
+  (void)pthread_mutex_destroy(&service->pool.lock);
+  (void)pthread_mutex_destroy(&service->blob_lock);
+  (void)pthread_rwlock_destroy(&service->config_lock);
+}
+
+static int recover(struct service *service, struct guise_error *err) {
+  uint32_t requeued = 0, failed = 0;
+  int r = store_recover(service->store, &requeued, &failed);
+  if (r < 0)
+    return error_set(err, r, "jobs that were running cannot be recovered: %s", strerror(-r));
+  if (requeued || failed)
+    log_info("recovered: %u jobs queued again, %u given up", requeued, failed);
+  return state_sweep(service, err);
+}
+
+int service_open(const struct config *config, struct service **ret_service, struct guise_error *err) {
+  char path[PATH_MAX];
+  if (sodium_init() < 0)
+    return error_set(err, -EIO, "the system gives no random numbers");
+  struct service *service = calloc(1, sizeof(*service));
+  if (!service)
+    return error_set(err, -ENOMEM, "out of memory");
+  service->config = *config;
+  service->lock_fd = -1;
+  init_locks(service);
+  int r = state_open(config->state, &service->lock_fd, err);
+  if (r == 0 && (r = state_path(path, service, "guise.db")) < 0)
+    error_set(err, r, "the path of the state directory is too long");
+  if (r == 0)
+    r = store_open(path, NULL, &service->store, err);
+  if (r == 0)
+    r = recover(service, err);
+  if (r < 0) {
+    service_free(service);
+    return r;
+  }
+  *ret_service = service;
+  return 0;
+}
+
+int service_start(struct service *service, struct guise_error *err) {
+  int r = pool_start(&service->pool, err);
+  if (r == 0)
+    r = ingest_start(service, err);
+  if (r == 0)
+    r = scheduler_start(service, err);
+  if (r == 0)
+    atomic_store(&service->started, true);
+  return r;
+}
+
+void service_drain(struct service *service) {
+  atomic_store(&service->draining, true);
+}
+
+void service_stop_jobs(struct service *service, uint32_t *ret_late) {
+  struct config config;
+  service_config_now(service, &config);
+  int64_t deadline = clock_ns() + (int64_t)config.shutdown_timeout_s * 1000000000;
+  service_drain(service);
+  ingest_stop(service);
+  scheduler_stop(service);
+  uint32_t late = scheduler_wait(service, deadline);
+  if (!ingest_wait(service, deadline))
+    late++;
+  *ret_late = late;
+}
+
+struct service *service_free(struct service *service) {
+  if (!service)
+    return NULL;
+  service_drain(service);
+  ingest_stop(service);
+  scheduler_stop(service);
+  scheduler_join(service);
+  ingest_join(service);
+  pool_stop(&service->pool);
+  store_close(service->store);
+  closep(&service->lock_fd);
+  destroy_locks(service);
+  free(service);
+  return NULL;
+}
+
+struct store *service_store(struct service *service) {
+  return service->store;
+}
+const struct config *service_config(const struct service *service) {
+  return &service->config;
+}
+
+void service_config_now(struct service *service, struct config *ret_config) {
+  (void)pthread_rwlock_rdlock(&service->config_lock);
+  *ret_config = service->config;
+  (void)pthread_rwlock_unlock(&service->config_lock);
+}
+
+static void log_change(void *context, const char *name, bool applied) {
+  (void)context;
+  if (applied)
+    log_info("configuration: %s changed", name);
+  else
+    log_warning("configuration: %s changed; restart guised to apply it", name);
+}
+
+void service_reload(struct service *service, const struct config *fresh) {
+  (void)pthread_rwlock_wrlock(&service->config_lock);
+  config_reload(&service->config, fresh, log_change, NULL);
+  log_set_level(log_level_from_name(service->config.log_level));
+  (void)pthread_rwlock_unlock(&service->config_lock);
+}
+
+bool service_ready(struct service *service) {
+  return atomic_load(&service->started) && !atomic_load(&service->draining) &&
+         store_writable(service->store) && store_alive(service->store);
+}
+
+int service_run(struct service *service, void (*work)(void *context), void *context) {
+  return pool_add(&service->pool, work, context);
+}
