@@ -8,9 +8,9 @@
  *
  * Batch norm enters as scale k and shift b a channel, so that one pass serves batch norm, PReLU, addition and
  * their combinations: forward   v = k1 x1 + b1 [+ k2 x2 + b2],  y = v > 0 ? v : slope v     (a second operand
- * or PReLU, not both) backward  g = dy (v > 0 ? 1 : slope),  dx = k g + p x + q [+ addend] where p and q
- * carry the derivative through the batch's mean and variance. Outputs may be the same memory as inputs: an
- * element is written after it was read. */
+ * or PReLU, not both) backward  g = dy (v > 0 ? 1 : slope),  dx = k g + p (x - mean) + q [+ addend] where p
+ * and q carry the derivative through the batch's mean and variance. Outputs may be the same memory as inputs:
+ * an element is written after it was read. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +26,7 @@ struct forward_pass {
   const float *x1, *scale1, *shift1;
   const float *x2, *scale2, *shift2; /* x2 NULL: no second operand */
   const float *slope;                /* NULL: no PReLU */
-  const float *pivot;                /* NULL: no statistics of y wanted */
+  bool statistics;                   /* sums of y wanted */
   float *y;
 };
 
@@ -41,7 +41,7 @@ struct reduce_pass {
 struct apply_pass {
   struct kernel_shape shape;
   const float *dy;
-  const float *x, *p, *q;                     /* p NULL: dx = k g, x is read only for PReLU */
+  const float *x, *mean, *p, *q;              /* p NULL: dx = k g, x is read only for PReLU */
   const float *k;                             /* NULL: 1 */
   const float *forward_scale, *shift, *slope; /* of v; slope NULL: no PReLU */
   const float *addend;                        /* NULL: nothing to add */
@@ -51,11 +51,11 @@ struct apply_pass {
 struct kernels {
   const char *name;
   uint32_t block;
-  /* sums[0]: sum of y - pivot, sums[1]: of (y - pivot)^2; NULL when pass->pivot is NULL. */
+  /* sums[0]: sum of y, sums[1]: of y^2, when pass->statistics. */
   void (*forward)(const struct forward_pass *pass, uint64_t begin, uint64_t end, double *const sums[2]);
   /* The same sums of x alone. */
-  void (*statistics)(struct kernel_shape shape, const float *x, const float *pivot, uint64_t begin,
-                     uint64_t end, double *const sums[2]);
+  void (*statistics)(struct kernel_shape shape, const float *x, uint64_t begin, uint64_t end,
+                     double *const sums[2]);
   /* sums[0]: g, sums[1]: g (x1 - mean1), sums[2]: g (x2 - mean2), sums[3]: dy v where v <= 0 (slope's
    * gradient). */
   void (*reduce)(const struct reduce_pass *pass, uint64_t begin, uint64_t end, double *const sums[4]);

@@ -28,6 +28,17 @@ ALWAYS void add_sums(double *sums, vec v) {
     sums[i] += (double)v[i];
 }
 
+/* From sums of d = x - pivot over `rows` rows to those of x and x^2: exact enough in double, so that a large
+ * mean does not eat the digits of the variance. */
+ALWAYS void add_moments(double *const sums[2], size_t channel, uint32_t rows, vec pivot, vec sum,
+                        vec square) {
+  for (int i = 0; i < BLOCK; i++) {
+    const double p = (double)pivot[i], s = (double)sum[i];
+    sums[0][channel + (size_t)i] += s + rows * p;
+    sums[1][channel + (size_t)i] += (double)square[i] + p * (2 * s + rows * p);
+  }
+}
+
 ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64_t end, double *const sums[2],
                          const bool second, const bool prelu, const bool statistics) {
   const uint32_t rows = pass->shape.rows;
@@ -41,8 +52,7 @@ ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64
     const vec b =
         second ? load(pass->shift1 + channel) + load(pass->shift2 + channel) : load(pass->shift1 + channel);
     const vec slope = prelu ? load(pass->slope + channel) : zero;
-    const vec pivot = statistics ? load(pass->pivot + channel) : zero;
-    vec sum = zero, square = zero;
+    vec sum = zero, square = zero, pivot = zero; /* the pivot is the job's first row */
     for (uint32_t from = 0; from < rows; from += CHUNK) {
       const uint32_t to = rows - from < CHUNK ? rows : from + CHUNK;
       vec s = zero, q = zero;
@@ -54,6 +64,8 @@ ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64
           v = SELECT_POSITIVE(v, v, v * slope);
         store(y + (size_t)i * BLOCK, v);
         if (statistics) {
+          if (i == 0)
+            pivot = v;
           vec d = v - pivot;
           s += d;
           q = d * d + q;
@@ -62,15 +74,13 @@ ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64
       sum += s;
       square += q;
     }
-    if (statistics) {
-      add_sums(sums[0] + channel, sum);
-      add_sums(sums[1] + channel, square);
-    }
+    if (statistics)
+      add_moments(sums, channel, rows, pivot, sum, square);
   }
 }
 
 static void forward(const struct forward_pass *pass, uint64_t begin, uint64_t end, double *const sums[2]) {
-  const bool second = pass->x2 != NULL, prelu = pass->slope != NULL, statistics = pass->pivot != NULL;
+  const bool second = pass->x2 != NULL, prelu = pass->slope != NULL, statistics = pass->statistics;
   if (second && statistics)
     forward_body(pass, begin, end, sums, true, false, true);
   else if (second)
@@ -85,34 +95,33 @@ static void forward(const struct forward_pass *pass, uint64_t begin, uint64_t en
     forward_body(pass, begin, end, sums, false, false, false);
 }
 
-static void statistics_pass(struct kernel_shape shape, const float *x, const float *pivot, uint64_t begin,
-                            uint64_t end, double *const sums[2]) {
+static void statistics_pass(struct kernel_shape shape, const float *x, uint64_t begin, uint64_t end,
+                            double *const sums[2]) {
   for (uint64_t job = begin; job < end; job++) {
     const size_t channel = (size_t)(job % shape.blocks) * BLOCK;
     const float *p = x + (size_t)job * shape.rows * BLOCK;
-    const vec zero = {0}, shift = load(pivot + channel);
+    const vec zero = {0}, pivot = load(p);
     vec sum = zero, square = zero;
     for (uint32_t from = 0; from < shape.rows; from += CHUNK) {
       const uint32_t to = shape.rows - from < CHUNK ? shape.rows : from + CHUNK;
       vec s1 = zero, q1 = zero, s2 = zero, q2 = zero; /* two chains hide the latency of addition */
       uint32_t i = from;
       for (; i + 1 < to; i += 2) {
-        vec v = load(p + (size_t)i * BLOCK) - shift, w = load(p + (size_t)i * BLOCK + BLOCK) - shift;
+        vec v = load(p + (size_t)i * BLOCK) - pivot, w = load(p + (size_t)i * BLOCK + BLOCK) - pivot;
         s1 += v;
         q1 = v * v + q1;
         s2 += w;
         q2 = w * w + q2;
       }
       if (i < to) {
-        vec v = load(p + (size_t)i * BLOCK) - shift;
+        vec v = load(p + (size_t)i * BLOCK) - pivot;
         s1 += v;
         q1 = v * v + q1;
       }
       sum += s1 + s2;
       square += q1 + q2;
     }
-    add_sums(sums[0] + channel, sum);
-    add_sums(sums[1] + channel, square);
+    add_moments(sums, channel, shape.rows, pivot, sum, square);
   }
 }
 
@@ -178,6 +187,7 @@ ALWAYS void apply_body(const struct apply_pass *pass, uint64_t begin, uint64_t e
     const vec zero = {0};
     const vec k = pass->k ? load(pass->k + channel) : zero + 1.0f;
     const vec p = through ? load(pass->p + channel) : zero, q = through ? load(pass->q + channel) : zero;
+    const vec mean = through ? load(pass->mean + channel) : zero;
     const vec scale = prelu ? load(pass->forward_scale + channel) : zero;
     const vec shift = prelu ? load(pass->shift + channel) : zero;
     const vec slope = prelu ? load(pass->slope + channel) : zero;
@@ -187,7 +197,7 @@ ALWAYS void apply_body(const struct apply_pass *pass, uint64_t begin, uint64_t e
         x = load(x0 + (size_t)i * BLOCK);
       if (prelu)
         g = SELECT_POSITIVE(scale * x + shift, g, g * slope);
-      vec v = through ? k * g + (p * x + q) : k * g;
+      vec v = through ? k * g + (p * (x - mean) + q) : k * g;
       if (add)
         v += load(addend + (size_t)i * BLOCK);
       store(dx + (size_t)i * BLOCK, v);

@@ -5,7 +5,7 @@
  * by 0.1 towards mean and the unbiased variance backward   dbeta = sum g,  dgamma = sum g x^,  dx = gamma /
  * sqrt(var + eps) (g - dbeta / m - x^ dgamma / m)
  *
- * Sums are of x minus a pivot, the running mean, so that a large mean does not eat the variance's digits. */
+ * Sums over an image are taken around one of its values (kernels.h), sums over images in double. */
 #include <math.h>
 #include <string.h>
 
@@ -95,10 +95,6 @@ static void set_coefficients(const struct graph *graph, struct norm *norm, uint3
   norm->shift[c] = (float)((double)node_parameter(graph, node, BETA)->value[c] - scale * mean);
 }
 
-static const float *running_mean(const struct graph *graph, const struct norm *norm) {
-  return node_parameter(graph, &graph->nodes[norm->node], RUNNING_MEAN)->value;
-}
-
 static void coefficients_from_running(const struct graph *graph, struct norm *norm) {
   const struct node *node = &graph->nodes[norm->node];
   for (uint32_t c = 0; c < norm->channels; c++)
@@ -106,16 +102,15 @@ static void coefficients_from_running(const struct graph *graph, struct norm *no
                      (double)node_parameter(graph, node, RUNNING_VARIANCE)->value[c]);
 }
 
-/* From the threads' sums of x - pivot and its square. The running mean may be the pivot, so it moves last. */
-static void coefficients_from_sums(struct graph *graph, struct norm *norm, const float *pivot) {
+/* From the threads' sums of x and x^2. */
+static void coefficients_from_sums(struct graph *graph, struct norm *norm) {
   const struct node *node = &graph->nodes[norm->node];
   float *mean_running = node_parameter(graph, node, RUNNING_MEAN)->value;
   float *variance_running = node_parameter(graph, node, RUNNING_VARIANCE)->value;
   const double m = (double)norm->images_rows;
   for (uint32_t c = 0; c < norm->channels; c++) {
-    const double shifted = total(graph, 0, c) / m;
-    const double variance = fmax(total(graph, 1, c) / m - shifted * shifted, 0);
-    const double mean = (double)pivot[c] + shifted;
+    const double mean = total(graph, 0, c) / m;
+    const double variance = fmax(total(graph, 1, c) / m - mean * mean, 0);
     set_coefficients(graph, norm, c, mean, variance);
     if (graph->mode == GRAPH_TRAIN) {
       const double unbiased = variance * m / (m - 1);
@@ -161,15 +156,14 @@ static void gather_statistics(struct graph *graph, struct norm *norm, const floa
   const struct kernel_shape kernel = kernel_shape(graph, shape);
   const int threads = (int)graph->config.threads;
   const uint64_t jobs = (uint64_t)graph->config.batch * kernel.blocks;
-  const float *pivot = running_mean(graph, norm);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int thread = 0; thread < threads; thread++) {
     double *sums[4];
     thread_sums(graph, thread, 2, sums);
-    graph->kernels->statistics(kernel, x, pivot, share_begin(jobs, thread, threads),
+    graph->kernels->statistics(kernel, x, share_begin(jobs, thread, threads),
                                share_begin(jobs, thread + 1, threads), sums);
   }
-  coefficients_from_sums(graph, norm, pivot);
+  coefficients_from_sums(graph, norm);
 }
 
 static void prepare_norm(struct graph *graph, int index, const float *x) {
@@ -190,7 +184,6 @@ void pointwise_forward(struct graph *graph, const struct op *op) {
   prepare_norm(graph, group->norm[0], x1);
   prepare_norm(graph, group->norm[1], x2);
   const bool gather = group->gathers > 0 && graph->mode != GRAPH_EVAL;
-  const float *pivot = gather ? running_mean(graph, &graph->norms[group->gather[0]]) : NULL;
   const struct forward_pass pass = {
       .shape = kernel_shape(graph, graph->nodes[group->node].shape),
       .x1 = x1,
@@ -200,7 +193,7 @@ void pointwise_forward(struct graph *graph, const struct op *op) {
       .scale2 = second ? second->scale : graph->ones,
       .shift2 = second ? second->shift : graph->zeros,
       .slope = group->prelu < 0 ? NULL : node_parameter(graph, &graph->nodes[group->prelu], WEIGHT)->value,
-      .pivot = pivot,
+      .statistics = gather,
       .y = graph_buffer(graph, op->buffer[2]),
   };
   const int threads = (int)graph->config.threads;
@@ -212,9 +205,8 @@ void pointwise_forward(struct graph *graph, const struct op *op) {
     graph->kernels->forward(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads),
                             sums);
   }
-  for (uint32_t i = group->gathers;
-       gather && i-- > 0;) /* the pivot is the first one's running mean: it moves last */
-    coefficients_from_sums(graph, &graph->norms[group->gather[i]], pivot);
+  for (uint32_t i = 0; gather && i < group->gathers; i++)
+    coefficients_from_sums(graph, &graph->norms[group->gather[i]]);
 }
 
 /* ---- backward ---- */
@@ -234,7 +226,7 @@ static void norm_gradients(struct graph *graph, int index, uint32_t dot) {
     const bool batch = graph->mode == GRAPH_TRAIN; /* running statistics are constants */
     const double p = batch ? -scale * inverse * inverse * product / m : 0;
     norm->p[c] = (float)p;
-    norm->q[c] = batch ? (float)(-scale * sum / m - p * (double)norm->mean[c]) : 0;
+    norm->q[c] = batch ? (float)(-scale * sum / m) : 0;
   }
 }
 
@@ -278,6 +270,7 @@ void pointwise_backward(struct graph *graph, const struct op *op) {
       .shape = kernel_shape(graph, graph->nodes[group->node].shape),
       .dy = graph_buffer(graph, op->buffer[0]),
       .x = graph_buffer(graph, op->buffer[1]),
+      .mean = through ? norm->mean : NULL,
       .p = through ? norm->p : NULL,
       .q = through ? norm->q : NULL,
       .k = norm ? norm->scale : NULL,
