@@ -1,0 +1,12 @@
+/* Adaptive hybrid masking (arXiv 2403.10558): the lowest coefficients are dropped, the rest standardised and
+ * clipped, and k = 2..6 such templates are mixed, k picked by the job's policy. Clipping comes before mixing:
+ * without a non-linear step in between, mixing frequencies is nothing but mixing pixels. */
+#include "core/mask/methods.h"
+
+const struct mask_traits mask_ahm = {.name = "ahm",
+                                     .summary =
+                                         "adaptive hybrid masking: low band dropped, clipped, k faces mixed",
+                                     .mixes = true,
+                                     .has_strategy = true,
+                                     .default_drop_low = 3,
+                                     .clip = 3};

@@ -1,0 +1,10 @@
+/* MixUp (Zhang et al., ICLR 2018) in the frequency domain: two faces, lambda ~ Beta(.4, .4). The DCT is
+ * linear and nothing is clipped, so this equals MixUp of pixels. */
+#include "core/mask/methods.h"
+
+const struct mask_traits mask_mixup = {.name = "mixup",
+                                       .summary = "two faces mixed with Beta(.4,.4) weights",
+                                       .mixes = true,
+                                       .has_strategy = false,
+                                       .default_drop_low = 0,
+                                       .clip = 0};

@@ -1,0 +1,10 @@
+/* No masking: all 192 block-DCT channels, unclipped, so that the template is the image in another basis. The
+ * control of every measurement. drop_low may be given to study what the low band is worth. */
+#include "core/mask/methods.h"
+
+const struct mask_traits mask_none = {.name = "none",
+                                      .summary = "no masking: the undefended control",
+                                      .mixes = false,
+                                      .has_strategy = false,
+                                      .default_drop_low = 0,
+                                      .clip = 0};

@@ -1,0 +1,257 @@
+/* A small multilayer perceptron (ReLU) by plain loops: a quarter of a batch every fourth step costs nothing
+ * beside the recognition network. All numbers stand in one block, parameters first, then Adam's moments, so
+ * that saving is one copy. */
+#include "core/train/strategy.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+
+#define HIDDEN1 64u
+#define HIDDEN2 32u
+#define FLOOR 0.1f /* pi' = (1 - FLOOR) pi + FLOOR/|K| */
+#define RATE 3.5e-4f
+#define BETA1 0.9f
+#define BETA2 0.999f
+#define EPSILON 1e-8f
+#define INIT_SAMPLE 0x5357u /* apart from the recognition network's draws of the same stream */
+
+struct strategy {
+  uint32_t channels, inputs, actions;
+  size_t parameters;
+  uint64_t updates;
+  float *value;    /* (parameters): w1 (H1,in) b1 w2 (H2,H1) b2 w3 (K,H2) b3 */
+  float *moment1;  /* (parameters) */
+  float *moment2;  /* (parameters) */
+  float *gradient; /* (parameters) */
+};
+
+/* Where each layer stands in the block. */
+struct layer {
+  size_t weight, bias;
+  uint32_t inputs, outputs;
+};
+
+static void layers_of(const struct strategy *s, struct layer layers[3]) {
+  const uint32_t sizes[4] = {s->inputs, HIDDEN1, HIDDEN2, s->actions};
+  size_t at = 0;
+  for (int l = 0; l < 3; l++) {
+    layers[l] = (struct layer){at, at + (size_t)sizes[l] * sizes[l + 1], sizes[l], sizes[l + 1]};
+    at = layers[l].bias + sizes[l + 1];
+  }
+}
+
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed,
+                 struct strategy **ret_strategy, struct guise_error *err) {
+  struct layer layers[3];
+  struct rng rng;
+  if (actions == 0 || actions > STRATEGY_ACTIONS_MAX)
+    return error_set(err, -EINVAL, "a strategy has 1 to %d actions, not %u", STRATEGY_ACTIONS_MAX, actions);
+  for (uint32_t i = 0; i < actions; i++)
+    if (k[i] < 2 || k[i] > MIX_MAX || (i > 0 && k[i] <= k[i - 1]))
+      return error_set(err, -EINVAL, "the actions of a strategy are ascending numbers from 2 to %d", MIX_MAX);
+  struct strategy *s = calloc(1, sizeof(*s));
+  if (!s)
+    return error_set(err, -ENOMEM, "out of memory for the strategy network");
+  s->channels = channels;
+  s->inputs = 2 * channels + STRATEGY_EXTRA;
+  s->actions = actions;
+  layers_of(s, layers);
+  s->parameters = layers[2].bias + actions;
+  s->value = tensor_alloc(4 * s->parameters * sizeof(float));
+  if (!s->value) {
+    strategy_free(s);
+    return error_set(err, -ENOMEM, "out of memory for the strategy network");
+  }
+  s->moment1 = s->value + s->parameters;
+  s->moment2 = s->moment1 + s->parameters;
+  s->gradient = s->moment2 + s->parameters;
+  rng_init(&rng, seed, RNG_INIT, UINT32_MAX, INIT_SAMPLE);
+  for (int l = 0; l < 3; l++) { /* He; the last layer small, so that the first policy is nearly uniform */
+    float deviation = sqrtf(2.0f / (float)layers[l].inputs) * (l == 2 ? 0.1f : 1.0f);
+    for (size_t i = layers[l].weight; i < layers[l].bias; i++)
+      s->value[i] = deviation * rng_normal(&rng);
+  }
+  *ret_strategy = s;
+  return 0;
+}
+
+struct strategy *strategy_free(struct strategy *s) {
+  if (s) {
+    tensor_free(s->value);
+    free(s);
+  }
+  return NULL;
+}
+
+uint32_t strategy_state_size(const struct strategy *s) {
+  return s->inputs;
+}
+
+void strategy_state(const struct strategy *s, const float *template_, uint32_t cells,
+                    const struct strategy_context *context, float *ret_state) {
+  for (uint32_t c = 0; c < s->channels; c++) {
+    const float *x = template_ + (size_t)c * cells;
+    float magnitude = 0, sum = 0, square = 0, n = (float)cells;
+    for (uint32_t i = 0; i < cells; i++) {
+      magnitude += fabsf(x[i]);
+      sum += x[i];
+      square += x[i] * x[i];
+    }
+    ret_state[c] = magnitude / n;
+    ret_state[s->channels + c] = sqrtf(fmaxf(square / n - sum / n * (sum / n), 0));
+  }
+  const float extra[STRATEGY_EXTRA] = {context->margin_sample, context->margin_person, context->excess_sample,
+                                       context->excess_person, context->leak,          context->log_images,
+                                       context->progress,      context->dual};
+  memcpy(ret_state + 2 * s->channels, extra, sizeof(extra));
+}
+
+struct activations {
+  float hidden1[HIDDEN1], hidden2[HIDDEN2];
+  float pi[STRATEGY_ACTIONS_MAX];    /* softmax */
+  float floor[STRATEGY_ACTIONS_MAX]; /* pi' */
+};
+
+static void apply(const float *value, const struct layer *layer, const float *x, bool relu, float *out) {
+  for (uint32_t o = 0; o < layer->outputs; o++) {
+    const float *w = value + layer->weight + (size_t)o * layer->inputs;
+    float sum = value[layer->bias + o];
+    for (uint32_t i = 0; i < layer->inputs; i++)
+      sum += w[i] * x[i];
+    out[o] = relu ? fmaxf(sum, 0) : sum;
+  }
+}
+
+static void run(const struct strategy *s, const struct layer layers[3], const float *state,
+                struct activations *a) {
+  float logits[STRATEGY_ACTIONS_MAX], largest = -INFINITY, sum = 0;
+  apply(s->value, &layers[0], state, true, a->hidden1);
+  apply(s->value, &layers[1], a->hidden1, true, a->hidden2);
+  apply(s->value, &layers[2], a->hidden2, false, logits);
+  for (uint32_t i = 0; i < s->actions; i++)
+    largest = fmaxf(largest, logits[i]);
+  for (uint32_t i = 0; i < s->actions; i++)
+    sum += a->pi[i] = expf(logits[i] - largest);
+  for (uint32_t i = 0; i < s->actions; i++) {
+    a->pi[i] /= sum;
+    a->floor[i] = (1 - FLOOR) * a->pi[i] + FLOOR / (float)s->actions;
+  }
+}
+
+void strategy_policy(struct strategy *s, const float *states, uint32_t batch, float *ret_probability) {
+  struct layer layers[3];
+  layers_of(s, layers);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < batch; i++) {
+    struct activations a;
+    run(s, layers, states + (size_t)i * s->inputs, &a);
+    memcpy(ret_probability + (size_t)i * s->actions, a.floor, s->actions * sizeof(float));
+  }
+}
+
+uint32_t strategy_draw(struct rng *rng, const float *probability, uint32_t actions) {
+  float u = rng_uniform(rng), sum = 0;
+  for (uint32_t i = 0; i + 1 < actions; i++) {
+    sum += probability[i];
+    if (u < sum)
+      return i;
+  }
+  return actions - 1;
+}
+
+/* Adds the gradient of a layer's parameters and gives that of its input (NULL for the first layer). */
+static void backward(const struct strategy *s, const struct layer *layer, const float *x, const float *d_out,
+                     float *d_x) {
+  if (d_x)
+    memset(d_x, 0, layer->inputs * sizeof(*d_x));
+  for (uint32_t o = 0; o < layer->outputs; o++) {
+    float *g = s->gradient + layer->weight + (size_t)o * layer->inputs;
+    const float *w = s->value + layer->weight + (size_t)o * layer->inputs;
+    s->gradient[layer->bias + o] += d_out[o];
+    for (uint32_t i = 0; i < layer->inputs; i++)
+      g[i] += d_out[o] * x[i];
+    for (uint32_t i = 0; d_x && i < layer->inputs; i++)
+      d_x[i] += d_out[o] * w[i];
+  }
+}
+
+/* Accumulates d objective / d parameters of one anchor from d objective / d pi'. */
+static void ascend(const struct strategy *s, const struct layer layers[3], const float *state,
+                   const struct activations *a, const float *d_floor) {
+  float d_logit[STRATEGY_ACTIONS_MAX], d2[HIDDEN2], d1[HIDDEN1], mean = 0;
+  for (uint32_t i = 0; i < s->actions; i++)
+    mean += (1 - FLOOR) * d_floor[i] * a->pi[i];
+  for (uint32_t i = 0; i < s->actions; i++)
+    d_logit[i] = a->pi[i] * ((1 - FLOOR) * d_floor[i] - mean);
+  backward(s, &layers[2], a->hidden2, d_logit, d2);
+  for (uint32_t i = 0; i < HIDDEN2; i++)
+    d2[i] = a->hidden2[i] > 0 ? d2[i] : 0;
+  backward(s, &layers[1], a->hidden1, d2, d1);
+  for (uint32_t i = 0; i < HIDDEN1; i++)
+    d1[i] = a->hidden1[i] > 0 ? d1[i] : 0;
+  backward(s, &layers[0], state, d1, NULL);
+}
+
+static void adam(struct strategy *s) {
+  s->updates++;
+  float correct1 = 1 - powf(BETA1, (float)s->updates), correct2 = 1 - powf(BETA2, (float)s->updates);
+  for (size_t i = 0; i < s->parameters; i++) {
+    float g = s->gradient[i];
+    s->moment1[i] = BETA1 * s->moment1[i] + (1 - BETA1) * g;
+    s->moment2[i] = BETA2 * s->moment2[i] + (1 - BETA2) * g * g;
+    s->value[i] +=
+        RATE * (s->moment1[i] / correct1) / (sqrtf(s->moment2[i] / correct2) + EPSILON); /* ascent */
+  }
+}
+
+static float deviation_of(const float *a, const float *b, uint32_t count) {
+  double sum = 0, square = 0, n = 2.0 * count;
+  for (uint32_t i = 0; i < count; i++) {
+    sum += (double)a[i] + (double)b[i];
+    square += (double)a[i] * (double)a[i] + (double)b[i] * (double)b[i];
+  }
+  return (float)sqrt(fmax(square / n - sum / n * (sum / n), 0));
+}
+
+float strategy_update(struct strategy *s, const float *states, uint32_t batch, const uint32_t *action1,
+                      const uint32_t *action2, const float *reward1, const float *reward2,
+                      float entropy_weight) {
+  struct layer layers[3];
+  float scale = 1 / (deviation_of(reward1, reward2, batch) + 1e-6f), entropy = 0;
+  layers_of(s, layers);
+  memset(s->gradient, 0, s->parameters * sizeof(float));
+  for (uint32_t b = 0; b < batch; b++) {
+    const float *state = states + (size_t)b * s->inputs;
+    struct activations a;
+    float d_floor[STRATEGY_ACTIONS_MAX];
+    run(s, layers, state, &a);
+    float advantage = 0.5f * (reward1[b] - reward2[b]) * scale;
+    for (uint32_t i = 0; i < s->actions; i++) {
+      entropy -= a.floor[i] * logf(a.floor[i]);
+      d_floor[i] = -entropy_weight * (logf(a.floor[i]) + 1) / (float)batch;
+    }
+    d_floor[action1[b]] += advantage / a.floor[action1[b]] / (float)batch;
+    d_floor[action2[b]] -= advantage / a.floor[action2[b]] / (float)batch;
+    ascend(s, layers, state, &a, d_floor);
+  }
+  adam(s);
+  return entropy / (float)batch;
+}
+
+/* value, moments, and the step counter as two halves that a float holds exactly */
+size_t strategy_save_size(const struct strategy *s) {
+  return 3 * s->parameters + 2;
+}
+
+void strategy_save(const struct strategy *s, float *ret_values) {
+  memcpy(ret_values, s->value, 3 * s->parameters * sizeof(float));
+  ret_values[3 * s->parameters] = (float)(s->updates & 0xfffff);
+  ret_values[3 * s->parameters + 1] = (float)(s->updates >> 20);
+}
+
+void strategy_load(struct strategy *s, const float *values) {
+  memcpy(s->value, values, 3 * s->parameters * sizeof(float));
+  s->updates = (uint64_t)values[3 * s->parameters] + ((uint64_t)values[3 * s->parameters + 1] << 20);
+}
