@@ -104,19 +104,21 @@ static int render_header(const struct safetensor *tensors, uint32_t count, const
     r = add_entry(header, &tensors[i], begin, err);
     begin += tensors[i].bytes;
   }
-  _cleanup_(freep) char *json = r == 0 ? json_dumps(header, JSON_COMPACT) : NULL;
+  size_t length = r == 0 ? json_dumpb(header, NULL, 0, JSON_COMPACT) : 0;
+  size_t padded = (PREFIX + length + ALIGN - 1) / ALIGN * ALIGN;
+  _cleanup_(freep) char *text = length > 0 ? malloc(padded) : NULL;
+  if (text) {
+    memset(text, ' ', padded);
+    (void)json_dumpb(header, text + PREFIX, length, JSON_COMPACT);
+  }
   json_decref(header);
   if (r < 0)
     return r;
-  size_t length = json ? strlen(json) : 0, padded = (PREFIX + length + ALIGN - 1) / ALIGN * ALIGN;
-  _cleanup_(freep) char *text = json ? malloc(padded) : NULL;
   if (!text)
     return error_set(err, -ENOMEM, "out of memory for the header of %u tensors", count);
   if (padded - PREFIX > SAFETENSORS_HEADER_MAX)
     return error_set(err, -EFBIG, "the header of %u tensors is larger than %u bytes", count,
                      SAFETENSORS_HEADER_MAX);
-  memset(text, ' ', padded);
-  memcpy(text + PREFIX, json, length);
   for (uint32_t i = 0; i < PREFIX; i++)
     text[i] = (char)((uint64_t)(padded - PREFIX) >> (8 * i) & 0xff);
   *ret_text = TAKE(text);

@@ -12,11 +12,7 @@
 #include "core/base/philox.h"
 #include "core/metric/bootstrap.h"
 #include "core/metric/quality.h"
-
-static uint32_t lcg_next(uint32_t *state) {
-  *state = (uint32_t)(((uint64_t)*state * 1103515245u + 12345u) % 0x80000000u);
-  return *state >> 16;
-}
+#include "unit/metric/golden.h"
 
 static void golden_images(uint32_t planes, uint32_t size, uint32_t noise, uint32_t seed, float *a, float *b) {
   for (uint32_t p = 0; p < planes; p++)
@@ -33,16 +29,14 @@ static void golden_values(void **state) {
   (void)state;
   FILE *file = fopen(GUISE_GOLDEN "/metric.txt", "re");
   assert_non_null(file);
-  char line[512];
+  double golden[GOLDEN_NUMBERS];
   int seen = 0;
-  while (fgets(line, sizeof(line), file)) {
-    uint32_t planes, size, noise, seed;
-    double psnr, ssim;
-    if (sscanf(line, "quality %u %u %u %u %lf %lf", &planes, &size, &noise, &seed, &psnr, &ssim) != 6)
-      continue;
+  while (golden_next(file, "quality", golden)) {
+    uint32_t planes = (uint32_t)golden[0], size = (uint32_t)golden[1];
+    double psnr = golden[4], ssim = golden[5];
     _cleanup_(freep) float *a = calloc((size_t)planes * size * size, sizeof(float));
     _cleanup_(freep) float *b = calloc((size_t)planes * size * size, sizeof(float));
-    golden_images(planes, size, noise, seed, a, b);
+    golden_images(planes, size, (uint32_t)golden[2], (uint32_t)golden[3], a, b);
     assert_true(fabs(quality_psnr(a, b, planes, size) - psnr) < 1e-8);
     assert_true(fabs(quality_ssim(a, b, planes, size) - ssim) < 1e-8);
     assert_true(fabs(quality_ssim(b, a, planes, size) - ssim) < 1e-8);

@@ -11,6 +11,7 @@
 
 #include "core/base/philox.h"
 #include "core/metric/verify.h"
+#include "unit/metric/golden.h"
 
 struct pair_set {
   float *similarity;
@@ -30,11 +31,6 @@ static struct pair_set pair_set_new(uint32_t pairs) {
                            .fold = calloc(pairs, sizeof(uint32_t))};
 }
 
-static uint32_t lcg_next(uint32_t *state) {
-  *state = (uint32_t)(((uint64_t)*state * 1103515245u + 12345u) % 0x80000000u);
-  return *state >> 16;
-}
-
 static void golden_scores(struct pair_set *set, uint32_t pairs, uint32_t levels, uint32_t seed) {
   for (uint32_t i = 0; i < pairs; i++) {
     set->same[i] = lcg_next(&seed) % 2 == 0;
@@ -47,26 +43,23 @@ static void golden_values(void **state) {
   (void)state;
   FILE *file = fopen(GUISE_GOLDEN "/metric.txt", "re");
   assert_non_null(file);
-  char line[512];
+  double golden[GOLDEN_NUMBERS];
   int seen = 0;
-  while (fgets(line, sizeof(line), file)) {
-    uint32_t pairs, levels, seed;
-    double accuracy, deviation, threshold, eer, auroc, tar2, tar3;
-    if (sscanf(line, "verification %u %u %u %lf %lf %lf %lf %lf %lf %lf", &pairs, &levels, &seed, &accuracy,
-               &deviation, &threshold, &eer, &auroc, &tar2, &tar3) != 10)
-      continue;
+  while (golden_next(file, "verification", golden)) {
+    uint32_t pairs = (uint32_t)golden[0], levels = (uint32_t)golden[1], seed = (uint32_t)golden[2];
+    const double *expected = golden + 3;
     _cleanup_(pair_set_done) struct pair_set set = pair_set_new(pairs);
     struct verification v;
     golden_scores(&set, pairs, levels, seed);
     assert_int_equal(verification_evaluate(set.similarity, set.same, set.fold, pairs, 10, 1, &v, NULL), 0);
-    assert_true(fabs(v.accuracy - accuracy) < 1e-10);
-    assert_true(fabs(v.accuracy_deviation - deviation) < 1e-8);
-    assert_true(fabs(v.threshold - threshold) < 1e-10);
-    assert_true(fabs(v.eer - eer) < 1e-10);
-    assert_true(fabs(v.auroc - auroc) < 1e-10);
+    assert_true(fabs(v.accuracy - expected[0]) < 1e-10);
+    assert_true(fabs(v.accuracy_deviation - expected[1]) < 1e-8);
+    assert_true(fabs(v.threshold - expected[2]) < 1e-10);
+    assert_true(fabs(v.eer - expected[3]) < 1e-10);
+    assert_true(fabs(v.auroc - expected[4]) < 1e-10);
     assert_int_equal(v.positives + v.negatives, pairs);
     if (v.negatives >= 1000)
-      assert_true(fabs(v.tar_at_far_2 - tar2) < 1e-10);
+      assert_true(fabs(v.tar_at_far_2 - expected[5]) < 1e-10);
     else
       assert_true(isnan(v.tar_at_far_2));
     assert_true(isnan(v.tar_at_far_3)); /* none of the sets has 10,000 negatives */
