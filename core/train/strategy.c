@@ -225,7 +225,7 @@ float strategy_update(struct strategy *s, const float *states, uint32_t batch, c
   for (uint32_t b = 0; b < batch; b++) {
     const float *state = states + (size_t)b * s->inputs;
     struct activations a;
-    float d_floor[STRATEGY_ACTIONS_MAX];
+    float d_floor[STRATEGY_ACTIONS_MAX] = {0};
     run(s, layers, state, &a);
     float advantage = 0.5f * (reward1[b] - reward2[b]) * scale;
     for (uint32_t i = 0; i < s->actions; i++) {
