@@ -180,9 +180,9 @@ int cli_request(struct cli *cli, const struct request *request, struct reply *re
 int cli_get(struct cli *cli, char *path, json_t **ret_json) {
   _cleanup_(freep) char *owned = path;
   struct reply reply = {0};
-  if (!path)
+  if (!owned)
     return cli_error("out of memory");
-  int code = cli_request(cli, &(struct request){.method = "GET", .path = path}, &reply);
+  int code = cli_request(cli, &(struct request){.method = "GET", .path = owned}, &reply);
   if (code != EXIT_DONE)
     return code;
   if (!reply.json) {
@@ -197,17 +197,18 @@ int cli_get(struct cli *cli, char *path, json_t **ret_json) {
 int cli_get_all(struct cli *cli, char *path, json_t **ret_rows) {
   _cleanup_(freep) char *first = path;
   json_t *rows = json_array();
-  if (!path || !rows) {
+  if (!first || !rows) {
     json_decref(rows);
     return cli_error("out of memory");
   }
   _cleanup_(freep) char *cursor = NULL;
   do {
     json_t *page = NULL;
-    int code = cli_get(cli,
-                       cursor ? http_path(path, "", strchr(path, '?') ? "&cursor=" : "?cursor=", cursor, NULL)
-                              : strdup(path),
-                       &page);
+    int code =
+        cli_get(cli,
+                cursor ? http_path(first, "", strchr(first, '?') ? "&cursor=" : "?cursor=", cursor, NULL)
+                       : strdup(first),
+                &page);
     if (code != EXIT_DONE) {
       json_decref(rows);
       return code;
