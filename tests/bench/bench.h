@@ -3,3 +3,5 @@
 #pragma once
 
 int bench_step(int argc, char **argv);
+int bench_train(int argc, char **argv);
+int bench_ingest(int argc, char **argv);

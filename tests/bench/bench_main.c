@@ -12,6 +12,8 @@ static const struct {
     {"step", bench_step,
      "freq_ir|freq_conv|iresnet18 [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] "
      "[--no-winograd]"},
+    {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
+    {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
 };
 
 int main(int argc, char **argv) {
