@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+"""Writes nn.f32, what PyTorch (1.13) computes for the networks of tests/unit/nn/golden_test.c: raw little-endian float32.
+
+Weights and inputs come from the generator x = x * 1664525 + 1013904223 (mod 2^32), value (x >> 8) / 2^23 - 1, drawn in
+the order of the network's parameters, so that both sides make them. Order of the file:
+  training   3 losses, embeddings (6,8) in evaluation mode after 3 steps, then every parameter and running statistic
+  each architecture (freq_ir, freq_conv, iresnet18)
+             embeddings in training mode, embeddings in evaluation mode after it, the norm of each parameter's gradient,
+             the gradient of the input
+  head       for both kinds and both sorts of negatives: 4 losses, the gradients of embeddings and of classes
+"""
+import math
+import os
+import sys
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+STATE = 1
+
+
+def lcg(count):
+    """The next `count` values; by doubling, x[n+k] = A x[n] + C."""
+    global STATE
+    a, c = np.uint32(1664525), np.uint32(1013904223)
+    x = np.array([(int(STATE) * int(a) + int(c)) & 0xFFFFFFFF], np.uint32)
+    while len(x) < count:
+        with np.errstate(over="ignore"):
+            x = np.concatenate([x, x * a + c])
+            c = np.uint32((int(a) * int(c) + int(c)) & 0xFFFFFFFF)
+            a = np.uint32((int(a) * int(a)) & 0xFFFFFFFF)
+    x = x[:count]
+    STATE = int(x[-1])
+    return (x >> np.uint32(8)).astype(np.float32) / np.float32(8388608) - np.float32(1)
+
+
+def values(shape, scale=1.0, shift=0.0):
+    n = int(np.prod(shape))
+    return torch.from_numpy((lcg(n) * np.float32(scale) + np.float32(shift)).reshape(shape))
+
+
+def fill(net):
+    for module in net.modules():
+        for name, p in module.named_parameters(recurse=False):
+            if p.dim() > 1:
+                v = values(p.shape, 1.5 / math.sqrt(p[0].numel()))
+            elif isinstance(module, nn.PReLU):
+                v = values(p.shape, 0.1, 0.25)
+            elif name == "weight":
+                v = values(p.shape, 0.2, 1.0)
+            else:
+                v = values(p.shape, 0.1)
+            with torch.no_grad():
+                p.copy_(v)
+
+
+class Block(nn.Module):
+    def __init__(s, i, o, st, shortcut):
+        super().__init__()
+        s.b1 = nn.BatchNorm2d(i)
+        s.c1 = nn.Conv2d(i, o, 3, 1, 1, bias=False)
+        s.b2 = nn.BatchNorm2d(o)
+        s.p = nn.PReLU(o)
+        s.c2 = nn.Conv2d(o, o, 3, st, 1, bias=False)
+        s.b3 = nn.BatchNorm2d(o)
+        s.d = nn.Sequential(nn.Conv2d(i, o, 1, st, bias=False), nn.BatchNorm2d(o)) if shortcut else None
+
+    def forward(s, x):
+        y = s.b3(s.c2(s.p(s.b2(s.c1(s.b1(x))))))
+        return y + (s.d(x) if s.d is not None else x)
+
+
+class Net(nn.Module):
+    """stem conv BN PReLU, blocks, BN, linear, BN: freq_ir, freq_conv and IResNet are rows of it."""
+
+    def __init__(s, cin, stem, stride, blocks, side, embedding):
+        super().__init__()
+        s.stem = nn.Sequential(nn.Conv2d(cin, stem, 3, stride, 1, bias=False), nn.BatchNorm2d(stem), nn.PReLU(stem))
+        s.body = nn.Sequential(*[Block(i, o, st, st > 1 or i != o) for i, o, st in blocks])
+        last = blocks[-1][1]
+        s.bn = nn.BatchNorm2d(last)
+        s.fc = nn.Linear(last * side * side, embedding)
+        s.bo = nn.BatchNorm1d(embedding)
+
+    def forward(s, x):
+        return s.bo(s.fc(s.bn(s.body(s.stem(x))).flatten(1)))
+
+
+def dct_kernels():
+    k = torch.arange(8).double()[:, None]
+    n = torch.arange(8).double()[None]
+    d = torch.cos(math.pi * (2 * n + 1) * k / 16) * math.sqrt(2 / 8)
+    d[0] /= math.sqrt(2)
+    return torch.einsum("ui,vj->uvij", d, d).reshape(64, 1, 8, 8).float()
+
+
+KERNELS = dct_kernels()
+CHANNELS = [0, 1, 8, 9, 20, 63, 64, 66, 100, 128, 137, 190]
+GRID = 4
+
+
+def idct(x):
+    """(B,12,G,G) standardised -> pixels / 40."""
+    mean = torch.tensor([0.5 * i - 2 for i in range(12)])
+    deviation = torch.tensor([30.0 - 2 * i for i in range(12)])
+    full = torch.zeros(x.shape[0], 192, GRID, GRID)
+    full[:, CHANNELS] = x * deviation[:, None, None] + mean[:, None, None]
+    y = F.conv_transpose2d(full.reshape(-1, 64, GRID, GRID), KERNELS, stride=8)
+    return y.reshape(x.shape[0], 3, 8 * GRID, 8 * GRID) / 40
+
+
+def emit(out, tensor):
+    out.append(tensor.detach().numpy().astype("<f4").ravel())
+
+
+def training(out):
+    global STATE
+    STATE = 11
+    net = Net(3, 16, 2, [(16, 16, 1), (16, 32, 2)], 4, 8)
+    fill(net)
+    w = nn.Parameter(values((5, 8)))
+    x = values((6, 3, 16, 16))
+    y = torch.arange(6) % 5
+    decayed = [p for p in net.parameters() if p.dim() > 1] + [w]
+    rest = [p for p in net.parameters() if p.dim() <= 1]
+    sgd = torch.optim.SGD([dict(params=decayed, weight_decay=5e-4), dict(params=rest, weight_decay=0)], lr=0.05,
+                          momentum=0.9)
+    for _ in range(3):
+        cosines = F.normalize(net(x)) @ F.normalize(w).T
+        loss = F.cross_entropy(10 * (cosines - 0.3 * F.one_hot(y, 5)), y)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        emit(out, loss)
+    net.eval()
+    emit(out, net(x))
+    for module in net.modules():
+        for p in module.parameters(recurse=False):
+            emit(out, p)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            emit(out, module.running_mean)
+            emit(out, module.running_var)
+
+
+def architecture(out, net, pixels, embedding):
+    global STATE
+    STATE = 23
+    fill(net)
+    x = values((6, 12, GRID, GRID)).requires_grad_()
+    z = net(idct(x) if pixels else x)
+    emit(out, z)
+    z.backward(values((6, embedding)))
+    gradients = [p.grad.double().norm().float() for p in net.parameters()]
+    net.eval()
+    emit(out, net(idct(x) if pixels else x))
+    for g in gradients:
+        emit(out, g)
+    emit(out, x.grad)
+
+
+def head(out, arc, others):
+    """Mixed labels: L0 = sum_j lambda_j l_j (docs: margin softmax with mixed labels)."""
+    global STATE
+    STATE = 5
+    e = values((4, 6)).double().requires_grad_()
+    w = values((7, 6)).double().requires_grad_()
+    labels = [[(2, 1.0)], [(0, 0.6), (3, 0.4)], [(6, 0.5), (1, 0.3), (4, 0.2)], [(5, 0.35), (2, 0.65)]]
+    s, m = 16.0, 0.4
+    cosines = F.normalize(e) @ F.normalize(w).T
+    losses = []
+    for i, mix in enumerate(labels):
+        most = max(l for _, l in mix)
+        total = 0
+        for y, l in mix:
+            t = cosines[i, y]
+            mj = m * l / most
+            if not arc:
+                target = t - mj
+            elif t < math.cos(math.pi - mj):
+                target = t - mj * math.sin(mj)
+            else:
+                target = torch.cos(torch.acos(t) + mj)
+            out_of_sum = {q for q, _ in mix} if others else {y}
+            negatives = torch.stack([s * cosines[i, c] for c in range(7) if c not in out_of_sum] + [s * target])
+            total = total + l * (torch.logsumexp(negatives, 0) - s * target)
+        losses.append(total)
+    losses = torch.stack(losses)
+    losses.mean().backward()
+    emit(out, losses)
+    emit(out, e.grad)
+    emit(out, w.grad)
+
+
+def main():
+    torch.set_num_threads(1)
+    out = []
+    training(out)
+    ir = [(32, 32, 2), (32, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)]
+    fc = [(64, 64, 1), (64, 128, 1), (128, 128, 1), (128, 256, 2), (256, 256, 1)]
+    # IResNet-18 at a quarter of its width
+    r18 = [(16, 16, 2), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+    architecture(out, Net(3, 32, 2, ir, 2, 128), True, 128)
+    architecture(out, Net(12, 64, 1, fc, 2, 128), False, 128)
+    architecture(out, Net(3, 16, 1, r18, 2, 512), True, 512)
+    for arc in (False, True):
+        for others in (True, False):
+            head(out, arc, others)
+    path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "nn.f32")
+    np.concatenate(out).tofile(path)
+
+
+if __name__ == "__main__":
+    main()
