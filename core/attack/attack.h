@@ -65,11 +65,12 @@ struct attack_metric {
   const char *name; /* "ssim" */
   const char *unit; /* "", "dB" */
   const char *description;
-  struct interval value;    /* mean and 95 %, bootstrapped over people */
-  double worst_tenth;       /* mean over the tenth of people that fare worst (at least one) */
-  double chance;            /* the same figure against somebody else's face */
-  struct interval control;  /* without the mask */
-  double control_threshold; /* what the control must reach */
+  struct interval value;     /* mean and 95 %, bootstrapped over people */
+  double worst_tenth;        /* mean over the tenth of people that fare worst (at least one) */
+  double chance;             /* the same figure against somebody else's face */
+  double chance_worst_tenth; /* and its mean over the tenth of people with the highest chance */
+  struct interval control;   /* without the mask */
+  double control_threshold;  /* what the control must reach */
 };
 
 /* Side by side: original, template as seen, recovered: (size, 3 * size, 3) RGB bytes. */
@@ -85,7 +86,8 @@ struct attack_surface_result {
   struct attack_metric metric[ATTACK_METRICS_MAX];
   uint32_t metrics;
   const char *decided_by; /* name of the metric the verdict rests on */
-  double threshold;       /* of that metric */
+  double threshold;       /* of that metric's mean */
+  double threshold_worst_tenth;
   enum attack_verdict verdict;
   char reason[320];
   double mean_k; /* faces a template */

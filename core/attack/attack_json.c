@@ -9,11 +9,12 @@ static json_t *interval_json(struct interval interval) {
 }
 
 static json_t *metric_json(const struct attack_metric *metric) {
-  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit", metric->unit,
-                   "description", metric->description, "value", interval_json(metric->value), "worst_tenth",
-                   json_real_or_null(metric->worst_tenth), "chance", json_real_or_null(metric->chance),
-                   "control", interval_json(metric->control), "control_threshold",
-                   json_real_or_null(metric->control_threshold));
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit",
+                   metric->unit, "description", metric->description, "value", interval_json(metric->value),
+                   "worst_tenth", json_real_or_null(metric->worst_tenth), "chance",
+                   json_real_or_null(metric->chance), "chance_worst_tenth",
+                   json_real_or_null(metric->chance_worst_tenth), "control", interval_json(metric->control),
+                   "control_threshold", json_real_or_null(metric->control_threshold));
 }
 
 static json_t *picture_json(const struct attack_picture *picture, uint32_t size) {
@@ -47,12 +48,13 @@ static json_t *metrics_json(const struct attack_surface_result *surface) {
 }
 
 static json_t *surface_json(const struct attack_surface_result *surface, uint32_t size) {
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "surface",
-                   surface_letter(surface->surface), "surface_name", surface_name(surface->surface),
-                   "threat_model", surface->threat_model, "verdict", verdict_name(surface->verdict), "reason",
-                   surface->reason, "decided_by", surface->decided_by, "threshold",
-                   json_real_or_null(surface->threshold), "mean_k", json_real_or_null(surface->mean_k),
-                   "metrics", metrics_json(surface), "pictures", pictures_json(surface, size, false));
+  return json_pack(
+      "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "surface", surface_letter(surface->surface),
+      "surface_name", surface_name(surface->surface), "threat_model", surface->threat_model, "verdict",
+      verdict_name(surface->verdict), "reason", surface->reason, "decided_by", surface->decided_by,
+      "threshold", json_real_or_null(surface->threshold), "threshold_worst_tenth",
+      json_real_or_null(surface->threshold_worst_tenth), "mean_k", json_real_or_null(surface->mean_k),
+      "metrics", metrics_json(surface), "pictures", pictures_json(surface, size, false));
 }
 
 json_t *attack_result_json(const struct attack_result *result) {

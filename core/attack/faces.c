@@ -258,12 +258,12 @@ void attack_decide(struct attack_surface_result *surface) {
         "%s is %.3f (95 %%: %.3f to %.3f), above the threshold of %.3f; somebody else's face reaches %.3f.",
         metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
         metric->chance);
-  } else if (metric->worst_tenth > surface->threshold) {
+  } else if (metric->worst_tenth > surface->threshold_worst_tenth) {
     surface->verdict = VERDICT_LEAKS;
     REASON(surface,
            "%s is %.3f on average, but %.3f for the tenth of people that fare worst, above the threshold of "
            "%.3f.",
-           metric->name, metric->value.mean, metric->worst_tenth, surface->threshold);
+           metric->name, metric->value.mean, metric->worst_tenth, surface->threshold_worst_tenth);
   } else if (metric->value.high > surface->threshold) {
     REASON(surface,
            "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more faces would tell.",

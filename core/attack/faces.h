@@ -43,8 +43,8 @@ int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_
 void synthetic_faces_done(struct attack_faces *faces);
 
 /* Sets verdict and reason from metrics, decided_by and threshold: "inconclusive" when a control misses its
- * threshold or the interval of the deciding metric holds `threshold`; "leaks" when its lower bound or the
- * worst tenth lies above it; else "resists". */
+ * threshold or the interval of the deciding metric holds `threshold`; "leaks" when its lower bound lies
+ * above it or its worst tenth above threshold_worst_tenth; else "resists". */
 void attack_decide(struct attack_surface_result *surface);
 
 int attack_linear_run(const struct attack_context *context, struct attack_result *ret_result,

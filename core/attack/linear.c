@@ -19,7 +19,9 @@
 /* What the control must reach: nothing but rounding is lost without a mask. */
 #define CONTROL_PSNR 40.0
 #define CONTROL_SSIM 0.99
-/* From here on we say that a face leaks: structure well beyond what another person's face shares with it. */
+/* From here on we say that a face leaks: structure well beyond what another person's face shares with it. The
+ * tenth of people that fare worst is held against the tenth with the highest chance, since the highest of
+ * many values is high by luck too. */
 #define LEAK_SSIM 0.30
 #define LEAK_ABOVE_CHANCE 0.05
 #define DRAWN_PEOPLE 8u
@@ -257,6 +259,7 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
   if (!values)
     return -ENOMEM;
   double *chances = values + sample->count, *controls = chances + sample->count, unused = 0;
+  struct interval chance;
   for (uint32_t i = 0; i < sample->count; i++) {
     values[i] = figure_of(&outcomes[i], row->figure, false);
     chances[i] = figure_of(&outcomes[i], row->figure, true);
@@ -265,10 +268,15 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
   *metric = (struct attack_metric){.name = row->name,
                                    .unit = row->unit,
                                    .description = row->description,
-                                   .chance = mean_of(chances, sample->count),
                                    .control_threshold = row->control_threshold};
   int r = people_interval(sample, values, seed, &metric->value, &metric->worst_tenth);
-  return r < 0 ? r : people_interval(sample, controls, seed, &metric->control, &unused);
+  if (r == 0)
+    r = people_interval(sample, chances, seed, &chance, &metric->chance_worst_tenth);
+  if (r == 0)
+    r = people_interval(sample, controls, seed, &metric->control, &unused);
+  if (r == 0)
+    metric->chance = chance.mean;
+  return r;
 }
 
 /* ---- pictures ---- */
@@ -372,6 +380,7 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   }
   surface->mean_k = (double)faces_in_mixes / count;
   surface->threshold = fmax(LEAK_SSIM, surface->metric[0].chance + LEAK_ABOVE_CHANCE);
+  surface->threshold_worst_tenth = fmax(LEAK_SSIM, surface->metric[0].chance_worst_tenth + LEAK_ABOVE_CHANCE);
   attack_decide(surface);
   if (r == 0)
     r = take_drawn_pictures(campaign, surface);

@@ -216,6 +216,14 @@ static const json_t *private_of(const json_t *private_pictures, const char *atta
   return NULL;
 }
 
+static void add_chance(struct text *html, const json_t *metric) {
+  double chance = json_number_at(metric, "chance"), worst = json_number_at(metric, "chance_worst_tenth");
+  if (isfinite(chance) && isfinite(worst))
+    text_add(html, "<td>%.3g<br><span class=\"soft\">%.3g for a tenth</span></td>", chance, worst);
+  else
+    text_add(html, "<td>not measured</td>");
+}
+
 static void add_metric(struct text *html, const json_t *metric, bool decides) {
   const json_t *value = json_object_get(metric, "value"), *control = json_object_get(metric, "control");
   const char *unit = json_text_at(metric, "unit");
@@ -230,7 +238,7 @@ static void add_metric(struct text *html, const json_t *metric, bool decides) {
   else
     text_add(html, "<td>not measured</td>");
   add_cell_number(html, json_number_at(metric, "worst_tenth"), unit);
-  add_cell_number(html, json_number_at(metric, "chance"), unit);
+  add_chance(html, metric);
   add_cell_number(html, json_number_at(control, "mean"), unit);
   add_cell_number(html, json_number_at(metric, "control_threshold"), unit);
   text_add(html, "</tr>\n");
@@ -262,7 +270,10 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
   json_array_foreach(metrics, i, metric) {
     add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
   }
-  text_add(html, "</table></div>\n");
+  text_add(html, "</table></div>\n<p class=\"soft\">Counted as a leak: ");
+  text_add_html(html, decided_by);
+  text_add(html, " above %.3f on average or %.3f for the worst tenth of people.</p>\n",
+           json_number_at(surface, "threshold"), json_number_at(surface, "threshold_worst_tenth"));
   add_pictures(html, json_object_get(surface, "pictures"));
   add_pictures(
       html, private_of(private_pictures, json_text_at(attack, "attack"), json_text_at(surface, "surface")));

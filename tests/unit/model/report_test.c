@@ -36,13 +36,14 @@ static json_t *sample_picture(const char *source) {
 }
 
 static json_t *sample_surface(const char *letter, const char *verdict) {
-  json_t *metric = json_pack("{s:s, s:s, s:s, s:o, s:f, s:f, s:o, s:n}", "name", "ssim", "unit", "",
-                             "description", "Likeness", "value", interval_of(.8125, .75, .875), "worst_tenth",
-                             .9, "chance", .2, "control", interval_of(1, 1, 1), "control_threshold");
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:[o], s:[o]}", "surface", letter,
+  json_t *metric =
+      json_pack("{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:o, s:n}", "name", "ssim", "unit", "", "description",
+                "Likeness", "value", interval_of(.8125, .75, .875), "worst_tenth", .9, "chance", .2,
+                "chance_worst_tenth", .25, "control", interval_of(1, 1, 1), "control_threshold");
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:[o], s:[o]}", "surface", letter,
                    "surface_name", "inference templates", "threat_model", "Holds a template.", "verdict",
-                   verdict, "reason", HOSTILE, "decided_by", "ssim", "threshold", .3, "mean_k", 1.0,
-                   "metrics", metric, "pictures", sample_picture("synthetic"));
+                   verdict, "reason", HOSTILE, "decided_by", "ssim", "threshold", .3, "threshold_worst_tenth",
+                   .42, "mean_k", 1.0, "metrics", metric, "pictures", sample_picture("synthetic"));
 }
 
 static json_t *sample_attacks(const char *verdict_i, const char *verdict_t) {
@@ -229,6 +230,7 @@ static void html_is_safe_and_complete(void **state) {
   assert_non_null(strstr(html, "too few pairs"));
   assert_non_null(strstr(html, "<strong>not measured</strong>"));
   assert_non_null(strstr(html, "accuracy bound not enforced"));
+  assert_non_null(strstr(html, "above 0.300 on average or 0.420 for the worst tenth"));
   assert_non_null(strstr(html, "synthetic: drawn by a program"));
   assert_non_null(strstr(html, "prefers-color-scheme:dark"));
   assert_int_equal(occurrences(html, "<img "), 2);
