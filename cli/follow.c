@@ -38,30 +38,22 @@ struct watch {
   int64_t lost_at, line_at; /* monotonic ns; lost_at 0 = connected */
 };
 
-/* "812 images/s  loss 4.312  accuracy 88.2 %  12 s left" */
+/* "812 images/s  loss 4.31  accuracy 88.2 %  12 s left" */
 static void describe(const json_t *job, char *ret_text, size_t size) {
   const json_t *metrics = json_object_get(job, "metrics"), *progress = json_object_get(job, "progress");
   double speed = json_real_or(progress, "images_per_s", json_real_or(metrics, "images_per_s", NAN));
   double loss = json_real_or(progress, "loss", json_real_or(metrics, "loss", NAN));
   double accuracy = json_real_or(metrics, "accuracy", NAN), eta = json_real_or(progress, "eta_s", -1);
-  char part[64];
-  FILE *out = fmemopen(ret_text, size, "w");
-  if (!out) {
-    *ret_text = 0;
-    return;
-  }
+  char percent[32], left[32], speed_text[48] = "", loss_text[48] = "";
+  format_percent(accuracy, percent, sizeof(percent));
+  format_duration(eta, left, sizeof(left));
   if (isfinite(speed) && speed > 0)
-    (void)fprintf(out, "%.0f images/s  ", speed);
+    (void)snprintf(speed_text, sizeof(speed_text), "%.0f images/s  ", speed);
   if (isfinite(loss))
-    (void)fprintf(out, "loss %.3f  ", loss);
-  format_percent(accuracy, part, sizeof(part));
-  if (isfinite(accuracy))
-    (void)fprintf(out, "accuracy %s  ", part);
-  format_duration(eta, part, sizeof(part));
-  if (eta >= 0)
-    (void)fprintf(out, "%s left", part);
-  (void)fclose(out);
-  ret_text[size - 1] = 0;
+    (void)snprintf(loss_text, sizeof(loss_text), "loss %.2f  ", loss);
+  (void)snprintf(ret_text, size, "%s%s%s%s%s%s%s", speed_text, loss_text,
+                 isfinite(accuracy) ? "accuracy " : "", isfinite(accuracy) ? percent : "",
+                 isfinite(accuracy) ? "  " : "", eta >= 0 ? left : "", eta >= 0 ? " left" : "");
 }
 
 static const char *state_of(const json_t *job) {
@@ -69,44 +61,46 @@ static const char *state_of(const json_t *job) {
   return phase && *phase && strcmp(state, "running") == 0 ? phase : state;
 }
 
-static void show_bar(const json_t *job) {
+/* "epoch 3/12  step 120/600" while training, the phase before and after; the step only when the caller has
+ * room. */
+static void locate(const json_t *job, bool with_step, char *ret_text, size_t size) {
   const json_t *progress = json_object_get(job, "progress");
   const json_t *train = json_object_get(json_object_get(job, "spec"), "train");
-  double fraction = json_real_or(progress, "fraction", 0);
-  uint64_t epoch = json_count(progress, "epoch"), step = json_count(progress, "step");
-  char before[96], after[256], text[192];
-  describe(job, text, sizeof(text));
-  if (epoch > 0)
-    (void)snprintf(before, sizeof(before), "%s  epoch %llu/%llu  step %llu/%llu", state_of(job),
-                   (unsigned long long)epoch, (unsigned long long)json_count(train, "epochs"),
-                   (unsigned long long)step, (unsigned long long)json_count(progress, "total"));
+  unsigned long long epoch = json_count(progress, "epoch"), step = json_count(progress, "step");
+  char steps[64] = "";
+  if (with_step)
+    (void)snprintf(steps, sizeof(steps), "  step %llu/%llu", step,
+                   (unsigned long long)json_count(progress, "total"));
+  if (epoch > 0 && strcmp(state_of(job), "training") == 0)
+    (void)snprintf(ret_text, size, "epoch %llu/%llu%s", epoch,
+                   (unsigned long long)json_count(train, "epochs"), steps);
   else
-    (void)snprintf(before, sizeof(before), "%s", state_of(job));
-  (void)snprintf(after, sizeof(after), "%3.0f %%  %s", 100 * fraction, text);
+    (void)snprintf(ret_text, size, "%s", state_of(job));
+}
+
+static void show_bar(const json_t *job) {
+  double fraction = json_real_or(json_object_get(job, "progress"), "fraction", 0);
+  char before[96], after[256], text[224];
+  describe(job, text, sizeof(text));
+  locate(job, bar_columns() >= 110, before, sizeof(before));
+  (void)snprintf(after, sizeof(after), "%.0f %%  %s", 100 * fraction, text);
   bar_draw(fraction, before, after);
 }
 
 /* A line when state or epoch changes, and every 15 s. */
 static void show_line(struct watch *watch, const json_t *job) {
-  const json_t *progress = json_object_get(job, "progress");
-  const json_t *train = json_object_get(json_object_get(job, "spec"), "train");
-  uint64_t epoch = json_count(progress, "epoch");
+  uint64_t epoch = json_count(json_object_get(job, "progress"), "epoch");
   int64_t now = clock_ns();
-  char text[192];
+  char place[96], text[224];
   bool changed = strcmp(watch->state, state_of(job)) != 0 || epoch != watch->epoch;
   if (!changed && now - watch->line_at < PLAIN_LINE_S * INT64_C(1000000000))
     return;
   watch->line_at = now;
   watch->epoch = epoch;
   (void)snprintf(watch->state, sizeof(watch->state), "%s", state_of(job));
+  locate(job, true, place, sizeof(place));
   describe(job, text, sizeof(text));
-  if (epoch > 0)
-    (void)fprintf(stderr, "%s  epoch %llu/%llu  step %llu/%llu  %s\n", watch->state,
-                  (unsigned long long)epoch, (unsigned long long)json_count(train, "epochs"),
-                  (unsigned long long)json_count(progress, "step"),
-                  (unsigned long long)json_count(progress, "total"), text);
-  else
-    (void)fprintf(stderr, "%s\n", watch->state);
+  (void)fprintf(stderr, "%s  %s\n", place, text);
 }
 
 static int job_ended(const struct cli *cli, const json_t *job) {

@@ -78,15 +78,17 @@ struct download {
   char path[4096], part[4112];
   int fd;
   uint64_t offset; /* where the next byte goes */
+  bool answered;   /* a part of this answer was written */
 };
 
 static int on_data(void *context, long status, const char *data, size_t size, struct guise_error *err) {
   struct download *download = context;
-  if (status == 200 && download->offset > 0) { /* the daemon sends the whole file after all */
+  if (!download->answered && status == 200 && download->offset > 0) { /* the whole file after all */
     if (ftruncate(download->fd, 0) < 0)
       return error_set(err, -errno, "cannot write %s: %s", download->part, strerror(errno));
     download->offset = 0;
   }
+  download->answered = true;
   for (size_t done = 0; done < size;) {
     ssize_t n = pwrite(download->fd, data + done, size - done, (off_t)download->offset);
     if (n < 0 && errno != EINTR)
@@ -117,6 +119,7 @@ static int fetch(struct download *download) {
   if (fd < 0 || fstat(fd, &st) < 0)
     return cli_error("cannot create %s: %s", download->part, strerror(errno));
   download->fd = fd;
+  download->answered = false;
   download->offset = (uint64_t)st.st_size < download->size ? (uint64_t)st.st_size : 0;
   if (download->offset == 0 && ftruncate(fd, 0) < 0)
     return cli_error("cannot write %s: %s", download->part, strerror(errno));

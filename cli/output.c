@@ -143,7 +143,7 @@ bool bar_possible(void) {
   return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
 }
 
-static unsigned screen_columns(void) {
+unsigned bar_columns(void) {
   struct winsize size;
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
@@ -153,8 +153,8 @@ void bar_draw(double fraction, const char *before, const char *after) {
   if (!bar_possible())
     return;
   /* One column stays free: terminals wrap when the last is written. */
-  int room = (int)MIN(screen_columns(), 200u) - 1;
-  int width = MIN(room - (int)strlen(before) - (int)strlen(after) - 8, 40);
+  int room = (int)MIN(bar_columns(), 200u) - 1;
+  int width = MIN(room - (int)strlen(before) - (int)strlen(after) - 4, 40);
   if (fraction < 0 || width < 5) {
     (void)snprintf(line, sizeof(line), "%s  %s", before, after);
   } else {

@@ -34,6 +34,7 @@ void format_percent(double fraction, char *ret_text, size_t size);
 
 /* A line on standard error that is drawn over itself; nothing when that is no terminal. */
 bool bar_possible(void);
+unsigned bar_columns(void);                                            /* of the terminal; 80 when unknown */
 void bar_draw(double fraction, const char *before, const char *after); /* fraction < 0: no bar, texts only */
 void bar_clear(void);
 
