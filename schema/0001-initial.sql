@@ -63,8 +63,8 @@ CREATE TABLE jobs (
   dataset TEXT REFERENCES datasets (id) ON DELETE SET NULL,
   pairs_dataset TEXT REFERENCES datasets (id) ON DELETE SET NULL,
   pairs_name TEXT,
-  spec TEXT NOT NULL CHECK (json_valid(spec)),
-  error TEXT CHECK (error IS NULL OR json_valid(error)),
+  spec TEXT NOT NULL,
+  error TEXT,
   fraction REAL NOT NULL DEFAULT 0,
   epoch INTEGER NOT NULL DEFAULT 0,
   epochs INTEGER NOT NULL DEFAULT 0,
@@ -155,7 +155,7 @@ CREATE TABLE events (
   job INTEGER NOT NULL REFERENCES jobs (seq) ON DELETE CASCADE,
   type TEXT NOT NULL CHECK (type IN ('state', 'metric', 'log', 'end')),
   at INTEGER NOT NULL,
-  data TEXT NOT NULL CHECK (json_valid(data))
+  data TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_job ON events (job);
 
@@ -165,8 +165,8 @@ CREATE TABLE models (
   job INTEGER UNIQUE REFERENCES jobs (seq) ON DELETE SET NULL,
   dataset TEXT REFERENCES datasets (id) ON DELETE SET NULL,
   audited INTEGER NOT NULL CHECK (audited IN (0, 1)),
-  facts TEXT NOT NULL CHECK (json_valid(facts)),
-  summary TEXT NOT NULL CHECK (json_valid(summary)),
+  facts TEXT NOT NULL,
+  summary TEXT NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX models_dataset ON models (dataset);
