@@ -1,9 +1,9 @@
 /* Block DCT through FFTW's real-to-real transforms, one row of blocks at a time.
  *
  * FFTW's REDFT10 is 2 sum_n x_n cos(pi (n + 1/2) u / 8) and REDFT01 is X_0 + 2 sum_{u>0} X_u cos(pi (n + 1/2)
- * u / 8): both lack the orthonormal factors. Written per axis, orthonormal DCT-II = s_u REDFT10 and its
- * inverse = REDFT01 (s_u X_u) with the same s_0 = 1/sqrt(32), s_u = 1/4, so one table of s_u s_v serves both
- * directions.
+ * u / 8): both lack the orthonormal factors. Per axis, orthonormal DCT-II = s_u REDFT10 with s_0 =
+ * 1/sqrt(32), s_u = 1/4, and its inverse = REDFT01 (t_u X_u) with t_0 = 1/sqrt(8), t_u = 1/4: REDFT01 takes
+ * X_0 once, the others twice.
  *
  * The plans read and write the strided planar image directly. The coefficients pass through a buffer of one
  * row of blocks (64 x G floats, 3.5 KB at 112 pixels: it stays in the first-level cache), where the factors
@@ -26,8 +26,8 @@ const uint8_t zigzag8[DCT_COEFFICIENTS] = {
 
 struct block_dct {
   uint32_t size, grid;
-  fftwf_plan forward, inverse; /* one row of blocks of one colour */
-  float factor[DCT_COEFFICIENTS];
+  fftwf_plan forward, inverse;                                   /* one row of blocks of one colour */
+  float analysis[DCT_COEFFICIENTS], synthesis[DCT_COEFFICIENTS]; /* s_u s_v, t_u t_v */
 };
 
 /* FFTW's planner has global state and is not thread-safe; making and destroying plans takes this lock. */
@@ -65,8 +65,10 @@ int block_dct_new(uint32_t size, struct block_dct **ret_dct, struct guise_error 
     dct->size = size;
     dct->grid = size / DCT_BLOCK;
     for (uint32_t u = 0; u < DCT_BLOCK; u++)
-      for (uint32_t v = 0; v < DCT_BLOCK; v++)
-        dct->factor[u * DCT_BLOCK + v] = (float)((u ? 0.25 : sqrt(1.0 / 32)) * (v ? 0.25 : sqrt(1.0 / 32)));
+      for (uint32_t v = 0; v < DCT_BLOCK; v++) {
+        dct->analysis[u * DCT_BLOCK + v] = (float)((u ? 0.25 : sqrt(1.0 / 32)) * (v ? 0.25 : sqrt(1.0 / 32)));
+        dct->synthesis[u * DCT_BLOCK + v] = (float)((u ? 0.25 : sqrt(1.0 / 8)) * (v ? 0.25 : sqrt(1.0 / 8)));
+      }
     r = make_plans(dct, image_row, buffer);
   }
   free(image_row);
@@ -107,7 +109,7 @@ void block_dct_forward(const struct block_dct *dct, const float *planar, float *
     float *out = ret_coefficients + row / grid * DCT_COEFFICIENTS * cells + row % grid * grid;
     for (size_t k = 0; k < DCT_COEFFICIENTS; k++)
       for (size_t x = 0; x < grid; x++)
-        out[k * cells + x] = dct->factor[k] * buffer[k * grid + x];
+        out[k * cells + x] = dct->analysis[k] * buffer[k * grid + x];
   }
 }
 
@@ -119,7 +121,7 @@ void block_dct_inverse(const struct block_dct *dct, const float *coefficients, f
     const float *in = coefficients + row / grid * DCT_COEFFICIENTS * cells + row % grid * grid;
     for (size_t k = 0; k < DCT_COEFFICIENTS; k++)
       for (size_t x = 0; x < grid; x++)
-        buffer[k * grid + x] = dct->factor[k] * in[k * cells + x];
+        buffer[k * grid + x] = dct->synthesis[k] * in[k * cells + x];
     fftwf_execute_r2r(dct->inverse, buffer, ret_planar + row * image_row);
   }
 }

@@ -1,0 +1,148 @@
+/* The strategy network learns what its reward says: a state-dependent choice, and collapse where the reward
+ * grows with k. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/train/strategy.h"
+
+enum { CHANNELS = 3, CELLS = 4, BATCH = 32 };
+static const uint32_t all_k[5] = {2, 3, 4, 5, 6};
+
+static struct strategy *make(void) {
+  struct strategy *strategy = NULL;
+  assert_int_equal(strategy_new(CHANNELS, all_k, 5, 1, &strategy, NULL), 0);
+  return strategy;
+}
+
+static void random_states(struct strategy *s, uint64_t step, float *states) {
+  for (uint32_t i = 0; i < BATCH; i++) {
+    struct rng rng;
+    float template_[CHANNELS * CELLS];
+    struct strategy_context context = {0};
+    rng_init(&rng, 1, RNG_ATTACK, step, i);
+    for (int e = 0; e < CHANNELS * CELLS; e++)
+      template_[e] = rng_normal(&rng);
+    context.margin_sample = rng_u32(&rng) & 1 ? 1 : -1;
+    strategy_state(s, template_, CELLS, &context, states + i * strategy_state_size(s));
+  }
+}
+
+/* Trains with reward(state, action) and returns the last policy and its states. */
+static void train(struct strategy *s, float (*reward)(const float *state, uint32_t action), int updates,
+                  float *states, float *policy) {
+  for (int step = 0; step <= updates; step++) {
+    uint32_t a[2][BATCH];
+    float r[2][BATCH];
+    random_states(s, (uint64_t)step, states);
+    strategy_policy(s, states, BATCH, policy);
+    if (step == updates)
+      return;
+    for (uint32_t i = 0; i < BATCH; i++) {
+      struct rng rng;
+      rng_init(&rng, 2, RNG_STRATEGY, (uint64_t)step, i);
+      for (int d = 0; d < 2; d++) {
+        a[d][i] = strategy_draw(&rng, policy + i * 5, 5);
+        r[d][i] = reward(states + i * strategy_state_size(s), a[d][i]);
+      }
+    }
+    float entropy = strategy_update(s, states, BATCH, a[0], a[1], r[0], r[1], 0.002f);
+    assert_true(entropy > 0 && entropy <= logf(5) + 1e-4f);
+  }
+}
+
+static float by_state(const float *state, uint32_t action) {
+  return action == (state[2 * CHANNELS] > 0 ? 4u : 1u) ? 1 : 0;
+}
+
+static float grows(const float *state, uint32_t action) {
+  static const float floors[5] = {.68f, .96f, 1.18f, 1.38f, 1.54f};
+  (void)state;
+  return floors[action];
+}
+
+static void learns_from_the_state(void **state) {
+  (void)state;
+  struct strategy *s = make();
+  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], policy[BATCH * 5];
+  train(s, by_state, 3000, states, policy);
+  for (int i = 0; i < BATCH; i++)
+    assert_true(policy[i * 5 + (states[i * (2 * CHANNELS + STRATEGY_EXTRA) + 2 * CHANNELS] > 0 ? 4 : 1)] >
+                0.8f);
+  strategy_free(s);
+}
+
+static void collapses_where_the_reward_grows_with_k(void **state) {
+  (void)state;
+  struct strategy *s = make();
+  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], policy[BATCH * 5];
+  train(s, grows, 4000, states, policy);
+  for (int i = 0; i < BATCH; i++) {
+    assert_true(policy[i * 5 + 4] > 0.85f &&
+                policy[i * 5 + 4] <= 0.92001f); /* .9 + .1/5: the floor keeps the rest alive */
+    for (int a = 0; a < 5; a++)
+      assert_true(policy[i * 5 + a] >= 0.01999f);
+  }
+  strategy_free(s);
+}
+
+/* One update moves pi' along the estimate's gradient: the better of two drawn actions gains. */
+static void one_update_favours_the_better_action(void **state) {
+  (void)state;
+  struct strategy *s = make();
+  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], before[BATCH * 5], after[BATCH * 5];
+  uint32_t a1[BATCH], a2[BATCH];
+  float r1[BATCH], r2[BATCH];
+  random_states(s, 0, states);
+  strategy_policy(s, states, BATCH, before);
+  for (uint32_t i = 0; i < BATCH; i++) {
+    a1[i] = 3;
+    a2[i] = 0;
+    r1[i] = 2;
+    r2[i] = -1;
+  }
+  (void)strategy_update(s, states, BATCH, a1, a2, r1, r2, 0);
+  strategy_policy(s, states, BATCH, after);
+  for (int i = 0; i < BATCH; i++) {
+    assert_true(after[i * 5 + 3] > before[i * 5 + 3]);
+    assert_true(after[i * 5] < before[i * 5]);
+  }
+  strategy_free(s);
+}
+
+static void saved_and_loaded_to_the_bit(void **state) {
+  (void)state;
+  struct strategy *a = make(), *b = make();
+  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], pa[BATCH * 5], pb[BATCH * 5];
+  float *values = calloc(strategy_save_size(a), sizeof(float));
+  train(a, by_state, 50, states, pa);
+  strategy_save(a, values);
+  strategy_load(b, values);
+  train(a, by_state, 20, states, pa);
+  train(b, by_state, 20, states, pb);
+  assert_memory_equal(pa, pb, sizeof(pa));
+  free(values);
+  strategy_free(a);
+  strategy_free(b);
+}
+
+static void bad_actions(void **state) {
+  (void)state;
+  struct strategy *s = NULL;
+  assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, all_k, 0, 1, &s, NULL), -EINVAL);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(learns_from_the_state), cmocka_unit_test(collapses_where_the_reward_grows_with_k),
+      cmocka_unit_test(one_update_favours_the_better_action), cmocka_unit_test(saved_and_loaded_to_the_bit),
+      cmocka_unit_test(bad_actions)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
