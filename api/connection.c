@@ -1,0 +1,82 @@
+/* Deadlines. libmicrohttpd's timeout counts from the last byte, so a sender of one byte a second outlives it:
+ * each phase of a connection has a deadline of its own, and the timer shuts the socket down behind it. The
+ * lock makes that safe: a connection leaves the list before libmicrohttpd closes its socket. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "api/server.h"
+
+void connection_notify(void *context, struct MHD_Connection *connection, void **socket_context,
+                       enum MHD_ConnectionNotificationCode code) {
+  struct http *http = context;
+  struct connection *c = *socket_context;
+  if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+    const union MHD_ConnectionInfo *fd =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *address =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!fd || !(c = calloc(1, sizeof(*c))))
+      return; /* requests without one are refused */
+    c->fd = fd->connect_fd;
+    c->internal = address && address->client_addr && address->client_addr->sa_family == AF_UNSPEC;
+    if (c->internal) /* it waits for the watchdog */
+      (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+    *socket_context = c;
+    (void)pthread_mutex_lock(&http->lock);
+    c->next = http->connections;
+    if (c->next)
+      c->next->previous = c;
+    http->connections = c;
+    (void)pthread_mutex_unlock(&http->lock);
+    connection_phase(http, c, CONNECTION_HEAD);
+  } else if (c) {
+    (void)pthread_mutex_lock(&http->lock);
+    if (c->previous)
+      c->previous->next = c->next;
+    else
+      http->connections = c->next;
+    if (c->next)
+      c->next->previous = c->previous;
+    (void)pthread_mutex_unlock(&http->lock);
+    free(c);
+    *socket_context = NULL;
+  }
+}
+
+void connection_phase(struct http *http, struct connection *connection, enum connection_phase phase) {
+  (void)pthread_mutex_lock(&http->lock);
+  connection->phase = phase;
+  connection->deadline_ns = phase == CONNECTION_ANSWER || (connection->internal && phase == CONNECTION_HEAD)
+                                ? 0
+                                : clock_ns() + http->request_timeout_ns;
+  (void)pthread_mutex_unlock(&http->lock);
+}
+
+void connection_send_problem(int fd, enum problem_code code, const char *detail) {
+  json_t *problem = problem_json(code, detail, NULL, NULL);
+  _cleanup_(freep) char *body = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+  json_decref(problem);
+  char head[512];
+  if (!body)
+    return;
+  int length = snprintf(head, sizeof(head),
+                        "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+                        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+                        problem_status(code), problem_title(code), strlen(body));
+  if (send(fd, head, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) == length)
+    (void)send(fd, body, strlen(body), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void connections_expire(struct http *http, int64_t now_ns) {
+  (void)pthread_mutex_lock(&http->lock);
+  for (struct connection *c = http->connections; c; c = c->next) {
+    if (c->deadline_ns == 0 || c->deadline_ns > now_ns)
+      continue;
+    if (c->phase == CONNECTION_BODY)
+      connection_send_problem(c->fd, PROBLEM_TIMEOUT, "the body came too slowly; send it again");
+    (void)shutdown(c->fd, SHUT_RDWR);
+    c->deadline_ns = 0;
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+}

@@ -1,0 +1,165 @@
+/* Data sets: upload, state, rejects, pairs, erasure. */
+#include <string.h>
+
+#include "api/page.h"
+#include "api/range.h"
+#include "api/reply.h"
+#include "api/resources.h"
+
+static json_t *dataset_json(const struct dataset_row *row) {
+  return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o}", "id", row->id, "name", row->name, "state",
+                   dataset_state_name(row->state), "identities", (json_int_t)row->identities, "images",
+                   (json_int_t)row->images, "rejected", (json_int_t)row->rejected, "bytes",
+                   (json_int_t)row->bytes, "sha256", json_optional(row->upload_sha256), "size",
+                   (json_int_t)row->size, "created_at", json_time(row->created_at), "error",
+                   json_optional(row->error));
+}
+
+/* ?size=: pixels of the packed images, 0 when it was not given. */
+static int parse_size(struct request *request, uint32_t *ret_size) {
+  const char *text = target_query(&request->target, "size", 0);
+  char *end = NULL;
+  unsigned long size = text ? strtoul(text, &end, 10) : 0;
+  if (text && (!*text || *end || size < 16 || size > 224 || size % 8 != 0)) {
+    struct spec_problems problems = {0};
+    (void)spec_problems_add(&problems, "?size", "out_of_range",
+                            json_pack("{s:i,s:i,s:i}", "minimum", 16, "maximum", 224, "multipleOf", 8),
+                            "size is the side of the packed images in pixels: 16 to 224, a multiple of 8");
+    reply_problems(request, &problems);
+    return -EINVAL;
+  }
+  *ret_size = (uint32_t)size;
+  return 0;
+}
+
+void put_dataset(struct request *request) {
+  struct dataset_row row;
+  struct guise_error err = {0};
+  bool created = false;
+  uint32_t size = 0;
+  if (parse_size(request, &size) < 0)
+    return;
+  int r = service_dataset_accept(request->service, request->parameter[0], request->upload, size, &row,
+                                 &created, &err);
+  if (r < 0) {
+    reply_error(request, r, &err);
+    return;
+  }
+  reply_json(request, created ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK, dataset_json(&row));
+  reply_header(request, "Location", "/v1/datasets/%s", row.id);
+}
+
+void list_datasets(struct request *request) {
+  struct store_page page;
+  struct spec_problems problems = {0};
+  _cleanup_(freep) struct dataset_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  page_parse(&request->target, "datasets", &page, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  int r = store_dataset_list(service_store(request->service), &page, &rows, &count, &next);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return;
+  }
+  json_t *data = json_array();
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_array_append_new(data, dataset_json(&rows[i]));
+  reply_page(request, "datasets", data, next);
+}
+
+/* The row of the path's data set; false with a 404 when there is none. */
+static bool find_dataset(struct request *request, struct dataset_row *ret_row) {
+  int r = service_dataset_get(request->service, request->parameter[0], ret_row);
+  if (r == -ENOENT)
+    reply_problem(request, PROBLEM_NOT_FOUND,
+                  "there is no data set %s; GET /v1/datasets lists those there are", request->parameter[0]);
+  else if (r < 0)
+    reply_error(request, r, NULL);
+  return r == 0;
+}
+
+void get_dataset(struct request *request) {
+  struct dataset_row row;
+  if (find_dataset(request, &row))
+    reply_json(request, MHD_HTTP_OK, dataset_json(&row));
+}
+
+void delete_dataset(struct request *request) {
+  struct guise_error err = {0};
+  struct dataset_row row;
+  if (!find_dataset(request, &row))
+    return;
+  int r = service_dataset_delete(request->service, row.id, &err);
+  if (r < 0)
+    reply_error(request, r, &err);
+  else
+    reply_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+void list_rejects(struct request *request) {
+  struct dataset_row row;
+  struct store_page page;
+  struct spec_problems problems = {0};
+  _cleanup_(freep) struct reject_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  if (!find_dataset(request, &row))
+    return;
+  page_parse(&request->target, "rejects", &page, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  int r = store_reject_list(service_store(request->service), row.id, &page, &rows, &count, &next);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return;
+  }
+  json_t *data = json_array();
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_array_append_new(data, json_pack("{s:s,s:s,s:s}", "path", rows[i].path, "code", rows[i].code,
+                                                "detail", rows[i].detail));
+  reply_page(request, "rejects", data, next);
+}
+
+static json_t *pairs_json(const struct pairs_row *row) {
+  return json_pack("{s:s,s:I,s:I,s:s,s:I}", "name", row->name, "pairs", (json_int_t)row->count, "folds",
+                   (json_int_t)row->folds, "sha256", row->sha256, "bytes", (json_int_t)row->bytes);
+}
+
+void put_pairs(struct request *request) {
+  struct dataset_row dataset;
+  struct pairs_row row;
+  struct guise_error err = {0};
+  bool created = false;
+  if (!find_dataset(request, &dataset))
+    return;
+  int r = service_pairs_put(request->service, dataset.id, request->parameter[1],
+                            request->body ? request->body : "", request->body_size, &row, &created, &err);
+  if (r < 0) {
+    reply_error(request, r, &err);
+    return;
+  }
+  reply_json(request, created ? MHD_HTTP_CREATED : MHD_HTTP_OK, pairs_json(&row));
+}
+
+void list_pairs(struct request *request) {
+  struct dataset_row dataset;
+  _cleanup_(freep) struct pairs_row *rows = NULL;
+  uint32_t count = 0;
+  if (!find_dataset(request, &dataset))
+    return;
+  int r = store_pairs_list(service_store(request->service), dataset.id, &rows, &count);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return;
+  }
+  json_t *data = json_array();
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_array_append_new(data, pairs_json(&rows[i]));
+  reply_page(request, "pairs", data, 0);
+}

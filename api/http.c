@@ -1,0 +1,429 @@
+/* Start and end of the server, and a request's way through it (server.h tells the design). */
+#include "api/http.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/page.h"
+#include "api/reply.h"
+
+#define TIMER_MS 200
+#define STOP_WITHIN_MS 2000
+#define CONNECTION_MEMORY (48u << 10)
+
+/* ---- a request's head
+ * ------------------------------------------------------------------------------------------------- */
+
+static void *on_uri(void *context, const char *uri, struct MHD_Connection *connection) {
+  struct http *http = context;
+  struct request *request = calloc(1, sizeof(*request));
+  if (!request)
+    return NULL;
+  request->http = http;
+  request->service = http->service;
+  request->connection = connection;
+  request->raw = strdup(uri);
+  request->references = 1;
+  atomic_fetch_add(&http->references, 1);
+  return request;
+}
+
+static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, const char *key,
+                                    const char *value) {
+  struct guard_request *g = context;
+  (void)kind;
+  value = value ? value : "";
+  g->headers++;
+  g->header_bytes += strlen(key) + strlen(value) + 4;
+  if (strcasecmp(key, "Host") == 0) {
+    g->hosts++;
+    g->host = value;
+  } else if (strcasecmp(key, "Origin") == 0) {
+    g->origins++;
+    g->origin = value;
+  } else if (strcasecmp(key, "Content-Length") == 0) {
+    g->content_lengths++;
+    g->content_length = value;
+  } else if (strcasecmp(key, "Transfer-Encoding") == 0) {
+    g->transfer_encodings++;
+    g->transfer_encoding = value;
+  } else if (strcasecmp(key, "Content-Type") == 0) {
+    g->content_types++;
+  }
+  return MHD_YES;
+}
+
+static bool pass_guard(struct request *request, const char *version) {
+  struct guard_request g = {.version = version};
+  struct guise_error err = {0};
+  struct config config;
+  enum problem_code code = PROBLEM_MALFORMED_REQUEST;
+  (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, &g);
+  service_config_now(request->service, &config);
+  if (guard_framing(&g, &request->announced, &code, &err) == 0 &&
+      guard_host(&g, request->http->bound, config.allowed_hosts, &code, &err) == 0 &&
+      guard_origin(&g, &code, &err) == 0)
+    return true;
+  reply_problem(request, code, "%s", err.text);
+  return false;
+}
+
+static bool pass_router(struct request *request, const char *method) {
+  struct guise_error err = {0};
+  struct spec_problems problems = {0};
+  char allow[64];
+  int r = request->raw ? target_parse(request->raw, &request->target, &err) : -ENOMEM;
+  if (r < 0) {
+    reply_problem(request,
+                  r == -ENAMETOOLONG ? PROBLEM_URI_TOO_LONG
+                  : r == -ENOMEM     ? PROBLEM_UNAVAILABLE
+                                     : PROBLEM_MALFORMED_REQUEST,
+                  "%s", r == -ENOMEM ? "out of memory; try again later" : err.text);
+    return false;
+  }
+  r = route_find(method, &request->target, &request->route, request->parameter, allow);
+  if (r == -ENOENT) {
+    reply_problem(request, PROBLEM_NOT_FOUND,
+                  "there is nothing at this path; GET /openapi.yaml describes what there is");
+    return false;
+  }
+  if (r < 0) {
+    reply_problem(request, PROBLEM_METHOD, "the method %.20s is not offered here; allowed: %s", method,
+                  allow);
+    reply_header(request, MHD_HTTP_HEADER_ALLOW, "%s", allow);
+    return false;
+  }
+  request->head = strcmp(method, "HEAD") == 0;
+  query_check(&request->target, request->route->query, &problems);
+  if (problems.count > 0)
+    reply_problems(request, &problems);
+  return request->response == NULL;
+}
+
+static bool take_idempotency_key(struct request *request) {
+  const char *key = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Idempotency-Key");
+  if (!key || request->route->method != ROUTE_POST)
+    return true;
+  if (!*key || strlen(key) >= sizeof(request->idempotency_key)) {
+    reply_problem(request, PROBLEM_MALFORMED_REQUEST, "Idempotency-Key has 1 to %zu characters",
+                  sizeof(request->idempotency_key) - 1);
+    return false;
+  }
+  memcpy(request->idempotency_key, key, strlen(key) + 1);
+  return true;
+}
+
+/* ---- a request's life
+ * -------------------------------------------------------------------------------------------------- */
+
+static enum MHD_Result answer(struct request *request) {
+  if (!request->response)
+    return MHD_NO;
+  request->stage = STAGE_ANSWERED;
+  connection_phase(request->http, request->peer, CONNECTION_ANSWER);
+  enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->response);
+  MHD_destroy_response(request->response);
+  request->response = NULL;
+  return result;
+}
+
+static enum MHD_Result begin(struct request *request, const char *method, const char *version) {
+  struct http *http = request->http;
+  const union MHD_ConnectionInfo *info =
+      MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+  request->peer = info ? info->socket_context : NULL;
+  if (!request->peer)
+    return MHD_NO;
+  (void)pthread_mutex_lock(&http->lock);
+  http->requests++;
+  request->counted = true;
+  (void)pthread_mutex_unlock(&http->lock);
+  request->stage = STAGE_BODY;
+  bool welcome = pass_guard(request, version) && pass_router(request, method) &&
+                 take_idempotency_key(request) &&
+                 body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                                 MHD_HTTP_HEADER_CONTENT_TYPE));
+  if (!welcome)
+    return answer(request); /* before the body: the connection is closed after the answer */
+  connection_phase(http, request->peer, CONNECTION_BODY);
+  return MHD_YES;
+}
+
+static enum MHD_Result refuse_body(struct request *request, int r) {
+  connection_send_problem(request->peer->fd, problem_of_errno(r),
+                          r == -EFBIG                   ? "the body is larger than what is taken"
+                          : *request->upload_error.text ? request->upload_error.text
+                                                        : "the body could not be stored; try again later");
+  return MHD_NO;
+}
+
+static enum MHD_Result take_body(struct request *request, const char *data, size_t *size) {
+  size_t take = request->upload ? MIN(*size, request->body_capacity - request->body_size) : *size;
+  int r = body_take(request, data, take);
+  if (r < 0)
+    return refuse_body(request, r);
+  *size -= take;
+  if (!request->upload || request->body_size < request->body_capacity)
+    return MHD_YES;
+  r = work_start(request, body_write_chunk);
+  if (r < 0)
+    return refuse_body(request, r);
+  connection_phase(request->http, request->peer, CONNECTION_BODY); /* a whole chunk came: a new deadline */
+  return MHD_YES;
+}
+
+static void run_handler(struct request *request) {
+  if (body_finish(request))
+    request->route->handle(request);
+}
+
+static enum MHD_Result dispatch(struct request *request) {
+  request->stage = STAGE_DISPATCHED;
+  connection_phase(request->http, request->peer, CONNECTION_ANSWER);
+  if (!request->route->blocks) {
+    run_handler(request);
+    return answer(request);
+  }
+  int r = work_start(request, run_handler);
+  if (r == 0)
+    return MHD_YES;
+  reply_error(request, r, NULL);
+  return answer(request);
+}
+
+static bool was_abandoned(struct request *request) {
+  (void)pthread_mutex_lock(&request->http->lock);
+  bool abandoned = request->abandoned;
+  (void)pthread_mutex_unlock(&request->http->lock);
+  return abandoned;
+}
+
+static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *data, size_t *size,
+                                 void **request_context) {
+  struct request *request = *request_context;
+  (void)context;
+  (void)connection;
+  (void)url;
+  if (!request || was_abandoned(request))
+    return MHD_NO;
+  switch (request->stage) {
+  case STAGE_NEW:
+    return begin(request, method, version);
+  case STAGE_BODY:
+    return *size > 0 ? take_body(request, data, size) : dispatch(request);
+  case STAGE_DISPATCHED:
+    return answer(request);
+  case STAGE_ANSWERED:
+    break;
+  }
+  *size = 0;
+  return MHD_YES;
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
+                         enum MHD_RequestTerminationCode code) {
+  struct http *http = context;
+  struct request *request = *request_context;
+  (void)connection;
+  (void)code;
+  *request_context = NULL;
+  if (!request)
+    return;
+  if (request->peer)
+    connection_phase(http, request->peer, CONNECTION_HEAD);
+  (void)pthread_mutex_lock(&http->lock);
+  if (request->counted)
+    http->requests--;
+  (void)pthread_cond_broadcast(&http->changed);
+  (void)pthread_mutex_unlock(&http->lock);
+  request_unref(request);
+}
+
+/* ---- the server
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void on_event(void *context, const char *job, int64_t seq) {
+  (void)seq;
+  waiters_wake(context, job);
+}
+
+static void *timer_main(void *context) {
+  struct http *http = context;
+  (void)pthread_mutex_lock(&http->lock);
+  while (!http->done) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)TIMER_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_cond_timedwait(&http->changed, &http->lock, &until);
+    (void)pthread_mutex_unlock(&http->lock);
+    int64_t now = clock_ns();
+    waiters_expire(http, now);
+    connections_expire(http, now);
+    atomic_store(&http->timer_ns, now);
+    (void)pthread_mutex_lock(&http->lock);
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+  return NULL;
+}
+
+void http_unref(struct http *http) {
+  if (atomic_fetch_sub(&http->references, 1) != 1)
+    return;
+  (void)pthread_cond_destroy(&http->changed);
+  (void)pthread_mutex_destroy(&http->lock);
+  free(http);
+}
+
+/* The listening address as a Host header names it. */
+static void name_bound(int fd, char bound[64]) {
+  struct sockaddr_storage address;
+  socklen_t length = sizeof(address);
+  char text[INET6_ADDRSTRLEN] = "";
+  bound[0] = 0;
+  if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+    return;
+  if (address.ss_family == AF_INET &&
+      inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)&address)->sin_addr, text, sizeof(text)))
+    (void)snprintf(bound, 64, "%s", text);
+  if (address.ss_family == AF_INET6 &&
+      inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)&address)->sin6_addr, text, sizeof(text)))
+    (void)snprintf(bound, 64, "[%s]", text);
+}
+
+static int start_daemon(struct http *http, int listen_fd, struct guise_error *err) {
+  const struct config *config = service_config(http->service);
+  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
+  http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd,
+                                  MHD_OPTION_URI_LOG_CALLBACK, on_uri, http, MHD_OPTION_NOTIFY_COMPLETED,
+                                  on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, http,
+                                  MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
+                                  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
+                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                  MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+  return http->daemon
+             ? 0
+             : error_set(err, -EIO, "the HTTP server cannot be started: too few file descriptors or threads");
+}
+
+int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err) {
+  const struct config *config = service_config(service);
+  struct http *http = calloc(1, sizeof(*http));
+  if (!http)
+    return error_set(err, -ENOMEM, "out of memory starting the HTTP server");
+  http->service = service;
+  http->references = 1;
+  http->request_timeout_ns = (int64_t)config->request_timeout_s * 1000000000;
+  http->heartbeat_ns = (int64_t)config->heartbeat_s * 1000000000;
+  http->timer_ns = clock_ns();
+  (void)pthread_mutex_init(&http->lock, NULL);
+  (void)pthread_cond_init(&http->changed, NULL);
+  name_bound(listen_fd, http->bound);
+  int r = service_listen(service, on_event, http, &http->listener);
+  if (r < 0)
+    error_set(err, r, "cannot listen to events: %s", strerror(-r));
+  if (r == 0 && (r = -pthread_create(&http->timer, NULL, timer_main, http)) < 0)
+    error_set(err, r, "cannot start a thread: %s", strerror(-r));
+  http->timer_runs = r == 0;
+  if (r == 0)
+    r = start_daemon(http, listen_fd, err);
+  if (r < 0) {
+    http_stop(http);
+    return r;
+  }
+  *ret_http = http;
+  return 0;
+}
+
+void http_drain(struct http *http) {
+  if (atomic_exchange(&http->draining, true))
+    return;
+  int fd = http->daemon ? MHD_quiesce_daemon(http->daemon) : -1;
+  if (fd >= 0)
+    (void)close(fd);
+  waiters_wake(http, NULL);
+}
+
+/* Everything suspended goes back to libmicrohttpd, and nothing is suspended any more. */
+static void resume_all(struct http *http) {
+  (void)pthread_mutex_lock(&http->lock);
+  http->stopping = true;
+  while (http->working) {
+    struct request *request = http->working;
+    http->working = request->next;
+    if (request->next)
+      request->next->previous = NULL;
+    request->next = NULL;
+    request->abandoned = true;
+    MHD_resume_connection(request->connection);
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+  waiters_wake(http, NULL);
+}
+
+static void wait_for_requests(struct http *http) {
+  struct timespec until;
+  (void)clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += STOP_WITHIN_MS / 1000;
+  (void)pthread_mutex_lock(&http->lock);
+  while (http->requests > 0 && pthread_cond_timedwait(&http->changed, &http->lock, &until) == 0)
+    ;
+  (void)pthread_mutex_unlock(&http->lock);
+}
+
+void http_stop(struct http *http) {
+  if (!http)
+    return;
+  if (http->daemon) {
+    http_drain(http);
+    wait_for_requests(http);
+    resume_all(http);
+    MHD_stop_daemon(http->daemon);
+  }
+  if (http->timer_runs) {
+    (void)pthread_mutex_lock(&http->lock);
+    http->done = true;
+    (void)pthread_cond_broadcast(&http->changed);
+    (void)pthread_mutex_unlock(&http->lock);
+    (void)pthread_join(http->timer, NULL);
+  }
+  if (http->listener)
+    service_unlisten(http->service, http->listener);
+  http_unref(http);
+}
+
+/* ---- the watchdog's question
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Sends GET /healthz through a socket pair that libmicrohttpd serves like any connection. */
+static bool ask_itself(struct http *http) {
+  static const char question[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  char reply[64];
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+    return false;
+  _cleanup_(closep) int mine = ends[0];
+  if (MHD_add_connection(http->daemon, ends[1], &nobody, sizeof(nobody)) !=
+      MHD_YES) /* closes it on failure */
+    return false;
+  if (send(mine, question, sizeof(question) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(question) - 1)
+    return false;
+  struct pollfd poller = {mine, POLLIN, 0};
+  return poll(&poller, 1, 2000) == 1 && recv(mine, reply, sizeof(reply), 0) > 12 &&
+         strncmp(reply, "HTTP/1.1 200", 12) == 0;
+}
+
+bool http_alive(struct http *http) {
+  return clock_ns() - atomic_load(&http->timer_ns) < 5000000000 && ask_itself(http);
+}

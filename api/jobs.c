@@ -1,0 +1,210 @@
+/* Jobs: submit, list, show, cancel, pause, resume. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/page.h"
+#include "api/reply.h"
+#include "api/resources.h"
+
+static json_t *progress_json(const struct job_row *row) {
+  const struct job_progress *p = &row->progress;
+  return json_pack("{s:f,s:I,s:I,s:I,s:I,s:o,s:f}", "fraction", p->fraction, "epoch", (json_int_t)p->epoch,
+                   "epochs", (json_int_t)p->epochs, "step", (json_int_t)p->step, "total",
+                   (json_int_t)p->total, "eta_s", p->eta_s < 0 ? json_null() : json_real(p->eta_s),
+                   "images_per_s", p->images_per_s);
+}
+
+static json_t *queue_json(struct request *request, const struct job_row *row) {
+  uint32_t ahead = 0;
+  double eta = -1;
+  if (row->state != JOB_STATE_QUEUED || service_job_queue(request->service, row->id, &ahead, &eta) < 0)
+    return json_null();
+  return json_pack("{s:I,s:o}", "ahead", (json_int_t)ahead, "eta_s", eta < 0 ? json_null() : json_real(eta));
+}
+
+static json_t *transitions_json(struct request *request, const char *id) {
+  _cleanup_(freep) struct transition_row *rows = NULL;
+  uint32_t count = 0;
+  json_t *array = json_array();
+  if (store_job_transitions(service_store(request->service), id, &rows, &count) < 0)
+    return array;
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_array_append_new(array, json_pack("{s:s,s:o,s:s}", "state", job_state_name(rows[i].state),
+                                                 "at", json_time(rows[i].at), "reason", rows[i].reason));
+  return array;
+}
+
+static json_t *latest_json(struct request *request, const char *id) {
+  _cleanup_(freep) struct metric_value *rows = NULL;
+  uint32_t count = 0;
+  json_t *object = json_object();
+  if (store_metric_latest(service_store(request->service), id, &rows, &count) < 0)
+    return object;
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_object_set_new(object, rows[i].name, json_finite(rows[i].value));
+  return object;
+}
+
+static json_t *text_json(const char *text) {
+  json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+  return json ? json : json_null();
+}
+
+json_t *job_json(struct request *request, const struct job_row *row) {
+  json_t *spec = text_json(row->spec);
+  json_t *labels = json_incref(json_object_get(spec, "labels"));
+  return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
+                   json_optional(row->id), "type", row->type, "state", job_state_name(row->state), "terminal",
+                   (int)job_state_terminal(row->state), "phase", json_optional(row->phase), "attempt",
+                   (json_int_t)row->attempt, "progress", progress_json(row), "queue",
+                   queue_json(request, row), "metrics", latest_json(request, row->id), "model",
+                   json_optional(row->model_id), "error", text_json(row->error), "transitions",
+                   transitions_json(request, row->id), "spec", spec, "labels",
+                   labels ? labels : json_object(), "created_at", json_time(row->created_at), "started_at",
+                   json_time(row->started_at), "finished_at", json_time(row->finished_at));
+}
+
+void post_job(struct request *request) {
+  struct spec_problems problems = {0};
+  struct job_row row;
+  struct guise_error err = {0};
+  struct store_idempotency idempotency;
+  bool replayed = false, keyed = *request->idempotency_key != 0;
+  const char *dry = target_query(&request->target, "dry_run", 0);
+  bool dry_run = dry && strcmp(dry, "true") == 0;
+  if (keyed) {
+    (void)snprintf(idempotency.key, sizeof(idempotency.key), "%s", request->idempotency_key);
+    sha256_data(request->body, request->body_size, idempotency.body_sha256);
+  }
+  int r = service_job_submit(request->service, request->json, dry_run,
+                             keyed && !dry_run ? &idempotency : NULL, &problems, &row, &replayed, &err);
+  if (r == -EINVAL && problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  if (r < 0) {
+    reply_error(request, r, &err);
+    return;
+  }
+  reply_json(request, dry_run ? MHD_HTTP_OK : MHD_HTTP_CREATED, job_json(request, &row));
+  if (!dry_run)
+    reply_header(request, "Location", "/v1/jobs/%s", row.id);
+  job_row_clear(&row);
+}
+
+/* Filters of a list; mistakes are added to problems. `label`: storage for the label's key. */
+static void parse_filter(struct request *request, struct job_filter *filter, char label[300],
+                         struct spec_problems *problems) {
+  const char *text;
+  memset(filter, 0, sizeof(*filter));
+  for (uint32_t i = 0; (text = target_query(&request->target, "state", i)); i++) {
+    enum job_state state;
+    if (job_state_from_name(text, &state) < 0)
+      (void)spec_problems_add(problems, "?state", "unknown_value", NULL, "the state \"%.60s\" is not known",
+                              text);
+    else
+      filter->states |= 1u << state;
+  }
+  if ((text = target_query(&request->target, "label", 0))) {
+    char *colon;
+    (void)snprintf(label, 300, "%s", text);
+    filter->label_key = label;
+    if ((colon = strchr(label, ':'))) {
+      *colon = 0;
+      filter->label_value = colon + 1;
+    }
+  }
+  if ((text = target_query(&request->target, "created_after", 0)) &&
+      time_parse(text, &filter->created_after) < 0)
+    (void)spec_problems_add(problems, "?created_after", "out_of_range", NULL,
+                            "created_after is a time such as 2026-01-31T12:00:00Z");
+}
+
+static void parse_sort(struct request *request, struct store_page *page, struct spec_problems *problems) {
+  const char *sort = target_query(&request->target, "sort", 0);
+  page->descending = true; /* newest first */
+  if (!sort || strcmp(sort, "-created_at") == 0)
+    return;
+  if (strcmp(sort, "created_at") == 0)
+    page->descending = false;
+  else
+    (void)spec_problems_add(problems, "?sort", "unknown_value",
+                            json_pack("[s,s]", "created_at", "-created_at"),
+                            "jobs are sorted by created_at or -created_at");
+}
+
+void list_jobs(struct request *request) {
+  struct store_page page;
+  struct job_filter filter;
+  struct spec_problems problems = {0};
+  struct job_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  char label[300];
+  page_parse(&request->target, "jobs", &page, &problems);
+  parse_filter(request, &filter, label, &problems);
+  parse_sort(request, &page, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  int r = store_job_list(service_store(request->service), &filter, &page, &rows, &count, &next);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return;
+  }
+  json_t *data = json_array();
+  for (uint32_t i = 0; i < count; i++) {
+    service_job_overlay(request->service, &rows[i]);
+    (void)json_array_append_new(data, job_json(request, &rows[i]));
+  }
+  job_rows_free(rows, count);
+  reply_page(request, "jobs", data, next);
+}
+
+static void no_job(struct request *request, int r) {
+  if (r == -ENOENT)
+    reply_problem(request, PROBLEM_NOT_FOUND, "there is no job %s; GET /v1/jobs lists those there are",
+                  request->parameter[0]);
+  else
+    reply_error(request, r, NULL);
+}
+
+void get_job(struct request *request) {
+  struct job_row row;
+  int r = service_job_get(request->service, request->parameter[0], &row);
+  if (r < 0) {
+    no_job(request, r);
+    return;
+  }
+  reply_json(request, MHD_HTTP_OK, job_json(request, &row));
+  job_row_clear(&row);
+}
+
+static void control(struct request *request, int (*act)(struct service *service, const char *id,
+                                                        struct job_row *ret_row, struct guise_error *err)) {
+  struct job_row row;
+  struct guise_error err = {0};
+  int r = act(request->service, request->parameter[0], &row, &err);
+  if (r == -ENOENT) {
+    no_job(request, r);
+    return;
+  }
+  if (r < 0) {
+    reply_error(request, r, &err);
+    return;
+  }
+  reply_json(request, MHD_HTTP_OK, job_json(request, &row));
+  job_row_clear(&row);
+}
+
+void cancel_job(struct request *request) {
+  control(request, service_job_cancel);
+}
+void pause_job(struct request *request) {
+  control(request, service_job_pause);
+}
+void resume_job(struct request *request) {
+  control(request, service_job_resume);
+}

@@ -1,0 +1,193 @@
+/* Models and their files. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/page.h"
+#include "api/range.h"
+#include "api/reply.h"
+#include "api/resources.h"
+
+#define PRIVATE_REPORT "report-private.html"
+
+static json_t *model_json(const struct model_row *row) {
+  json_t *files = json_array(), *summary = row->summary ? json_loads(row->summary, 0, NULL) : NULL;
+  json_t *facts = row->facts ? json_loads(row->facts, 0, NULL) : NULL;
+  for (uint32_t i = 0; i < row->file_count; i++)
+    (void)json_array_append_new(files,
+                                json_pack("{s:s,s:I,s:s}", "name", row->files[i].name, "size",
+                                          (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
+  json_t *accuracy = json_incref(json_object_get(summary, "accuracy")),
+         *audit = json_incref(json_object_get(summary, "audit"));
+  return json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "id", row->id, "job", row->job_id, "dataset",
+                   json_optional(row->dataset_id), "audited", (int)row->audited, "created_at",
+                   json_time(row->created_at), "facts", facts ? facts : json_object(), "accuracy",
+                   accuracy ? accuracy : json_null(), "privacy", audit ? audit : json_null(), "summary",
+                   summary ? summary : json_object(), "files", files);
+}
+
+void list_models(struct request *request) {
+  struct store_page page;
+  struct spec_problems problems = {0};
+  struct model_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  page_parse(&request->target, "models", &page, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  int r = store_model_list(service_store(request->service), &page, &rows, &count, &next);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return;
+  }
+  json_t *data = json_array();
+  for (uint32_t i = 0; i < count; i++)
+    (void)json_array_append_new(data, model_json(&rows[i]));
+  model_rows_free(rows, count);
+  reply_page(request, "models", data, next);
+}
+
+static bool find_model(struct request *request, struct model_row *ret_row) {
+  int r = store_model_get(service_store(request->service), request->parameter[0], ret_row);
+  if (r == -ENOENT)
+    reply_problem(request, PROBLEM_NOT_FOUND, "there is no model %s; GET /v1/models lists those there are",
+                  request->parameter[0]);
+  else if (r < 0)
+    reply_error(request, r, NULL);
+  return r == 0;
+}
+
+void get_model(struct request *request) {
+  struct model_row row;
+  if (!find_model(request, &row))
+    return;
+  reply_json(request, MHD_HTTP_OK, model_json(&row));
+  model_row_clear(&row);
+}
+
+void delete_model(struct request *request) {
+  struct guise_error err = {0};
+  struct model_row row;
+  if (!find_model(request, &row))
+    return;
+  model_row_clear(&row);
+  int r = service_model_delete(request->service, request->parameter[0], &err);
+  if (r < 0)
+    reply_error(request, r, &err);
+  else
+    reply_empty(request, MHD_HTTP_NO_CONTENT);
+}
+
+/* What may be handed out; false with an answer. */
+static bool may_have(struct request *request, const struct model_row *model, const char *name) {
+  const char *unsafe = target_query(&request->target, "unsafe", 0);
+  if (strcmp(name, PRIVATE_REPORT) == 0) {
+    reply_problem(
+        request, PROBLEM_FORBIDDEN,
+        PRIVATE_REPORT
+        " shows faces of the data set: it needs a token of its own scope, and this version has no tokens");
+    return false;
+  }
+  if (!model->audited && !(unsafe && strcmp(unsafe, "true") == 0)) {
+    reply_problem(request, PROBLEM_FORBIDDEN,
+                  "no attack has been run on this model, so nothing is known of what it gives away: train "
+                  "with audit.attacks, "
+                  "or ask with ?unsafe=true");
+    return false;
+  }
+  return true;
+}
+
+static const char *type_of(const char *name) {
+  static const struct {
+    const char *suffix, *type;
+  } types[] = {{".json", "application/json"},
+               {".html", "text/html; charset=utf-8"},
+               {".md", "text/markdown; charset=utf-8"}};
+  for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+    size_t n = strlen(name), m = strlen(types[i].suffix);
+    if (n > m && strcmp(name + n - m, types[i].suffix) == 0)
+      return types[i].type;
+  }
+  return "application/octet-stream";
+}
+
+static void file_headers(struct request *request, const struct model_file_row *file) {
+  char digest[DIGEST_TEXT];
+  digest_format(file->sha256, digest);
+  reply_header(request, MHD_HTTP_HEADER_ETAG, "\"%s\"", file->sha256);
+  reply_header(request, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+  reply_header(request, "Repr-Digest", "%s", digest);
+  reply_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "private, no-cache");
+}
+
+static void send_file(struct request *request, const struct model_file_row *file) {
+  const char *range =
+      MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_RANGE);
+  const char *if_range =
+      MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_RANGE);
+  const char *if_none =
+      MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
+  uint64_t offset = 0, length = file->size;
+  unsigned status = MHD_HTTP_OK;
+  if (etag_matches(if_none, file->sha256)) {
+    reply_empty(request, MHD_HTTP_NOT_MODIFIED);
+    file_headers(request, file);
+    return;
+  }
+  if (range && if_range_holds(if_range, file->sha256)) {
+    switch (range_parse(range, file->size, &offset, &length)) {
+    case RANGE_UNSATISFIABLE:
+      reply_problem(request, PROBLEM_RANGE, "the file has %llu bytes", (unsigned long long)file->size);
+      reply_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%llu", (unsigned long long)file->size);
+      return;
+    case RANGE_PART:
+      status = MHD_HTTP_PARTIAL_CONTENT;
+      break;
+    case RANGE_FULL:
+      offset = 0;
+      length = file->size;
+      break;
+    }
+  }
+  int fd = service_blob_open(request->service, file->sha256);
+  if (fd < 0) {
+    reply_error(request, fd, NULL);
+    return;
+  }
+  struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(length, fd, offset);
+  if (!response)
+    (void)close(fd);
+  reply_take(request, status, response);
+  file_headers(request, file);
+  reply_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", type_of(file->name));
+  reply_header(request, MHD_HTTP_HEADER_CONTENT_DISPOSITION, "attachment; filename=\"%s\"", file->name);
+  if (strcmp(type_of(file->name), "text/html; charset=utf-8") == 0)
+    reply_header(request, "Content-Security-Policy",
+                 "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox");
+  if (status == MHD_HTTP_PARTIAL_CONTENT)
+    reply_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %llu-%llu/%llu", (unsigned long long)offset,
+                 (unsigned long long)(offset + length - 1), (unsigned long long)file->size);
+}
+
+void get_model_file(struct request *request) {
+  struct model_row model;
+  struct model_file_row file;
+  const char *name = request->parameter[1];
+  if (!find_model(request, &model))
+    return;
+  bool allowed = may_have(request, &model, name);
+  model_row_clear(&model);
+  if (!allowed)
+    return;
+  int r = store_model_file(service_store(request->service), request->parameter[0], name, &file);
+  if (r == -ENOENT)
+    reply_problem(request, PROBLEM_NOT_FOUND, "the model has no file %s; GET /v1/models/%s lists its files",
+                  name, request->parameter[0]);
+  else if (r < 0)
+    reply_error(request, r, NULL);
+  else
+    send_file(request, &file);
+}

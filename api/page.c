@@ -1,0 +1,97 @@
+#include "api/page.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+void cursor_format(const char *list, int64_t row, char ret_text[CURSOR_TEXT]) {
+  char plain[32];
+  (void)snprintf(plain, sizeof(plain), "%.8s:%" PRId64, list, row);
+  (void)sodium_bin2base64(ret_text, CURSOR_TEXT, (const unsigned char *)plain, strlen(plain),
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+int cursor_parse(const char *list, const char *text, int64_t *ret_row) {
+  char plain[32], again[CURSOR_TEXT], *end;
+  size_t length = 0, prefix = MIN(strlen(list), (size_t)8);
+  if (sodium_base642bin((unsigned char *)plain, sizeof(plain) - 1, text, strlen(text), NULL, &length, NULL,
+                        sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+    return -EINVAL;
+  plain[length] = 0;
+  if (strncmp(plain, list, prefix) != 0 || plain[prefix] != ':')
+    return -EINVAL;
+  errno = 0;
+  long long row = strtoll(plain + prefix + 1, &end, 10);
+  if (errno || row <= 0)
+    return -EINVAL;
+  cursor_format(list, row, again); /* one spelling only */
+  if (*end || strcmp(again, text) != 0)
+    return -EINVAL;
+  *ret_row = row;
+  return 0;
+}
+
+void page_parse(const struct target *target, const char *list, struct store_page *ret_page,
+                struct spec_problems *problems) {
+  const char *limit = target_query(target, "limit", 0), *cursor = target_query(target, "cursor", 0);
+  struct store_page page = {.limit = 100};
+  if (limit) {
+    size_t digits = strspn(limit, "0123456789");
+    page.limit = digits > 0 && digits <= 3 && !limit[digits] ? (uint32_t)strtoul(limit, NULL, 10) : 0;
+    if (page.limit < 1 || page.limit > 100)
+      (void)spec_problems_add(problems, "?limit", "out_of_range",
+                              json_pack("{s:i, s:i}", "minimum", 1, "maximum", 100),
+                              "limit must be an integer from 1 to 100");
+  }
+  if (cursor && cursor_parse(list, cursor, &page.cursor) < 0)
+    (void)spec_problems_add(problems, "?cursor", "unknown_value", NULL,
+                            "cursor must be a value of `next` that this list gave");
+  *ret_page = page;
+}
+
+static bool is_known(const char *known, const char *name) {
+  size_t length = strlen(name);
+  for (const char *p = known; *p; p += strcspn(p, ","), p += *p == ',')
+    if (length > 0 && strncmp(p, name, length) == 0 && (p[length] == ',' || !p[length]))
+      return true;
+  return false;
+}
+
+static json_t *known_json(const char *known) {
+  json_t *array = json_array();
+  for (const char *p = known; array && *p; p += strcspn(p, ","), p += *p == ',')
+    (void)json_array_append_new(array, json_stringn(p, strcspn(p, ",")));
+  return array;
+}
+
+void query_check(const struct target *target, const char *known, struct spec_problems *problems) {
+  char pointer[128];
+  for (uint32_t i = 0; i < target->queries; i++)
+    if (!is_known(known, target->query[i].name)) {
+      (void)snprintf(pointer, sizeof(pointer), "?%.60s", target->query[i].name);
+      (void)spec_problems_add(problems, pointer, "unknown_field", known_json(known),
+                              "there is no such query parameter here");
+    }
+}
+
+char *page_link(const char *raw, const char *cursor) {
+  size_t path = strcspn(raw, "?"), size = 0;
+  char *text = NULL;
+  FILE *out = open_memstream(&text, &size);
+  if (!out)
+    return NULL;
+  (void)fprintf(out, "<%.*s?", (int)path, raw);
+  for (const char *p = raw + path + (raw[path] == '?'); *p;) {
+    size_t length = strcspn(p, "&");
+    if (length > 0 && strncmp(p, "cursor=", 7) != 0)
+      (void)fprintf(out, "%.*s&", (int)length, p);
+    p += length + (p[length] == '&');
+  }
+  (void)fprintf(out, "cursor=%s>; rel=\"next\"", cursor);
+  if (fclose(out) != 0) {
+    free(text);
+    return NULL;
+  }
+  return text;
+}

@@ -1,0 +1,151 @@
+#include "api/reply.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/page.h"
+
+void reply_take(struct request *request, unsigned status, struct MHD_Response *response) {
+  if (request->response)
+    MHD_destroy_response(request->response);
+  request->status = status;
+  request->response = response; /* NULL: the dispatcher closes the connection */
+  if (!response)
+    return;
+  reply_header(request, "X-Content-Type-Options", "nosniff");
+  reply_header(request, "Cache-Control", "no-store");
+}
+
+void reply_header(struct request *request, const char *name, const char *format, ...) {
+  char value[TARGET_BYTES + 256];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(value, sizeof(value), format, args);
+  va_end(args);
+  if (!request->response)
+    return;
+  const char *old = MHD_get_response_header(request->response, name);
+  if (old)
+    (void)MHD_del_response_header(request->response, name, old);
+  (void)MHD_add_response_header(request->response, name, value);
+}
+
+static void reply_buffer(struct request *request, unsigned status, const char *type, char *text, size_t bytes,
+                         enum MHD_ResponseMemoryMode mode) {
+  struct MHD_Response *response = MHD_create_response_from_buffer(bytes, text, mode);
+  if (!response && mode == MHD_RESPMEM_MUST_FREE)
+    free(text);
+  reply_take(request, status, response);
+  if (type)
+    reply_header(request, "Content-Type", "%s", type);
+}
+
+void reply_text_take(struct request *request, unsigned status, const char *type, char *text, size_t bytes) {
+  if (text)
+    reply_buffer(request, status, type, text, bytes, MHD_RESPMEM_MUST_FREE);
+  else
+    reply_problem(request, PROBLEM_UNAVAILABLE, "out of memory; try again later");
+}
+
+void reply_text(struct request *request, unsigned status, const char *type, const char *text, size_t bytes) {
+  reply_buffer(request, status, type, (char *)text, bytes, MHD_RESPMEM_MUST_COPY);
+}
+
+void reply_text_static(struct request *request, unsigned status, const char *type, const char *text,
+                       size_t bytes) {
+  reply_buffer(request, status, type, (char *)text, bytes, MHD_RESPMEM_PERSISTENT);
+}
+
+void reply_empty(struct request *request, unsigned status) {
+  reply_text_static(request, status, NULL, "", 0);
+}
+
+static void reply_typed(struct request *request, unsigned status, const char *type, json_t *body) {
+  char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+  json_decref(body);
+  if (text)
+    reply_text_take(request, status, type, text, strlen(text));
+  else {
+    static const char last[] =
+        "{\"type\":\"urn:guise:problem:unavailable\",\"title\":\"The service cannot do this now\","
+        "\"status\":503,\"detail\":\"out of memory; try again later\"}";
+    reply_text_static(request, 503, "application/problem+json", last, sizeof(last) - 1);
+  }
+}
+
+void reply_json(struct request *request, unsigned status, json_t *body) {
+  reply_typed(request, status, "application/json", body);
+}
+
+static void finish_problem(struct request *request, enum problem_code code, json_t *problem) {
+  reply_typed(request, problem_status(code), "application/problem+json", problem);
+  if (request->status == 503)
+    reply_header(request, "Retry-After", "5");
+}
+
+void reply_problem(struct request *request, enum problem_code code, const char *format, ...) {
+  char detail[1024];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(detail, sizeof(detail), format, args);
+  va_end(args);
+  json_t *problem = problem_json(code, detail, NULL, NULL);
+  if (!problem) /* the detail was cut inside a character, or quoted something that is no UTF-8 */
+    problem = problem_json(code, problem_title(code), NULL, NULL);
+  finish_problem(request, code, problem);
+}
+
+void reply_problems(struct request *request, struct spec_problems *problems) {
+  json_t *errors = problem_errors(problems);
+  char detail[80];
+  (void)snprintf(detail, sizeof(detail), "%u value%s to correct, see errors", problems->count,
+                 problems->count == 1 ? "" : "s");
+  finish_problem(request, PROBLEM_INVALID,
+                 errors ? problem_json(PROBLEM_INVALID, detail, NULL, errors) : NULL);
+  spec_problems_free(problems);
+}
+
+void reply_error(struct request *request, int r, const struct guise_error *err) {
+  enum problem_code code = problem_of_errno(r);
+  if (err && err->text[0] && code != PROBLEM_INTERNAL)
+    reply_problem(request, code, "%s", err->text);
+  else if (code == PROBLEM_NOT_FOUND)
+    reply_problem(request, code, "there is no such thing here");
+  else if (r == -EAGAIN || r == -ESHUTDOWN)
+    reply_problem(request, code, "the daemon is busy or about to stop; try again later");
+  else if (code == PROBLEM_STORAGE)
+    reply_problem(request, code, "the disk of the state directory is full; make room and try again");
+  else
+    reply_problem(request, code, "the daemon failed: %s", err && err->text[0] ? err->text : strerror(-r));
+}
+
+void reply_page(struct request *request, const char *list, json_t *rows, int64_t next) {
+  char cursor[CURSOR_TEXT] = "";
+  if (next)
+    cursor_format(list, next, cursor);
+  reply_json(request, 200,
+             rows ? json_pack("{s:o, s:o}", "data", rows, "next", json_optional(cursor)) : NULL);
+  if (next && request->status == 200) {
+    _cleanup_(freep) char *link = page_link(request->raw, cursor);
+    if (link)
+      reply_header(request, "Link", "%s", link);
+  }
+}
+
+json_t *json_time(int64_t ms) {
+  char text[TIME_TEXT];
+  if (ms == 0)
+    return json_null();
+  time_text(ms, text);
+  return json_string(text);
+}
+
+json_t *json_finite(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *json_optional(const char *text) {
+  return text[0] ? json_string(text) : json_null();
+}

@@ -1,0 +1,40 @@
+/* The handlers, one file a resource; router.c lists them. Each leaves an answer in the request. */
+#pragma once
+
+#include "api/server.h"
+
+/* health.c */
+void get_healthz(struct request *request);
+void get_readyz(struct request *request);
+void get_openapi(struct request *request);
+
+/* datasets.c */
+void put_dataset(struct request *request);
+void list_datasets(struct request *request);
+void get_dataset(struct request *request);
+void delete_dataset(struct request *request);
+void list_rejects(struct request *request);
+void put_pairs(struct request *request);
+void list_pairs(struct request *request);
+
+/* jobs.c */
+void post_job(struct request *request);
+void list_jobs(struct request *request);
+void get_job(struct request *request);
+void cancel_job(struct request *request);
+void pause_job(struct request *request);
+void resume_job(struct request *request);
+/* A job as the API shows it; takes the live values. New reference, NULL when out of memory. */
+json_t *job_json(struct request *request, const struct job_row *row);
+
+/* metrics.c */
+void list_metrics(struct request *request);
+
+/* events.c */
+void stream_events(struct request *request);
+
+/* models.c */
+void list_models(struct request *request);
+void get_model(struct request *request);
+void delete_model(struct request *request);
+void get_model_file(struct request *request);

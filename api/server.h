@@ -1,0 +1,171 @@
+/* The HTTP server inside: what its files and the resources share.
+ *
+ * Threads. One libmicrohttpd thread (epoll) runs every callback; it never waits. A route is either `inline`
+ * (reads the database through the pool of read-only connections, well below a millisecond) or runs on a
+ * thread of the service's pool while its connection is suspended. A timer thread cuts slow senders and sends
+ * the heartbeats of event streams. The service's event listener wakes streams.
+ *
+ * A request's life. uri_log (the raw target is known) makes it; the first call of the access handler sees the
+ * headers: guard, router, body limits; then come body chunks (JSON into memory, an upload through a buffer
+ * that pool threads write out); the last call dispatches the handler, which leaves an answer. Nothing of a
+ * handler touches libmicrohttpd's connection but the thread that owns it.
+ *
+ * Suspending. `lock` guards who is suspended. A suspended connection sees neither timeouts nor disconnects
+ * and MHD_stop_daemon aborts when there is one, so after `stopping` is set nothing suspends any more, and
+ * http_stop resumes all. A request whose work is still on a pool thread is then `abandoned`: the work ends on
+ * its own, holds the last reference and touches nothing of the server but memory it refers to. */
+#pragma once
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/guard.h"
+#include "api/http.h"
+#include "api/problem.h"
+#include "api/target.h"
+
+#define CHUNK_BYTES (256u << 10) /* of an upload, written out at once */
+
+struct request;
+struct route;
+
+/* ---- waiting for a job's events (event streams) ---- */
+struct waiter {
+  struct waiter *next, *previous;
+  struct MHD_Connection *connection;
+  char job[STORE_ID];
+  bool listed;     /* in http.waiters; all fields under http.lock */
+  bool suspended;  /* its connection is, until somebody wakes it */
+  bool signaled;   /* something happened since waiter_arm */
+  int64_t wake_ns; /* the timer wakes it then */
+};
+
+enum connection_phase {
+  CONNECTION_HEAD,   /* waits for a request's head */
+  CONNECTION_BODY,   /* receives a body */
+  CONNECTION_ANSWER, /* works or answers */
+};
+struct connection {
+  struct connection *next, *previous;
+  int fd;
+  bool internal; /* http_alive's own */
+  enum connection_phase phase;
+  int64_t deadline_ns; /* when the timer cuts it; 0 = never */
+};
+
+struct http {
+  struct service *service;
+  struct MHD_Daemon *daemon;
+  struct listener *listener;
+  pthread_t timer;
+  bool timer_runs;
+  char bound[64]; /* Host name of the listening address; "" = a Unix socket */
+  int64_t request_timeout_ns, heartbeat_ns;
+  pthread_mutex_t lock; /* guards what follows */
+  pthread_cond_t changed;
+  struct connection *connections;
+  struct waiter *waiters;
+  uint32_t requests;       /* between their first call and their end */
+  struct request *working; /* list: handed to the pool, connection suspended */
+  atomic_bool draining, stopping;
+  bool done;
+  atomic_llong timer_ns;
+  atomic_uint references;
+};
+void http_unref(struct http *http);
+
+enum request_stage { STAGE_NEW, STAGE_BODY, STAGE_DISPATCHED, STAGE_ANSWERED };
+enum body_kind { BODY_NONE, BODY_JSON, BODY_TEXT, BODY_UPLOAD };
+
+struct request {
+  struct http *http;
+  struct service *service;
+  struct MHD_Connection *connection;
+  struct connection *peer;
+  char *raw; /* target as received */
+  const struct route *route;
+  struct target target;
+  const char *parameter[4]; /* the path's {..} in order */
+  bool head;                /* HEAD: a GET without its body */
+  enum request_stage stage;
+  bool counted; /* in http.requests */
+
+  /* body */
+  struct guard_body announced;
+  char *body; /* JSON or text, with a NUL behind it; of an upload the part not yet written */
+  size_t body_size, body_capacity;
+  struct upload *upload;
+  int upload_result; /* the first failure of writing */
+  struct guise_error upload_error;
+  char content_digest[SHA256_HEX]; /* promised by Content-Digest, "" = not */
+  char idempotency_key[256];       /* "" = none */
+  json_t *json;                    /* of a JSON body */
+
+  /* work on a pool thread; under http.lock */
+  struct request *next, *previous;
+  void (*work)(struct request *request);
+  bool working, abandoned;
+  atomic_uint references;
+
+  /* the answer, set by the handler */
+  unsigned status;
+  struct MHD_Response *response;
+};
+
+/* ---- router.c ---- */
+struct route {
+  enum route_method { ROUTE_GET, ROUTE_POST, ROUTE_PUT, ROUTE_DELETE } method;
+  const char *pattern; /* "/v1/jobs/{id}" */
+  /* Leaves an answer in the request (reply.h). */
+  void (*handle)(struct request *request);
+  bool blocks; /* runs on a pool thread */
+  enum body_kind body;
+  const char *types;     /* media types of the body, comma-separated */
+  const char *query;     /* names of the query parameters, comma-separated */
+  const char *operation; /* operationId in schema/openapi.yaml */
+};
+extern const struct route routes[];
+extern const size_t route_count;
+const char *route_method_name(enum route_method method);
+/* The route of a method (HEAD is GET) and path with its parameters; or -ENOENT; or -EOPNOTSUPP with ret_allow
+ * ("GET, HEAD, PUT") for another method. */
+int route_find(const char *method, const struct target *target, const struct route **ret_route,
+               const char *ret_parameters[4], char ret_allow[64]);
+
+/* ---- body.c ---- */
+/* First call: whether the body is welcome, and where it will go. False with an answer when it is not. */
+bool body_begin(struct request *request, const char *content_type);
+/* A piece of the body. 0; -EFBIG, -ENOSPC, ... ends the request with reply_raw. */
+void body_write_chunk(struct request *request); /* the part not yet written; on a pool thread */
+int body_take(struct request *request, const char *data, size_t size);
+/* After the last piece, on the thread of the handler: JSON is parsed, the rest of an upload written and its
+ * digest compared. False with an answer when something is wrong. */
+bool body_finish(struct request *request);
+
+/* ---- work.c ---- */
+/* Suspends the connection and runs work(request) on a pool thread; then the access handler is called again.
+ * -ESHUTDOWN, -EAGAIN: not suspended. libmicrohttpd's thread only. */
+int work_start(struct request *request, void (*work)(struct request *request));
+struct request *request_ref(struct request *request);
+struct request *request_unref(struct request *request);
+
+/* ---- wait.c ---- */
+void waiter_add(struct http *http, struct waiter *waiter, struct MHD_Connection *connection, const char *job);
+void waiter_remove(struct http *http, struct waiter *waiter);
+void waiter_arm(struct http *http, struct waiter *waiter); /* before looking whether something is there */
+/* Suspends the connection until an event of the job or wake_ns, unless one came since waiter_arm or the
+ * server ends: then false. libmicrohttpd's thread only. */
+bool waiter_suspend(struct http *http, struct waiter *waiter, int64_t wake_ns);
+void waiters_wake(struct http *http, const char *job /* NULL = all */);
+void waiters_expire(struct http *http, int64_t now_ns);
+
+/* ---- connection.c ---- */
+void connection_notify(void *context, struct MHD_Connection *connection, void **socket_context,
+                       enum MHD_ConnectionNotificationCode code);
+/* Starts a phase; its deadline is request_timeout from now, none while answering. */
+void connection_phase(struct http *http, struct connection *connection, enum connection_phase phase);
+void connections_expire(struct http *http, int64_t now_ns);
+/* A whole error answer written past libmicrohttpd, which takes none while a body is still coming in. The
+ * connection must be closed after it. */
+void connection_send_problem(int fd, enum problem_code code, const char *detail);

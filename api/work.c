@@ -1,0 +1,80 @@
+/* Work on the service's pool while the connection is suspended. A request is held by its connection and,
+ * while it works, by the work. */
+#include "api/server.h"
+
+struct request *request_ref(struct request *request) {
+  atomic_fetch_add(&request->references, 1);
+  return request;
+}
+
+struct request *request_unref(struct request *request) {
+  if (!request || atomic_fetch_sub(&request->references, 1) != 1)
+    return NULL;
+  struct http *http = request->http;
+  if (request->response)
+    MHD_destroy_response(request->response);
+  json_decref(request->json);
+  (void)service_upload_free(request->upload);
+  target_clear(&request->target);
+  free(request->body);
+  free(request->raw);
+  free(request);
+  http_unref(http);
+  return NULL;
+}
+
+/* With the lock held. */
+static void unlist(struct http *http, struct request *request) {
+  if (request->previous)
+    request->previous->next = request->next;
+  else
+    http->working = request->next;
+  if (request->next)
+    request->next->previous = request->previous;
+  request->next = request->previous = NULL;
+}
+
+static void run(void *context) {
+  struct request *request = context;
+  struct http *http = request->http;
+  request->work(request);
+  (void)pthread_mutex_lock(&http->lock);
+  request->working = false;
+  if (!request->abandoned) {
+    unlist(http, request);
+    MHD_resume_connection(request->connection);
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+  request_unref(request);
+}
+
+int work_start(struct request *request, void (*work)(struct request *request)) {
+  struct http *http = request->http;
+  int r = 0;
+  (void)pthread_mutex_lock(&http->lock);
+  if (http->stopping)
+    r = -ESHUTDOWN;
+  else {
+    request->work = work;
+    request->working = true;
+    request->next = http->working;
+    if (request->next)
+      request->next->previous = request;
+    http->working = request;
+    MHD_suspend_connection(request->connection);
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+  if (r < 0)
+    return r;
+  r = service_run(request->service, run, request_ref(request));
+  if (r < 0) {
+    (void)pthread_mutex_lock(&http->lock);
+    request->working = false;
+    if (!request->abandoned)
+      unlist(http, request);
+    MHD_resume_connection(request->connection);
+    (void)pthread_mutex_unlock(&http->lock);
+    (void)request_unref(request);
+  }
+  return r;
+}
