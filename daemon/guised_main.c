@@ -1,11 +1,13 @@
 /* guised: reads the configuration, opens the service, serves it over HTTP, and waits for signals.
  *
- * All signals are blocked before the first thread and read from a signalfd, so that no handler runs anywhere.
- * SIGTERM and SIGINT: not ready, stop accepting, end streams, running jobs write a checkpoint, exit. SIGHUP
- * reads the configuration again. */
+ * Signals are blocked before our first thread and read from a signalfd. OpenBLAS starts threads of its own
+ * when it is loaded, before main(), and those block nothing: a handler sends what they catch to the main
+ * thread. SIGTERM and SIGINT: not ready, stop accepting, end streams, running jobs write a checkpoint, exit.
+ * SIGHUP reads the configuration again. */
 #include <jansson.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +78,21 @@ static int configure(struct daemon *daemon, int *ret_status) {
   return 0;
 }
 
+static pthread_t main_thread;
+
+static void forward_signal(int signal) {
+  int saved = errno;
+  (void)pthread_kill(main_thread, signal); /* blocked there, so that it waits for the signalfd */
+  errno = saved;
+}
+
+/* One that is ignored stays so: a shell's background job must not end at the terminal's ^C. */
+static void catch_signal(int signal) {
+  struct sigaction action = {.sa_handler = forward_signal, .sa_flags = SA_RESTART}, old;
+  if (sigaction(signal, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+    (void)sigaction(signal, &action, NULL);
+}
+
 static int block_signals(struct daemon *daemon, struct guise_error *err) {
   sigset_t set;
   (void)sigemptyset(&set);
@@ -86,6 +103,10 @@ static int block_signals(struct daemon *daemon, struct guise_error *err) {
   int r = pthread_sigmask(SIG_BLOCK, &set, NULL);
   if (r != 0)
     return error_set(err, -r, "cannot block signals: %s", strerror(r));
+  main_thread = pthread_self();
+  catch_signal(SIGTERM);
+  catch_signal(SIGINT);
+  catch_signal(SIGHUP);
   daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   return daemon->signals < 0 ? error_set(err, -errno, "cannot read signals: %s", strerror(errno)) : 0;
 }
