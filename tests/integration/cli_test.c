@@ -29,14 +29,15 @@ struct output {
   char out[65536], err[65536];
 };
 
+/* "" while there is no such file yet. */
 static void slurp(const char *name, char *ret_text, size_t size) {
   char path[256];
   (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
   FILE *file = fopen(path, "re");
-  assert_non_null(file);
-  size_t n = fread(ret_text, 1, size - 1, file);
+  size_t n = file ? fread(ret_text, 1, size - 1, file) : 0;
   ret_text[n] = 0;
-  assert_int_equal(fclose(file), 0);
+  if (file)
+    (void)fclose(file);
 }
 
 static struct output *run(const char *command) {
@@ -153,19 +154,20 @@ static void uploads_an_archive(void **state) {
 static void uploads_a_folder(void **state) {
   (void)state;
   (void)expect(0, "mkdir \"$D/faces\" && tar xf \"$D/a.tar\" -C \"$D/faces\" && gzip -k \"$D/a.tar\"");
+  /* a folder is packed the same way each time: nothing is uploaded twice by mistake */
+  (void)expect(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
+  (void)expect(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
   (void)expect(0, "echo hello >\"$D/faces/person-001/notes.txt\" && "
                   "printf '\\377\\330\\377\\340broken' >\"$D/faces/person-002/torn.jpg\"");
+  (void)expect(1, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
   struct output *output = expect(0, "\"$G\" dataset add folder \"$D/faces\" --size 48");
   expect_text(output->out, "8 people, 48 images, 2 rejected");
   expect_text(output->out, "guise dataset rejects folder");
   output = expect(0, "\"$G\" dataset rejects folder");
   expect_text(output->out, "person-001/notes.txt");
   expect_text(output->out, "person-002/torn.jpg");
-  /* the images that are left make the very pack of the archive */
-  (void)expect(0, "\"$G\" dataset add zipped \"$D/a.tar.gz\" --size 48");
-  (void)expect(0, "for d in tarred folder zipped; do \"$G\" --json dataset show $d | grep '\"sha256\"'; done "
-                  "| uniq >\"$D/sums\"; "
-                  "test $(wc -l <\"$D/sums\") = 1");
+  output = expect(0, "\"$G\" dataset add zipped \"$D/a.tar.gz\" --size 48");
+  expect_text(output->out, "8 people, 48 images, 0 rejected");
   expect_text(expect(1, "\"$G\" dataset add empty \"$D/nowhere\"")->err, "nowhere");
   expect_text(expect(1, "mkdir \"$D/void\"; \"$G\" dataset add empty \"$D/void\"")->err, "void");
 }
@@ -200,52 +202,52 @@ static void follows_a_job(void **state) {
                                     "--set '/labels/synthetic=\"true\"' --follow");
   expect_text(output->out, "succeeded");
   expect_text(output->err, "epoch 2/2");
-  (void)expect(0,
-               "sed -n 's/^\\(job_[a-z0-9]*\\) submitted$/\\1/p' \"$D/out\" >\"$D/job\"; test -s \"$D/job\"");
-  expect_text(expect(0, "\"$G\" show $(cat \"$D/job\")")->out, "succeeded");
+  output->out[strcspn(output->out, " ")] = 0; /* "job_... submitted" */
+  assert_int_equal(setenv("J", output->out, 1), 0);
+  expect_text(expect(0, "\"$G\" show $J")->out, "succeeded");
   expect_text(expect(0, "\"$G\" ls --state succeeded")->out, "tarred");
-  output = expect(0, "\"$G\" metrics $(cat \"$D/job\") --name accuracy | tail -n +2 | wc -l");
+  output = expect(0, "\"$G\" metrics $J --name accuracy | tail -n +2 | wc -l");
   assert_int_equal(atoi(output->out), 2);
   /* its events are still there, from the first to the end */
-  output = expect(0, "\"$G\" events $(cat \"$D/job\")");
+  output = expect(0, "\"$G\" events $J");
   expect_text(output->out, "state");
   expect_text(output->out, "metric");
   expect_text(output->out, "end");
-  expect_text(expect(0, "\"$G\" follow $(cat \"$D/job\")")->out, "succeeded");
-  expect_text(expect(1, "\"$G\" cancel $(cat \"$D/job\")")->err, "guise:");
+  expect_text(expect(0, "\"$G\" follow $J")->out, "succeeded");
+  expect_text(expect(1, "\"$G\" cancel $J")->err, "guise:");
 }
 
 static void downloads_verified_files(void **state) {
   (void)state;
   expect_text(expect(0, "\"$G\" models")->out, "mdl_");
-  (void)expect(0, "\"$G\" get $(cat \"$D/job\") -o \"$D/result\"");
+  (void)expect(0, "\"$G\" get $J -o \"$D/result\"");
   (void)expect(0, "cd \"$D/result\" && test -s model.safetensors && test -s report.json && test -s "
                   "report.html && test -s card.md");
-  (void)expect(0, "\"$G\" --json get $(cat \"$D/job\") report.json -o \"$D/result\" >\"$D/model.json\"; "
+  (void)expect(0, "\"$G\" --json get $J report.json -o \"$D/result\" >\"$D/model.json\"; "
                   "sum=$(sha256sum <\"$D/result/model.safetensors\" | cut -d' ' -f1); grep -q \"$sum\" "
                   "\"$D/model.json\"");
   /* a download that was interrupted goes on; a wrong beginning or a damaged file is fetched anew */
   (void)expect(
       0,
       "cd \"$D/result\" && cp model.safetensors ../whole && head -c 1000 ../whole >model.safetensors.part && "
-      "rm model.safetensors && \"$G\" get $(cat \"$D/job\") model.safetensors && cmp model.safetensors "
+      "rm model.safetensors && \"$G\" get $J model.safetensors && cmp model.safetensors "
       "../whole");
   (void)expect(0, "cd \"$D/result\" && echo wrong >model.safetensors.part && rm model.safetensors && "
-                  "\"$G\" get $(cat \"$D/job\") model.safetensors && cmp model.safetensors ../whole && "
+                  "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole && "
                   "! test -e model.safetensors.part");
   (void)expect(0, "cd \"$D/result\" && echo damaged >>model.safetensors && "
-                  "\"$G\" get $(cat \"$D/job\") model.safetensors && cmp model.safetensors ../whole");
-  expect_text(expect(1, "\"$G\" get $(cat \"$D/job\") nonsense -o \"$D/result\"")->err, "nonsense");
+                  "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole");
+  expect_text(expect(1, "\"$G\" get $J nonsense -o \"$D/result\"")->err, "nonsense");
 }
 
 static void prints_the_report(void **state) {
   (void)state;
-  struct output *output = expect(0, "\"$G\" report $(cat \"$D/job\")");
+  struct output *output = expect(0, "\"$G\" report $J");
   expect_text(output->out, "SYNTHETIC FACES");
   expect_text(output->out, "held-out people");
   expect_text(output->out, "linear");
   expect_text(output->out, "CONTROL");
-  (void)expect(0, "\"$G\" report $(cat \"$D/job\") >\"$D/one\"; \"$G\" report \"$D/result/report.json\" | "
+  (void)expect(0, "\"$G\" report $J >\"$D/one\"; \"$G\" report \"$D/result/report.json\" | "
                   "cmp - \"$D/one\"");
 }
 

@@ -1,0 +1,50 @@
+/* A real guised under test: its own state directory, a free loopback port, ended or killed at will; and
+ * requests to it. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct server {
+  char root[64]; /* temporary directory: state/ and what a test puts there */
+  char url[128]; /* http://127.0.0.1:PORT */
+  pid_t pid;     /* 0 = not running */
+};
+
+void server_prepare(struct server *server); /* makes root */
+void server_start(struct server *server);   /* waits until it listens */
+void server_kill(struct server *server);    /* SIGKILL */
+int server_stop(struct server *server);     /* SIGTERM; the exit status, or -1 when a signal ended it */
+void server_clean(struct server *server);   /* kills what runs, removes root */
+
+struct reply {
+  long status;
+  char *body; /* NUL-terminated, owned */
+  size_t size;
+  char *headers; /* as received, owned */
+  json_t *json;  /* of a JSON body, else NULL; owned */
+};
+void reply_done(struct reply *reply);
+/* One request; body NULL = none; header: "Name: value" lines separated by \n, or NULL. Fails the test when
+ * there is no answer. */
+void ask(struct server *server, const char *method, const char *path, const char *header, const void *body,
+         size_t bytes, struct reply *ret_reply);
+/* The same, and the status must be `status`. */
+void expect(struct server *server, const char *method, const char *path, const char *json_body, long status,
+            struct reply *ret_reply);
+/* Bytes to the socket, and what comes back until it closes or 5 s pass; returns the status of the answer, 0
+ * without one. */
+int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room);
+/* Value of a header of the answer (static storage), "" when missing. */
+const char *header_of(const struct reply *reply, const char *name);
+
+/* Uploads `people` x `images` synthetic faces of 32 pixels as `name` and waits until it is ready. */
+void upload_faces(struct server *server, const char *name, uint32_t people, uint32_t images);
+/* Submits a job and returns its id (static storage). */
+const char *submit(struct server *server, const char *json_body);
+/* Waits until the job is terminal (or, when `epoch` is not 0, running and in that epoch); returns the state
+ * (static storage). */
+const char *wait_job(struct server *server, const char *id, unsigned epoch, double seconds);
