@@ -61,19 +61,18 @@ static const char *state_of(const json_t *job) {
   return phase && *phase && strcmp(state, "running") == 0 ? phase : state;
 }
 
-/* "epoch 3/12  step 120/600" while training, the phase before and after; the step only when the caller has
- * room. */
-static void locate(const json_t *job, bool with_step, char *ret_text, size_t size) {
+/* "epoch 3/12" while training, the phase before and after; "training  epoch 3/12  step 120/600" when the
+ * caller has room for everything. */
+static void locate(const json_t *job, bool all, char *ret_text, size_t size) {
   const json_t *progress = json_object_get(job, "progress");
   const json_t *train = json_object_get(json_object_get(job, "spec"), "train");
   unsigned long long epoch = json_count(progress, "epoch"), step = json_count(progress, "step");
-  char steps[64] = "";
-  if (with_step)
-    (void)snprintf(steps, sizeof(steps), "  step %llu/%llu", step,
-                   (unsigned long long)json_count(progress, "total"));
-  if (epoch > 0 && strcmp(state_of(job), "training") == 0)
-    (void)snprintf(ret_text, size, "epoch %llu/%llu%s", epoch,
-                   (unsigned long long)json_count(train, "epochs"), steps);
+  unsigned long long epochs = json_count(train, "epochs"), total = json_count(progress, "total");
+  if (epoch > 0 && all)
+    (void)snprintf(ret_text, size, "%s  epoch %llu/%llu  step %llu/%llu", state_of(job), epoch, epochs, step,
+                   total);
+  else if (epoch > 0 && strcmp(state_of(job), "training") == 0)
+    (void)snprintf(ret_text, size, "epoch %llu/%llu", epoch, epochs);
   else
     (void)snprintf(ret_text, size, "%s", state_of(job));
 }
@@ -82,7 +81,7 @@ static void show_bar(const json_t *job) {
   double fraction = json_real_or(json_object_get(job, "progress"), "fraction", 0);
   char before[96], after[256], text[224];
   describe(job, text, sizeof(text));
-  locate(job, bar_columns() >= 110, before, sizeof(before));
+  locate(job, bar_columns() >= 120, before, sizeof(before));
   (void)snprintf(after, sizeof(after), "%.0f %%  %s", 100 * fraction, text);
   bar_draw(fraction, before, after);
 }

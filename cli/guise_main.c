@@ -51,7 +51,7 @@ static const struct command commands[] = {
     {"resume", "JOB", "continue a paused job", NULL, command_resume},
     {"models", "", "list models", NULL, command_models},
     {"get", "MODEL|JOB [FILE ...] [-o DIR] [--unsafe]", "download a model's files and verify them",
-     "Without FILE: all of them. An interrupted download continues where it stopped.\n"
+     "Without FILE: all that are for everybody. An interrupted download continues where it stopped.\n"
      "  -o DIR     into this directory (default: the current one)\n"
      "  --unsafe   also from a model whose attacks have not run",
      command_get},

@@ -53,12 +53,13 @@ int command_models(struct cli *cli, int argc, char **argv) {
   for (i = 0; i < ARRAY_SIZE(heading); i++)
     table_cell(table, "%s", heading[i]);
   json_array_foreach(rows, i, row) {
+    const json_t *facts = json_object_get(row, "facts");
     char accuracy[32];
     format_percent(json_real_or(row, "accuracy", NAN), accuracy, sizeof(accuracy));
     table_cell(table, "%s", json_text(row, "id", "?"));
     table_cell(table, "%s", json_text(row, "job", "?"));
-    table_cell(table, "%s", json_text(row, "arch", "?"));
-    table_cell(table, "%s", json_text(row, "mask", "?"));
+    table_cell(table, "%s", json_text(json_object_get(facts, "model"), "arch", "?"));
+    table_cell(table, "%s", json_text(json_object_get(facts, "mask"), "method", "?"));
     table_cell(table, "%s", accuracy);
     table_cell(table, "%s", json_is_true(json_object_get(row, "audited")) ? "yes" : "no");
     table_cell(table, "%s", json_text(row, "created_at", "?"));
@@ -206,6 +207,9 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   size_t i;
   if (count == 0) {
     json_array_foreach(files, i, file) {
+      /* It shows faces of the data set: only who names it asks for it. */
+      if (strcmp(json_text(file, "name", ""), "report-private.html") == 0)
+        continue;
       code = get_one(cli, model, file, directory, unsafe);
       if (code != EXIT_DONE)
         return code;
