@@ -130,7 +130,7 @@ static void synthetic_faces_repeat(void **state) {
   (void)expect(0, "\"$G\" synth - --identities 8 --images 6 --size 48 | cmp - \"$D/a.tar\"");
   (void)expect(1, "\"$G\" synth - --identities 8 --images 6 --size 48 --seed 2 | cmp -s - \"$D/a.tar\"");
   struct output *output = expect(0, "tar tf \"$D/a.tar\" | grep -v '/$' | wc -l");
-  assert_int_equal(atoi(output->out), PEOPLE * IMAGES);
+  assert_int_equal(strtol(output->out, NULL, 10), PEOPLE * IMAGES);
   expect_text(expect(2, "\"$G\" synth \"$D/b.tar\" --identities 0")->err, "--identities must be");
   (void)expect(1, "test -e \"$D/b.tar\"");
 }
@@ -207,7 +207,7 @@ static void follows_a_job(void **state) {
   expect_text(expect(0, "\"$G\" show $J")->out, "succeeded");
   expect_text(expect(0, "\"$G\" ls --state succeeded")->out, "tarred");
   output = expect(0, "\"$G\" metrics $J --name accuracy | tail -n +2 | wc -l");
-  assert_int_equal(atoi(output->out), 2);
+  assert_int_equal(strtol(output->out, NULL, 10), 2);
   /* its events are still there, from the first to the end */
   output = expect(0, "\"$G\" events $J");
   expect_text(output->out, "state");
