@@ -1,4 +1,5 @@
-/* libguise-core: everything a program needs to train, attack and use a masked face-recognition model without the daemon.
+/* libguise-core: everything a program needs to train, attack and use a masked face-recognition model without
+ * the daemon.
  *
  *   ingest_archive()    an archive of faces -> a pack                          core/image/ingest.h
  *   job_spec_parse()    a job as JSON -> struct job_spec, all mistakes at once core/train/spec.h
@@ -6,8 +7,8 @@
  *   model_load()        a trained model -> embeddings                          core/model/model.h
  *   attack_run()        what an attacker gets out of templates                 core/attack/attack.h
  *
- * No global state but the kernel libraries' own, no logging, no sockets; every function that can fail returns a negative
- * errno and a sentence in struct guise_error. */
+ * No global state but the kernel libraries' own, no logging, no sockets; every function that can fail returns
+ * a negative errno and a sentence in struct guise_error. */
 #pragma once
 
 #include "core/attack/attack.h"

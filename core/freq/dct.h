@@ -1,8 +1,9 @@
-/* The frequency domain of section "native": RGB -> JPEG full-range YCbCr minus 128 -> 8x8 blocks, stride 8, orthonormal
- * DCT-II. (3,H,W) -> (192, H/8, W/8), channel = colour * 64 + u * 8 + v, u vertical, v horizontal frequency.
+/* The frequency domain of section "native": RGB -> JPEG full-range YCbCr minus 128 -> 8x8 blocks, stride 8,
+ * orthonormal DCT-II. (3,H,W) -> (192, H/8, W/8), channel = colour * 64 + u * 8 + v, u vertical, v horizontal
+ * frequency.
  *
- * Plans are made under one lock (only FFTW's execute is thread-safe) with FFTW_ESTIMATE, so results do not depend on
- * timing; a plan may be executed by many threads at once. */
+ * Plans are made under one lock (only FFTW's execute is thread-safe) with FFTW_ESTIMATE, so results do not
+ * depend on timing; a plan may be executed by many threads at once. */
 #pragma once
 
 #include <stdint.h>
@@ -26,6 +27,7 @@ struct block_dct *block_dct_free(struct block_dct *dct);
 void block_dct_forward(const struct block_dct *dct, const float *planar, float *ret_coefficients);
 void block_dct_inverse(const struct block_dct *dct, const float *coefficients, float *ret_planar);
 
-/* rgb: (size,size,3) interleaved bytes; planar: (3,size,size) YCbCr minus 128. `flip` mirrors left and right. */
+/* rgb: (size,size,3) interleaved bytes; planar: (3,size,size) YCbCr minus 128. `flip` mirrors left and right.
+ */
 void rgb_to_ycbcr(const uint8_t *rgb, uint32_t size, bool flip, float *ret_planar);
 void ycbcr_to_rgb(const float *planar, uint32_t size, uint8_t *ret_rgb); /* rounded and clamped to 0..255 */

@@ -10,12 +10,13 @@ int arch_from_name(const char *name, enum arch *ret_arch); /* 0 or -ENOENT */
 uint32_t arch_default_embedding(enum arch arch);           /* 128; IResNet 512 */
 
 struct arch_options {
-  uint32_t embedding;  /* D */
-  float width;         /* multiplies channel counts (rounded to 16); 1 = as published */
-  float dropout;       /* before the last linear layer */
+  uint32_t embedding;             /* D */
+  float width;                    /* multiplies channel counts (rounded to 16); 1 = as published */
+  float dropout;                  /* before the last linear layer */
   struct block_idct_options mask; /* the template's constants: C and the first layer */
-  uint32_t grid;       /* template is (C, grid, grid); pixels are 8 * grid */
+  uint32_t grid;                  /* template is (C, grid, grid); pixels are 8 * grid */
 };
-/* Appends input .. output to an empty graph; the output is (D,1,1), after the last batch norm, not normalised. freq_conv takes
- * the standardised channels as they are; every other network begins with graph_block_idct. */
+/* Appends input .. output to an empty graph; the output is (D,1,1), after the last batch norm, not
+ * normalised. freq_conv takes the standardised channels as they are; every other network begins with
+ * graph_block_idct. */
 int arch_describe(struct graph *graph, enum arch arch, const struct arch_options *options);

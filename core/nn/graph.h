@@ -1,12 +1,14 @@
 /* The network engine: a static graph of nodes with planned memory, on oneDNN.
  *
- * A network is described once by calls that append nodes, then graph_build() checks shapes, chooses memory formats (blocked
- * by 16 channels with AVX-512, by 8 with AVX2, chosen at run time), plans one arena for activations and gradients by their
- * life times, and creates every oneDNN primitive. After that a step allocates nothing in our code and creates no primitive.
+ * A network is described once by calls that append nodes, then graph_build() checks shapes, chooses memory
+ * formats (blocked by 16 channels with AVX-512, by 8 with AVX2, chosen at run time), plans one arena for
+ * activations and gradients by their life times, and creates every oneDNN primitive. After that a step
+ * allocates nothing in our code and creates no primitive.
  *
- * Node calls return a node id >= 0, or a negative errno that stays with the graph: later calls pass it on and graph_build()
- * returns it with its message, so that a network reads as straight code. All shapes are per image, (channels, height, width);
- * the batch size is the graph's. A graph is used by one thread at a time (it runs OpenMP inside). */
+ * Node calls return a node id >= 0, or a negative errno that stays with the graph: later calls pass it on and
+ * graph_build() returns it with its message, so that a network reads as straight code. All shapes are per
+ * image, (channels, height, width); the batch size is the graph's. A graph is used by one thread at a time
+ * (it runs OpenMP inside). */
 #pragma once
 
 #include <stdint.h>
@@ -16,16 +18,17 @@
 enum graph_mode {
   GRAPH_TRAIN,      /* batch statistics, running statistics updated (momentum 0.1), dropout on */
   GRAPH_EVAL,       /* running statistics, dropout off */
-  GRAPH_STATISTICS, /* like EVAL for dropout, batch statistics for normalisation, which are pooled: see below */
+  GRAPH_STATISTICS, /* like EVAL for dropout, batch statistics for normalisation, which are pooled: see below
+                     */
 };
 
 struct graph_config {
-  uint32_t batch;    /* images a step */
-  uint32_t threads;  /* OpenMP threads; the caller's thread gets omp_set_num_threads(threads) in graph_build */
-  bool training;     /* plan gradients; false = forward only, less memory */
+  uint32_t batch;   /* images a step */
+  uint32_t threads; /* OpenMP threads; the caller's thread gets omp_set_num_threads(threads) in graph_build */
+  bool training;    /* plan gradients; false = forward only, less memory */
   bool input_gradient; /* also plan the gradient of the input */
-  bool winograd;     /* Winograd where the written rule says so and the library has it */
-  uint64_t seed;     /* of initial weights and dropout */
+  bool winograd;       /* Winograd where the written rule says so and the library has it */
+  uint64_t seed;       /* of initial weights and dropout */
 };
 
 struct graph;
@@ -33,7 +36,8 @@ struct graph;
 int graph_new(const struct graph_config *config, struct graph **ret_graph, struct guise_error *err);
 struct graph *graph_free(struct graph *graph);
 
-/* ---- description ---- `name` prefixes the node's parameters ("stem.conv" -> "stem.conv.weight") and must be unique. */
+/* ---- description ---- `name` prefixes the node's parameters ("stem.conv" -> "stem.conv.weight") and must be
+ * unique. */
 int graph_input(struct graph *graph, uint32_t channels, uint32_t height, uint32_t width);
 struct conv_options {
   uint32_t out_channels, kernel, stride, padding; /* square kernel */
@@ -44,9 +48,11 @@ int graph_batch_norm(struct graph *graph, int x, const char *name); /* eps 1e-5;
 int graph_prelu(struct graph *graph, int x, const char *name);      /* a slope a channel, initially 0.25 */
 int graph_add(struct graph *graph, int a, int b);
 int graph_dropout(struct graph *graph, int x, float probability);
-int graph_linear(struct graph *graph, int x, const char *name, uint32_t out, bool bias); /* flattens (C,H,W) in plain order */
-/* Fixed linear layer: template (C,G,G) -> pixels (3,8G,8G): coefficient[channel[c]] = deviation[c] * x[c] + mean[c], what is
- * not listed is 0, inverse orthonormal 8x8 block DCT (core/freq), divided by pixel_scale. Its input gradient is the transpose. */
+int graph_linear(struct graph *graph, int x, const char *name, uint32_t out,
+                 bool bias); /* flattens (C,H,W) in plain order */
+/* Fixed linear layer: template (C,G,G) -> pixels (3,8G,8G): coefficient[channel[c]] = deviation[c] * x[c] +
+ * mean[c], what is not listed is 0, inverse orthonormal 8x8 block DCT (core/freq), divided by pixel_scale.
+ * Its input gradient is the transpose. */
 struct block_idct_options {
   uint32_t channels; /* C */
   const uint16_t *channel;
@@ -55,7 +61,8 @@ struct block_idct_options {
 };
 int graph_block_idct(struct graph *graph, int x, const struct block_idct_options *options);
 
-int graph_output(struct graph *graph, int x); /* names the result; its gradient is the backward pass's start */
+int graph_output(struct graph *graph,
+                 int x); /* names the result; its gradient is the backward pass's start */
 int graph_build(struct graph *graph, struct guise_error *err);
 
 /* ---- running ---- Buffers are plain NCHW float, owned by the graph, 64-byte aligned. */
@@ -66,15 +73,18 @@ const float *graph_input_gradient(struct graph *graph); /* NULL unless config.in
 
 /* step: keys dropout. 0, or -EIO with err when the kernel library fails. */
 int graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err);
-/* After a forward in GRAPH_TRAIN or GRAPH_EVAL (attacks differentiate in evaluation mode); overwrites parameter gradients. */
+/* After a forward in GRAPH_TRAIN or GRAPH_EVAL (attacks differentiate in evaluation mode); overwrites
+ * parameter gradients. */
 int graph_backward(struct graph *graph, struct guise_error *err);
 
-/* Recomputing normalisation statistics: reset, GRAPH_STATISTICS forwards, finish: running mean and variance become those of all
- * images seen in the passes (pooled mean; variance = pooled second moment, unbiased as in training). */
+/* Recomputing normalisation statistics: reset, GRAPH_STATISTICS forwards, finish: running mean and variance
+ * become those of all images seen in the passes (pooled mean; variance = pooled second moment, unbiased as in
+ * training). */
 void graph_statistics_reset(struct graph *graph);
 void graph_statistics_finish(struct graph *graph);
 
-/* ---- parameters ---- in plain layouts: conv (O,I,K,K), linear (O,I), vectors (C). Includes running statistics. */
+/* ---- parameters ---- in plain layouts: conv (O,I,K,K), linear (O,I), vectors (C). Includes running
+ * statistics. */
 struct graph_parameter {
   const char *name;
   uint32_t rank;
@@ -88,12 +98,14 @@ struct graph_parameter {
 uint32_t graph_parameters(struct graph *graph);
 struct graph_parameter *graph_parameter(struct graph *graph, uint32_t i);
 void graph_parameters_changed(struct graph *graph);
-/* Copies values (not gradients, not momenta) between graphs of the same description, whatever their batch. -EINVAL if different. */
+/* Copies values (not gradients, not momenta) between graphs of the same description, whatever their batch.
+ * -EINVAL if different. */
 int graph_copy_parameters(struct graph *target, struct graph *source, struct guise_error *err);
 
 /* v = momentum v + (g + decay w); w -= rate v   (as in PyTorch), on parameters with gradients. */
 void graph_sgd(struct graph *graph, float rate, float momentum, float decay);
 
 size_t graph_arena_bytes(const struct graph *graph);
-/* Names the algorithm each convolution pass uses, one line each ("stem.conv forward direct"), for checkpoints; freed by the caller. */
+/* Names the algorithm each convolution pass uses, one line each ("stem.conv forward direct"), for
+ * checkpoints; freed by the caller. */
 char *graph_algorithms(const struct graph *graph);

@@ -1,9 +1,10 @@
 /* The margin-softmax class head with mixed labels. cos t_c = <e/|e|, w_c/|w_c|>.
  *
- *   L0 = sum_j lambda_j l_j,  l_j = -log( e^{s(cos t_yj - m_j)} / (e^{s(cos t_yj - m_j)} + sum_{c in negatives} e^{s cos t_c}) )
- *   m_j = m lambda_j / max lambda  (CosFace; ArcFace: cos(t + m_j), and cos t - m_j sin m_j when cos t < cos(pi - m_j))
- *   negatives: "others" leaves all the mix's people out of the sum, "all" keeps the mix's other people in.
- * One label of weight 1 is the ordinary loss. Products run in OpenBLAS with one thread, called from the job's own threads. */
+ *   L0 = sum_j lambda_j l_j,  l_j = -log( e^{s(cos t_yj - m_j)} / (e^{s(cos t_yj - m_j)} + sum_{c in
+ * negatives} e^{s cos t_c}) ) m_j = m lambda_j / max lambda  (CosFace; ArcFace: cos(t + m_j), and cos t - m_j
+ * sin m_j when cos t < cos(pi - m_j)) negatives: "others" leaves all the mix's people out of the sum, "all"
+ * keeps the mix's other people in. One label of weight 1 is the ordinary loss. Products run in OpenBLAS with
+ * one thread, called from the job's own threads. */
 #pragma once
 
 #include <stdint.h>
@@ -20,24 +21,27 @@ struct head_label { /* sparse labels, at most 6 a sample */
 
 struct head;
 
-/* classes x embedding weights, N(0, 0.01^2) from (seed, RNG_INIT). batch: the largest that step() will see. */
-int head_new(uint32_t classes, uint32_t embedding, uint32_t batch, uint32_t threads, enum head_kind kind, uint64_t seed,
-             struct head **ret_head, struct guise_error *err);
+/* classes x embedding weights, N(0, 0.01^2) from (seed, RNG_INIT). batch: the largest that step() will see.
+ */
+int head_new(uint32_t classes, uint32_t embedding, uint32_t batch, uint32_t threads, enum head_kind kind,
+             uint64_t seed, struct head **ret_head, struct guise_error *err);
 struct head *head_free(struct head *head);
 
 struct head_options {
   float scale, margin;
   enum head_negatives negatives;
 };
-/* Forward and backward of the batch's mean loss. embeddings (batch, D), not normalised. labels: MIX of sample i are
- * labels[i * stride .. + counts[i]). Writes d(mean loss)/d(embedding) and keeps the class gradient for head_sgd.
- * ret_losses (batch) or NULL: loss of each sample; ret_margins (batch) or NULL: cos to own (first label) minus best other class. */
-double head_step(struct head *head, const struct head_options *options, const float *embeddings, uint32_t batch,
-                 const struct head_label *labels, uint32_t stride, const uint32_t *counts, float *ret_gradient,
-                 float *ret_losses, float *ret_margins);
+/* Forward and backward of the batch's mean loss. embeddings (batch, D), not normalised. labels: MIX of sample
+ * i are labels[i * stride .. + counts[i]). Writes d(mean loss)/d(embedding) and keeps the class gradient for
+ * head_sgd. ret_losses (batch) or NULL: loss of each sample; ret_margins (batch) or NULL: cos to own (first
+ * label) minus best other class. */
+double head_step(struct head *head, const struct head_options *options, const float *embeddings,
+                 uint32_t batch, const struct head_label *labels, uint32_t stride, const uint32_t *counts,
+                 float *ret_gradient, float *ret_losses, float *ret_margins);
 /* The loss alone, without gradients (for rewards): fills ret_losses (batch). */
-void head_losses(struct head *head, const struct head_options *options, const float *embeddings, uint32_t batch,
-                 const struct head_label *labels, uint32_t stride, const uint32_t *counts, float *ret_losses);
+void head_losses(struct head *head, const struct head_options *options, const float *embeddings,
+                 uint32_t batch, const struct head_label *labels, uint32_t stride, const uint32_t *counts,
+                 float *ret_losses);
 void head_sgd(struct head *head, float rate, float momentum, float decay);
 
 uint32_t head_classes(const struct head *head);
