@@ -124,7 +124,7 @@ void format_duration(double seconds, char *ret_text, size_t size) {
   else if (s < 60)
     (void)snprintf(ret_text, size, "%ld s", s);
   else if (s < 3600)
-    (void)snprintf(ret_text, size, "%ld:%02ld min", s / 60, s % 60);
+    (void)snprintf(ret_text, size, "%ld:%02ld", s / 60, s % 60);
   else
     (void)snprintf(ret_text, size, "%ld:%02ld h", s / 3600, s % 3600 / 60);
 }

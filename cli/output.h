@@ -27,7 +27,7 @@ int table_print(const struct table *table, FILE *out);
 
 /* "1.3 MB", "17 kB" */
 void format_bytes(uint64_t bytes, char *ret_text, size_t size);
-/* "4 s", "2:05 min", "1:10 h"; "?" when negative */
+/* "4 s", "2:05" (minutes), "1:10 h"; "?" when negative */
 void format_duration(double seconds, char *ret_text, size_t size);
 /* "92.3 %" of a fraction; "-" when it is not a number */
 void format_percent(double fraction, char *ret_text, size_t size);
