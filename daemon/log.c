@@ -18,9 +18,12 @@ static bool journal;
 void log_open(void) {
   const char *stream = getenv("JOURNAL_STREAM");
   struct stat st;
-  unsigned long long device, inode;
-  journal = stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-            st.st_dev == device && st.st_ino == inode;
+  char *colon, *end;
+  if (!stream || fstat(STDERR_FILENO, &st) < 0)
+    return;
+  unsigned long long device = strtoull(stream, &colon, 10);
+  unsigned long long inode = *colon == ':' ? strtoull(colon + 1, &end, 10) : 0;
+  journal = st.st_dev == device && st.st_ino == inode;
 }
 
 void log_set_level(enum log_level level) {

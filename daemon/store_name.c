@@ -26,6 +26,11 @@ void time_text(int64_t ms, char ret_text[TIME_TEXT]) {
   (void)snprintf(ret_text, TIME_TEXT, "%s.%03uZ", whole, (unsigned)rest % 1000u);
 }
 
+static int two_digits(const char *text) {
+  bool digits = isdigit((unsigned char)text[0]) && isdigit((unsigned char)text[1]);
+  return digits ? (text[0] - '0') * 10 + text[1] - '0' : -1;
+}
+
 /* "[.fraction](Z|+hh:mm|-hh:mm)" after the seconds; milliseconds and the offset to subtract. */
 static int parse_tail(const char *text, int64_t *ret_ms, int64_t *ret_offset_ms) {
   int64_t ms = 0, scale = 100;
@@ -37,10 +42,8 @@ static int parse_tail(const char *text, int64_t *ret_ms, int64_t *ret_offset_ms)
   }
   int64_t offset = 0;
   if (*text == '+' || *text == '-') {
-    unsigned hours, minutes;
-    int used = 0;
-    if (sscanf(text + 1, "%2u:%2u%n", &hours, &minutes, &used) != 2 || used != 5 || text[6] || hours > 23 ||
-        minutes > 59)
+    int hours = two_digits(text + 1), minutes = hours < 0 || text[3] != ':' ? -1 : two_digits(text + 4);
+    if (minutes < 0 || text[6] || hours > 23 || minutes > 59)
       return -EINVAL;
     offset = (int64_t)(hours * 60 + minutes) * 60000 * (*text == '-' ? -1 : 1);
   } else if ((*text != 'Z' && *text != 'z') || text[1]) {
