@@ -111,11 +111,8 @@ static int job_ended(const struct cli *cli, const json_t *job) {
     char accuracy[32];
     format_percent(json_real_or(json_object_get(job, "metrics"), "accuracy", NAN), accuracy,
                    sizeof(accuracy));
-    if (!cli->json) {
+    if (!cli->json)
       (void)printf("%s succeeded: model %s, accuracy %s\n", id, json_text(job, "model", "-"), accuracy);
-      (void)printf("guise report %s shows the evidence, guise get %s downloads the files\n",
-                   json_text(job, "model", id), json_text(job, "model", id));
-    }
     return EXIT_DONE;
   }
   if (strcmp(state, "canceled") == 0) {

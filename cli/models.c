@@ -11,6 +11,8 @@
 #include "cli/cli.h"
 #include "core/base/file.h"
 
+#define BAR_NS INT64_C(100000000) /* between two drawings of the bar */
+
 char *model_resolve(struct cli *cli, const char *id, int *ret_code) {
   json_t *job = NULL;
   char *model = NULL;
@@ -78,8 +80,9 @@ struct download {
   bool unsafe;
   char path[4096], part[4112];
   int fd;
-  uint64_t offset; /* where the next byte goes */
-  bool answered;   /* a part of this answer was written */
+  uint64_t offset;  /* where the next byte goes */
+  int64_t drawn_at; /* when the bar was, monotonic ns */
+  bool answered;    /* a part of this answer was written */
 };
 
 static int on_data(void *context, long status, const char *data, size_t size, struct guise_error *err) {
@@ -99,8 +102,9 @@ static int on_data(void *context, long status, const char *data, size_t size, st
       download->offset += (uint64_t)n;
     }
   }
-  if (download->size > 0) {
+  if (download->size > 0 && clock_ns() - download->drawn_at >= BAR_NS) {
     char text[32];
+    download->drawn_at = clock_ns();
     format_bytes(download->offset, text, sizeof(text));
     bar_draw((double)download->offset / (double)download->size, download->name, text);
   }

@@ -176,5 +176,10 @@ int command_submit(struct cli *cli, int argc, char **argv) {
   (void)fflush(stdout);
   if (!id || !*id)
     return cli_error("the daemon gave no job id");
-  return over.follow ? follow_job(cli, id) : EXIT_DONE;
+  if (!over.follow)
+    return EXIT_DONE;
+  code = follow_job(cli, id);
+  if (code == EXIT_DONE && !cli->json)
+    (void)printf("guise report %s shows the evidence, guise get %s downloads the model\n", id, id);
+  return code;
 }
