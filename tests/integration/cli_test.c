@@ -1,27 +1,21 @@
 /* The real client against a real daemon: upload of a folder and of an archive, a job followed to its end, a
  * job with mistakes, downloads that are verified and resumed, synthetic faces that repeat. One daemon serves
  * all tests; they build on each other in the order of main(). */
-#include <fcntl.h>
 #include <jansson.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "core/base/file.h"
+#include "tests/integration/support/server.h"
 
 #define PEOPLE 8
 #define IMAGES 6
 
-static char directory[] = "/tmp/guise-cli-XXXXXX"; /* of the whole run; the shell's $D */
-static pid_t daemon_pid;
+static struct server server; /* its root is the shell's $D */
 
 /* What a shell command printed. `$G` is the client, `$D` the directory. */
 struct output {
@@ -32,7 +26,7 @@ struct output {
 /* "" while there is no such file yet. */
 static void slurp(const char *name, char *ret_text, size_t size) {
   char path[256];
-  (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+  (void)snprintf(path, sizeof(path), "%s/%s", server.root, name);
   FILE *file = fopen(path, "re");
   size_t n = file ? fread(ret_text, 1, size - 1, file) : 0;
   ret_text[n] = 0;
@@ -53,7 +47,7 @@ static struct output *run(const char *command) {
 }
 
 /* Runs and expects an exit code; shows what was printed otherwise. */
-static struct output *expect(int code, const char *command) {
+static struct output *shell(int code, const char *command) {
   struct output *output = run(command);
   if (output->code != code)
     print_error("%s\nexit %d, expected %d\n%s%s\n", command, output->code, code, output->out, output->err);
@@ -67,58 +61,22 @@ static void expect_text(const char *text, const char *part) {
   assert_non_null(strstr(text, part));
 }
 
-/* ---- the daemon ---- */
-
-static void exec_daemon(void) {
-  char state[256], log[256];
-  (void)snprintf(state, sizeof(state), "%s/state", directory);
-  (void)snprintf(log, sizeof(log), "%s/guised.log", directory);
-  int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
-    _exit(126);
-  (void)unsetenv("GUISE_URL");
-  (void)execl(GUISE_BUILD "/guised", "guised", "--listen", "127.0.0.1:0", "--state", state, "--workers", "1",
-              "--threads", "1", (char *)NULL);
-  _exit(127);
-}
-
-/* Its log names the port that the kernel picked. */
-static bool find_url(char *ret_url, size_t size) {
-  char log[4096];
-  slurp("guised.log", log, sizeof(log));
-  char *url = strstr(log, "http://127.0.0.1:");
-  if (!url)
-    return false;
-  (void)snprintf(ret_url, size, "%.*s", (int)(17 + strspn(url + 17, "0123456789")), url);
-  return true;
-}
-
 static int start(void **state) {
-  char url[64] = "";
   (void)state;
-  assert_non_null(mkdtemp(directory));
-  assert_int_equal(setenv("D", directory, 1), 0);
+  server_prepare(&server);
+  server_start(&server);
+  assert_int_equal(setenv("D", server.root, 1), 0);
   assert_int_equal(setenv("G", GUISE_BUILD "/guise", 1), 0);
-  daemon_pid = fork();
-  assert_true(daemon_pid >= 0);
-  if (daemon_pid == 0)
-    exec_daemon();
-  for (int i = 0; i < 300 && !find_url(url, sizeof(url)); i++)
-    (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-  assert_int_not_equal(url[0], 0);
-  assert_int_equal(setenv("GUISE_URL", url, 1), 0);
-  (void)expect(0, "\"$G\" ready --wait 30");
+  assert_int_equal(setenv("GUISE_URL", server.url, 1), 0);
+  (void)shell(0, "\"$G\" ready --wait 30");
   return 0;
 }
 
 static int stop(void **state) {
-  int status = -1;
   (void)state;
-  assert_int_equal(kill(daemon_pid, SIGTERM), 0);
-  assert_int_equal(waitpid(daemon_pid, &status, 0), daemon_pid);
-  assert_true(WIFEXITED(status));
-  assert_int_equal(WEXITSTATUS(status), 0);
-  assert_int_equal(directory_remove(directory), 0);
+  int status = server_stop(&server);
+  server_clean(&server);
+  assert_int_equal(status, 0);
   return 0;
 }
 
@@ -126,140 +84,139 @@ static int stop(void **state) {
 
 static void synthetic_faces_repeat(void **state) {
   (void)state;
-  (void)expect(0, "\"$G\" synth \"$D/a.tar\" --identities 8 --images 6 --size 48");
-  (void)expect(0, "\"$G\" synth - --identities 8 --images 6 --size 48 | cmp - \"$D/a.tar\"");
-  (void)expect(1, "\"$G\" synth - --identities 8 --images 6 --size 48 --seed 2 | cmp -s - \"$D/a.tar\"");
-  struct output *output = expect(0, "tar tf \"$D/a.tar\" | grep -v '/$' | wc -l");
+  (void)shell(0, "\"$G\" synth \"$D/a.tar\" --identities 8 --images 6 --size 48");
+  (void)shell(0, "\"$G\" synth - --identities 8 --images 6 --size 48 | cmp - \"$D/a.tar\"");
+  (void)shell(1, "\"$G\" synth - --identities 8 --images 6 --size 48 --seed 2 | cmp -s - \"$D/a.tar\"");
+  struct output *output = shell(0, "tar tf \"$D/a.tar\" | grep -v '/$' | wc -l");
   assert_int_equal(strtol(output->out, NULL, 10), PEOPLE * IMAGES);
-  expect_text(expect(2, "\"$G\" synth \"$D/b.tar\" --identities 0")->err, "--identities must be");
-  (void)expect(1, "test -e \"$D/b.tar\"");
+  expect_text(shell(2, "\"$G\" synth \"$D/b.tar\" --identities 0")->err, "--identities must be");
+  (void)shell(1, "test -e \"$D/b.tar\"");
 }
 
 static void uploads_an_archive(void **state) {
   (void)state;
-  struct output *output = expect(0, "\"$G\" dataset add tarred \"$D/a.tar\" --size 48");
+  struct output *output = shell(0, "\"$G\" dataset add tarred \"$D/a.tar\" --size 48");
   expect_text(output->out, "8 people, 48 images, 0 rejected");
-  output = expect(0, "\"$G\" --json dataset show tarred");
+  output = shell(0, "\"$G\" --json dataset show tarred");
   json_t *dataset = json_loads(output->out, 0, NULL);
   assert_string_equal(json_string_value(json_object_get(dataset, "state")), "ready");
   assert_int_equal(json_integer_value(json_object_get(dataset, "images")), PEOPLE * IMAGES);
   json_decref(dataset);
-  expect_text(expect(0, "\"$G\" dataset ls")->out, "tarred");
+  expect_text(shell(0, "\"$G\" dataset ls")->out, "tarred");
   /* the same again is no error, another one is */
-  (void)expect(0, "\"$G\" dataset add tarred \"$D/a.tar\" --size 48");
-  (void)expect(0, "\"$G\" synth \"$D/c.tar\" --identities 3 --images 2 --size 48");
-  (void)expect(1, "\"$G\" dataset add tarred \"$D/c.tar\" --size 48");
+  (void)shell(0, "\"$G\" dataset add tarred \"$D/a.tar\" --size 48");
+  (void)shell(0, "\"$G\" synth \"$D/c.tar\" --identities 3 --images 2 --size 48");
+  (void)shell(1, "\"$G\" dataset add tarred \"$D/c.tar\" --size 48");
 }
 
 static void uploads_a_folder(void **state) {
   (void)state;
-  (void)expect(0, "mkdir \"$D/faces\" && tar xf \"$D/a.tar\" -C \"$D/faces\" && gzip -k \"$D/a.tar\"");
+  (void)shell(0, "mkdir \"$D/faces\" && tar xf \"$D/a.tar\" -C \"$D/faces\" && gzip -k \"$D/a.tar\"");
   /* a folder is packed the same way each time: nothing is uploaded twice by mistake */
-  (void)expect(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
-  (void)expect(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
-  (void)expect(0, "echo hello >\"$D/faces/person-001/notes.txt\" && "
-                  "printf '\\377\\330\\377\\340broken' >\"$D/faces/person-002/torn.jpg\"");
-  (void)expect(1, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
-  struct output *output = expect(0, "\"$G\" dataset add folder \"$D/faces\" --size 48");
+  (void)shell(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
+  (void)shell(0, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
+  (void)shell(0, "echo hello >\"$D/faces/person-001/notes.txt\" && "
+                 "printf '\\377\\330\\377\\340broken' >\"$D/faces/person-002/torn.jpg\"");
+  (void)shell(1, "\"$G\" dataset add unpacked \"$D/faces\" --size 48");
+  struct output *output = shell(0, "\"$G\" dataset add folder \"$D/faces\" --size 48");
   expect_text(output->out, "8 people, 48 images, 2 rejected");
   expect_text(output->out, "guise dataset rejects folder");
-  output = expect(0, "\"$G\" dataset rejects folder");
+  output = shell(0, "\"$G\" dataset rejects folder");
   expect_text(output->out, "person-001/notes.txt");
   expect_text(output->out, "person-002/torn.jpg");
-  output = expect(0, "\"$G\" dataset add zipped \"$D/a.tar.gz\" --size 48");
+  output = shell(0, "\"$G\" dataset add zipped \"$D/a.tar.gz\" --size 48");
   expect_text(output->out, "8 people, 48 images, 0 rejected");
-  expect_text(expect(1, "\"$G\" dataset add empty \"$D/nowhere\"")->err, "nowhere");
-  expect_text(expect(1, "mkdir \"$D/void\"; \"$G\" dataset add empty \"$D/void\"")->err, "void");
+  expect_text(shell(1, "\"$G\" dataset add empty \"$D/nowhere\"")->err, "nowhere");
+  expect_text(shell(1, "mkdir \"$D/void\"; \"$G\" dataset add empty \"$D/void\"")->err, "void");
 }
 
 static void tells_all_mistakes(void **state) {
   (void)state;
   struct output *output =
-      expect(1, "\"$G\" submit --dataset tarred --mask nonsense --epochs 0 --set /train/batch=-3");
+      shell(1, "\"$G\" submit --dataset tarred --mask nonsense --epochs 0 --set /train/batch=-3");
   expect_text(output->err, "/mask/method");
   expect_text(output->err, "/train/epochs");
   expect_text(output->err, "/train/batch");
-  (void)expect(2, "\"$G\" submit");
-  (void)expect(2, "\"$G\" submit --dataset tarred --set nonsense");
-  (void)expect(2, "echo '{' | \"$G\" submit -");
-  (void)expect(2, "\"$G\" nonsense");
-  (void)expect(1, "\"$G\" show job_nonsense");
-  (void)expect(4, "\"$G\" --url http://127.0.0.1:1 ls");
-  (void)expect(4, "\"$G\" --url \"unix:$D/nowhere.sock\" ls");
+  (void)shell(2, "\"$G\" submit");
+  (void)shell(2, "\"$G\" submit --dataset tarred --set nonsense");
+  (void)shell(2, "echo '{' | \"$G\" submit -");
+  (void)shell(2, "\"$G\" nonsense");
+  (void)shell(1, "\"$G\" show job_nonsense");
+  (void)shell(4, "\"$G\" --url http://127.0.0.1:1 ls");
+  (void)shell(4, "\"$G\" --url \"unix:$D/nowhere.sock\" ls");
 }
 
 /* A job that is over in seconds, submitted as a file with options laid over it. */
 static void follows_a_job(void **state) {
   (void)state;
-  (void)expect(
+  (void)shell(
       0,
       "cat >\"$D/job.json\" <<'END'\n"
       "{\"type\": \"train\", \"dataset\": \"nobody\", \"model\": {\"input\": 48, \"embedding\": 32, "
       "\"width\": 0.25},\n"
       " \"train\": {\"epochs\": 50, \"batch\": 8, \"warmup_steps\": 0}, \"audit\": {\"effort\": \"quick\"}}\n"
       "END\n");
-  struct output *output = expect(0, "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 2 --mask ahm "
-                                    "--set '/labels/synthetic=\"true\"' --follow");
+  struct output *output = shell(0, "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 2 --mask ahm "
+                                   "--set '/labels/synthetic=\"true\"' --follow");
   expect_text(output->out, "succeeded");
   expect_text(output->err, "epoch 2/2");
   output->out[strcspn(output->out, " ")] = 0; /* "job_... submitted" */
   assert_int_equal(setenv("J", output->out, 1), 0);
-  expect_text(expect(0, "\"$G\" show $J")->out, "succeeded");
-  expect_text(expect(0, "\"$G\" ls --state succeeded")->out, "tarred");
-  output = expect(0, "\"$G\" metrics $J --name accuracy | tail -n +2 | wc -l");
+  expect_text(shell(0, "\"$G\" show $J")->out, "succeeded");
+  expect_text(shell(0, "\"$G\" ls --state succeeded")->out, "tarred");
+  output = shell(0, "\"$G\" metrics $J --name accuracy | tail -n +2 | wc -l");
   assert_int_equal(strtol(output->out, NULL, 10), 2);
   /* its events are still there, from the first to the end */
-  output = expect(0, "\"$G\" events $J");
+  output = shell(0, "\"$G\" events $J");
   expect_text(output->out, "state");
   expect_text(output->out, "metric");
   expect_text(output->out, "end");
-  expect_text(expect(0, "\"$G\" follow $J")->out, "succeeded");
-  expect_text(expect(1, "\"$G\" cancel $J")->err, "guise:");
+  expect_text(shell(0, "\"$G\" follow $J")->out, "succeeded");
+  expect_text(shell(1, "\"$G\" cancel $J")->err, "guise:");
 }
 
 static void downloads_verified_files(void **state) {
   (void)state;
-  expect_text(expect(0, "\"$G\" models")->out, "mdl_");
-  (void)expect(0, "\"$G\" get $J -o \"$D/result\"");
-  (void)expect(0, "cd \"$D/result\" && test -s model.safetensors && test -s report.json && test -s "
-                  "report.html && test -s card.md");
-  (void)expect(0, "\"$G\" --json get $J report.json -o \"$D/result\" >\"$D/model.json\"; "
-                  "sum=$(sha256sum <\"$D/result/model.safetensors\" | cut -d' ' -f1); grep -q \"$sum\" "
-                  "\"$D/model.json\"");
+  expect_text(shell(0, "\"$G\" models")->out, "mdl_");
+  (void)shell(0, "\"$G\" get $J -o \"$D/result\"");
+  (void)shell(0, "cd \"$D/result\" && test -s model.safetensors && test -s report.json && test -s "
+                 "report.html && test -s card.md");
+  (void)shell(0, "\"$G\" --json get $J report.json -o \"$D/result\" >\"$D/model.json\"; "
+                 "sum=$(sha256sum <\"$D/result/model.safetensors\" | cut -d' ' -f1); grep -q \"$sum\" "
+                 "\"$D/model.json\"");
   /* a download that was interrupted goes on; a wrong beginning or a damaged file is fetched anew */
-  (void)expect(
+  (void)shell(
       0,
       "cd \"$D/result\" && cp model.safetensors ../whole && head -c 1000 ../whole >model.safetensors.part && "
       "rm model.safetensors && \"$G\" get $J model.safetensors && cmp model.safetensors "
       "../whole");
-  (void)expect(0, "cd \"$D/result\" && echo wrong >model.safetensors.part && rm model.safetensors && "
-                  "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole && "
-                  "! test -e model.safetensors.part");
-  (void)expect(0, "cd \"$D/result\" && echo damaged >>model.safetensors && "
-                  "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole");
-  expect_text(expect(1, "\"$G\" get $J nonsense -o \"$D/result\"")->err, "nonsense");
+  (void)shell(0, "cd \"$D/result\" && echo wrong >model.safetensors.part && rm model.safetensors && "
+                 "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole && "
+                 "! test -e model.safetensors.part");
+  (void)shell(0, "cd \"$D/result\" && echo damaged >>model.safetensors && "
+                 "\"$G\" get $J model.safetensors && cmp model.safetensors ../whole");
+  expect_text(shell(1, "\"$G\" get $J nonsense -o \"$D/result\"")->err, "nonsense");
 }
 
 static void prints_the_report(void **state) {
   (void)state;
-  struct output *output = expect(0, "\"$G\" report $J");
+  struct output *output = shell(0, "\"$G\" report $J");
   expect_text(output->out, "SYNTHETIC FACES");
   expect_text(output->out, "held-out people");
   expect_text(output->out, "linear");
   expect_text(output->out, "CONTROL");
-  (void)expect(0, "\"$G\" report $J >\"$D/one\"; \"$G\" report \"$D/result/report.json\" | "
-                  "cmp - \"$D/one\"");
+  (void)shell(0, "\"$G\" report $J >\"$D/one\"; \"$G\" report \"$D/result/report.json\" | "
+                 "cmp - \"$D/one\"");
 }
 
 static void cancels_and_erases(void **state) {
   (void)state;
-  (void)expect(0,
-               "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 1000 | cut -d' ' -f1 >\"$D/long\"");
-  (void)expect(1, "\"$G\" dataset rm tarred"); /* in use */
-  (void)expect(0, "\"$G\" cancel $(cat \"$D/long\")");
-  (void)expect(3, "\"$G\" follow $(cat \"$D/long\")");
-  (void)expect(0, "\"$G\" dataset rm folder");
-  (void)expect(1, "\"$G\" dataset show folder");
+  (void)shell(0, "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 1000 | cut -d' ' -f1 >\"$D/long\"");
+  (void)shell(1, "\"$G\" dataset rm tarred"); /* in use */
+  (void)shell(0, "\"$G\" cancel $(cat \"$D/long\")");
+  (void)shell(3, "\"$G\" follow $(cat \"$D/long\")");
+  (void)shell(0, "\"$G\" dataset rm folder");
+  (void)shell(1, "\"$G\" dataset show folder");
 }
 
 int main(void) {
