@@ -145,7 +145,8 @@ static void initialise(struct graph *graph, struct node *node, int which, uint32
     return;
   }
   const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT);
-  const float bound = 1.0f / sqrtf((float)(weight->count / weight->shape[0]));
+  const uint64_t fan_in = weight->count / weight->shape[0];
+  const float bound = 1.0f / sqrtf((float)fan_in);
   struct rng rng;
   rng_init(&rng, graph->config.seed, RNG_INIT, index, 0);
   for (size_t i = 0; i < parameter->count; i++)
