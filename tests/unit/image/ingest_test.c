@@ -481,7 +481,7 @@ static void real_faces(void **state) {
     uint32_t people, images;
   } sets[] = {{"orl.tar", 40, 400}, {"celeb24.tar", 24, 288}};
   const char *data = getenv("GUISE_TEST_DATA");
-  if (!data) {
+  if (!data || !*data) {
     print_message("SKIPPED: real_faces: GUISE_TEST_DATA is not set\n");
     skip();
   }

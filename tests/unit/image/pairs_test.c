@@ -65,7 +65,7 @@ static void the_lfw_list(void **state) {
   struct guise_error err = {0};
   struct pair_entry *entries = NULL;
   uint32_t count = 0, folds = 0, same = 0;
-  if (!data) {
+  if (!data || !*data) {
     print_message("SKIPPED: the_lfw_list: GUISE_TEST_DATA is not set\n");
     skip();
   }
