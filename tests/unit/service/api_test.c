@@ -1,0 +1,271 @@
+/* The parts of the HTTP layer that are pure: guard, router and its document, ranges, digests, cursors, JSON.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/guard.h"
+#include "api/json.h"
+#include "api/page.h"
+#include "api/range.h"
+#include "api/server.h"
+
+static void framing(void **state) {
+  (void)state;
+  static const struct {
+    struct guard_request request;
+    bool good;
+  } cases[] = {
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost"}, true},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .content_lengths = 1, .content_length = "12"},
+       true},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .content_lengths = 2, .content_length = "12"},
+       false},
+      {{.version = "HTTP/1.1",
+        .hosts = 1,
+        .host = "localhost",
+        .content_lengths = 1,
+        .content_length = "+12"},
+       false},
+      {{.version = "HTTP/1.1",
+        .hosts = 1,
+        .host = "localhost",
+        .content_lengths = 1,
+        .content_length = "1 2"},
+       false},
+      {{.version = "HTTP/1.1",
+        .hosts = 1,
+        .host = "localhost",
+        .content_lengths = 1,
+        .content_length = "99999999999999999999999"},
+       false},
+      {{.version = "HTTP/1.1",
+        .hosts = 1,
+        .host = "localhost",
+        .content_lengths = 1,
+        .content_length = "3",
+        .transfer_encodings = 1,
+        .transfer_encoding = "chunked"},
+       false},
+      {{.version = "HTTP/1.1",
+        .hosts = 1,
+        .host = "localhost",
+        .transfer_encodings = 1,
+        .transfer_encoding = "gzip, chunked"},
+       false},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .headers = GUARD_HEADERS + 1}, false},
+      {{.version = "HTTP/1.1"}, false},
+      {{.version = "HTTP/1.1", .hosts = 2, .host = "localhost"}, false},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct guard_body body;
+    struct guise_error err = {0};
+    enum problem_code code;
+    int r = guard_framing(&cases[i].request, &body, &code, &err);
+    if ((r == 0) != cases[i].good)
+      fail_msg("%zu: %d %s", i, r, err.text);
+  }
+}
+
+static bool host_passes(const char *host, const char *bound, const char *allowed) {
+  struct guard_request request = {.version = "HTTP/1.1", .hosts = 1, .host = host};
+  struct guise_error err = {0};
+  enum problem_code code;
+  return guard_host(&request, bound, allowed, &code, &err) == 0;
+}
+
+static void hosts(void **state) {
+  (void)state;
+  assert_true(host_passes("localhost", "127.0.0.1", ""));
+  assert_true(host_passes("127.0.0.1:8080", "127.0.0.1", ""));
+  assert_true(host_passes("[::1]:80", "127.0.0.1", ""));
+  assert_true(host_passes("guise.lan:8080", "127.0.0.1", "other.lan,guise.lan"));
+  assert_false(host_passes("guise.lan", "127.0.0.1", ""));
+  assert_false(host_passes("evil.example", "", ""));
+  assert_false(host_passes("localhost.evil.example", "127.0.0.1", ""));
+  assert_false(host_passes("", "127.0.0.1", ""));
+}
+
+static void media_types(void **state) {
+  (void)state;
+  assert_true(media_type_is("application/json", "application/json"));
+  assert_true(media_type_is("Application/JSON; charset=utf-8", "application/json"));
+  assert_true(media_type_is("application/zip", "application/x-tar,application/gzip,application/zip"));
+  assert_false(media_type_is("application/json; charset=latin1", "application/json"));
+  assert_false(media_type_is("text/plain", "application/json"));
+  assert_false(media_type_is("application/jsonx", "application/json"));
+  assert_false(media_type_is(NULL, "application/json"));
+}
+
+static void ranges(void **state) {
+  (void)state;
+  static const struct {
+    const char *header;
+    enum range_result result;
+    uint64_t offset, length;
+  } cases[] = {
+      {"bytes=0-99", RANGE_PART, 0, 100},
+      {"bytes=900-", RANGE_PART, 900, 100},
+      {"bytes=-1", RANGE_PART, 999, 1},
+      {"bytes=-5000", RANGE_PART, 0, 1000},
+      {"bytes=990-5000", RANGE_PART, 990, 10},
+      {"bytes=1000-", RANGE_UNSATISFIABLE, 0, 0},
+      {"bytes=-0", RANGE_UNSATISFIABLE, 0, 0},
+      {"bytes=5-2", RANGE_FULL, 0, 0},
+      {"bytes=0-1,5-6", RANGE_FULL, 0, 0},
+      {"items=0-1", RANGE_FULL, 0, 0},
+      {"bytes=", RANGE_FULL, 0, 0},
+      {"bytes=a-b", RANGE_FULL, 0, 0},
+      {NULL, RANGE_FULL, 0, 0},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    uint64_t offset = 0, length = 0;
+    enum range_result result = range_parse(cases[i].header, 1000, &offset, &length);
+    if (result != cases[i].result)
+      fail_msg("%s: %d", cases[i].header, (int)result);
+    if (result == RANGE_PART) {
+      assert_int_equal(offset, cases[i].offset);
+      assert_int_equal(length, cases[i].length);
+    }
+  }
+}
+
+static void tags_and_digests(void **state) {
+  (void)state;
+  char hex[SHA256_HEX], text[DIGEST_TEXT], tag[SHA256_HEX + 16], back[SHA256_HEX];
+  sha256_data("abc", 3, hex);
+  (void)snprintf(tag, sizeof(tag), "\"%s\"", hex);
+  assert_true(etag_matches(tag, hex));
+  assert_true(etag_matches("*", hex));
+  assert_false(etag_matches("\"other\"", hex));
+  assert_false(etag_matches(NULL, hex));
+  assert_true(if_range_holds(NULL, hex));
+  assert_true(if_range_holds(tag, hex));
+  assert_false(if_range_holds("\"other\"", hex));
+  digest_format(hex, text);
+  assert_int_equal(digest_parse(text, back), 1);
+  assert_string_equal(back, hex);
+  assert_int_equal(digest_parse("sha-256=:AAAA:", back), -EINVAL);
+  assert_int_equal(digest_parse("md5=:AAAA:", back), 0);
+}
+
+static void targets_and_routes(void **state) {
+  (void)state;
+  static const char *const bad[] = {"/v1/%00", "/v1/%zz", "/v1/%4", "/v1/../x", "v1/jobs", "/v1/\x80"};
+  static const struct {
+    const char *method, *raw;
+    int r;
+    const char *operation;
+  } cases[] = {
+      {"GET", "/v1/jobs/a%2Fb?x=1", 0, "getJob"},
+      {"HEAD", "/healthz", 0, "getHealth"},
+      {"PUT", "/v1/datasets/x", 0, "putDataset"},
+      {"PATCH", "/v1/jobs", -EOPNOTSUPP, "GET, HEAD, POST"},
+      {"GET", "/v1/jobs/a/b/c/d", -ENOENT, ""},
+      {"GET", "/v1/jobs/", -ENOENT, ""},
+      {"GET", "/", -ENOENT, ""},
+      {"DELETE", "/v1/models/m", 0, "deleteModel"},
+      {"POST", "/v1/jobs/j/pause", 0, "pauseJob"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+    struct target target;
+    struct guise_error err = {0};
+    if (target_parse(bad[i], &target, &err) != -EINVAL)
+      fail_msg("%s", bad[i]);
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct target target;
+    const struct route *route = NULL;
+    const char *parameters[4];
+    char allow[64];
+    assert_int_equal(target_parse(cases[i].raw, &target, NULL), 0);
+    int r = route_find(cases[i].method, &target, &route, parameters, allow);
+    if (r != cases[i].r)
+      fail_msg("%s %s: %d", cases[i].method, cases[i].raw, r);
+    if (r == 0)
+      assert_string_equal(route->operation, cases[i].operation);
+    if (r == -EOPNOTSUPP)
+      assert_string_equal(allow, cases[i].operation);
+    if (i == 0)
+      assert_string_equal(parameters[0], "a/b");
+    target_clear(&target);
+  }
+}
+
+/* Every route stands in the document, and every operation of the document in the table. */
+static void the_document_describes_the_table(void **state) {
+  (void)state;
+  uint32_t operations = 0;
+  char *text = calloc(schema_openapi_size + 1, 1);
+  assert_non_null(text);
+  memcpy(text, schema_openapi, schema_openapi_size);
+  for (size_t i = 0; i < route_count; i++) {
+    char line[160];
+    (void)snprintf(line, sizeof(line), "\n  %s:\n", routes[i].pattern);
+    if (!strstr(text, line))
+      fail_msg("%s is not in schema/openapi.yaml", routes[i].pattern);
+    (void)snprintf(line, sizeof(line), "operationId: %s", routes[i].operation);
+    if (!strstr(text, line))
+      fail_msg("%s is not in schema/openapi.yaml", routes[i].operation);
+  }
+  for (const char *p = strstr(text, "operationId: "); p; p = strstr(p + 1, "operationId: "))
+    operations++;
+  assert_int_equal(operations, route_count);
+  free(text);
+}
+
+static void cursors(void **state) {
+  (void)state;
+  char text[CURSOR_TEXT];
+  int64_t row = 0;
+  cursor_format("jobs", 123456789, text);
+  assert_int_equal(cursor_parse("jobs", text, &row), 0);
+  assert_int_equal(row, 123456789);
+  assert_int_equal(cursor_parse("models", text, &row), -EINVAL);
+  assert_int_equal(cursor_parse("jobs", "", &row), -EINVAL);
+  assert_int_equal(cursor_parse("jobs", "123", &row), -EINVAL);
+}
+
+static int read_json(const char *text) {
+  json_t *object = NULL;
+  struct guise_error err = {0};
+  int r = json_read(text, strlen(text), &object, &err);
+  if (r == 0)
+    json_decref(object);
+  else
+    assert_true(*err.text != 0);
+  return r;
+}
+
+static void json_from_strangers(void **state) {
+  (void)state;
+  char deep[256] = "{\"a\":";
+  for (size_t i = 5; i < 105; i++)
+    deep[i] = '[';
+  assert_int_equal(read_json("{\"a\":[1,2,{}]}"), 0);
+  assert_int_equal(read_json("{\"a\":1,\"a\":2}"), -EBADMSG);
+  assert_int_equal(read_json("[]"), -EBADMSG);
+  assert_int_equal(read_json("{\"a\":1} x"), -EBADMSG);
+  assert_int_equal(read_json(""), -EBADMSG);
+  assert_int_equal(read_json("{\"a\":\"\xff\"}"), -EBADMSG);
+  assert_int_equal(read_json(deep), -EBADMSG);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(framing),
+                                     cmocka_unit_test(hosts),
+                                     cmocka_unit_test(media_types),
+                                     cmocka_unit_test(ranges),
+                                     cmocka_unit_test(tags_and_digests),
+                                     cmocka_unit_test(targets_and_routes),
+                                     cmocka_unit_test(the_document_describes_the_table),
+                                     cmocka_unit_test(cursors),
+                                     cmocka_unit_test(json_from_strangers)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
