@@ -393,6 +393,7 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     int64_t now = clock_ns();
     double seconds = (double)(now - begin) * 1e-9, speed = t->batch / seconds;
     t->sums.seconds += seconds;
+    t->trained_seconds += seconds;
     t->images_per_s = t->images_per_s > 0 ? 0.9 * t->images_per_s + 0.1 * speed : speed;
     if (now - told > progress_every_ns) {
       told = now;

@@ -42,6 +42,7 @@ struct trainer {
   uint64_t step, total; /* of recognition steps */
   uint32_t epochs_done;
   struct epoch_sums sums;
+  double trained_seconds;             /* spent in steps, over all epochs and attempts */
   double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
 
   /* buffers of one step */
