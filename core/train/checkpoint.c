@@ -43,6 +43,7 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   uint64_t head = (uint64_t)head_classes(t->head) * t->spec->model.embedding;
   pieces[n++] =
       (struct state_piece){"state.sums", "F64", &t->sums, sizeof(t->sums) / sizeof(double), sizeof(double)};
+  pieces[n++] = (struct state_piece){"state.seconds", "F64", &t->trained_seconds, 1, sizeof(double)};
   pieces[n++] =
       (struct state_piece){"state.histogram", "F64", t->last_histogram, MIX_MAX + 1, sizeof(double)};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};

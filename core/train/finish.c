@@ -160,7 +160,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .verification_count = count,
       .attacks = audit->attacks,
       .seed = t->spec->train.seed,
-      .images_per_s = t->images_per_s,
+      .train_seconds = t->trained_seconds,
+      .images_per_s = t->trained_seconds > 0 ? (double)t->total * t->batch / t->trained_seconds : 0,
       .peak_memory_bytes = (uint64_t)usage.ru_maxrss * 1024,
   };
   memcpy(input.split_sha256, t->data.split_sha256, sizeof(input.split_sha256));
