@@ -397,7 +397,7 @@ static const uint8_t *sampled_image(void *context, uint32_t i) {
 static int control_mask(const struct attack_context *context, struct face_sample *sample,
                         struct mask **ret_mask, struct guise_error *err) {
   struct mask *mask = NULL;
-  int r = mask_new(MASK_NONE, mask_size(context->mask), 0, &mask, err);
+  int r = mask_new(MASK_NONE, mask_size(context->mask), 0, 0, &mask, err);
   if (r == 0)
     r = mask_fit(mask, sampled_image, sample, sample->count, err);
   if (r < 0)

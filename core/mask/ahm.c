@@ -9,4 +9,4 @@ const struct mask_traits mask_ahm = {.name = "ahm",
                                      .mixes = true,
                                      .has_strategy = true,
                                      .default_drop_low = 3,
-                                     .clip = 3};
+                                     .default_clip = 3};

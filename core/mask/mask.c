@@ -35,11 +35,13 @@ int mask_method_from_name(const char *name, enum mask_method *ret_method) {
   return -ENOENT;
 }
 
-int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, struct mask **ret_mask,
+int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, float clip, struct mask **ret_mask,
              struct guise_error *err) {
   bool dropped[DCT_COEFFICIENTS] = {false};
   if (drop_low > 60)
     return error_set(err, -EINVAL, "drop_low is %u; at most 60 of 64 coefficients may be dropped", drop_low);
+  if (!isfinite(clip) || clip < 0)
+    return error_set(err, -EINVAL, "clip must be 0 (none) or a number of deviations");
   struct mask *mask = calloc(1, sizeof(*mask));
   if (!mask)
     return error_set(err, -ENOMEM, "out of memory making a mask");
@@ -60,7 +62,7 @@ int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, struct m
     c->channel[c->channels] = (uint16_t)channel;
     c->deviation[c->channels++] = 1;
   }
-  c->clip = table[method]->clip;
+  c->clip = clip;
   c->pixel_scale = 1;
   *ret_mask = mask;
   return 0;

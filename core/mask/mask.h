@@ -21,7 +21,7 @@ struct mask_traits {
   bool mixes;          /* templates are mixed during training */
   bool has_strategy;   /* k may be chosen by the strategy network */
   uint32_t default_drop_low;
-  float clip; /* of the standardised coefficient; 0 = none */
+  float default_clip; /* of the standardised coefficient; 0 = none */
 };
 const struct mask_traits *mask_traits(enum mask_method method);
 int mask_method_from_name(const char *name, enum mask_method *ret_method); /* 0 or -ENOENT */
@@ -40,8 +40,8 @@ struct mask_constants {
 struct mask;
 
 /* size: pixels of an image's side, a multiple of 8. drop_low: lowest zig-zag coefficients of each colour that
- * are dropped, 0..60. The mask is not usable before its constants are set. */
-int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, struct mask **ret_mask,
+ * are dropped, 0..60. clip: deviations, 0 = none (the method's own: its traits). The mask is not usable before its constants are set. */
+int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, float clip, struct mask **ret_mask,
              struct guise_error *err);
 struct mask *mask_free(struct mask *mask);
 

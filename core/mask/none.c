@@ -7,4 +7,4 @@ const struct mask_traits mask_none = {.name = "none",
                                       .mixes = false,
                                       .has_strategy = false,
                                       .default_drop_low = 0,
-                                      .clip = 0};
+                                      .default_clip = 0};

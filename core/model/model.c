@@ -254,7 +254,7 @@ static int build(struct model *model, uint32_t threads, struct guise_error *err)
   const struct model_info *info = &model->info;
   struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true};
   struct arch_options options = model_arch_options(info);
-  int r = mask_new(info->method, info->input, info->drop_low, &model->mask, err);
+  int r = mask_new(info->method, info->input, info->drop_low, info->constants.clip, &model->mask, err);
   if (r == 0)
     r = mask_set_constants(model->mask, &info->constants, err);
   if (r == 0)

@@ -59,6 +59,7 @@ static const struct field fields[] = {
     {"mask", "method", FIELD_ENUM, AT(mask.method), 0, 0, false, false, 0, names_method},
     {"mask", "dct", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_native},
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
+    {"mask", "clip", FIELD_NUMBER, AT(mask.clip), 0, 100, true, false, 0, NULL},
     {"mask", "policy", FIELD_ENUM, AT(mask.policy), 0, 0, false, false, 0, names_policy},
     {"mask", "reward", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_paper},
     {"mask", "pool", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_private},
@@ -404,6 +405,7 @@ static void set_defaults(struct job_spec *spec) {
   spec->model.dropout = 0.2;
   spec->mask.method = MASK_AHM;
   spec->mask.drop_low = UINT32_MAX;
+  spec->mask.clip = NAN;
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     spec->mask.k[spec->mask.k_count++] = k;
   spec->mask.unmixed = 0.25;
@@ -429,6 +431,8 @@ static void resolve(struct job_spec *spec) {
     spec->model.embedding = arch_default_embedding(spec->model.arch);
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
+  if (isnan(spec->mask.clip))
+    spec->mask.clip = (double)mask_traits(spec->mask.method)->default_clip;
   if (isnan(spec->train.lr))
     spec->train.lr = 0.05 * spec->train.batch / 128.0;
   /* The paper's reward is the recognition loss itself, so both then use the plain soft label. */

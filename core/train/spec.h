@@ -36,6 +36,7 @@ struct job_spec {
   struct {
     enum mask_method method;
     uint32_t drop_low;
+    double clip;   /* of the standardised coefficient, deviations; 0 = none */
     uint32_t k[5]; /* ascending, 2..6 */
     uint32_t k_count;
     enum strategy_policy policy;

@@ -45,7 +45,7 @@ static int draw_faces(void **state) {
 static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low) {
   struct mask *mask = NULL;
   struct guise_error err = {0};
-  if (mask_new(method, SIZE, drop_low, &mask, &err) != 0 ||
+  if (mask_new(method, SIZE, drop_low, mask_traits(method)->default_clip, &mask, &err) != 0 ||
       mask_fit(mask, test_image, NULL, FACES, &err) != 0)
     fail_msg("%s", err.text);
   return mask;

@@ -55,7 +55,7 @@ static void golden_templates(void **state) {
   while (fscanf(file, "%u %u %lf %lf", &drop, &channels, &sum, &square) == 4) {
     struct mask *mask = NULL;
     double my_sum = 0, my_square = 0;
-    assert_int_equal(mask_new(MASK_NONE, 16, drop, &mask, NULL), 0);
+    assert_int_equal(mask_new(MASK_NONE, 16, drop, 0, &mask, NULL), 0);
     assert_int_equal(mask_channels(mask), channels);
     size_t n = mask_elements(mask);
     float *out = calloc(n, sizeof(float)), *scratch = calloc(mask_scratch(mask), sizeof(float));
@@ -82,7 +82,7 @@ static void golden_templates(void **state) {
 
 static struct mask *fitted(enum mask_method method, uint32_t drop) {
   struct mask *mask = NULL;
-  assert_int_equal(mask_new(method, 32, drop, &mask, NULL), 0);
+  assert_int_equal(mask_new(method, 32, drop, mask_traits(method)->default_clip, &mask, NULL), 0);
   assert_int_equal(mask_fit(mask, face, NULL, IMAGES, NULL), 0);
   return mask;
 }
@@ -229,7 +229,8 @@ static void untrusted_constants(void **state) {
   assert_int_equal(mask_set_constants(mask, &bad, &err), -EINVAL);
   bad = good, bad.pixel_scale = -1;
   assert_int_equal(mask_set_constants(mask, &bad, &err), -EINVAL);
-  assert_int_equal(mask_new(MASK_NONE, 32, 61, &mask, &err), -EINVAL);
+  assert_int_equal(mask_new(MASK_NONE, 32, 61, 0, &mask, &err), -EINVAL);
+  assert_int_equal(mask_new(MASK_NONE, 32, 0, -1, &mask, &err), -EINVAL);
   mask_free(mask);
 }
 

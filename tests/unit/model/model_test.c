@@ -62,7 +62,7 @@ static int set_up(void **state) {
     return -1;
   (void)snprintf(path, sizeof(path), "%s/model.safetensors", directory);
   (void)snprintf(damaged, sizeof(damaged), "%s/damaged.safetensors", directory);
-  if (mask_new(MASK_AHM, SIZE, 3, &mask, &err) != 0 || mask_fit(mask, test_image, NULL, FACES, &err) != 0)
+  if (mask_new(MASK_AHM, SIZE, 3, 3, &mask, &err) != 0 || mask_fit(mask, test_image, NULL, FACES, &err) != 0)
     fail_msg("%s", err.text);
   info = (struct model_info){
       .arch = ARCH_FREQ_IR,
