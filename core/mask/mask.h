@@ -40,7 +40,8 @@ struct mask_constants {
 struct mask;
 
 /* size: pixels of an image's side, a multiple of 8. drop_low: lowest zig-zag coefficients of each colour that
- * are dropped, 0..60. clip: deviations, 0 = none (the method's own: its traits). The mask is not usable before its constants are set. */
+ * are dropped, 0..60. clip: deviations, 0 = none (the method's own: its traits). The mask is not usable
+ * before its constants are set. */
 int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, float clip, struct mask **ret_mask,
              struct guise_error *err);
 struct mask *mask_free(struct mask *mask);

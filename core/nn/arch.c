@@ -25,7 +25,8 @@ static struct name join(const char *prefix, const char *layer) {
 static int conv(struct graph *graph, int x, const char *prefix, const char *layer, uint32_t channels,
                 uint32_t kernel, uint32_t stride) {
   return graph_conv(graph, x, join(prefix, layer).text,
-                    &(struct conv_options){channels, kernel, stride, kernel / 2, false});
+                    &(struct conv_options){
+                        .out_channels = channels, .kernel = kernel, .stride = stride, .padding = kernel / 2});
 }
 
 static int norm(struct graph *graph, int x, const char *prefix, const char *layer) {

@@ -37,7 +37,12 @@ int graph_new(const struct graph_config *config, struct graph **ret_graph, struc
     return error_set(err, -ENOMEM, "out of memory");
   graph->config = *config;
   graph->kernels = kernels_choose();
+  graph->kernels_half = kernels_bfloat16();
   graph->block = graph->kernels->block;
+  if (config->bfloat16 && !graph->kernels_half)
+    return error_set(
+        err, -ENOTSUP,
+        "bfloat16 needs a processor with AVX512_BF16, which this one does not have: use float32");
   graph->input = graph->output = -1;
   graph->input_buffer = graph->output_buffer = -1;
   graph->output_gradient_buffer = graph->input_gradient_buffer = -1;
@@ -55,9 +60,8 @@ struct graph *graph_free(struct graph *graph) {
   for (uint32_t i = 0; i < graph->node_count; i++) {
     struct node *node = &graph->nodes[i];
     free(node->name);
-    free((void *)(uintptr_t)node->idct.channel);
-    free((void *)(uintptr_t)node->idct.mean);
-    free((void *)(uintptr_t)node->idct.deviation);
+    if (node->type->release)
+      node->type->release(node);
   }
   for (uint32_t i = 0; i < graph->parameter_count; i++)
     free((void *)(uintptr_t)graph->parameters[i].name);
@@ -75,10 +79,9 @@ struct graph *graph_free(struct graph *graph) {
   return NULL;
 }
 
-#define FAIL(graph, code, ...) error_set(&(graph)->error, code, __VA_ARGS__)
+#define FAIL GRAPH_FAIL
 
-/* The node `x` or NULL, with the graph's error set. Earlier errors stay. */
-static const struct node *operand(struct graph *graph, int x, const char *what) {
+const struct node *graph_operand(struct graph *graph, int x, const char *what) {
   if (graph->error.code < 0)
     return NULL;
   if (graph->built) {
@@ -99,8 +102,8 @@ static bool name_taken(const struct graph *graph, const char *name) {
   return false;
 }
 
-/* Appends a node; the caller fills in what its kind needs. NULL with the graph's error set. */
-static struct node *append(struct graph *graph, enum node_kind kind, struct shape shape, const char *name) {
+struct node *graph_append(struct graph *graph, const struct layer_type *type, struct shape shape,
+                          const char *name) {
   if (shape.c == 0 || shape.h == 0 || shape.w == 0 || shape.c > SIDE_MAX || shape.h > SIDE_MAX ||
       shape.w > SIDE_MAX || shape_count(shape) * graph->config.batch > ELEMENTS_MAX) {
     FAIL(graph, -EINVAL, "%s: a tensor of %u x %u x %u is not possible", name ? name : "node", shape.c,
@@ -119,7 +122,7 @@ static struct node *append(struct graph *graph, enum node_kind kind, struct shap
     FAIL(graph, -ENOMEM, "out of memory");
     return NULL;
   }
-  node->kind = kind;
+  node->type = type;
   node->shape = shape;
   node->name = copy;
   node->input[0] = node->input[1] = -1;
@@ -129,8 +132,7 @@ static struct node *append(struct graph *graph, enum node_kind kind, struct shap
   return node;
 }
 
-/* Ends a node call: connects its inputs and returns its id. */
-static int connect(struct graph *graph, struct node *node, int a, int b) {
+int graph_connect(struct graph *graph, struct node *node, int a, int b) {
   if (!node)
     return graph->error.code;
   node->input[0] = a;
@@ -139,145 +141,8 @@ static int connect(struct graph *graph, struct node *node, int a, int b) {
   return (int)(node - graph->nodes);
 }
 
-int graph_input(struct graph *graph, uint32_t channels, uint32_t height, uint32_t width) {
-  if (graph->error.code < 0)
-    return graph->error.code;
-  if (graph->input >= 0)
-    return FAIL(graph, -EINVAL, "a graph has one input");
-  struct node *node = append(graph, NODE_INPUT, (struct shape){channels, height, width}, NULL);
-  graph->input = connect(graph, node, -1, -1);
-  return graph->input;
-}
-
-int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options) {
-  const struct node *source = operand(graph, x, name);
-  if (!source)
-    return graph->error.code;
-  const uint32_t k = options->kernel, s = options->stride, p = options->padding;
-  if (k == 0 || k > 31 || s == 0 || s > 31 || p >= k || options->out_channels == 0)
-    return FAIL(graph, -EINVAL, "%s: kernel %u, stride %u, padding %u, %u channels is no convolution", name,
-                k, s, p, options->out_channels);
-  if (source->shape.h + 2 * p < k || source->shape.w + 2 * p < k)
-    return FAIL(graph, -EINVAL, "%s: a %u x %u kernel does not fit into %u x %u pixels", name, k, k,
-                source->shape.h, source->shape.w);
-  const struct shape shape = {options->out_channels, (source->shape.h + 2 * p - k) / s + 1,
-                              (source->shape.w + 2 * p - k) / s + 1};
-  struct node *node = append(graph, NODE_CONV, shape, name);
-  if (node)
-    node->conv = *options;
-  return connect(graph, node, x, -1);
-}
-
-int graph_batch_norm(struct graph *graph, int x, const char *name) {
-  const struct node *source = operand(graph, x, name);
-  if (!source)
-    return graph->error.code;
-  return connect(graph, append(graph, NODE_BATCH_NORM, source->shape, name), x, -1);
-}
-
-int graph_prelu(struct graph *graph, int x, const char *name) {
-  const struct node *source = operand(graph, x, name);
-  if (!source)
-    return graph->error.code;
-  return connect(graph, append(graph, NODE_PRELU, source->shape, name), x, -1);
-}
-
-int graph_add(struct graph *graph, int a, int b) {
-  const struct node *first = operand(graph, a, "add"), *second = operand(graph, b, "add");
-  if (!first || !second)
-    return graph->error.code;
-  const struct shape p = first->shape, q = second->shape;
-  if (p.c != q.c || p.h != q.h || p.w != q.w)
-    return FAIL(graph, -EINVAL, "add: %u x %u x %u and %u x %u x %u are not the same shape", p.c, p.h, p.w,
-                q.c, q.h, q.w);
-  return connect(graph, append(graph, NODE_ADD, p, NULL), a, b);
-}
-
-int graph_dropout(struct graph *graph, int x, float probability) {
-  const struct node *source = operand(graph, x, "dropout");
-  if (!source)
-    return graph->error.code;
-  if (!(probability >= 0 && probability < 1))
-    return FAIL(graph, -EINVAL, "dropout: the probability must be at least 0 and below 1, not %g",
-                (double)probability);
-  if (probability == 0)
-    return x;
-  struct node *node = append(graph, NODE_DROPOUT, source->shape, NULL);
-  if (node)
-    node->probability = probability;
-  return connect(graph, node, x, -1);
-}
-
-int graph_linear(struct graph *graph, int x, const char *name, uint32_t out, bool bias) {
-  const struct node *source = operand(graph, x, name);
-  if (!source)
-    return graph->error.code;
-  const uint64_t in = shape_count(source->shape);
-  if (in > INT_MAX)
-    return FAIL(graph, -EINVAL, "%s: %llu inputs are too many", name, (unsigned long long)in);
-  struct node *node = append(graph, NODE_LINEAR, (struct shape){out, 1, 1}, name);
-  if (node) {
-    node->linear.out = out;
-    node->linear.bias = bias;
-  }
-  return connect(graph, node, x, -1);
-}
-
-static void *duplicate(const void *data, size_t bytes) {
-  void *copy = malloc(bytes ? bytes : 1);
-  if (copy)
-    memcpy(copy, data, bytes);
-  return copy;
-}
-
-static int check_idct(struct graph *graph, struct shape shape, const struct block_idct_options *options) {
-  if (options->channels != shape.c || shape.c > DCT_CHANNELS)
-    return FAIL(graph, -EINVAL,
-                "block idct: the template has %u channels, its constants %u, at most %u are possible",
-                shape.c, options->channels, DCT_CHANNELS);
-  if (shape.h != shape.w || shape.h < 2 || shape.h > 56)
-    return FAIL(graph, -EINVAL, "block idct: the template must be a square of 2 to 56 blocks, not %u x %u",
-                shape.h, shape.w);
-  if (!(options->pixel_scale > 0))
-    return FAIL(graph, -EINVAL, "block idct: the pixel scale must be positive");
-  bool listed[DCT_CHANNELS] = {false};
-  for (uint32_t i = 0; i < shape.c; i++) {
-    if (options->channel[i] >= DCT_CHANNELS || listed[options->channel[i]])
-      return FAIL(graph, -EINVAL,
-                  "block idct: channel %u is %u, which is no coefficient or was listed before", i,
-                  options->channel[i]);
-    if (!isfinite(options->mean[i]) || !isfinite(options->deviation[i]))
-      return FAIL(graph, -EINVAL, "block idct: the constants of channel %u are not finite", i);
-    listed[options->channel[i]] = true;
-  }
-  return 0;
-}
-
-int graph_block_idct(struct graph *graph, int x, const struct block_idct_options *options) {
-  const struct node *source = operand(graph, x, "block idct");
-  if (!source)
-    return graph->error.code;
-  int r = check_idct(graph, source->shape, options);
-  if (r < 0)
-    return r;
-  for (uint32_t i = 0; i < graph->node_count; i++)
-    if (graph->nodes[i].kind == NODE_IDCT)
-      return FAIL(graph, -EINVAL, "block idct: a graph has at most one");
-  const uint32_t pixels = source->shape.h * DCT_BLOCK, channels = options->channels;
-  struct node *node = append(graph, NODE_IDCT, (struct shape){3, pixels, pixels}, NULL);
-  if (!node)
-    return graph->error.code;
-  node->idct = *options;
-  node->idct.channel = duplicate(options->channel, channels * sizeof(*options->channel));
-  node->idct.mean = duplicate(options->mean, channels * sizeof(*options->mean));
-  node->idct.deviation = duplicate(options->deviation, channels * sizeof(*options->deviation));
-  if (!node->idct.channel || !node->idct.mean || !node->idct.deviation)
-    return FAIL(graph, -ENOMEM, "out of memory");
-  return connect(graph, node, x, -1);
-}
-
 int graph_output(struct graph *graph, int x) {
-  if (!operand(graph, x, "output"))
+  if (!graph_operand(graph, x, "output"))
     return graph->error.code;
   if (graph->output >= 0)
     return FAIL(graph, -EINVAL, "a graph has one output");

@@ -28,6 +28,9 @@ struct graph_config {
   bool training;    /* plan gradients; false = forward only, less memory */
   bool input_gradient; /* also plan the gradient of the input */
   bool winograd;       /* Winograd where the written rule says so and the library has it */
+  bool bfloat16;       /* bfloat16 tensors from the input to the linear layers, all convolutions with them;
+                          parameters,       statistics, linear layers and what follows them stay float. Needs AVX512_BF16
+                        */
   uint64_t seed;       /* of initial weights and dropout */
 };
 
@@ -42,6 +45,7 @@ int graph_input(struct graph *graph, uint32_t channels, uint32_t height, uint32_
 struct conv_options {
   uint32_t out_channels, kernel, stride, padding; /* square kernel */
   bool bias;
+  uint32_t groups; /* 0 and 1: none; as many as channels: depthwise. Weights are (O, I/groups, K, K) */
 };
 int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options);
 int graph_batch_norm(struct graph *graph, int x, const char *name); /* eps 1e-5; over (N,H,W) */

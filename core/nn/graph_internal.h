@@ -1,18 +1,20 @@
 /* Inside the engine: what a described graph (nodes) becomes when it is built (operations on planned buffers).
  *
- * graph.c       description: nodes, shapes, sticky errors
- * build.c       nodes -> operations: fuses element-wise nodes, follows gradients backwards
+ * graph.c       description: nodes, sticky errors
+ * build.c       nodes -> operations: follows values forwards and gradients backwards
  * plan.c        life times of buffers -> offsets in one arena
  * run.c         executes the operations
- * norm.c        batch norm's statistics and coefficients, and the fused element-wise operations
+ * layer_*.c     one kind of layer each: its description, its operations, what they do
+ * pointwise.c   fusion of batch norm, PReLU and addition; norm.c what the fused operations do
  * parameters.c  initial values, gradient steps, copies
- * dnnl_*.c      everything that knows oneDNN */
+ * layout.c      plain (N,C,H,W) floats <-> the engine's blocked tensors
+ * dnnl/         everything that knows oneDNN */
 #pragma once
 
 #include "core/base/base.h"
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
-#include "core/nn/dnnl_conv.h"
+#include "core/nn/dnnl/conv.h"
 #include "core/nn/graph.h"
 #include "core/nn/kernels.h"
 
@@ -27,46 +29,63 @@ static inline uint64_t shape_count(struct shape shape) {
   return shape.c * shape_rows(shape);
 }
 
-enum node_kind {
-  NODE_INPUT,
-  NODE_CONV,
-  NODE_BATCH_NORM,
-  NODE_PRELU,
-  NODE_ADD,
-  NODE_DROPOUT,
-  NODE_LINEAR,
-  NODE_IDCT
+struct node;
+struct graph;
+
+/* A kind of layer: one row, in the file that implements it. */
+struct layer_type {
+  const char *name;
+  bool float_value; /* its value stays float in a bfloat16 graph */
+  bool plain_value; /* its value may be plain ... */
+  bool (*reads_plain)(const struct node *node,
+                      const struct node *source); /* ... for who reads it so; NULL: does not */
+  /* Describes the parameters with parameter_add(); NULL: it has none. */
+  int (*parameters)(struct graph *graph, struct node *node);
+  /* Appends the forward operations and sets node->value. */
+  int (*forward)(struct graph *graph, int index);
+  /* Appends the backward operations; dy holds the node's whole gradient. Hands each input its share with
+   * contribute(). */
+  int (*backward)(struct graph *graph, int index, int dy);
+  void (*release)(struct node *node); /* frees what the node owns; NULL: nothing */
 };
+extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
+    layer_dropout, layer_linear, layer_idct;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS };
 #define NODE_PARAMETERS 4
 
 struct node {
-  enum node_kind kind;
+  const struct layer_type *type;
   struct shape shape;
   uint32_t inputs;
   int input[2];
   char *name; /* NULL when the node has no parameters */
-  struct conv_options conv;
-  struct { /* linear */
-    uint32_t out;
-    bool bias;
-  } linear;
-  float probability;              /* dropout */
-  struct block_idct_options idct; /* arrays owned by the node */
+  union {     /* by type */
+    struct conv_options conv;
+    struct {
+      uint32_t out;
+      bool bias;
+    } linear;
+    struct {
+      float probability;
+      int ordinal; /* the how-manieth dropout of the graph: keys its draws */
+    } dropout;
+    struct block_idct_options idct; /* arrays owned by the node */
+  };
   int parameter[NODE_PARAMETERS]; /* index in graph->parameters or -1 */
+  float initial[NODE_PARAMETERS]; /* every value, or NAN: drawn */
 
   /* filled by build.c */
   uint32_t consumers;  /* nodes that read it, the graph's output counted as one */
   bool plain;          /* value is plain NCHW, not blocked */
+  bool half;           /* value and gradient are bfloat16, not float */
   bool wants_gradient; /* something before it has parameters or is the input whose gradient is asked for */
   bool fused;  /* its value is never written: it lives inside the element-wise group of a later node */
   int value;   /* buffer, -1 when fused */
   int pending; /* buffer that holds its gradient collected so far, -1 */
   int norm;    /* batch norm: index in graph->norms */
   int extra;   /* buffer: dropout's mask, linear's plain input, the IDCT's scratch */
-  int ordinal; /* dropout: the how-manieth */
 };
 
 /* A batch norm: coefficients a channel, padded with zeros to whole blocks. */
@@ -93,31 +112,14 @@ struct pointwise {
   uint32_t gathers;
 };
 
-enum op_kind {
-  OP_PACK,   /* plain -> blocked: from, to */
-  OP_UNPACK, /* blocked -> plain: from, to */
-  OP_CONV_FORWARD,
-  OP_CONV_BACKWARD_WEIGHTS,
-  OP_CONV_BACKWARD_DATA,
-  OP_POINTWISE_FORWARD,  /* x1, x2, y */
-  OP_POINTWISE_REDUCE,   /* dy, x1, x2 */
-  OP_POINTWISE_BACKWARD, /* dy, x, addend, dx for one operand */
-  OP_ACCUMULATE,         /* to += from */
-  OP_DROPOUT_FORWARD,    /* x, y, mask */
-  OP_DROPOUT_BACKWARD,   /* dy, dx, mask */
-  OP_LINEAR_FORWARD,     /* x, packed x, y */
-  OP_LINEAR_BACKWARD,    /* dy, packed x, dx, packed dx */
-  OP_IDCT_FORWARD,       /* x, y, scratch */
-  OP_IDCT_BACKWARD,      /* dy, dx, scratch */
-};
-
 #define OP_BUFFERS 6
 
 struct op {
-  enum op_kind kind;
+  int (*run)(struct graph *graph, const struct op *op, struct guise_error *err);
+  const char *what;       /* for profiles */
   int node;               /* the node it belongs to; its shape is the node's unless said otherwise */
   int index;              /* of the conv or pointwise group, or the operand */
-  int operand;            /* OP_POINTWISE_BACKWARD */
+  int operand;            /* of a pointwise group's backward pass */
   int buffer[OP_BUFFERS]; /* -1: none */
 };
 
@@ -138,8 +140,8 @@ struct conv_slot {
 
 struct graph {
   struct graph_config config;
-  struct guise_error error; /* sticky; code 0 = fine */
-  const struct kernels *kernels;
+  struct guise_error error;                     /* sticky; code 0 = fine */
+  const struct kernels *kernels, *kernels_half; /* of float and of bfloat16 tensors */
   uint32_t block;
   bool built;
 
@@ -185,6 +187,14 @@ static inline uint32_t graph_padded(const struct graph *graph, uint32_t channels
   return (channels + graph->block - 1) / graph->block * graph->block;
 }
 
+static inline size_t node_element(const struct node *node) {
+  return node->half ? 2 : sizeof(float);
+}
+
+static inline const struct kernels *node_kernels(const struct graph *graph, const struct node *node) {
+  return node->half ? graph->kernels_half : graph->kernels;
+}
+
 static inline float *graph_buffer(const struct graph *graph, int buffer) {
   return buffer < 0 ? NULL : (float *)(void *)(graph->arena.base + graph->buffers[buffer].offset);
 }
@@ -211,20 +221,60 @@ int parameters_describe(struct graph *graph); /* from the nodes */
 int parameters_plan(struct graph *graph);     /* buffers; before plan_arena */
 void parameters_bind(struct graph *graph);    /* pointers and initial values; after plan_arena */
 
-/* norm.c */
+/* build.c: for the layers' forward() and backward(). Buffers are indices; negative = out of memory, with the
+ * graph's error set. */
+#define GRAPH_FAIL(graph, code, ...) error_set(&(graph)->error, code, __VA_ARGS__)
+struct op *graph_emit(struct graph *graph, const char *what,
+                      int (*run)(struct graph *graph, const struct op *op, struct guise_error *err), int node,
+                      int index);
+/* A tensor of the node's shape and layout. */
+int graph_tensor(struct graph *graph, const struct node *node);
+/* Where the node's value goes: the output's own buffer when the layouts agree, `in_place`'s memory when
+ * nobody else needs that (forward-only graphs; -1 = never), else a new buffer. */
+int graph_value(struct graph *graph, int index, int in_place);
+/* May the buffer be overwritten by an operation that is the last to read it? `allowed` nodes may hold it as
+ * their pending gradient. */
+bool graph_exclusive(const struct graph *graph, int buffer, uint32_t allowed);
+/* `fresh` holds a new contribution to the node's gradient; adds what is pending to it. */
+int graph_contribute(struct graph *graph, int index, int fresh);
+int graph_run_accumulate(struct graph *graph, const struct op *op,
+                         struct guise_error *err); /* to, from: to += from */
+
+/* parameters.c, for parameters() of layers: rank and shape as in the public list. `initial`: every value, or
+ * NAN for PyTorch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)). */
+int parameter_add(struct graph *graph, struct node *node, int which, const char *suffix, uint32_t rank,
+                  const uint64_t shape[4], float initial);
+
+/* graph.c, for descriptions. The node `x`, or NULL with the graph's error set. Earlier errors stay. */
+const struct node *graph_operand(struct graph *graph, int x, const char *what);
+/* Appends a node; the caller fills in what its type needs. NULL with the graph's error set. */
+struct node *graph_append(struct graph *graph, const struct layer_type *type, struct shape shape,
+                          const char *name);
+/* Ends a node call: connects its inputs (-1: none) and returns its id or the graph's error. */
+int graph_connect(struct graph *graph, struct node *node, int a, int b);
+
+/* layout.c */
+/* Elements of an image of the node's value, padding included. */
+size_t layout_count(const struct graph *graph, const struct node *node);
+/* Whole batches, to and from blocked tensors: values of nodes that are not plain, and all gradients. */
+void layout_pack(const struct graph *graph, const struct node *node, const float *plain, void *tensor);
+void layout_unpack(const struct graph *graph, const struct node *node, const void *tensor, float *plain);
+/* One image of (c, rows) plain floats. */
+void layout_pack_image(const float *plain, struct shape shape, uint32_t block, bool half, void *ret_tensor);
+void layout_unpack_image(const void *tensor, struct shape shape, uint32_t block, bool half, float *ret_plain);
+int layout_run_pack(struct graph *graph, const struct op *op, struct guise_error *err);   /* plain, tensor */
+int layout_run_unpack(struct graph *graph, const struct op *op, struct guise_error *err); /* tensor, plain */
+
+/* layer_conv.c */
+int convs_bind(struct graph *graph); /* after plan_arena */
+
+/* pointwise.c */
+int pointwise_find(struct graph *graph); /* groups and norms; before the forward operations */
+
+/* norm.c: what the operations of groups do */
 int norms_plan(struct graph *graph);
 void norms_bind(struct graph *graph);
-void pointwise_forward(struct graph *graph, const struct op *op);
-void pointwise_reduce(struct graph *graph, const struct op *op);
-void pointwise_backward(struct graph *graph, const struct op *op);
-
-/* layers.c */
-void layer_pack(struct graph *graph, const struct op *op);
-void layer_unpack(struct graph *graph, const struct op *op);
-void layer_accumulate(struct graph *graph, const struct op *op);
-void layer_dropout_forward(struct graph *graph, const struct op *op);
-void layer_dropout_backward(struct graph *graph, const struct op *op);
-void layer_linear_forward(struct graph *graph, const struct op *op);
-void layer_linear_backward(struct graph *graph, const struct op *op);
-void layer_idct_forward(struct graph *graph, const struct op *op);
-void layer_idct_backward(struct graph *graph, const struct op *op);
+int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise_error *err); /* x1, x2, y */
+int pointwise_run_reduce(struct graph *graph, const struct op *op, struct guise_error *err);  /* dy, x1, x2 */
+int pointwise_run_backward(struct graph *graph, const struct op *op,
+                           struct guise_error *err); /* dy, x, addend, dx */

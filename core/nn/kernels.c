@@ -14,6 +14,14 @@ static bool supported(const struct kernels *kernels) {
   return kernels == &kernels_portable;
 }
 
+const struct kernels *kernels_bfloat16(void) {
+#if defined(__x86_64__)
+  if (kernels_choose() == &kernels_avx512 && __builtin_cpu_supports("avx512bf16"))
+    return &kernels_avx512_bf16;
+#endif
+  return NULL;
+}
+
 const struct kernels *kernels_choose(void) {
   static const struct kernels *const tables[] = {
 #if defined(__x86_64__)

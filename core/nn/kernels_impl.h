@@ -1,6 +1,6 @@
 /* The passes of kernels.h, written once with vector types of BLOCK floats and compiled for each instruction
  * set. The including file defines KERNELS (the table's name), KERNELS_NAME, BLOCK and SELECT_POSITIVE(v, yes,
- * no).
+ * no); for tensors of another element than float also ELEMENT, LOAD_ELEMENTS(p) and STORE_ELEMENTS(p, v).
  *
  * Each pass has one always-inlined body with constant flags; the table's function picks the variant, so that
  * no inner loop tests a flag. Sums run in float over at most CHUNK rows, then a second float level, then in
@@ -22,6 +22,17 @@ ALWAYS vec load(const float *p) {
 }
 
 #define store(p, v) (*(memory_vec *)(p) = (memory_vec)(v))
+
+#ifndef ELEMENT
+#define ELEMENT float
+#define LOAD_ELEMENTS(p) load(p)
+#define STORE_ELEMENTS(p, v) store(p, v)
+#endif
+typedef ELEMENT element;
+
+ALWAYS vec load_tensor(const element *p) {
+  return LOAD_ELEMENTS(p);
+}
 
 ALWAYS void add_sums(double *sums, vec v) {
   for (int i = 0; i < BLOCK; i++)
@@ -45,8 +56,9 @@ ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64
   for (uint64_t job = begin; job < end; job++) {
     const size_t channel = (size_t)(job % pass->shape.blocks) * BLOCK;
     const size_t offset = (size_t)job * rows * BLOCK;
-    const float *x1 = pass->x1 + offset, *x2 = second ? pass->x2 + offset : NULL;
-    float *y = pass->y + offset;
+    const element *x1 = (const element *)pass->x1 + offset,
+                  *x2 = second ? (const element *)pass->x2 + offset : NULL;
+    element *y = (element *)pass->y + offset;
     const vec zero = {0};
     const vec k1 = load(pass->scale1 + channel), k2 = second ? load(pass->scale2 + channel) : zero;
     const vec b =
@@ -57,12 +69,12 @@ ALWAYS void forward_body(const struct forward_pass *pass, uint64_t begin, uint64
       const uint32_t to = rows - from < CHUNK ? rows : from + CHUNK;
       vec s = zero, q = zero;
       for (uint32_t i = from; i < to; i++) {
-        vec v = k1 * load(x1 + (size_t)i * BLOCK) + b;
+        vec v = k1 * load_tensor(x1 + (size_t)i * BLOCK) + b;
         if (second)
-          v = k2 * load(x2 + (size_t)i * BLOCK) + v;
+          v = k2 * load_tensor(x2 + (size_t)i * BLOCK) + v;
         if (prelu)
           v = SELECT_POSITIVE(v, v, v * slope);
-        store(y + (size_t)i * BLOCK, v);
+        STORE_ELEMENTS(y + (size_t)i * BLOCK, v);
         if (statistics) {
           if (i == 0)
             pivot = v;
@@ -95,26 +107,27 @@ static void forward(const struct forward_pass *pass, uint64_t begin, uint64_t en
     forward_body(pass, begin, end, sums, false, false, false);
 }
 
-static void statistics_pass(struct kernel_shape shape, const float *x, uint64_t begin, uint64_t end,
+static void statistics_pass(struct kernel_shape shape, const void *x, uint64_t begin, uint64_t end,
                             double *const sums[2]) {
   for (uint64_t job = begin; job < end; job++) {
     const size_t channel = (size_t)(job % shape.blocks) * BLOCK;
-    const float *p = x + (size_t)job * shape.rows * BLOCK;
-    const vec zero = {0}, pivot = load(p);
+    const element *p = (const element *)x + (size_t)job * shape.rows * BLOCK;
+    const vec zero = {0}, pivot = load_tensor(p);
     vec sum = zero, square = zero;
     for (uint32_t from = 0; from < shape.rows; from += CHUNK) {
       const uint32_t to = shape.rows - from < CHUNK ? shape.rows : from + CHUNK;
       vec s1 = zero, q1 = zero, s2 = zero, q2 = zero; /* two chains hide the latency of addition */
       uint32_t i = from;
       for (; i + 1 < to; i += 2) {
-        vec v = load(p + (size_t)i * BLOCK) - pivot, w = load(p + (size_t)i * BLOCK + BLOCK) - pivot;
+        vec v = load_tensor(p + (size_t)i * BLOCK) - pivot,
+            w = load_tensor(p + (size_t)i * BLOCK + BLOCK) - pivot;
         s1 += v;
         q1 = v * v + q1;
         s2 += w;
         q2 = w * w + q2;
       }
       if (i < to) {
-        vec v = load(p + (size_t)i * BLOCK) - pivot;
+        vec v = load_tensor(p + (size_t)i * BLOCK) - pivot;
         s1 += v;
         q1 = v * v + q1;
       }
@@ -131,7 +144,8 @@ ALWAYS void reduce_body(const struct reduce_pass *pass, uint64_t begin, uint64_t
   for (uint64_t job = begin; job < end; job++) {
     const size_t channel = (size_t)(job % pass->shape.blocks) * BLOCK;
     const size_t offset = (size_t)job * rows * BLOCK;
-    const float *dy = pass->dy + offset, *x1 = pass->x1 + offset, *x2 = second ? pass->x2 + offset : NULL;
+    const element *dy = (const element *)pass->dy + offset, *x1 = (const element *)pass->x1 + offset;
+    const element *x2 = second ? (const element *)pass->x2 + offset : NULL;
     const vec zero = {0};
     const vec mean1 = load(pass->mean1 + channel), mean2 = second ? load(pass->mean2 + channel) : zero;
     const vec k = prelu ? load(pass->scale + channel) : zero, b = prelu ? load(pass->shift + channel) : zero;
@@ -141,7 +155,7 @@ ALWAYS void reduce_body(const struct reduce_pass *pass, uint64_t begin, uint64_t
       const uint32_t to = rows - from < CHUNK ? rows : from + CHUNK;
       vec s = zero, d1 = zero, d2 = zero, l = zero;
       for (uint32_t i = from; i < to; i++) {
-        vec g = load(dy + (size_t)i * BLOCK), x = load(x1 + (size_t)i * BLOCK);
+        vec g = load_tensor(dy + (size_t)i * BLOCK), x = load_tensor(x1 + (size_t)i * BLOCK);
         if (prelu) {
           vec v = k * x + b;
           l += SELECT_POSITIVE(v, zero, g * v);
@@ -150,7 +164,7 @@ ALWAYS void reduce_body(const struct reduce_pass *pass, uint64_t begin, uint64_t
         s += g;
         d1 = g * (x - mean1) + d1;
         if (second)
-          d2 = g * (load(x2 + (size_t)i * BLOCK) - mean2) + d2;
+          d2 = g * (load_tensor(x2 + (size_t)i * BLOCK) - mean2) + d2;
       }
       sum += s;
       dot1 += d1;
@@ -181,9 +195,10 @@ ALWAYS void apply_body(const struct apply_pass *pass, uint64_t begin, uint64_t e
   for (uint64_t job = begin; job < end; job++) {
     const size_t channel = (size_t)(job % pass->shape.blocks) * BLOCK;
     const size_t offset = (size_t)job * rows * BLOCK;
-    const float *dy = pass->dy + offset, *x0 = through || prelu ? pass->x + offset : NULL;
-    const float *addend = add ? pass->addend + offset : NULL;
-    float *dx = pass->dx + offset;
+    const element *dy = (const element *)pass->dy + offset;
+    const element *x0 = through || prelu ? (const element *)pass->x + offset : NULL;
+    const element *addend = add ? (const element *)pass->addend + offset : NULL;
+    element *dx = (element *)pass->dx + offset;
     const vec zero = {0};
     const vec k = pass->k ? load(pass->k + channel) : zero + 1.0f;
     const vec p = through ? load(pass->p + channel) : zero, q = through ? load(pass->q + channel) : zero;
@@ -192,15 +207,15 @@ ALWAYS void apply_body(const struct apply_pass *pass, uint64_t begin, uint64_t e
     const vec shift = prelu ? load(pass->shift + channel) : zero;
     const vec slope = prelu ? load(pass->slope + channel) : zero;
     for (uint32_t i = 0; i < rows; i++) {
-      vec g = load(dy + (size_t)i * BLOCK), x = zero;
+      vec g = load_tensor(dy + (size_t)i * BLOCK), x = zero;
       if (through || prelu)
-        x = load(x0 + (size_t)i * BLOCK);
+        x = load_tensor(x0 + (size_t)i * BLOCK);
       if (prelu)
         g = SELECT_POSITIVE(scale * x + shift, g, g * slope);
       vec v = through ? k * g + (p * (x - mean) + q) : k * g;
       if (add)
-        v += load(addend + (size_t)i * BLOCK);
-      store(dx + (size_t)i * BLOCK, v);
+        v += load_tensor(addend + (size_t)i * BLOCK);
+      STORE_ELEMENTS(dx + (size_t)i * BLOCK, v);
     }
   }
 }
@@ -234,9 +249,11 @@ static void apply(const struct apply_pass *pass, uint64_t begin, uint64_t end) {
   }
 }
 
-static void accumulate(float *to, const float *from, uint64_t count) {
+static void accumulate(void *to, const void *from, uint64_t count) {
+  element *sum = to;
+  const element *more = from;
   for (uint64_t i = 0; i < count; i += BLOCK)
-    store(to + i, load(to + i) + load(from + i));
+    STORE_ELEMENTS(sum + i, load_tensor(sum + i) + load_tensor(more + i));
 }
 
 static void sgd(float *w, float *v, const float *g, uint64_t count, float rate, float momentum, float decay) {

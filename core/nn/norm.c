@@ -151,7 +151,7 @@ void graph_statistics_finish(struct graph *graph) {
 
 /* ---- forward ---- */
 
-static void gather_statistics(struct graph *graph, struct norm *norm, const float *x) {
+static void gather_statistics(struct graph *graph, struct norm *norm, const void *x) {
   const struct shape shape = graph->nodes[norm->node].shape;
   const struct kernel_shape kernel = kernel_shape(graph, shape);
   const int threads = (int)graph->config.threads;
@@ -160,13 +160,14 @@ static void gather_statistics(struct graph *graph, struct norm *norm, const floa
   for (int thread = 0; thread < threads; thread++) {
     double *sums[4];
     thread_sums(graph, thread, 2, sums);
-    graph->kernels->statistics(kernel, x, share_begin(jobs, thread, threads),
-                               share_begin(jobs, thread + 1, threads), sums);
+    node_kernels(graph, &graph->nodes[norm->node])
+        ->statistics(kernel, x, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads),
+                     sums);
   }
   coefficients_from_sums(graph, norm);
 }
 
-static void prepare_norm(struct graph *graph, int index, const float *x) {
+static void prepare_norm(struct graph *graph, int index, const void *x) {
   if (index < 0)
     return;
   struct norm *norm = &graph->norms[index];
@@ -176,11 +177,12 @@ static void prepare_norm(struct graph *graph, int index, const float *x) {
     gather_statistics(graph, norm, x);
 }
 
-void pointwise_forward(struct graph *graph, const struct op *op) {
+int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise_error *err) {
+  (void)err;
   const struct pointwise *group = &graph->groups[op->index];
   const struct norm *first = group->norm[0] < 0 ? NULL : &graph->norms[group->norm[0]];
   const struct norm *second = group->norm[1] < 0 ? NULL : &graph->norms[group->norm[1]];
-  const float *x1 = graph_buffer(graph, op->buffer[0]), *x2 = graph_buffer(graph, op->buffer[1]);
+  const void *x1 = graph_buffer(graph, op->buffer[0]), *x2 = graph_buffer(graph, op->buffer[1]);
   prepare_norm(graph, group->norm[0], x1);
   prepare_norm(graph, group->norm[1], x2);
   const bool gather = group->gathers > 0 && graph->mode != GRAPH_EVAL;
@@ -202,11 +204,12 @@ void pointwise_forward(struct graph *graph, const struct op *op) {
   for (int thread = 0; thread < threads; thread++) {
     double *sums[4];
     thread_sums(graph, thread, gather ? 2 : 0, sums);
-    graph->kernels->forward(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads),
-                            sums);
+    node_kernels(graph, &graph->nodes[group->node])
+        ->forward(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads), sums);
   }
   for (uint32_t i = 0; gather && i < group->gathers; i++)
     coefficients_from_sums(graph, &graph->norms[group->gather[i]]);
+  return 0;
 }
 
 /* ---- backward ---- */
@@ -230,7 +233,8 @@ static void norm_gradients(struct graph *graph, int index, uint32_t dot) {
   }
 }
 
-void pointwise_reduce(struct graph *graph, const struct op *op) {
+int pointwise_run_reduce(struct graph *graph, const struct op *op, struct guise_error *err) {
+  (void)err;
   const struct pointwise *group = &graph->groups[op->index];
   const struct norm *first = group->norm[0] < 0 ? NULL : &graph->norms[group->norm[0]];
   const struct norm *second = group->norm[1] < 0 ? NULL : &graph->norms[group->norm[1]];
@@ -252,17 +256,19 @@ void pointwise_reduce(struct graph *graph, const struct op *op) {
   for (int thread = 0; thread < threads; thread++) {
     double *sums[4];
     thread_sums(graph, thread, 4, sums);
-    graph->kernels->reduce(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads),
-                           sums);
+    node_kernels(graph, &graph->nodes[group->node])
+        ->reduce(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads), sums);
   }
   norm_gradients(graph, group->norm[0], 1);
   norm_gradients(graph, group->norm[1], 2);
   if (prelu)
     for (uint32_t c = 0; c < prelu->shape.c; c++)
       node_parameter(graph, prelu, WEIGHT)->gradient[c] = (float)total(graph, 3, c);
+  return 0;
 }
 
-void pointwise_backward(struct graph *graph, const struct op *op) {
+int pointwise_run_backward(struct graph *graph, const struct op *op, struct guise_error *err) {
+  (void)err;
   const struct pointwise *group = &graph->groups[op->index];
   const struct norm *norm = group->norm[op->operand] < 0 ? NULL : &graph->norms[group->norm[op->operand]];
   const bool through = norm && graph->mode == GRAPH_TRAIN;
@@ -284,6 +290,8 @@ void pointwise_backward(struct graph *graph, const struct op *op) {
   const uint64_t jobs = (uint64_t)graph->config.batch * pass.shape.blocks;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int thread = 0; thread < threads; thread++) {
-    graph->kernels->apply(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads));
+    node_kernels(graph, &graph->nodes[group->node])
+        ->apply(&pass, share_begin(jobs, thread, threads), share_begin(jobs, thread + 1, threads));
   }
+  return 0;
 }

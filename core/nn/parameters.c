@@ -10,16 +10,11 @@
 #include "core/nn/graph_internal.h"
 
 #define PAD 16u /* floats; every parameter starts on 64 bytes */
-#define PRELU_SLOPE 0.25f
 
 enum { REGION_VALUES, REGION_GRADIENTS, REGION_MOMENTA, REGION_STATISTICS };
 
-static bool is_statistic(const struct node *node, int which) {
-  return node->kind == NODE_BATCH_NORM && which >= RUNNING_MEAN;
-}
-
-static int describe(struct graph *graph, struct node *node, int which, const char *suffix, uint32_t rank,
-                    const uint64_t shape[4]) {
+int parameter_add(struct graph *graph, struct node *node, int which, const char *suffix, uint32_t rank,
+                  const uint64_t shape[4], float initial) {
   char *name = NULL;
   if (asprintf(&name, "%s.%s", node->name, suffix) < 0)
     return error_set(&graph->error, -ENOMEM, "out of memory");
@@ -37,49 +32,19 @@ static int describe(struct graph *graph, struct node *node, int which, const cha
     parameter->count *= parameter->shape[i];
   }
   parameter->decay = rank > 1;
+  node->initial[which] = initial;
   node->parameter[which] = (int)graph->parameter_count - 1;
   return 0;
 }
 
-static int describe_node(struct graph *graph, struct node *node) {
-  const uint64_t vector[4] = {node->shape.c};
-  int r = 0;
-  switch (node->kind) {
-  case NODE_CONV: {
-    const uint64_t shape[4] = {node->conv.out_channels, graph->nodes[node->input[0]].shape.c,
-                               node->conv.kernel, node->conv.kernel};
-    r = describe(graph, node, WEIGHT, "weight", 4, shape);
-    if (r == 0 && node->conv.bias)
-      r = describe(graph, node, BIAS, "bias", 1, vector);
-    return r;
-  }
-  case NODE_LINEAR: {
-    const uint64_t shape[4] = {node->linear.out, shape_count(graph->nodes[node->input[0]].shape)};
-    r = describe(graph, node, WEIGHT, "weight", 2, shape);
-    if (r == 0 && node->linear.bias)
-      r = describe(graph, node, BIAS, "bias", 1, vector);
-    return r;
-  }
-  case NODE_BATCH_NORM: {
-    static const char *const suffixes[] = {"weight", "bias", "running_mean", "running_var"};
-    for (int i = GAMMA; r == 0 && i <= RUNNING_VARIANCE; i++)
-      r = describe(graph, node, i, suffixes[i], 1, vector);
-    return r;
-  }
-  case NODE_PRELU:
-    return describe(graph, node, WEIGHT, "weight", 1, vector);
-  case NODE_INPUT:
-  case NODE_ADD:
-  case NODE_DROPOUT:
-  case NODE_IDCT:
-    return 0;
-  }
-  return 0;
+static bool is_statistic(const struct node *node, int which) {
+  return node->type == &layer_batch_norm && which >= RUNNING_MEAN;
 }
 
 int parameters_describe(struct graph *graph) {
   for (uint32_t i = 0; i < graph->node_count; i++) {
-    int r = describe_node(graph, &graph->nodes[i]);
+    struct node *node = &graph->nodes[i];
+    int r = node->type->parameters ? node->type->parameters(graph, node) : 0;
     if (r < 0)
       return r;
   }
@@ -136,12 +101,9 @@ int parameters_plan(struct graph *graph) {
  * and biases. */
 static void initialise(struct graph *graph, struct node *node, int which, uint32_t index) {
   struct graph_parameter *parameter = &graph->parameters[index];
-  if (node->kind == NODE_BATCH_NORM || node->kind == NODE_PRELU) {
-    const float value = node->kind == NODE_PRELU                      ? PRELU_SLOPE
-                        : which == GAMMA || which == RUNNING_VARIANCE ? 1.0f
-                                                                      : 0.0f;
+  if (!isnan(node->initial[which])) {
     for (size_t i = 0; i < parameter->count; i++)
-      parameter->value[i] = value;
+      parameter->value[i] = node->initial[which];
     return;
   }
   const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT);

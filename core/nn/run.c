@@ -3,57 +3,10 @@
 
 #include "core/nn/graph_internal.h"
 
-static int run(struct graph *graph, const struct op *op, struct guise_error *err) {
-  switch (op->kind) {
-  case OP_PACK:
-    layer_pack(graph, op);
-    return 0;
-  case OP_UNPACK:
-    layer_unpack(graph, op);
-    return 0;
-  case OP_CONV_FORWARD:
-    return conv_run(graph->convs[op->index].conv, CONV_FORWARD, err);
-  case OP_CONV_BACKWARD_WEIGHTS:
-    return conv_run(graph->convs[op->index].conv, CONV_BACKWARD_WEIGHTS, err);
-  case OP_CONV_BACKWARD_DATA:
-    return conv_run(graph->convs[op->index].conv, CONV_BACKWARD_DATA, err);
-  case OP_POINTWISE_FORWARD:
-    pointwise_forward(graph, op);
-    return 0;
-  case OP_POINTWISE_REDUCE:
-    pointwise_reduce(graph, op);
-    return 0;
-  case OP_POINTWISE_BACKWARD:
-    pointwise_backward(graph, op);
-    return 0;
-  case OP_ACCUMULATE:
-    layer_accumulate(graph, op);
-    return 0;
-  case OP_DROPOUT_FORWARD:
-    layer_dropout_forward(graph, op);
-    return 0;
-  case OP_DROPOUT_BACKWARD:
-    layer_dropout_backward(graph, op);
-    return 0;
-  case OP_LINEAR_FORWARD:
-    layer_linear_forward(graph, op);
-    return 0;
-  case OP_LINEAR_BACKWARD:
-    layer_linear_backward(graph, op);
-    return 0;
-  case OP_IDCT_FORWARD:
-    layer_idct_forward(graph, op);
-    return 0;
-  case OP_IDCT_BACKWARD:
-    layer_idct_backward(graph, op);
-    return 0;
-  }
-  return error_set(err, -EINVAL, "unknown operation");
-}
-
 static int run_range(struct graph *graph, uint32_t begin, uint32_t end, struct guise_error *err) {
   for (uint32_t i = begin; i < end; i++) {
-    int r = run(graph, &graph->ops[i], err);
+    const struct op *op = &graph->ops[i];
+    int r = op->run(graph, op, err);
     if (r < 0)
       return r;
   }

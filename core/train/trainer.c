@@ -47,7 +47,8 @@ static int describe(const struct trainer *t, uint32_t batch, bool training, stru
 
 static int make_mask(struct trainer *t, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
-  int r = mask_new(t->spec->mask.method, t->spec->model.input, t->spec->mask.drop_low, (float)t->spec->mask.clip, &t->mask, err);
+  int r = mask_new(t->spec->mask.method, t->spec->model.input, t->spec->mask.drop_low,
+                   (float)t->spec->mask.clip, &t->mask, err);
   return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
 }
 

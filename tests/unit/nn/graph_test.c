@@ -119,6 +119,24 @@ static void conv_shapes(void **state) {
   }
 }
 
+static void conv_groups(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t c, h, w, groups, kernel, stride, padding;
+    bool bias;
+  } cases[] = {
+      {32, 7, 6, 32, 3, 1, 1, false}, {16, 9, 9, 16, 3, 2, 1, true}, {20, 5, 5, 20, 3, 1, 1, false},
+      {48, 7, 7, 48, 7, 1, 0, false}, {32, 6, 6, 2, 3, 1, 1, true},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    const struct layer layers[] = {{L_INPUT, .c = cases[i].c, .h = cases[i].h, .w = cases[i].w},
+                                   {L_CONV, .a = 0, .c = cases[i].c, .kernel = cases[i].kernel,
+                                    .stride = cases[i].stride, .padding = cases[i].padding,
+                                    .bias = cases[i].bias, .groups = cases[i].groups}};
+    check_layers(layers, ARRAY_SIZE(layers), 1 + (uint32_t)i % 3, TOLERANCE);
+  }
+}
+
 /* Large enough for the rule to choose Winograd in all three passes. */
 static void conv_winograd(void **state) {
   (void)state;
@@ -308,12 +326,13 @@ static void running_statistics(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(conv_shapes),      cmocka_unit_test(conv_winograd),
-      cmocka_unit_test(norm_alone),       cmocka_unit_test(prelu_alone),
-      cmocka_unit_test(norm_then_prelu),  cmocka_unit_test(norm_read_twice),
-      cmocka_unit_test(add_combinations), cmocka_unit_test(linear_shapes),
-      cmocka_unit_test(linear_then_norm), cmocka_unit_test(residual_network),
-      cmocka_unit_test(block_idct),       cmocka_unit_test(running_statistics),
+      cmocka_unit_test(conv_shapes),        cmocka_unit_test(conv_groups),
+      cmocka_unit_test(conv_winograd),      cmocka_unit_test(norm_alone),
+      cmocka_unit_test(prelu_alone),        cmocka_unit_test(norm_then_prelu),
+      cmocka_unit_test(norm_read_twice),    cmocka_unit_test(add_combinations),
+      cmocka_unit_test(linear_shapes),      cmocka_unit_test(linear_then_norm),
+      cmocka_unit_test(residual_network),   cmocka_unit_test(block_idct),
+      cmocka_unit_test(running_statistics),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

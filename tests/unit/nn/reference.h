@@ -24,6 +24,7 @@ struct layer {
   uint32_t c, h, w; /* L_INPUT: shape; L_CONV, L_LINEAR: c = output channels */
   uint32_t kernel, stride, padding;
   bool bias;
+  uint32_t groups; /* L_CONV; 0 = 1 */
 };
 
 struct reference_tensor {
@@ -77,7 +78,7 @@ static inline struct graph *reference_graph(const struct layer *layers, uint32_t
       break;
     case L_CONV:
       last = graph_conv(graph, l->a, name,
-                        &(struct conv_options){l->c, l->kernel, l->stride, l->padding, l->bias});
+                        &(struct conv_options){l->c, l->kernel, l->stride, l->padding, l->bias, l->groups});
       break;
     case L_NORM:
       last = graph_batch_norm(graph, l->a, name);
@@ -132,7 +133,7 @@ static inline void reference_conv(struct reference *r, struct graph *graph, uint
   const float *w = parameter_value(graph, i, "weight"), *b = parameter_value(graph, i, "bias");
   double *dw = backward ? parameter_gradient(r, graph, i, "weight") : NULL;
   double *db = backward ? parameter_gradient(r, graph, i, "bias") : NULL;
-  const uint32_t k = l->kernel;
+  const uint32_t k = l->kernel, groups = l->groups ? l->groups : 1, width = x->c / groups;
   for (uint32_t n = 0; n < r->batch; n++)
     for (uint32_t o = 0; o < y->c; o++)
       for (uint32_t p = 0; p < y->h; p++)
@@ -142,7 +143,8 @@ static inline void reference_conv(struct reference *r, struct graph *graph, uint
           const double g = backward ? y->gradient[at] : 0;
           if (backward && db)
             db[o] += g;
-          for (uint32_t c = 0; c < x->c; c++)
+          const uint32_t first = o / (y->c / groups) * width;
+          for (uint32_t c = first; c < first + width; c++)
             for (uint32_t u = 0; u < k; u++)
               for (uint32_t v = 0; v < k; v++) {
                 const int64_t row = (int64_t)p * l->stride + u - l->padding;
@@ -150,7 +152,7 @@ static inline void reference_conv(struct reference *r, struct graph *graph, uint
                 if (row < 0 || column < 0 || row >= x->h || column >= x->w)
                   continue;
                 const size_t from = ((size_t)(n * x->c + c) * x->h + (size_t)row) * x->w + (size_t)column;
-                const size_t at_w = ((size_t)(o * x->c + c) * k + u) * k + v;
+                const size_t at_w = ((size_t)(o * width + c - first) * k + u) * k + v;
                 sum += x->value[from] * (double)w[at_w];
                 if (backward) {
                   x->gradient[from] += g * (double)w[at_w];

@@ -1,5 +1,5 @@
 /* Convolutions of the kernel library (oneDNN, C API v2). No other header of the engine mentions it, so that
- * another version of the library is a change in dnnl_*.c alone.
+ * another version of the library is a change in core/nn/dnnl alone.
  *
  * Life: conv_new() chooses algorithms and tells how much memory each format needs; the caller plans an arena;
  * conv_bind() says where everything is; then the passes run without creating anything. The number of threads
@@ -19,10 +19,12 @@ struct dnnl_context *dnnl_context_free(struct dnnl_context *context);
 struct conv_shape {
   uint32_t batch, in_channels, in_height, in_width, out_channels, out_height, out_width;
   uint32_t kernel, stride, padding;
-  uint32_t block; /* channels a block, 16 or 8 */
+  uint32_t groups; /* at least 1 */
+  uint32_t block;  /* channels a block, 16 or 8 */
   bool bias;
-  bool plain_input;    /* x is NCHW; otherwise blocked. y and all gradients are blocked */
-  bool training;       /* backward passes wanted */
+  bool plain_input; /* x is NCHW; otherwise blocked. y and all gradients are blocked */
+  bool half;     /* x, y, dx, dy are bfloat16; weights, biases and their gradients are float for the caller */
+  bool training; /* backward passes wanted */
   bool input_gradient; /* also with respect to x */
   bool winograd;       /* allowed; taken where conv_wants_winograd() says so and the library has it */
 };
@@ -47,10 +49,10 @@ size_t conv_scratch_bytes(const struct conv *conv); /* may be shared by all conv
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
 
 struct conv_memory {
-  float *x, *y, *dx, *dy;
+  void *x, *y, *dx, *dy;
   float *weights, *weights_gradient; /* plain master (O,I,K,K) and its gradient */
   float *bias, *bias_gradient;       /* (O) or NULL */
-  float *own[CONV_PASSES];           /* conv_weights_bytes() each, or NULL */
+  void *own[CONV_PASSES];            /* conv_weights_bytes() each, or NULL */
   void *scratch;
 };
 int conv_bind(struct conv *conv, const struct conv_memory *memory, struct guise_error *err);

@@ -1,8 +1,8 @@
-#include "core/nn/dnnl_conv.h"
+#include "core/nn/dnnl/conv.h"
 
 #include <string.h>
 
-#include "core/nn/dnnl_context.h"
+#include "core/nn/dnnl/context.h"
 
 struct conv {
   struct dnnl_context *context;
@@ -26,41 +26,56 @@ DEFINE_CLEANUP(struct conv *, conv_free)
 
 bool conv_wants_winograd(const struct conv_shape *s) {
   const uint64_t tiles = (uint64_t)s->batch * ((s->out_height + 3) / 4) * ((s->out_width + 3) / 4);
-  return s->kernel == 3 && s->stride == 1 && s->padding == 1 && !s->plain_input && s->in_channels >= 32 &&
-         s->out_channels >= 32 && s->in_channels % 16 == 0 && s->out_channels % 16 == 0 &&
-         s->out_height >= 7 && s->out_width >= 7 && tiles >= 48;
+  return s->kernel == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 && !s->half &&
+         !s->plain_input && s->in_channels >= 32 && s->out_channels >= 32 && s->in_channels % 16 == 0 &&
+         s->out_channels % 16 == 0 && s->out_height >= 7 && s->out_width >= 7 && tiles >= 48;
+}
+
+/* Plain dimensions of the weights, with a leading one for groups. */
+static int weights_dims(const struct conv_shape *s, dnnl_dims_t ret_dims) {
+  const dnnl_dims_t grouped = {s->groups, s->out_channels / s->groups, s->in_channels / s->groups, s->kernel,
+                               s->kernel};
+  const int first = s->groups > 1 ? 0 : 1;
+  memcpy(ret_dims, grouped + first, (size_t)(5 - first) * sizeof(grouped[0]));
+  return 5 - first;
 }
 
 static dnnl_status_t describe_tensors(struct conv *conv) {
   const struct conv_shape *s = &conv->shape;
   const dnnl_format_tag_t blocked = s->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+  const dnnl_data_type_t type = s->half ? dnnl_bf16 : dnnl_f32;
   const dnnl_dims_t x = {s->batch, s->in_channels, s->in_height, s->in_width};
   const dnnl_dims_t y = {s->batch, s->out_channels, s->out_height, s->out_width};
-  const dnnl_dims_t w = {s->out_channels, s->in_channels, s->kernel, s->kernel};
   const dnnl_dims_t b = {s->out_channels};
+  dnnl_dims_t w;
+  const int rank = weights_dims(s, w);
   dnnl_status_t status =
-      dnnl_memory_desc_init_by_tag(&conv->x, 4, x, dnnl_f32, s->plain_input ? dnnl_nchw : blocked);
+      dnnl_memory_desc_init_by_tag(&conv->x, 4, x, type, s->plain_input ? dnnl_nchw : blocked);
   if (status == dnnl_success)
-    status = dnnl_memory_desc_init_by_tag(&conv->dx, 4, x, dnnl_f32, blocked);
+    status = dnnl_memory_desc_init_by_tag(&conv->dx, 4, x, type, blocked);
   if (status == dnnl_success)
-    status = dnnl_memory_desc_init_by_tag(&conv->y, 4, y, dnnl_f32, blocked);
+    status = dnnl_memory_desc_init_by_tag(&conv->y, 4, y, type, blocked);
   if (status == dnnl_success)
-    status = dnnl_memory_desc_init_by_tag(&conv->plain, 4, w, dnnl_f32, dnnl_oihw);
+    status =
+        dnnl_memory_desc_init_by_tag(&conv->plain, rank, w, dnnl_f32, rank == 5 ? dnnl_goihw : dnnl_oihw);
   if (status == dnnl_success)
     status = dnnl_memory_desc_init_by_tag(&conv->bias, 1, b, dnnl_f32, dnnl_x);
   return status;
 }
 
-/* The description of one pass with one algorithm. `forward` is the hint that backward passes need. */
+/* The description of one pass with one algorithm. `forward` is the hint that backward passes need. Gradients
+ * of weights are float also in bfloat16. */
 static dnnl_status_t describe_pass(struct conv *conv, enum conv_pass pass, dnnl_alg_kind_t algorithm,
                                    dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description) {
   const struct conv_shape *s = &conv->shape;
   const dnnl_dims_t strides = {s->stride, s->stride}, padding = {s->padding, s->padding};
-  const dnnl_dims_t w = {s->out_channels, s->in_channels, s->kernel, s->kernel};
   const dnnl_memory_desc_t *bias = s->bias ? &conv->bias : NULL;
+  const dnnl_data_type_t type = s->half && pass != CONV_BACKWARD_WEIGHTS ? dnnl_bf16 : dnnl_f32;
   dnnl_memory_desc_t weights;
   dnnl_convolution_desc_t description;
-  dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, 4, w, dnnl_f32, dnnl_format_tag_any);
+  dnnl_dims_t w;
+  const int rank = weights_dims(s, w);
+  dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, rank, w, type, dnnl_format_tag_any);
   if (status != dnnl_success)
     return status;
   if (pass == CONV_FORWARD)

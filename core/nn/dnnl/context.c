@@ -1,4 +1,4 @@
-#include "core/nn/dnnl_context.h"
+#include "core/nn/dnnl/context.h"
 
 DEFINE_CLEANUP(struct dnnl_context *, dnnl_context_free)
 

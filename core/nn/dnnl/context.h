@@ -1,9 +1,9 @@
-/* Shared by dnnl_*.c only. */
+/* Shared by core/nn/dnnl only. */
 #pragma once
 
 #include <dnnl.h>
 
-#include "core/nn/dnnl_conv.h"
+#include "core/nn/dnnl/conv.h"
 
 struct dnnl_context {
   dnnl_engine_t engine;
