@@ -33,7 +33,7 @@ static const struct command commands[] = {
      "  --mask M               masking method: ahm (default), mixup, none\n"
      "  --epochs N             passes over the data\n"
      "  --set POINTER=VALUE    any field, by JSON pointer: --set /train/batch=32 --set "
-     "/model/arch=iresnet18\n"
+     "/model/arch=mobilefacenet\n"
      "  --follow               show progress until the job ends\n"
      "Exit status with --follow: 0 succeeded, 1 failed or refused, 3 canceled, 4 no connection.",
      command_submit},

@@ -18,7 +18,7 @@ struct name {
 
 static struct name join(const char *prefix, const char *layer) {
   struct name name;
-  (void)snprintf(name.text, sizeof(name.text), "%s.%s", prefix, layer);
+  (void)snprintf(name.text, sizeof(name.text), "%.40s.%.20s", prefix, layer);
   return name;
 }
 
@@ -100,13 +100,81 @@ static int describe_freq_conv(struct graph *graph, const struct arch_options *op
   return tail(graph, x, options);
 }
 
-static int describe_iresnet18(struct graph *graph, const struct arch_options *options) {
-  static const struct stage stages[] = {{64, 64, 2},   {64, 64, 1},   {64, 128, 2},  {128, 128, 1},
-                                        {128, 256, 2}, {256, 256, 1}, {256, 512, 2}, {512, 512, 1}};
+/* IResNet (ArcFace's ResNet): four stages of `depths` blocks, the first of each with stride 2. */
+static int describe_iresnet(struct graph *graph, const struct arch_options *options,
+                            const uint32_t depths[4]) {
+  struct stage stages[32];
+  uint32_t count = 0, in = 64;
+  for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t k = 0; k < depths[i] && count < ARRAY_SIZE(stages); k++) {
+      stages[count++] = (struct stage){in, 64u << i, k == 0 ? 2 : 1};
+      in = 64u << i;
+    }
   int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
   x = stem(graph, x, scaled(options, 64), 1);
-  x = body(graph, x, options, stages, ARRAY_SIZE(stages));
+  x = body(graph, x, options, stages, count);
   return tail(graph, x, options);
+}
+
+static int describe_iresnet18(struct graph *graph, const struct arch_options *options) {
+  return describe_iresnet(graph, options, (const uint32_t[4]){2, 2, 2, 2});
+}
+
+static int describe_iresnet50(struct graph *graph, const struct arch_options *options) {
+  return describe_iresnet(graph, options, (const uint32_t[4]){3, 4, 14, 3});
+}
+
+/* Convolution, batch norm and, when `slope`, PReLU. */
+static int unit(struct graph *graph, int x, const char *prefix, const struct conv_options *conv, bool slope) {
+  x = graph_conv(graph, x, join(prefix, "conv").text, conv);
+  x = norm(graph, x, prefix, "norm");
+  return slope ? graph_prelu(graph, x, join(prefix, "prelu").text) : x;
+}
+
+static int depthwise(struct graph *graph, int x, const char *prefix, uint32_t channels, uint32_t kernel,
+                     uint32_t stride, uint32_t padding, bool slope) {
+  return unit(graph, x, prefix,
+              &(struct conv_options){.out_channels = channels,
+                                     .kernel = kernel,
+                                     .stride = stride,
+                                     .padding = padding,
+                                     .groups = channels},
+              slope);
+}
+
+static int pointwise(struct graph *graph, int x, const char *prefix, uint32_t channels, bool slope) {
+  return unit(graph, x, prefix, &(struct conv_options){.out_channels = channels, .kernel = 1, .stride = 1},
+              slope);
+}
+
+/* MobileFaceNet (Chen et al., arXiv 1804.07573): inverted bottlenecks, then a depthwise convolution over what
+ * is left of the image instead of a pooling. */
+static int describe_mobilefacenet(struct graph *graph, const struct arch_options *options) {
+  static const struct {
+    uint32_t expansion, channels, repeats, stride;
+  } stages[] = {{2, 64, 5, 2}, {4, 128, 1, 2}, {2, 128, 6, 1}, {4, 128, 1, 2}, {2, 128, 2, 1}};
+  const uint32_t first = scaled(options, 64), last = scaled(options, 512);
+  uint32_t in = first, side = options->grid * 4, index = 0;
+  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  x = stem(graph, x, first, 2);
+  x = depthwise(graph, x, "stem.depthwise", first, 3, 1, 1, true);
+  for (uint32_t i = 0; i < ARRAY_SIZE(stages); i++)
+    for (uint32_t k = 0; k < stages[i].repeats; k++, index++) {
+      const uint32_t out = scaled(options, stages[i].channels), stride = k == 0 ? stages[i].stride : 1;
+      char prefix[16];
+      (void)snprintf(prefix, sizeof(prefix), "body.%u", index);
+      int y = pointwise(graph, x, join(prefix, "expand").text, in * stages[i].expansion, true);
+      y = depthwise(graph, y, join(prefix, "depthwise").text, in * stages[i].expansion, 3, stride, 1, true);
+      y = pointwise(graph, y, join(prefix, "project").text, out, false);
+      x = stride == 1 && in == out ? graph_add(graph, y, x) : y;
+      side = (side + stride - 1) / stride;
+      in = out;
+    }
+  x = pointwise(graph, x, "tail.expand", last, true);
+  x = depthwise(graph, x, "tail.depthwise", last, side, 1, 0, false);
+  x = graph_dropout(graph, x, options->dropout);
+  x = graph_linear(graph, x, "tail.linear", options->embedding, false);
+  return norm(graph, x, "tail", "embedding_norm");
 }
 
 static const struct {
@@ -117,6 +185,8 @@ static const struct {
     [ARCH_FREQ_IR] = {"freq_ir", 128, describe_freq_ir},
     [ARCH_FREQ_CONV] = {"freq_conv", 128, describe_freq_conv},
     [ARCH_IRESNET18] = {"iresnet18", 512, describe_iresnet18},
+    [ARCH_IRESNET50] = {"iresnet50", 512, describe_iresnet50},
+    [ARCH_MOBILEFACENET] = {"mobilefacenet", 512, describe_mobilefacenet},
 };
 
 const char *arch_name(enum arch arch) {

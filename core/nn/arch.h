@@ -3,11 +3,11 @@
 
 #include "core/nn/graph.h"
 
-enum arch { ARCH_FREQ_IR, ARCH_FREQ_CONV, ARCH_IRESNET18, ARCHS };
+enum arch { ARCH_FREQ_IR, ARCH_FREQ_CONV, ARCH_IRESNET18, ARCH_IRESNET50, ARCH_MOBILEFACENET, ARCHS };
 
 const char *arch_name(enum arch arch);
 int arch_from_name(const char *name, enum arch *ret_arch); /* 0 or -ENOENT */
-uint32_t arch_default_embedding(enum arch arch);           /* 128; IResNet 512 */
+uint32_t arch_default_embedding(enum arch arch);           /* freq_* 128, the others 512 */
 
 struct arch_options {
   uint32_t embedding;             /* D */

@@ -27,6 +27,10 @@ void *array_grow(void **array, uint32_t *count, size_t size) {
   return element;
 }
 
+bool graph_bfloat16_supported(void) {
+  return kernels_bfloat16() != NULL;
+}
+
 int graph_new(const struct graph_config *config, struct graph **ret_graph, struct guise_error *err) {
   if (config->batch == 0 || config->batch > 65536)
     return error_set(err, -EINVAL, "the batch must have 1 to 65536 images, not %u", config->batch);

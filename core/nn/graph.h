@@ -29,12 +29,16 @@ struct graph_config {
   bool input_gradient; /* also plan the gradient of the input */
   bool winograd;       /* Winograd where the written rule says so and the library has it */
   bool bfloat16;       /* bfloat16 tensors from the input to the linear layers, all convolutions with them;
-                          parameters,       statistics, linear layers and what follows them stay float. Needs AVX512_BF16
+                          parameters,       statistics, linear layers and what follows them stay float. Needs
+                          AVX512_BF16
                         */
   uint64_t seed;       /* of initial weights and dropout */
 };
 
 struct graph;
+
+/* Whether config.bfloat16 is possible here. */
+bool graph_bfloat16_supported(void);
 
 int graph_new(const struct graph_config *config, struct graph **ret_graph, struct guise_error *err);
 struct graph *graph_free(struct graph *graph);
@@ -108,6 +112,21 @@ int graph_copy_parameters(struct graph *target, struct graph *source, struct gui
 
 /* v = momentum v + (g + decay w); w -= rate v   (as in PyTorch), on parameters with gradients. */
 void graph_sgd(struct graph *graph, float rate, float momentum, float decay);
+
+/* Where the time goes: seconds of each operation, added up while profiling is on. Rows come in the order of
+ * execution, forward before backward. */
+struct graph_profile_row {
+  const char *layer;     /* its name, or its kind where it has none */
+  const char *kind;      /* "conv", "batch norm", ... */
+  const char *operation; /* "forward", "backward data", ... */
+  const char *algorithm; /* of convolutions, else NULL */
+  double seconds;
+  double flops; /* a pass, multiplications and additions, of convolutions and linear layers; else 0 */
+  double bytes; /* a pass: what it must at least read and write */
+};
+void graph_profile(struct graph *graph, bool on); /* off: the rows stay; on: they start from 0 */
+uint32_t graph_profile_rows(const struct graph *graph);
+struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i);
 
 size_t graph_arena_bytes(const struct graph *graph);
 /* Names the algorithm each convolution pass uses, one line each ("stem.conv forward direct"), for

@@ -49,7 +49,7 @@ struct layer_type {
   void (*release)(struct node *node); /* frees what the node owns; NULL: nothing */
 };
 extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
-    layer_dropout, layer_linear, layer_idct;
+    layer_dropout, layer_linear, layer_idct, layer_global_conv;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS };
@@ -121,6 +121,7 @@ struct op {
   int index;              /* of the conv or pointwise group, or the operand */
   int operand;            /* of a pointwise group's backward pass */
   int buffer[OP_BUFFERS]; /* -1: none */
+  int64_t spent_ns;       /* while profiling */
 };
 
 struct buffer {
@@ -181,6 +182,7 @@ struct graph {
   enum graph_mode mode; /* of the last forward */
   uint64_t step;
   bool forwarded;
+  bool profiling;
 };
 
 static inline uint32_t graph_padded(const struct graph *graph, uint32_t channels) {

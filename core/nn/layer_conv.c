@@ -1,4 +1,5 @@
-/* Convolution, plain, grouped or depthwise. Master weights stay plain; the library's own formats are copies. */
+/* Convolution, plain, grouped or depthwise. Master weights stay plain; the library's own formats are copies.
+ */
 #include <math.h>
 
 #include "core/nn/graph_internal.h"
@@ -28,7 +29,8 @@ int graph_conv(struct graph *graph, int x, const char *name, const struct conv_o
                       source->shape.c, options->out_channels);
   const struct shape shape = {options->out_channels, (source->shape.h + 2 * p - k) / s + 1,
                               (source->shape.w + 2 * p - k) / s + 1};
-  struct node *node = graph_append(graph, &layer_conv, shape, name);
+  const bool global = g == source->shape.c && p == 0 && k == source->shape.h && k == source->shape.w;
+  struct node *node = graph_append(graph, global ? &layer_global_conv : &layer_conv, shape, name);
   if (node)
     node->conv = *options;
   return graph_connect(graph, node, x, -1);

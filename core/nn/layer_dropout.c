@@ -1,5 +1,5 @@
-/* Dropout (Srivastava et al., JMLR 15:1929): y = x / (1 - p) where a 16-bit draw is at least p 2^16, else 0. Draws
- * belong to (seed, step, layer, image, plain index), whatever the layout and the threads. */
+/* Dropout (Srivastava et al., JMLR 15:1929): y = x / (1 - p) where a 16-bit draw is at least p 2^16, else 0.
+ * Draws belong to (seed, step, layer, image, plain index), whatever the layout and the threads. */
 #include <math.h>
 #include <string.h>
 
@@ -43,8 +43,8 @@ static void draw_mask(const struct graph *graph, uint32_t layer, uint32_t image,
   }
 }
 
-static void mask_image(const void *x, const uint8_t *mask, struct shape shape, uint32_t block, float scale, bool half,
-                       void *y) {
+static void mask_image(const void *x, const uint8_t *mask, struct shape shape, uint32_t block, float scale,
+                       bool half, void *y) {
   const size_t rows = shape_rows(shape);
   for (uint32_t c0 = 0; c0 < shape.c; c0 += block)
     for (size_t r = 0; r < rows; r++)
@@ -71,7 +71,8 @@ static int run(struct graph *graph, const struct op *op, struct guise_error *err
     if (on && op->operand)
       draw_mask(graph, (uint32_t)node->dropout.ordinal, n, threshold, mask + n * count, count);
     if (on)
-      mask_image(x + n * bytes, mask + n * count, node->shape, graph->block, scale, node->half, y + n * bytes);
+      mask_image(x + n * bytes, mask + n * count, node->shape, graph->block, scale, node->half,
+                 y + n * bytes);
     else if (x != y)
       memcpy(y + n * bytes, x + n * bytes, bytes);
   }

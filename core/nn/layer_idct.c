@@ -1,6 +1,6 @@
-/* Block IDCT: pixels = inverse block DCT of (mean + deviation x) / pixel_scale. The transform is orthonormal, so its
- * transpose is the forward transform. Each thread has three areas of 192 planes: coefficients (zero where no channel
- * is listed), coefficients of gradients, pixels. */
+/* Block IDCT: pixels = inverse block DCT of (mean + deviation x) / pixel_scale. The transform is orthonormal,
+ * so its transpose is the forward transform. Each thread has three areas of 192 planes: coefficients (zero
+ * where no channel is listed), coefficients of gradients, pixels. */
 #include <math.h>
 #include <string.h>
 
@@ -109,7 +109,8 @@ static void image_forward(const struct graph *graph, const struct idct *idct, co
     float *plane = coefficients + o->channel[c] * grid;
     for (size_t r = 0; r < grid; r++)
       plane[r] =
-          (o->deviation[c] * element_get(x, view_index(idct->template_view, c, r), in_half) + o->mean[c]) * scale;
+          (o->deviation[c] * element_get(x, view_index(idct->template_view, c, r), in_half) + o->mean[c]) *
+          scale;
   }
   const bool plain = idct->pixel_view.block == 0;
   block_dct_inverse(graph->dct, coefficients, plain && !out_half ? y : pixels);

@@ -1,5 +1,6 @@
-/* Linear: y(N,O) = x(N,F) W(O,F)^T + b, x in plain (C,H,W) order, on OpenBLAS in float. A float vector (H = W = 1) is
- * plain already but for its padding, so it is used where it lies; everything else is unpacked first. */
+/* Linear: y(N,O) = x(N,F) W(O,F)^T + b, x in plain (C,H,W) order, on OpenBLAS in float. A float vector (H = W
+ * = 1) is plain already but for its padding, so it is used where it lies; everything else is unpacked first.
+ */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -105,9 +106,10 @@ static int forward(struct graph *graph, int index) {
   struct node *node = &graph->nodes[index];
   const struct node *source = &graph->nodes[node->input[0]];
   node->value = graph_value(graph, index, -1);
-  node->extra = needs_unpacking(source)
-                    ? plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false)
-                    : source->value;
+  node->extra =
+      needs_unpacking(source)
+          ? plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false)
+          : source->value;
   struct op *op = graph_emit(graph, "forward", run_forward, index, 0);
   if (!op || node->value < 0 || node->extra < 0)
     return graph->error.code;
@@ -129,9 +131,13 @@ static int backward(struct graph *graph, int index, int dy) {
     return 0;
   op->buffer[2] = graph_tensor(graph, source);
   if (needs_unpacking(source))
-    op->buffer[3] = plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false);
+    op->buffer[3] =
+        plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false);
   return graph->error.code < 0 ? graph->error.code : graph_contribute(graph, node->input[0], op->buffer[2]);
 }
 
-const struct layer_type layer_linear = {
-    .name = "linear", .float_value = true, .parameters = parameters, .forward = forward, .backward = backward};
+const struct layer_type layer_linear = {.name = "linear",
+                                        .float_value = true,
+                                        .parameters = parameters,
+                                        .forward = forward,
+                                        .backward = backward};

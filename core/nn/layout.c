@@ -1,5 +1,6 @@
-/* Plain (N,C,H,W) floats <-> the engine's tensors: (N, C/B, H*W, B) in blocks of B channels, the last block padded with
- * zeros, float or bfloat16. A plain node's tensor differs from its floats in nothing but the element. */
+/* Plain (N,C,H,W) floats <-> the engine's tensors: (N, C/B, H*W, B) in blocks of B channels, the last block
+ * padded with zeros, float or bfloat16. A plain node's tensor differs from its floats in nothing but the
+ * element. */
 #include "core/nn/element.h"
 #include "core/nn/graph_internal.h"
 
@@ -7,8 +8,8 @@ size_t layout_count(const struct graph *graph, const struct node *node) {
   return (size_t)shape_rows(node->shape) * (node->plain ? node->shape.c : graph_padded(graph, node->shape.c));
 }
 
-static inline __attribute__((always_inline)) void pack_body(const float *plain, struct shape shape, uint32_t block,
-                                                            const bool half, void *tensor) {
+static inline __attribute__((always_inline)) void pack_body(const float *plain, struct shape shape,
+                                                            uint32_t block, const bool half, void *tensor) {
   const size_t rows = shape_rows(shape);
   for (uint32_t c0 = 0; c0 < shape.c; c0 += block) {
     const uint32_t width = MIN(block, shape.c - c0);
@@ -26,8 +27,8 @@ void layout_pack_image(const float *plain, struct shape shape, uint32_t block, b
     pack_body(plain, shape, block, false, ret_tensor);
 }
 
-static inline __attribute__((always_inline)) void unpack_body(const void *tensor, struct shape shape, uint32_t block,
-                                                              const bool half, float *plain) {
+static inline __attribute__((always_inline)) void unpack_body(const void *tensor, struct shape shape,
+                                                              uint32_t block, const bool half, float *plain) {
   const size_t rows = shape_rows(shape);
   for (uint32_t c0 = 0; c0 < shape.c; c0 += block) {
     const uint32_t width = MIN(block, shape.c - c0);
@@ -38,7 +39,8 @@ static inline __attribute__((always_inline)) void unpack_body(const void *tensor
   }
 }
 
-void layout_unpack_image(const void *tensor, struct shape shape, uint32_t block, bool half, float *ret_plain) {
+void layout_unpack_image(const void *tensor, struct shape shape, uint32_t block, bool half,
+                         float *ret_plain) {
   if (half)
     unpack_body(tensor, shape, block, true, ret_plain);
   else
@@ -61,7 +63,8 @@ void layout_unpack(const struct graph *graph, const struct node *node, const voi
   const size_t from = blocked_bytes(graph, node), to = shape_count(node->shape);
 #pragma omp parallel for num_threads((int)graph->config.threads)
   for (uint32_t n = 0; n < graph->config.batch; n++)
-    layout_unpack_image((const char *)tensor + n * from, node->shape, graph->block, node->half, plain + n * to);
+    layout_unpack_image((const char *)tensor + n * from, node->shape, graph->block, node->half,
+                        plain + n * to);
 }
 
 int layout_run_pack(struct graph *graph, const struct op *op, struct guise_error *err) {

@@ -1,8 +1,9 @@
 /* Batch norm, PReLU and addition, fused.
  *
- * A batch norm read by one PReLU, and batch norms read by one addition, disappear into a single element-wise group
- * ("pointwise"); what is alone becomes a group of its own. A batch norm whose input is written by a group gets its
- * statistics from that pass. */
+ * A batch norm read by one PReLU, and batch norms read by one addition, disappear into a single element-wise
+ * group
+ * ("pointwise"); what is alone becomes a group of its own. A batch norm whose input is written by a group
+ * gets its statistics from that pass. */
 #include <math.h>
 
 #include "core/nn/graph_internal.h"
@@ -31,8 +32,8 @@ int graph_add(struct graph *graph, int a, int b) {
     return graph->error.code;
   const struct shape p = first->shape, q = second->shape;
   if (p.c != q.c || p.h != q.h || p.w != q.w)
-    return GRAPH_FAIL(graph, -EINVAL, "add: %u x %u x %u and %u x %u x %u are not the same shape", p.c, p.h, p.w,
-                      q.c, q.h, q.w);
+    return GRAPH_FAIL(graph, -EINVAL, "add: %u x %u x %u and %u x %u x %u are not the same shape", p.c, p.h,
+                      p.w, q.c, q.h, q.w);
   return graph_connect(graph, graph_append(graph, &layer_add, p, NULL), a, b);
 }
 
@@ -41,7 +42,8 @@ static int norm_parameters(struct graph *graph, struct node *node) {
   const uint64_t vector[4] = {node->shape.c};
   int r = 0;
   for (int i = GAMMA; r == 0 && i <= RUNNING_VARIANCE; i++)
-    r = parameter_add(graph, node, i, suffixes[i], 1, vector, i == GAMMA || i == RUNNING_VARIANCE ? 1.0f : 0.0f);
+    r = parameter_add(graph, node, i, suffixes[i], 1, vector,
+                      i == GAMMA || i == RUNNING_VARIANCE ? 1.0f : 0.0f);
   return r;
 }
 
@@ -183,7 +185,8 @@ static int back_operand(struct graph *graph, const struct pointwise *group, uint
   }
   const bool last = operand == 0;
   const int dx = last && graph_exclusive(graph, dy, 0) ? dy : graph_tensor(graph, node);
-  struct op *op = graph_emit(graph, "backward", pointwise_run_backward, group->node, (int)(group - graph->groups));
+  struct op *op =
+      graph_emit(graph, "backward", pointwise_run_backward, group->node, (int)(group - graph->groups));
   if (!op || dx < 0)
     return graph->error.code;
   op->operand = (int)operand;

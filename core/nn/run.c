@@ -1,16 +1,56 @@
-/* Walks the operations of a built graph. */
+/* Walks the operations of a built graph, and times them when asked to. */
 #include <omp.h>
+#include <string.h>
 
 #include "core/nn/graph_internal.h"
 
 static int run_range(struct graph *graph, uint32_t begin, uint32_t end, struct guise_error *err) {
   for (uint32_t i = begin; i < end; i++) {
-    const struct op *op = &graph->ops[i];
+    struct op *op = &graph->ops[i];
+    const int64_t since = graph->profiling ? clock_ns() : 0;
     int r = op->run(graph, op, err);
     if (r < 0)
       return r;
+    if (graph->profiling)
+      op->spent_ns += clock_ns() - since;
   }
   return 0;
+}
+
+void graph_profile(struct graph *graph, bool on) {
+  for (uint32_t i = 0; on && i < graph->op_count; i++)
+    graph->ops[i].spent_ns = 0;
+  graph->profiling = on;
+}
+
+uint32_t graph_profile_rows(const struct graph *graph) {
+  return graph->op_count;
+}
+
+struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i) {
+  const struct op *op = &graph->ops[i];
+  const struct node *node = &graph->nodes[op->node];
+  const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT);
+  struct graph_profile_row row = {.layer = node->name ? node->name : node->type->name,
+                                  .kind = node->type->name,
+                                  .operation = op->what,
+                                  .seconds = (double)op->spent_ns * 1e-9};
+  for (int k = 0; k < OP_BUFFERS; k++)
+    if (op->buffer[k] >= 0)
+      row.bytes += (double)graph->buffers[op->buffer[k]].bytes;
+  const bool conv = node->type == &layer_conv;
+  if (weight && (conv || node->type == &layer_linear)) /* a linear layer's backward pass is two products */
+    row.flops = 2.0 * (double)weight->count * (double)shape_rows(node->shape) * graph->config.batch *
+                (!conv && strcmp(op->what, "backward") == 0 ? 2 : 1);
+  if (conv && strcmp(op->what, "accumulate") != 0 && strcmp(op->what, "unpack") != 0 &&
+      strcmp(op->what, "pack") != 0)
+    row.algorithm = conv_algorithm(graph->convs[op->index].conv,
+                                   strcmp(op->what, "forward") == 0         ? CONV_FORWARD
+                                   : strcmp(op->what, "backward data") == 0 ? CONV_BACKWARD_DATA
+                                                                            : CONV_BACKWARD_WEIGHTS);
+  else if (conv)
+    row.flops = 0;
+  return row;
 }
 
 static int load_weights(struct graph *graph, enum conv_pass pass, bool *stale, struct guise_error *err) {

@@ -29,6 +29,7 @@ struct field {
 
 static const char *const names_policy[] = {"learned", "fixed", "uniform", NULL};
 static const char *const names_head[] = {"cosface", "arcface", NULL};
+static const char *const names_precision[] = {"f32", "bf16", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
 static const char *names_attack[SPEC_ATTACKS_MAX + 1];
@@ -39,7 +40,6 @@ static const char *names_method[MASK_METHODS + 1];
 static const char *const only_native[] = {"native", NULL};
 static const char *const only_paper[] = {"paper", NULL};
 static const char *const only_private[] = {"private", NULL};
-static const char *const only_f32[] = {"f32", NULL};
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
@@ -78,7 +78,7 @@ static const struct field fields[] = {
     {"train", "flip", FIELD_BOOL, AT(train.flip), 0, 0, false, false, 0, NULL},
     {"train", "shift", FIELD_UINT, AT(train.shift), 0, 16, false, false, 0, NULL},
     {"train", "seed", FIELD_UINT, AT(train.seed), 0, 9007199254740991.0, false, false, 0, NULL},
-    {"train", "precision", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_f32},
+    {"train", "precision", FIELD_ENUM, AT(train.precision), 0, 0, false, false, 0, names_precision},
     {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
     {"resources", "threads", FIELD_UINT, AT(resources.threads), 1, 256, true, false, 0, NULL},
     {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0,
@@ -454,6 +454,10 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     return spec_problems_add(problems,
                              *spec->holdout.pairs_dataset ? "/holdout/pairs/name" : "/holdout/pairs/dataset",
                              "missing", NULL, "holdout.pairs needs both dataset and name");
+  if (spec->train.precision == PRECISION_BF16 && !graph_bfloat16_supported())
+    return spec_problems_add(
+        problems, "/train/precision", "conflict", NULL,
+        "bf16 needs a processor with AVX512_BF16, which this one does not have: use f32");
   if (mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_FIXED &&
       spec->mask.k_count != 1)
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,

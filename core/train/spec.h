@@ -17,6 +17,7 @@
 #define SPEC_ATTACKS_MAX 16
 #define SPEC_NAME 128 /* longest name or id, with NUL */
 
+enum precision { PRECISION_F32, PRECISION_BF16 };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 
 struct job_spec {
@@ -51,6 +52,7 @@ struct job_spec {
     bool flip;
     uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
+    enum precision precision; /* of convolutions and activations in training; everything else is float32 */
   } train;
   struct {
     bool attack[SPEC_ATTACKS_MAX]; /* by row of the table in core/attack */

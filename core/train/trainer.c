@@ -22,6 +22,7 @@ static int describe(const struct trainer *t, uint32_t batch, bool training, stru
                                 .threads = t->threads,
                                 .training = training,
                                 .winograd = true,
+                                .bfloat16 = training && t->spec->train.precision == PRECISION_BF16,
                                 .seed = t->spec->train.seed};
   struct arch_options options = {.embedding = t->spec->model.embedding,
                                  .width = (float)t->spec->model.width,

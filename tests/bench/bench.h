@@ -2,6 +2,15 @@
  */
 #pragma once
 
+#include <stdint.h>
+
+#include "core/nn/graph.h"
+
 int bench_step(int argc, char **argv);
+int bench_profile(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_ingest(int argc, char **argv);
+
+/* profile.c: prints a graph's profile of `steps` steps that took step_seconds each; peak: FMA operations a
+ * second. */
+void bench_profile_print(const struct graph *graph, uint32_t steps, double step_seconds, double peak);

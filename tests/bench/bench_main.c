@@ -10,8 +10,9 @@ static const struct {
   const char *usage;
 } commands[] = {
     {"step", bench_step,
-     "freq_ir|freq_conv|iresnet18 [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] "
-     "[--no-winograd]"},
+     "ARCH [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] [--embedding D] [--no-winograd] "
+     "[--bf16]"},
+    {"profile", bench_profile, "ARCH (the options of step)"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
 };

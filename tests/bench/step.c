@@ -1,6 +1,6 @@
-/* guise-bench step: images a second of whole training steps (forward, class head, backward, gradient step) on
- * random templates. Prints the median of the steps, the slowest and the fastest, and the peak of resident
- * memory. */
+/* guise-bench step, guise-bench profile: images a second of whole training steps (forward, class head,
+ * backward, gradient step) on random templates. Prints the median of the steps, the slowest and the fastest,
+ * and the peak of resident memory. */
 #include <getopt.h>
 #include <omp.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "core/nn/arch.h"
 #include "core/nn/head.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/peak.h"
 
 #define CHANNELS 183u
 #define STEPS_MAX 1000
@@ -19,8 +20,8 @@
 
 struct options {
   enum arch arch;
-  uint32_t batch, threads, size, steps, classes;
-  bool winograd;
+  uint32_t batch, threads, size, steps, classes, embedding;
+  bool winograd, bfloat16, profile;
 };
 
 static int parse(int argc, char **argv, struct options *ret_options) {
@@ -29,7 +30,9 @@ static int parse(int argc, char **argv, struct options *ret_options) {
                                         {"size", required_argument, NULL, 's'},
                                         {"steps", required_argument, NULL, 'n'},
                                         {"classes", required_argument, NULL, 'c'},
+                                        {"embedding", required_argument, NULL, 'e'},
                                         {"no-winograd", no_argument, NULL, 'w'},
+                                        {"bf16", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
   struct options o = {.batch = 128,
                       .threads = (uint32_t)omp_get_num_procs(),
@@ -51,13 +54,19 @@ static int parse(int argc, char **argv, struct options *ret_options) {
       o.steps = (uint32_t)value;
     else if (c == 'c')
       o.classes = (uint32_t)value;
+    else if (c == 'e')
+      o.embedding = (uint32_t)value;
     else if (c == 'w')
       o.winograd = false;
+    else if (c == 'h')
+      o.bfloat16 = true;
     else
       return -1;
   }
   if (o.batch == 0 || o.threads == 0 || o.size < 16 || o.size % 8 != 0 || o.steps == 0 || o.steps > STEPS_MAX)
     return -1;
+  if (o.embedding == 0)
+    o.embedding = arch_default_embedding(o.arch);
   *ret_options = o;
   return 0;
 }
@@ -69,9 +78,13 @@ static struct graph *make_graph(const struct options *o, struct guise_error *err
     channel[i] = (uint16_t)(i / 61 * 64 + 3 + i % 61);
     deviation[i] = 20.0f;
   }
-  const struct graph_config config = {
-      .batch = o->batch, .threads = o->threads, .training = true, .winograd = o->winograd, .seed = 1};
-  const struct arch_options options = {.embedding = arch_default_embedding(o->arch),
+  const struct graph_config config = {.batch = o->batch,
+                                      .threads = o->threads,
+                                      .training = true,
+                                      .winograd = o->winograd,
+                                      .bfloat16 = o->bfloat16,
+                                      .seed = 1};
+  const struct arch_options options = {.embedding = o->embedding,
                                        .width = 1,
                                        .dropout = 0.2f,
                                        .grid = o->size / 8,
@@ -86,6 +99,10 @@ static struct graph *make_graph(const struct options *o, struct guise_error *err
 static int compare(const void *a, const void *b) {
   const double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
+}
+
+static double now_seconds(void) {
+  return (double)clock_ns() * 1e-9;
 }
 
 static int measure(const struct options *o, struct graph *graph, struct head *head, struct guise_error *err) {
@@ -108,6 +125,8 @@ static int measure(const struct options *o, struct graph *graph, struct head *he
   int r = 0;
   for (uint32_t step = 0; r == 0 && step < o->steps + WARM_UP; step++) {
     const int64_t start = clock_ns();
+    if (step == WARM_UP && o->profile)
+      graph_profile(graph, true);
     r = graph_forward(graph, GRAPH_TRAIN, step, err);
     if (r == 0)
       mean_loss = head_step(head, &loss, graph_output_data(graph), o->batch, labels, 1, counts,
@@ -123,29 +142,39 @@ static int measure(const struct options *o, struct graph *graph, struct head *he
   free(counts);
   if (r < 0)
     return r;
+  double total = 0;
+  for (uint32_t i = 0; i < o->steps; i++)
+    total += seconds[i];
+  if (o->profile) {
+    const double peak = bench_peak_flops(o->threads, now_seconds);
+    (void)printf("FMA loop: %.0f GFLOP/s with %u threads\n", peak * 1e-9, o->threads);
+    bench_profile_print(graph, o->steps, total / o->steps, peak);
+  }
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   qsort(seconds, o->steps, sizeof(double), compare);
   (void)printf(
-      "%s %u px, batch %u, %u threads%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, arena %zu MiB, "
+      "%s %u px, batch %u, %u threads%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, arena %zu MiB, "
       "last loss %.6f\n",
-      arch_name(o->arch), o->size, o->batch, o->threads, o->winograd ? "" : ", no Winograd",
-      o->batch / seconds[o->steps / 2], o->batch / seconds[o->steps - 1], o->batch / seconds[0],
-      usage.ru_maxrss >> 10, graph_arena_bytes(graph) >> 20, mean_loss);
+      arch_name(o->arch), o->size, o->batch, o->threads, o->bfloat16 ? ", bf16" : "",
+      o->winograd || o->bfloat16 ? "" : ", no Winograd", o->batch / seconds[o->steps / 2],
+      o->batch / seconds[o->steps - 1], o->batch / seconds[0], usage.ru_maxrss >> 10,
+      graph_arena_bytes(graph) >> 20, mean_loss);
   return 0;
 }
 
-int bench_step(int argc, char **argv) {
+static int run(int argc, char **argv, bool profile) {
   struct options options;
   struct guise_error err = {0};
   if (parse(argc, argv, &options) < 0) {
     (void)fprintf(stderr, "guise-bench step: unknown network or bad option\n");
     return 2;
   }
+  options.profile = profile;
   struct graph *graph = make_graph(&options, &err);
   struct head *head = NULL;
-  int r = graph ? head_new(options.classes, arch_default_embedding(options.arch), options.batch,
-                           options.threads, HEAD_COSFACE, 1, &head, &err)
+  int r = graph ? head_new(options.classes, options.embedding, options.batch, options.threads, HEAD_COSFACE,
+                           1, &head, &err)
                 : err.code;
   if (r == 0)
     r = measure(&options, graph, head, &err);
@@ -154,4 +183,12 @@ int bench_step(int argc, char **argv) {
   if (r < 0)
     (void)fprintf(stderr, "guise-bench step: %s\n", err.text);
   return r < 0;
+}
+
+int bench_step(int argc, char **argv) {
+  return run(argc, argv, false);
+}
+
+int bench_profile(int argc, char **argv) {
+  return run(argc, argv, true);
 }

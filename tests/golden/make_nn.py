@@ -4,7 +4,7 @@
 Weights and inputs come from the generator x = x * 1664525 + 1013904223 (mod 2^32), value (x >> 8) / 2^23 - 1, drawn in
 the order of the network's parameters, so that both sides make them. Order of the file:
   training   3 losses, embeddings (6,8) in evaluation mode after 3 steps, then every parameter and running statistic
-  each architecture (freq_ir, freq_conv, iresnet18)
+  each architecture (freq_ir, freq_conv, iresnet18, iresnet50, mobilefacenet)
              embeddings in training mode, embeddings in evaluation mode after it, the norm of each parameter's gradient,
              the gradient of the input
   head       for both kinds and both sorts of negatives: 4 losses, the gradients of embeddings and of classes
@@ -86,6 +86,49 @@ class Net(nn.Module):
 
     def forward(s, x):
         return s.bo(s.fc(s.bn(s.body(s.stem(x))).flatten(1)))
+
+
+class Unit(nn.Module):
+    def __init__(s, i, o, k, st, p, g=1, slope=True):
+        super().__init__()
+        s.c = nn.Conv2d(i, o, k, st, p, groups=g, bias=False)
+        s.b = nn.BatchNorm2d(o)
+        s.p = nn.PReLU(o) if slope else nn.Identity()
+
+    def forward(s, x):
+        return s.p(s.b(s.c(x)))
+
+
+class Bottleneck(nn.Module):
+    def __init__(s, i, o, st, t):
+        super().__init__()
+        h = i * t
+        s.residual = st == 1 and i == o
+        s.n = nn.Sequential(Unit(i, h, 1, 1, 0), Unit(h, h, 3, st, 1, h), Unit(h, o, 1, 1, 0, slope=False))
+
+    def forward(s, x):
+        return s.n(x) + x if s.residual else s.n(x)
+
+
+class MobileFaceNet(nn.Module):
+    """With all channel counts multiplied by `width` (a multiple of 1/4), for pixels of 16 * side."""
+
+    def __init__(s, width, side, embedding):
+        super().__init__()
+        i = int(64 * width)
+        layers = [Unit(3, i, 3, 2, 1), Unit(i, i, 3, 1, 1, i)]
+        for t, c, n, st in [(2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1)]:
+            for k in range(n):
+                layers.append(Bottleneck(i, int(c * width), st if k == 0 else 1, t))
+                i = int(c * width)
+        last = int(512 * width)
+        layers += [Unit(i, last, 1, 1, 0), Unit(last, last, side, 1, 0, last, False)]
+        s.n = nn.Sequential(*layers)
+        s.l = nn.Linear(last, embedding, bias=False)
+        s.b = nn.BatchNorm1d(embedding)
+
+    def forward(s, x):
+        return s.b(s.l(s.n(x).flatten(1)))
 
 
 def dct_kernels():
@@ -204,6 +247,14 @@ def main():
     architecture(out, Net(3, 32, 2, ir, 2, 128), True, 128)
     architecture(out, Net(12, 64, 1, fc, 2, 128), False, 128)
     architecture(out, Net(3, 16, 1, r18, 2, 512), True, 512)
+    # IResNet-50 at a quarter of its width
+    r50, i = [], 16
+    for n, c in zip((3, 4, 14, 3), (16, 32, 64, 128)):
+        for k in range(n):
+            r50.append((i, c, 2 if k == 0 else 1))
+            i = c
+    architecture(out, Net(3, 16, 1, r50, 2, 512), True, 512)
+    architecture(out, MobileFaceNet(0.25, 2, 512), True, 512)
     for arc in (False, True):
         for others in (True, False):
             head(out, arc, others)

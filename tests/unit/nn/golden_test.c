@@ -142,7 +142,7 @@ static void check_architecture(enum arch arch, float width, uint32_t embedding) 
   expect("embeddings in training", graph_output_data(graph), 6 * embedding, 1e-3);
   lcg_fill(graph_output_gradient(graph), 6 * embedding, 1, 0);
   assert_int_equal(graph_backward(graph, NULL), 0);
-  float norms[256];
+  float norms[512];
   uint32_t count = 0;
   for (uint32_t i = 0; i < graph_parameters(graph); i++) {
     const struct graph_parameter *p = graph_parameter(graph, i);
@@ -167,6 +167,8 @@ static void architectures(void **state) {
   check_architecture(ARCH_FREQ_IR, 1, 128);
   check_architecture(ARCH_FREQ_CONV, 1, 128);
   check_architecture(ARCH_IRESNET18, 0.25f, 512);
+  check_architecture(ARCH_IRESNET50, 0.25f, 512);
+  check_architecture(ARCH_MOBILEFACENET, 0.25f, 512);
 }
 
 static void head_of_mixed_labels(void **state) {

@@ -93,7 +93,7 @@ static void missing_and_conflicting(void **state) {
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
        "unknown_value"},
-      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"bf16\"}}", "/train/precision",
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"f16\"}}", "/train/precision",
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"labels\":{\"a\":1}}", "/labels", "out_of_range"},
