@@ -252,7 +252,7 @@ static int read_parameters(const struct safetensors *file, struct graph *graph, 
 
 static int build(struct model *model, uint32_t threads, struct guise_error *err) {
   const struct model_info *info = &model->info;
-  struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true};
+  struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true, .folded = true};
   struct arch_options options = model_arch_options(info);
   int r = mask_new(info->method, info->input, info->drop_low, info->constants.clip, &model->mask, err);
   if (r == 0)

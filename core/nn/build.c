@@ -41,6 +41,10 @@ static int check_description(struct graph *graph) {
     return FAIL(graph, -EINVAL, "a graph needs an input and an output");
   if (graph->config.input_gradient && !graph->config.training)
     return FAIL(graph, -EINVAL, "the gradient of the input needs a graph for training");
+  if (graph->config.low_memory && !graph->config.training)
+    return FAIL(graph, -EINVAL, "a graph that only runs forward keeps nothing that low memory could drop");
+  if (graph->config.folded && graph->config.training)
+    return FAIL(graph, -EINVAL, "a folded graph cannot be trained");
   graph->nodes[graph->output].consumers = 1;
   for (uint32_t i = 0; i < graph->node_count; i++)
     for (uint32_t k = 0; k < graph->nodes[i].inputs; k++)
@@ -134,6 +138,22 @@ static int emit_forward(struct graph *graph) {
 
 /* ---- backward ---- */
 
+/* What is element-wise is cheap to compute again (a chain of additions is computed from its start, and kept
+ * from then on), and so is a convolution of a few plain channels, whose value is often the largest of all. */
+int graph_value_again(struct graph *graph, int index) {
+  const struct node *node = &graph->nodes[index];
+  const bool elementwise =
+      node->type == &layer_batch_norm || node->type == &layer_prelu || node->type == &layer_add;
+  const bool first = node->type == &layer_conv && graph->nodes[node->input[0]].plain;
+  if (!graph->config.low_memory || node->fused || !(elementwise || first))
+    return node->value;
+  if (node->again < 0) {
+    const int again = first ? conv_again(graph, index) : pointwise_again(graph, index);
+    graph->nodes[index].again = again;
+  }
+  return node->again;
+}
+
 static uint32_t holders(const struct graph *graph, int buffer) {
   uint32_t count = 0;
   for (uint32_t i = 0; i < graph->node_count; i++)
@@ -195,14 +215,36 @@ static int start_backward(struct graph *graph) {
   return 0;
 }
 
+static int back_node(struct graph *graph, int index) {
+  struct node *node = &graph->nodes[index];
+  if (node->fused || !node->wants_gradient)
+    return 0;
+  const int dy = node->pending;
+  node->pending = -1;
+  return node->type->backward(graph, index, dy);
+}
+
+/* With low memory a shortcut's convolution waits until its input's gradient is needed: going first, as its
+ * place in the description says, it would keep that input and its gradient through the whole block. */
+static bool is_shortcut(const struct graph *graph, int index) {
+  const struct node *node = &graph->nodes[index];
+  return graph->config.low_memory && node->type == &layer_conv && graph->nodes[node->input[0]].consumers > 1;
+}
+
+static int back_waiting(struct graph *graph, int from, int input) {
+  int r = 0;
+  for (int i = (int)graph->node_count; r == 0 && i-- > from;)
+    if (is_shortcut(graph, i) && graph->nodes[i].input[0] == input)
+      r = back_node(graph, i);
+  return r;
+}
+
 static int emit_backward(struct graph *graph) {
   int r = start_backward(graph);
-  for (uint32_t i = graph->node_count; r == 0 && i-- > 0;) {
-    struct node *node = &graph->nodes[i];
-    const int dy = node->pending;
-    node->pending = -1;
-    if (!node->fused && node->wants_gradient)
-      r = node->type->backward(graph, (int)i, dy);
+  for (int i = (int)graph->node_count; r == 0 && i-- > 0;) {
+    r = back_waiting(graph, i + 1, i);
+    if (r == 0 && !is_shortcut(graph, i))
+      r = back_node(graph, i);
   }
   return r;
 }
@@ -218,6 +260,8 @@ static int build(struct graph *graph) {
   r = dnnl_context_new(&graph->context, &graph->error);
   if (r == 0)
     r = parameters_describe(graph);
+  if (r == 0)
+    convs_fold(graph);
   if (r == 0)
     r = pointwise_find(graph);
   if (r == 0)

@@ -32,7 +32,12 @@ struct graph_config {
                           parameters,       statistics, linear layers and what follows them stay float. Needs
                           AVX512_BF16
                         */
-  uint64_t seed;       /* of initial weights and dropout */
+  bool low_memory;     /* training: what batch norms and PReLUs write is computed again for the backward pass
+                          instead of     kept, and the library's copies of weights are made when they are needed. The
+                          same results, bit for     bit, for a few per cent more time */
+  bool folded;   /* forward-only graphs in GRAPH_EVAL alone: batch norms that follow a convolution disappear
+                    into   its weights, and additions into the convolution where the library can */
+  uint64_t seed; /* of initial weights and dropout */
 };
 
 struct graph;

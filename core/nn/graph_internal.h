@@ -81,11 +81,13 @@ struct node {
   bool plain;          /* value is plain NCHW, not blocked */
   bool half;           /* value and gradient are bfloat16, not float */
   bool wants_gradient; /* something before it has parameters or is the input whose gradient is asked for */
-  bool fused;  /* its value is never written: it lives inside the element-wise group of a later node */
-  int value;   /* buffer, -1 when fused */
-  int pending; /* buffer that holds its gradient collected so far, -1 */
-  int norm;    /* batch norm: index in graph->norms */
-  int extra;   /* buffer: dropout's mask, linear's plain input, the IDCT's scratch */
+  bool fused;    /* its value is never written: it lives inside the element-wise group of a later node */
+  bool absorbed; /* a convolution before it computes it: its value is the convolution's */
+  int value;     /* buffer, -1 when fused */
+  int again;     /* low memory: buffer of the value computed again, -1: not yet */
+  int pending;   /* buffer that holds its gradient collected so far, -1 */
+  int norm;      /* batch norm: index in graph->norms */
+  int extra;     /* buffer: dropout's mask, linear's plain input, the IDCT's scratch */
 };
 
 /* A batch norm: coefficients a channel, padded with zeros to whole blocks. */
@@ -136,6 +138,9 @@ struct conv_slot {
   int node;
   struct conv *conv;
   int x, y, dx, dy;     /* buffers, -1: none */
+  int x_again, y_again; /* x and y for the backward pass */
+  int norm;             /* folded graphs: the batch norm it computes too, -1: none */
+  int bias;             /* buffer of the folded bias, -1: none */
   int own[CONV_PASSES]; /* weights in the library's formats, -1 where the plain layout is used */
 };
 
@@ -234,6 +239,9 @@ int graph_tensor(struct graph *graph, const struct node *node);
 /* Where the node's value goes: the output's own buffer when the layouts agree, `in_place`'s memory when
  * nobody else needs that (forward-only graphs; -1 = never), else a new buffer. */
 int graph_value(struct graph *graph, int index, int in_place);
+/* The buffer that holds a node's value in the backward pass; with low memory it may be computed again here.
+ */
+int graph_value_again(struct graph *graph, int index);
 /* May the buffer be overwritten by an operation that is the last to read it? `allowed` nodes may hold it as
  * their pending gradient. */
 bool graph_exclusive(const struct graph *graph, int buffer, uint32_t allowed);
@@ -268,13 +276,21 @@ int layout_run_pack(struct graph *graph, const struct op *op, struct guise_error
 int layout_run_unpack(struct graph *graph, const struct op *op, struct guise_error *err); /* tensor, plain */
 
 /* layer_conv.c */
-int convs_bind(struct graph *graph); /* after plan_arena */
+int conv_again(struct graph *graph, int index); /* emits the forward pass once more; its new buffer */
+void convs_fold(struct graph *graph);           /* marks the batch norms that folded convolutions take over */
+int convs_bind(struct graph *graph);            /* after plan_arena */
+/* Puts the master weights into the format of a pass (forward or backward data). */
+int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err);
 
 /* pointwise.c */
-int pointwise_find(struct graph *graph); /* groups and norms; before the forward operations */
+int pointwise_find(struct graph *graph);             /* groups and norms; before the forward operations */
+int pointwise_again(struct graph *graph, int index); /* emits a group once more; its new buffer */
 
 /* norm.c: what the operations of groups do */
 int norms_plan(struct graph *graph);
+/* y = scale x + shift with the running statistics of a batch norm node, one channel. */
+void norm_folded(const struct graph *graph, int index, uint32_t channel, double *ret_scale,
+                 double *ret_shift);
 void norms_bind(struct graph *graph);
 int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise_error *err); /* x1, x2, y */
 int pointwise_run_reduce(struct graph *graph, const struct op *op, struct guise_error *err);  /* dy, x1, x2 */

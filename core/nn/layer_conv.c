@@ -46,17 +46,119 @@ static int parameters(struct graph *graph, struct node *node) {
   return r;
 }
 
+/* With low memory a pass's copy of the weights lives for the pass alone. */
+static int run_pass(struct graph *graph, const struct op *op, enum conv_pass pass, struct guise_error *err) {
+  struct conv *conv = graph->convs[op->index].conv;
+  int r = graph->config.low_memory && pass != CONV_BACKWARD_WEIGHTS ? conv_load_weights(conv, pass, err) : 0;
+  return r < 0 ? r : conv_run(conv, pass, err);
+}
+
+static int run_again(struct graph *graph, const struct op *op, struct guise_error *err) {
+  struct conv *conv = graph->convs[op->index].conv;
+  int r = conv_load_weights(conv, CONV_FORWARD, err);
+  return r < 0 ? r : conv_run_again(conv, err);
+}
+
 static int run_forward(struct graph *graph, const struct op *op, struct guise_error *err) {
-  return conv_run(graph->convs[op->index].conv, CONV_FORWARD, err);
+  return run_pass(graph, op, CONV_FORWARD, err);
 }
 
 static int run_backward_weights(struct graph *graph, const struct op *op, struct guise_error *err) {
-  return conv_run(graph->convs[op->index].conv, CONV_BACKWARD_WEIGHTS, err);
+  return run_pass(graph, op, CONV_BACKWARD_WEIGHTS, err);
 }
 
 static int run_backward_data(struct graph *graph, const struct op *op, struct guise_error *err) {
-  return conv_run(graph->convs[op->index].conv, CONV_BACKWARD_DATA, err);
+  return run_pass(graph, op, CONV_BACKWARD_DATA, err);
 }
+
+/* ---- folding, in forward-only graphs ---- conv -> batch norm becomes a convolution with other weights and a
+ * bias; an addition whose other operand is read by nobody later may become part of it. */
+
+/* The only reader of a node, or -1. */
+static int sole_reader(const struct graph *graph, int index) {
+  if (graph->nodes[index].consumers != 1 || index == graph->output)
+    return -1;
+  for (uint32_t i = 0; i < graph->node_count; i++)
+    for (uint32_t k = 0; k < graph->nodes[i].inputs; k++)
+      if (graph->nodes[i].input[k] == index)
+        return (int)i;
+  return -1;
+}
+
+void convs_fold(struct graph *graph) {
+  for (uint32_t i = 0; graph->config.folded && i < graph->node_count; i++) {
+    const int reader = graph->nodes[i].type == &layer_conv ? sole_reader(graph, (int)i) : -1;
+    if (reader >= 0 && graph->nodes[reader].type == &layer_batch_norm)
+      graph->nodes[reader].absorbed = true;
+  }
+}
+
+/* The buffer onto which the convolution whose chain ends at `end` may add its result for the addition `add`;
+ * -1: none. */
+static int sum_target(const struct graph *graph, int index, int end, const struct node *add) {
+  const int other = add->input[0] == end ? add->input[1] : add->input[0];
+  const struct node *node = &graph->nodes[other], *conv = &graph->nodes[index];
+  if (other == end || node->value < 0 || node->plain || node->half != conv->half ||
+      graph->buffers[node->value].pinned || node->value == graph->nodes[conv->input[0]].value)
+    return -1;
+  for (int i = index; i < (int)graph->node_count; i++) /* readers before it have run */
+    for (uint32_t k = 0; k < graph->nodes[i].inputs; k++)
+      if (graph->nodes[i].input[k] == other && &graph->nodes[i] != add)
+        return -1;
+  return node->value;
+}
+
+/* Completes the shape with what the convolution is to do beyond itself. Returns the addition it may take
+ * over, or -1, and the buffer to add to. */
+static int choose_fusion(struct graph *graph, int index, struct conv_slot *slot, struct conv_shape *shape,
+                         int *ret_target) {
+  int end = index;
+  *ret_target = -1;
+  if (!graph->config.folded)
+    return -1;
+  const int reader = sole_reader(graph, index);
+  if (reader >= 0 && graph->nodes[reader].absorbed)
+    slot->norm = end = reader;
+  shape->folded = true;
+  shape->bias |= slot->norm >= 0;
+  const int next = sole_reader(graph, end);
+  if (next < 0 || next == graph->output || graph->nodes[next].type != &layer_add)
+    return -1;
+  *ret_target = sum_target(graph, index, end, &graph->nodes[next]);
+  shape->sum = *ret_target >= 0;
+  return shape->sum ? next : -1;
+}
+
+/* Scale and shift of the batch norm go into plain weights in the scratch memory, and into the bias. */
+static void fold_weights(struct graph *graph, const struct conv_slot *slot) {
+  const struct node *node = &graph->nodes[slot->node];
+  const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT),
+                               *own = node_parameter(graph, node, BIAS);
+  float *plain = graph_buffer(graph, graph->scratch_buffer), *bias = graph_buffer(graph, slot->bias);
+  const size_t size = weight->count / weight->shape[0];
+  for (uint32_t o = 0; o < node->shape.c; o++) {
+    double scale = 1, shift = 0;
+    if (slot->norm >= 0)
+      norm_folded(graph, slot->norm, o, &scale, &shift);
+    for (size_t i = 0; i < size; i++)
+      plain[o * size + i] = (float)((double)weight->value[o * size + i] * scale);
+    if (bias)
+      bias[o] = (float)(shift + (own ? scale * (double)own->value[o] : 0));
+  }
+}
+
+int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err) {
+  for (uint32_t i = 0; !graph->config.low_memory && i < graph->conv_count; i++) {
+    if (graph->config.folded)
+      fold_weights(graph, &graph->convs[i]);
+    int r = conv_load_weights(graph->convs[i].conv, pass, err);
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+/* ---- operations ---- */
 
 static int forward(struct graph *graph, int index) {
   struct node *node = &graph->nodes[index];
@@ -64,12 +166,19 @@ static int forward(struct graph *graph, int index) {
   struct conv_slot *slot = array_grow((void **)&graph->convs, &graph->conv_count, sizeof(*slot));
   if (!slot)
     return GRAPH_FAIL(graph, -ENOMEM, "out of memory");
-  *slot = (struct conv_slot){.node = index, .x = source->value, .dx = -1, .dy = -1};
+  *slot = (struct conv_slot){.node = index,
+                             .x = source->value,
+                             .x_again = -1,
+                             .y_again = -1,
+                             .dx = -1,
+                             .dy = -1,
+                             .norm = -1,
+                             .bias = -1};
   for (int pass = 0; pass < CONV_PASSES; pass++)
     slot->own[pass] = -1;
   if (node->half && !source->half)
     return GRAPH_FAIL(graph, -EINVAL, "%s: a bfloat16 convolution cannot read float32 values", node->name);
-  const struct conv_shape shape = {
+  struct conv_shape shape = {
       .batch = graph->config.batch,
       .in_channels = source->shape.c,
       .in_height = source->shape.h,
@@ -89,14 +198,30 @@ static int forward(struct graph *graph, int index) {
       .input_gradient = source->wants_gradient,
       .winograd = graph->config.winograd,
   };
+  int target;
+  const int add = choose_fusion(graph, index, slot, &shape, &target);
   int r = conv_new(graph->context, &shape, node->name, &slot->conv, &graph->error);
   if (r < 0)
     return r;
-  slot->y = node->value = graph_value(graph, index, -1);
+  const bool sums = add >= 0 && conv_sums(slot->conv);
+  slot->y = node->value = sums ? target : graph_value(graph, index, -1);
+  if (slot->norm >= 0)
+    graph->nodes[slot->norm].value = node->value;
+  if (sums) {
+    graph->nodes[add].absorbed = true;
+    graph->nodes[add].value = node->value;
+  }
   graph->scratch_bytes = MAX(graph->scratch_bytes, conv_scratch_bytes(slot->conv));
+  if (shape.folded)
+    graph->scratch_bytes =
+        MAX(graph->scratch_bytes, node_parameter(graph, node, WEIGHT)->count * sizeof(float));
+  if (shape.folded && shape.bias &&
+      (slot->bias = plan_buffer(graph, graph_padded(graph, node->shape.c) * sizeof(float), true)) < 0)
+    return slot->bias;
   for (enum conv_pass pass = 0; pass < CONV_PASSES; pass++) {
     const size_t bytes = conv_weights_bytes(slot->conv, pass);
-    if (bytes > 0 && (slot->own[pass] = plan_buffer(graph, bytes, pass != CONV_BACKWARD_WEIGHTS)) < 0)
+    const bool pinned = pass != CONV_BACKWARD_WEIGHTS && !graph->config.low_memory;
+    if (bytes > 0 && (slot->own[pass] = plan_buffer(graph, bytes, pinned)) < 0)
       return slot->own[pass];
   }
   struct op *op = graph_emit(graph, "forward", run_forward, index, (int)graph->conv_count - 1);
@@ -104,20 +229,39 @@ static int forward(struct graph *graph, int index) {
     return graph->error.code;
   op->buffer[0] = slot->x;
   op->buffer[1] = slot->y;
+  op->buffer[2] = slot->own[CONV_FORWARD];
   return 0;
+}
+
+static struct conv_slot *slot_of(struct graph *graph, int index) {
+  uint32_t at = 0;
+  while (graph->convs[at].node != index)
+    at++;
+  return &graph->convs[at];
+}
+
+int conv_again(struct graph *graph, int index) {
+  struct conv_slot *slot = slot_of(graph, index);
+  slot->y_again = graph_tensor(graph, &graph->nodes[index]);
+  struct op *op = graph_emit(graph, "again", run_again, index, (int)(slot - graph->convs));
+  if (!op || slot->y_again < 0)
+    return graph->error.code;
+  op->buffer[0] = slot->x;
+  op->buffer[1] = slot->y_again;
+  op->buffer[2] = slot->own[CONV_FORWARD];
+  return slot->y_again;
 }
 
 static int backward(struct graph *graph, int index, int dy) {
   const struct node *node = &graph->nodes[index];
-  int at = 0;
-  while (graph->convs[at].node != index)
-    at++;
-  struct conv_slot *slot = &graph->convs[at];
+  struct conv_slot *slot = slot_of(graph, index);
+  const int at = (int)(slot - graph->convs);
   slot->dy = dy;
+  slot->x_again = graph_value_again(graph, node->input[0]);
   struct op *op = graph_emit(graph, "backward weights", run_backward_weights, index, at);
   if (!op)
     return graph->error.code;
-  op->buffer[0] = slot->x;
+  op->buffer[0] = slot->x_again;
   op->buffer[1] = dy;
   op->buffer[2] = slot->own[CONV_BACKWARD_WEIGHTS];
   if (!graph->nodes[node->input[0]].wants_gradient)
@@ -128,6 +272,7 @@ static int backward(struct graph *graph, int index, int dy) {
     return graph->error.code;
   op->buffer[0] = dy;
   op->buffer[1] = slot->dx;
+  op->buffer[2] = slot->own[CONV_BACKWARD_DATA];
   return graph_contribute(graph, node->input[0], slot->dx);
 }
 
@@ -153,12 +298,15 @@ int convs_bind(struct graph *graph) {
                                  *bias = node_parameter(graph, node, BIAS);
     struct conv_memory memory = {
         .x = graph_buffer(graph, slot->x),
+        .x_again = graph_buffer(graph, slot->x_again),
+        .y_again = graph_buffer(graph, slot->y_again),
         .y = graph_buffer(graph, slot->y),
         .dx = graph_buffer(graph, slot->dx),
         .dy = graph_buffer(graph, slot->dy),
-        .weights = optional(weight, false),
+        .weights =
+            graph->config.folded ? graph_buffer(graph, graph->scratch_buffer) : optional(weight, false),
         .weights_gradient = optional(weight, true),
-        .bias = optional(bias, false),
+        .bias = graph->config.folded ? graph_buffer(graph, slot->bias) : optional(bias, false),
         .bias_gradient = optional(bias, true),
         .scratch = graph_buffer(graph, graph->scratch_buffer),
     };

@@ -102,6 +102,15 @@ static void coefficients_from_running(const struct graph *graph, struct norm *no
                      (double)node_parameter(graph, node, RUNNING_VARIANCE)->value[c]);
 }
 
+void norm_folded(const struct graph *graph, int index, uint32_t channel, double *ret_scale,
+                 double *ret_shift) {
+  const struct node *node = &graph->nodes[index];
+  const double variance = (double)node_parameter(graph, node, RUNNING_VARIANCE)->value[channel];
+  *ret_scale = (double)node_parameter(graph, node, GAMMA)->value[channel] / sqrt(variance + EPSILON);
+  *ret_shift = (double)node_parameter(graph, node, BETA)->value[channel] -
+               *ret_scale * (double)node_parameter(graph, node, RUNNING_MEAN)->value[channel];
+}
+
 /* From the threads' sums of x and x^2. */
 static void coefficients_from_sums(struct graph *graph, struct norm *norm) {
   const struct node *node = &graph->nodes[norm->node];
@@ -183,9 +192,12 @@ int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise
   const struct norm *first = group->norm[0] < 0 ? NULL : &graph->norms[group->norm[0]];
   const struct norm *second = group->norm[1] < 0 ? NULL : &graph->norms[group->norm[1]];
   const void *x1 = graph_buffer(graph, op->buffer[0]), *x2 = graph_buffer(graph, op->buffer[1]);
-  prepare_norm(graph, group->norm[0], x1);
-  prepare_norm(graph, group->norm[1], x2);
-  const bool gather = group->gathers > 0 && graph->mode != GRAPH_EVAL;
+  const bool again = op->operand; /* the coefficients are those of the first time */
+  if (!again) {
+    prepare_norm(graph, group->norm[0], x1);
+    prepare_norm(graph, group->norm[1], x2);
+  }
+  const bool gather = group->gathers > 0 && graph->mode != GRAPH_EVAL && !again;
   const struct forward_pass pass = {
       .shape = kernel_shape(graph, graph->nodes[group->node].shape),
       .x1 = x1,

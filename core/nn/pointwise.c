@@ -62,7 +62,7 @@ static void find_fused(struct graph *graph) {
     const struct node *node = &graph->nodes[i];
     for (uint32_t k = 0; k < node->inputs; k++) {
       struct node *source = &graph->nodes[node->input[k]];
-      if (source->type == &layer_batch_norm && source->consumers == 1 &&
+      if (source->type == &layer_batch_norm && !source->absorbed && source->consumers == 1 &&
           (node->type == &layer_add || node->type == &layer_prelu))
         source->fused = true;
     }
@@ -118,6 +118,8 @@ int pointwise_find(struct graph *graph) {
   int r = 0;
   find_fused(graph);
   for (uint32_t i = 0; r == 0 && i < graph->node_count; i++) {
+    if (graph->nodes[i].absorbed)
+      continue;
     if (graph->nodes[i].type == &layer_batch_norm)
       r = add_norm(graph, (int)i);
     if (r == 0 && is_pointwise(&graph->nodes[i]) && !graph->nodes[i].fused)
@@ -140,19 +142,35 @@ int pointwise_find(struct graph *graph) {
 
 /* ---- operations ---- */
 
+static int emit(struct graph *graph, int index, int x1, int x2, int y, bool again) {
+  const struct pointwise *group = group_of(graph, index);
+  struct op *op = graph_emit(graph, again ? "again" : "forward", pointwise_run_forward, index,
+                             (int)(group - graph->groups));
+  if (!op || y < 0)
+    return graph->error.code;
+  op->operand = again;
+  op->buffer[0] = x1;
+  op->buffer[1] = x2;
+  op->buffer[2] = y;
+  return 0;
+}
+
 static int forward(struct graph *graph, int index) {
-  if (graph->nodes[index].fused)
+  struct node *node = &graph->nodes[index];
+  if (node->fused || node->absorbed)
     return 0;
   const struct pointwise *group = group_of(graph, index);
-  struct node *node = &graph->nodes[index];
-  struct op *op = graph_emit(graph, "forward", pointwise_run_forward, index, (int)(group - graph->groups));
-  if (!op)
-    return graph->error.code;
   node->value = graph_value(graph, index, group->source[0]);
-  op->buffer[0] = graph->nodes[group->source[0]].value;
-  op->buffer[1] = group->operands == 2 ? graph->nodes[group->source[1]].value : -1;
-  op->buffer[2] = node->value;
-  return MIN(node->value, 0);
+  return emit(graph, index, graph->nodes[group->source[0]].value,
+              group->operands == 2 ? graph->nodes[group->source[1]].value : -1, node->value, false);
+}
+
+int pointwise_again(struct graph *graph, int index) {
+  const struct pointwise *group = group_of(graph, index);
+  const int x1 = graph_value_again(graph, group->source[0]);
+  const int x2 = group->operands == 2 ? graph_value_again(graph, group->source[1]) : -1;
+  const int y = graph_tensor(graph, &graph->nodes[index]);
+  return emit(graph, index, x1, x2, y, true) < 0 ? graph->error.code : y;
 }
 
 /* An operand that is added as it is: its gradient is dy. */
@@ -183,7 +201,8 @@ static int back_operand(struct graph *graph, const struct pointwise *group, uint
     if (r <= 0)
       return r;
   }
-  const bool last = operand == 0;
+  const bool last = operand == 0, reads = group->norm[operand] >= 0 || group->prelu >= 0;
+  const int value = reads ? graph_value_again(graph, source) : -1;
   const int dx = last && graph_exclusive(graph, dy, 0) ? dy : graph_tensor(graph, node);
   struct op *op =
       graph_emit(graph, "backward", pointwise_run_backward, group->node, (int)(group - graph->groups));
@@ -191,7 +210,7 @@ static int back_operand(struct graph *graph, const struct pointwise *group, uint
     return graph->error.code;
   op->operand = (int)operand;
   op->buffer[0] = dy;
-  op->buffer[1] = node->value;
+  op->buffer[1] = value;
   op->buffer[2] = node->pending;
   op->buffer[3] = dx;
   node->pending = dx;
@@ -201,12 +220,14 @@ static int back_operand(struct graph *graph, const struct pointwise *group, uint
 static int backward(struct graph *graph, int index, int dy) {
   const struct pointwise *group = group_of(graph, index);
   if (group->norm[0] >= 0 || group->prelu >= 0) {
+    const int x1 = graph_value_again(graph, group->source[0]);
+    const int x2 = group->norm[1] >= 0 ? graph_value_again(graph, group->source[1]) : -1;
     struct op *op = graph_emit(graph, "reduce", pointwise_run_reduce, index, (int)(group - graph->groups));
     if (!op)
       return graph->error.code;
     op->buffer[0] = dy;
-    op->buffer[1] = graph->nodes[group->source[0]].value;
-    op->buffer[2] = group->norm[1] >= 0 ? graph->nodes[group->source[1]].value : -1;
+    op->buffer[1] = x1;
+    op->buffer[2] = x2;
   }
   /* The first operand comes last, so that it may overwrite dy. */
   for (uint32_t operand = group->operands; operand-- > 0;) {

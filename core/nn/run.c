@@ -54,13 +54,9 @@ struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i
 }
 
 static int load_weights(struct graph *graph, enum conv_pass pass, bool *stale, struct guise_error *err) {
-  for (uint32_t i = 0; *stale && i < graph->conv_count; i++) {
-    int r = conv_load_weights(graph->convs[i].conv, pass, err);
-    if (r < 0)
-      return r;
-  }
-  *stale = false;
-  return 0;
+  int r = *stale ? convs_load_weights(graph, pass, err) : 0;
+  *stale &= r < 0;
+  return r;
 }
 
 /* A single value has no variance. */
@@ -76,6 +72,8 @@ static int check_batch_statistics(const struct graph *graph, struct guise_error 
 int graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err) {
   if (!graph->built)
     return error_set(err, -EINVAL, "the graph must be built before it runs");
+  if (graph->config.folded && mode != GRAPH_EVAL)
+    return error_set(err, -EINVAL, "a folded graph runs in evaluation mode alone");
   int r = mode == GRAPH_TRAIN ? check_batch_statistics(graph, err) : 0;
   if (r < 0)
     return r;

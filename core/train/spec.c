@@ -30,6 +30,7 @@ struct field {
 static const char *const names_policy[] = {"learned", "fixed", "uniform", NULL};
 static const char *const names_head[] = {"cosface", "arcface", NULL};
 static const char *const names_precision[] = {"f32", "bf16", NULL};
+static const char *const names_memory[] = {"normal", "low", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
 static const char *names_attack[SPEC_ATTACKS_MAX + 1];
@@ -79,6 +80,7 @@ static const struct field fields[] = {
     {"train", "shift", FIELD_UINT, AT(train.shift), 0, 16, false, false, 0, NULL},
     {"train", "seed", FIELD_UINT, AT(train.seed), 0, 9007199254740991.0, false, false, 0, NULL},
     {"train", "precision", FIELD_ENUM, AT(train.precision), 0, 0, false, false, 0, names_precision},
+    {"train", "memory", FIELD_ENUM, AT(train.memory), 0, 0, false, false, 0, names_memory},
     {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
     {"resources", "threads", FIELD_UINT, AT(resources.threads), 1, 256, true, false, 0, NULL},
     {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0,

@@ -18,6 +18,7 @@
 #define SPEC_NAME 128 /* longest name or id, with NUL */
 
 enum precision { PRECISION_F32, PRECISION_BF16 };
+enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 
 struct job_spec {
@@ -52,6 +53,7 @@ struct job_spec {
     bool flip;
     uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
+    enum memory_use memory; /* low: activations are computed again instead of kept */
     enum precision precision; /* of convolutions and activations in training; everything else is float32 */
   } train;
   struct {

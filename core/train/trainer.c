@@ -15,14 +15,19 @@ static const int64_t progress_every_ns = 400000000;
 /* ---- construction
  * ----------------------------------------------------------------------------------------------------- */
 
-static int describe(const struct trainer *t, uint32_t batch, bool training, struct graph **ret_graph,
+enum purpose { FOR_TRAINING, FOR_STATISTICS, FOR_EVALUATION };
+
+static int describe(const struct trainer *t, uint32_t batch, enum purpose purpose, struct graph **ret_graph,
                     struct guise_error *err) {
   const struct mask_constants *constants = mask_constants(t->mask);
   struct graph_config config = {.batch = batch,
                                 .threads = t->threads,
-                                .training = training,
+                                .training = purpose == FOR_TRAINING,
+                                .folded = purpose == FOR_EVALUATION,
+                                .low_memory = purpose == FOR_TRAINING && t->spec->train.memory == MEMORY_LOW,
                                 .winograd = true,
-                                .bfloat16 = training && t->spec->train.precision == PRECISION_BF16,
+                                .bfloat16 =
+                                    purpose == FOR_TRAINING && t->spec->train.precision == PRECISION_BF16,
                                 .seed = t->spec->train.seed};
   struct arch_options options = {.embedding = t->spec->model.embedding,
                                  .width = (float)t->spec->model.width,
@@ -55,9 +60,11 @@ static int make_mask(struct trainer *t, struct guise_error *err) {
 
 static int make_networks(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
-  int r = describe(t, t->batch, true, &t->graph, err);
+  int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
-    r = describe(t, t->eval_batch, false, &t->eval, err);
+    r = describe(t, t->eval_batch, FOR_EVALUATION, &t->eval, err);
+  if (r == 0 && mask_traits(spec->mask.method)->mixes)
+    r = describe(t, t->eval_batch, FOR_STATISTICS, &t->pool, err);
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
                  spec->train.seed, &t->head, err);
@@ -149,6 +156,7 @@ void trainer_done(struct trainer *t) {
   free(t->rows);
   strategy_free(t->strategy);
   head_free(t->head);
+  graph_free(t->pool);
   graph_free(t->eval);
   graph_free(t->graph);
   mask_free(t->mask);
@@ -415,9 +423,9 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
 
 static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error *err) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask);
-  float *input = graph_input_data(t->eval);
+  float *input = graph_input_data(t->pool);
   uint32_t passes = MAX(used / t->eval_batch, 1u);
-  graph_statistics_reset(t->eval);
+  graph_statistics_reset(t->pool);
   for (uint32_t pass = 0; pass < passes; pass++) {
     int r = trainer_stop_code(t);
     if (r < 0)
@@ -430,17 +438,19 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       mask_template(t->mask, rgb, false, t->scratch + (size_t)omp_get_thread_num() * scratch,
                     input + i * elements);
     }
-    if ((r = graph_forward(t->eval, GRAPH_STATISTICS, 0, err)) < 0)
+    if ((r = graph_forward(t->pool, GRAPH_STATISTICS, 0, err)) < 0)
       return r;
   }
-  graph_statistics_finish(t->eval);
+  graph_statistics_finish(t->pool);
   return 0;
 }
 
 int trainer_prepare_eval(struct trainer *t, uint32_t most, struct guise_error *err) {
   uint32_t used = most == 0 ? t->data.train.count : MIN(most, t->data.train.count);
-  int r = graph_copy_parameters(t->eval, t->graph, err);
-  if (r < 0 || !mask_traits(t->spec->mask.method)->mixes)
-    return r;
-  return pool_statistics(t, used, err);
+  if (!t->pool)
+    return graph_copy_parameters(t->eval, t->graph, err);
+  int r = graph_copy_parameters(t->pool, t->graph, err);
+  if (r == 0)
+    r = pool_statistics(t, used, err);
+  return r < 0 ? r : graph_copy_parameters(t->eval, t->pool, err);
 }

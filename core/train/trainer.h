@@ -34,7 +34,9 @@ struct trainer {
   struct job_data data;
   struct mask *mask;
   struct graph *graph; /* training */
-  struct graph *eval;  /* forward only: verification, rewards; eval_batch images a pass */
+  struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
+  struct graph
+      *pool; /* forward only, for batch-norm statistics on unmixed templates; NULL when nothing is mixed */
   struct head *head;
   struct strategy *strategy; /* NULL unless the policy is learned */
   struct difficulty difficulty;

@@ -7,6 +7,7 @@
 #include "core/nn/graph.h"
 
 int bench_step(int argc, char **argv);
+int bench_infer(int argc, char **argv);
 int bench_profile(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_ingest(int argc, char **argv);

@@ -11,7 +11,8 @@ static const struct {
 } commands[] = {
     {"step", bench_step,
      "ARCH [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] [--embedding D] [--no-winograd] "
-     "[--bf16]"},
+     "[--bf16] [--low-memory]"},
+    {"infer", bench_infer, "ARCH (the options of step, and --profile)"},
     {"profile", bench_profile, "ARCH (the options of step)"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},

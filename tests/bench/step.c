@@ -1,4 +1,4 @@
-/* guise-bench step, guise-bench profile: images a second of whole training steps (forward, class head,
+/* guise-bench step, profile and infer: images a second of whole training steps (forward, class head,
  * backward, gradient step) on random templates. Prints the median of the steps, the slowest and the fastest,
  * and the peak of resident memory. */
 #include <getopt.h>
@@ -21,7 +21,7 @@
 struct options {
   enum arch arch;
   uint32_t batch, threads, size, steps, classes, embedding;
-  bool winograd, bfloat16, profile;
+  bool winograd, bfloat16, low_memory, profile, inference;
 };
 
 static int parse(int argc, char **argv, struct options *ret_options) {
@@ -33,6 +33,8 @@ static int parse(int argc, char **argv, struct options *ret_options) {
                                         {"embedding", required_argument, NULL, 'e'},
                                         {"no-winograd", no_argument, NULL, 'w'},
                                         {"bf16", no_argument, NULL, 'h'},
+                                        {"low-memory", no_argument, NULL, 'l'},
+                                        {"profile", no_argument, NULL, 'p'},
                                         {NULL, 0, NULL, 0}};
   struct options o = {.batch = 128,
                       .threads = (uint32_t)omp_get_num_procs(),
@@ -58,6 +60,10 @@ static int parse(int argc, char **argv, struct options *ret_options) {
       o.embedding = (uint32_t)value;
     else if (c == 'w')
       o.winograd = false;
+    else if (c == 'l')
+      o.low_memory = true;
+    else if (c == 'p')
+      o.profile = true;
     else if (c == 'h')
       o.bfloat16 = true;
     else
@@ -80,7 +86,9 @@ static struct graph *make_graph(const struct options *o, struct guise_error *err
   }
   const struct graph_config config = {.batch = o->batch,
                                       .threads = o->threads,
-                                      .training = true,
+                                      .training = !o->inference,
+                                      .folded = o->inference,
+                                      .low_memory = o->low_memory,
                                       .winograd = o->winograd,
                                       .bfloat16 = o->bfloat16,
                                       .seed = 1};
@@ -127,14 +135,15 @@ static int measure(const struct options *o, struct graph *graph, struct head *he
     const int64_t start = clock_ns();
     if (step == WARM_UP && o->profile)
       graph_profile(graph, true);
-    r = graph_forward(graph, GRAPH_TRAIN, step, err);
-    if (r == 0)
+    r = graph_forward(graph, o->inference ? GRAPH_EVAL : GRAPH_TRAIN, step, err);
+    if (r == 0 && !o->inference)
       mean_loss = head_step(head, &loss, graph_output_data(graph), o->batch, labels, 1, counts,
                             graph_output_gradient(graph), NULL, NULL);
-    if (r == 0)
+    if (r == 0 && !o->inference) {
       r = graph_backward(graph, err);
-    graph_sgd(graph, 0.01f, 0.9f, 5e-4f);
-    head_sgd(head, 0.01f, 0.9f, 5e-4f);
+      graph_sgd(graph, 0.01f, 0.9f, 5e-4f);
+      head_sgd(head, 0.01f, 0.9f, 5e-4f);
+    }
     if (step >= WARM_UP)
       seconds[step - WARM_UP] = (double)(clock_ns() - start) * 1e-9;
   }
@@ -153,24 +162,26 @@ static int measure(const struct options *o, struct graph *graph, struct head *he
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   qsort(seconds, o->steps, sizeof(double), compare);
-  (void)printf(
-      "%s %u px, batch %u, %u threads%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, arena %zu MiB, "
-      "last loss %.6f\n",
-      arch_name(o->arch), o->size, o->batch, o->threads, o->bfloat16 ? ", bf16" : "",
-      o->winograd || o->bfloat16 ? "" : ", no Winograd", o->batch / seconds[o->steps / 2],
-      o->batch / seconds[o->steps - 1], o->batch / seconds[0], usage.ru_maxrss >> 10,
-      graph_arena_bytes(graph) >> 20, mean_loss);
+  (void)printf("%s%s %u px, batch %u, %u threads%s%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, "
+               "arena %zu MiB, "
+               "last loss %.6f\n",
+               arch_name(o->arch), o->inference ? " inference" : "", o->size, o->batch, o->threads,
+               o->bfloat16 ? ", bf16" : "", o->low_memory ? ", low memory" : "",
+               o->winograd || o->bfloat16 ? "" : ", no Winograd", o->batch / seconds[o->steps / 2],
+               o->batch / seconds[o->steps - 1], o->batch / seconds[0], usage.ru_maxrss >> 10,
+               graph_arena_bytes(graph) >> 20, mean_loss);
   return 0;
 }
 
-static int run(int argc, char **argv, bool profile) {
+static int run(int argc, char **argv, bool profile, bool inference) {
   struct options options;
   struct guise_error err = {0};
   if (parse(argc, argv, &options) < 0) {
     (void)fprintf(stderr, "guise-bench step: unknown network or bad option\n");
     return 2;
   }
-  options.profile = profile;
+  options.profile = profile || options.profile;
+  options.inference = inference;
   struct graph *graph = make_graph(&options, &err);
   struct head *head = NULL;
   int r = graph ? head_new(options.classes, options.embedding, options.batch, options.threads, HEAD_COSFACE,
@@ -186,9 +197,13 @@ static int run(int argc, char **argv, bool profile) {
 }
 
 int bench_step(int argc, char **argv) {
-  return run(argc, argv, false);
+  return run(argc, argv, false, false);
 }
 
 int bench_profile(int argc, char **argv) {
-  return run(argc, argv, true);
+  return run(argc, argv, true, false);
+}
+
+int bench_infer(int argc, char **argv) {
+  return run(argc, argv, false, true);
 }

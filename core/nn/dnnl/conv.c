@@ -7,6 +7,8 @@
 struct conv {
   struct dnnl_context *context;
   struct conv_shape shape;
+  dnnl_primitive_attr_t adding; /* attributes for y += conv, NULL: not asked for */
+  bool sums;
   dnnl_memory_desc_t x, y, dx, plain, bias; /* descriptions; dx is blocked even when x is plain */
   struct conv_run {
     dnnl_primitive_desc_t description;
@@ -18,7 +20,8 @@ struct conv {
     dnnl_exec_arg_t arguments[5], reorder_arguments[2];
     int argument_count;
   } run[CONV_PASSES];
-  dnnl_memory_t memory[16];
+  dnnl_exec_arg_t again[5]; /* arguments of conv_run_again() */
+  dnnl_memory_t memory[20];
   int memory_count;
 };
 
@@ -90,7 +93,8 @@ static dnnl_status_t describe_pass(struct conv *conv, enum conv_pass pass, dnnl_
                                                          &conv->y, strides, padding, padding);
   if (status != dnnl_success)
     return status;
-  return dnnl_primitive_desc_create(ret_description, &description, conv->context->attributes,
+  return dnnl_primitive_desc_create(ret_description, &description,
+                                    conv->sums ? conv->adding : conv->context->attributes,
                                     conv->context->engine, forward);
 }
 
@@ -113,15 +117,39 @@ static dnnl_status_t describe_with_hint(struct conv *conv, enum conv_pass pass, 
   return status;
 }
 
+/* What the library makes of a pass is fast when it is generated for the shape. */
+static bool is_generated(dnnl_primitive_desc_t description) {
+  const char *implementation = NULL;
+  return dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, (void *)&implementation) ==
+             dnnl_success &&
+         implementation && strncmp(implementation, "jit", 3) == 0;
+}
+
+/* Tries an algorithm with the addition, if asked for, and then without. */
+static dnnl_status_t try_algorithm(struct conv *conv, enum conv_pass pass, dnnl_alg_kind_t algorithm,
+                                   dnnl_primitive_desc_t *ret_description) {
+  if (conv->adding) {
+    conv->sums = true;
+    if (describe_with_hint(conv, pass, algorithm, ret_description) == dnnl_success) {
+      if (is_generated(*ret_description))
+        return dnnl_success;
+      (void)dnnl_primitive_desc_destroy(*ret_description);
+      *ret_description = NULL;
+    }
+    conv->sums = false;
+  }
+  return describe_with_hint(conv, pass, algorithm, ret_description);
+}
+
 static int create_pass(struct conv *conv, enum conv_pass pass, const char *name, struct guise_error *err) {
   struct conv_run *run = &conv->run[pass];
   dnnl_status_t status = dnnl_unimplemented;
   if (conv->shape.winograd && conv_wants_winograd(&conv->shape)) {
-    status = describe_with_hint(conv, pass, dnnl_convolution_winograd, &run->description);
+    status = try_algorithm(conv, pass, dnnl_convolution_winograd, &run->description);
     run->algorithm = "winograd";
   }
   if (status != dnnl_success) {
-    status = describe_with_hint(conv, pass, dnnl_convolution_direct, &run->description);
+    status = try_algorithm(conv, pass, dnnl_convolution_direct, &run->description);
     run->algorithm = "direct";
   }
   if (status != dnnl_success)
@@ -132,13 +160,26 @@ static int create_pass(struct conv *conv, enum conv_pass pass, const char *name,
   run->weights = *dnnl_primitive_desc_query_md(
       run->description, pass == CONV_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md,
       0);
-  run->own = !dnnl_memory_desc_equal(&run->weights, &conv->plain);
-  const char *implementation = NULL;
-  if (dnnl_primitive_desc_query(run->description, dnnl_query_impl_info_str, 0, (void *)&implementation) ==
-          dnnl_success &&
-      implementation && strncmp(implementation, "jit", 3) != 0)
+  run->own = conv->shape.folded || !dnnl_memory_desc_equal(&run->weights, &conv->plain);
+  if (!is_generated(run->description))
     run->algorithm = "other";
   return 0;
+}
+
+static dnnl_status_t describe_sum(struct conv *conv) {
+  dnnl_post_ops_t operations = NULL;
+  dnnl_status_t status = dnnl_post_ops_create(&operations);
+  if (status == dnnl_success)
+    status = dnnl_post_ops_append_sum(operations, 1.0f);
+  if (status == dnnl_success)
+    status = dnnl_primitive_attr_create(&conv->adding);
+  if (status == dnnl_success)
+    status = dnnl_primitive_attr_set_scratchpad_mode(conv->adding, dnnl_scratchpad_mode_user);
+  if (status == dnnl_success)
+    status = dnnl_primitive_attr_set_post_ops(conv->adding, operations);
+  if (operations)
+    (void)dnnl_post_ops_destroy(operations);
+  return status;
 }
 
 int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const char *name,
@@ -149,6 +190,8 @@ int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const
   conv->context = context;
   conv->shape = *shape;
   int r = dnnl_error(err, describe_tensors(conv), name);
+  if (r == 0 && shape->sum)
+    r = dnnl_error(err, describe_sum(conv), name);
   if (r == 0)
     r = create_pass(conv, CONV_FORWARD, name, err);
   if (r == 0 && shape->training && shape->input_gradient)
@@ -174,8 +217,14 @@ struct conv *conv_free(struct conv *conv) {
     if (conv->run[pass].description)
       (void)dnnl_primitive_desc_destroy(conv->run[pass].description);
   }
+  if (conv->adding)
+    (void)dnnl_primitive_attr_destroy(conv->adding);
   free(conv);
   return NULL;
+}
+
+bool conv_sums(const struct conv *conv) {
+  return conv->sums;
 }
 
 size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass) {
@@ -265,12 +314,15 @@ int conv_bind(struct conv *conv, const struct conv_memory *m, struct guise_error
   int r = bind_pass(conv, CONV_FORWARD, m, x, wrap(conv, &conv->y, m->y), err);
   if (r < 0 || !conv->shape.training)
     return r;
+  memcpy(conv->again, conv->run[CONV_FORWARD].arguments, sizeof(conv->again));
+  if (m->y_again && !(conv->again[1].memory = wrap(conv, &conv->y, m->y_again)))
+    return error_set(err, -ENOMEM, "out of memory");
   dnnl_memory_t dy = wrap(conv, &conv->y, m->dy);
   if (conv->run[CONV_BACKWARD_DATA].primitive)
     r = bind_pass(conv, CONV_BACKWARD_DATA, m, wrap(conv, &conv->dx, m->dx), dy, err);
   if (r < 0)
     return r;
-  return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, x, dy, err);
+  return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, wrap(conv, &conv->x, m->x_again), dy, err);
 }
 
 int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
@@ -289,4 +341,11 @@ int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
   if (status == dnnl_success && pass == CONV_BACKWARD_WEIGHTS && run->reorder)
     status = dnnl_primitive_execute(run->reorder, conv->context->stream, 2, run->reorder_arguments);
   return dnnl_error(err, status, "a convolution");
+}
+
+int conv_run_again(struct conv *conv, struct guise_error *err) {
+  struct conv_run *run = &conv->run[CONV_FORWARD];
+  return dnnl_error(
+      err, dnnl_primitive_execute(run->primitive, conv->context->stream, run->argument_count, conv->again),
+      "a convolution");
 }

@@ -26,6 +26,9 @@ struct conv_shape {
   bool half;     /* x, y, dx, dy are bfloat16; weights, biases and their gradients are float for the caller */
   bool training; /* backward passes wanted */
   bool input_gradient; /* also with respect to x */
+  bool folded;         /* forward only: conv_memory's weights are a buffer that holds the plain weights while
+                          conv_load_weights() runs, and no longer */
+  bool sum;            /* folded: y += conv, asked for; see conv_sums() */
   bool winograd;       /* allowed; taken where conv_wants_winograd() says so and the library has it */
 };
 
@@ -48,8 +51,14 @@ size_t conv_scratch_bytes(const struct conv *conv); /* may be shared by all conv
 /* "direct", "winograd" or "other" (the library's general fallback); NULL where the pass does not exist. */
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
 
+/* Whether the library adds to y, at no loss of its algorithm. (It has no fast PReLU as part of a
+ * convolution.) */
+bool conv_sums(const struct conv *conv);
+
 struct conv_memory {
   void *x, *y, *dx, *dy;
+  void *x_again;                     /* x for the gradient of the weights */
+  void *y_again;                     /* where conv_run_again() writes y, or NULL */
   float *weights, *weights_gradient; /* plain master (O,I,K,K) and its gradient */
   float *bias, *bias_gradient;       /* (O) or NULL */
   void *own[CONV_PASSES];            /* conv_weights_bytes() each, or NULL */
@@ -60,3 +69,5 @@ int conv_bind(struct conv *conv, const struct conv_memory *memory, struct guise_
 /* Copies the master weights into the format of a pass (forward or backward data), after they changed. */
 int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err);
 int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err);
+/* The forward pass once more, to y_again. */
+int conv_run_again(struct conv *conv, struct guise_error *err);

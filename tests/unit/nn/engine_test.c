@@ -16,20 +16,25 @@
 #define THREADS 2u
 #endif
 
-static struct graph *tiny(uint32_t batch, uint32_t threads, bool training, uint64_t seed) {
+static struct graph *tiny_of(enum arch arch, const struct graph_config *config) {
   static const uint16_t channel[] = {1, 8, 9, 16, 70, 140};
   static const float mean[6], deviation[] = {20, 20, 15, 10, 5, 5};
-  const struct graph_config config = {
-      .batch = batch, .threads = threads, .training = training, .winograd = true, .seed = seed};
   const struct arch_options options = {
       .embedding = 24, .width = 0.25f, .dropout = 0.2f, .grid = 2, .mask = {6, channel, mean, deviation, 40}};
   struct graph *graph = NULL;
   struct guise_error err;
-  assert_int_equal(graph_new(&config, &graph, &err), 0);
-  assert_true(arch_describe(graph, ARCH_FREQ_IR, &options) >= 0);
+  assert_int_equal(graph_new(config, &graph, &err), 0);
+  assert_true(arch_describe(graph, arch, &options) >= 0);
   if (graph_build(graph, &err) < 0)
     fail_msg("%s", err.text);
   return graph;
+}
+
+static struct graph *tiny(uint32_t batch, uint32_t threads, bool training, uint64_t seed) {
+  return tiny_of(
+      ARCH_FREQ_IR,
+      &(struct graph_config){
+          .batch = batch, .threads = threads, .training = training, .winograd = true, .seed = seed});
 }
 
 /* Trains on fixed random templates; losses of the steps go to ret_losses. `at_step` is called after each
@@ -142,6 +147,32 @@ static void same_seed_same_losses(void **state) {
   assert_true(fabs(first[0] - one[0]) <
               1e-4 * first[0]);                   /* threads change sums' order, not the numbers drawn */
   assert_true(first[STEPS - 1] < 0.8 * first[0]); /* and it learns */
+}
+
+/* Computing again instead of keeping changes nothing, in float and in bfloat16, but the memory. */
+static void low_memory_same_losses(void **state) {
+  (void)state;
+  for (enum arch arch = 0; arch < ARCHS; arch++)
+    for (int half = 0; half <= graph_bfloat16_supported(); half++) {
+      double losses[2][STEPS];
+      size_t bytes[2];
+      for (int low = 0; low < 2; low++) {
+        const struct graph_config config = {.batch = 12,
+                                            .threads = THREADS,
+                                            .training = true,
+                                            .winograd = true,
+                                            .low_memory = low,
+                                            .bfloat16 = half,
+                                            .seed = 7};
+        struct graph *graph = tiny_of(arch, &config);
+        bytes[low] = graph_arena_bytes(graph);
+        train(graph, 12, THREADS, STEPS, losses[low], NULL);
+        graph_free(graph);
+      }
+      if (memcmp(losses[0], losses[1], sizeof(losses[0])) != 0 || bytes[1] >= bytes[0])
+        fail_msg("%s, %s: last losses %.17g and %.17g, %zu and %zu bytes", arch_name(arch),
+                 half ? "bfloat16" : "float", losses[0][STEPS - 1], losses[1][STEPS - 1], bytes[0], bytes[1]);
+    }
 }
 
 static void initial_weights(void **state) {
@@ -537,6 +568,7 @@ int main(void) {
       cmocka_unit_test(free_returns_everything),
       cmocka_unit_test(evaluation_needs_less_memory),
       cmocka_unit_test(same_seed_same_losses),
+      cmocka_unit_test(low_memory_same_losses),
       cmocka_unit_test(initial_weights),
       cmocka_unit_test(dropout_masks),
       cmocka_unit_test(pooled_statistics),

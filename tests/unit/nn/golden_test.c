@@ -119,6 +119,32 @@ static void three_steps_of_training(void **state) {
   graph_free(graph);
 }
 
+/* A folded copy of the network gives the same embeddings. */
+static void check_folded(enum arch arch, const struct arch_options *options, struct graph *graph) {
+  for (uint32_t threads = 1; threads <= 2; threads++) {
+    const struct graph_config config = {
+        .batch = 6, .threads = threads, .winograd = threads == 1, .folded = true};
+    struct graph *folded = NULL;
+    struct guise_error err = {0};
+    assert_int_equal(graph_new(&config, &folded, NULL), 0);
+    assert_true(arch_describe(folded, arch, options) >= 0);
+    assert_int_equal(graph_build(folded, NULL), 0);
+    assert_int_equal(graph_copy_parameters(folded, graph, NULL), 0);
+    memcpy(graph_input_data(folded), graph_input_data(graph), 6 * 12 * 16 * sizeof(float));
+    assert_int_equal(graph_forward(folded, GRAPH_EVAL, 0, NULL), 0);
+    const float *got = graph_output_data(folded), *want = graph_output_data(graph);
+    double worst = 0, most = 0;
+    for (uint32_t i = 0; i < 6 * options->embedding; i++) {
+      worst = fmax(worst, fabs((double)got[i] - (double)want[i]));
+      most = fmax(most, fabs((double)want[i]));
+    }
+    if (!(worst <= 1e-4 * most))
+      fail_msg("%s, folded, %u threads: relative error %g", arch_name(arch), threads, worst / most);
+    assert_int_equal(graph_forward(folded, GRAPH_STATISTICS, 0, &err), -EINVAL);
+    graph_free(folded);
+  }
+}
+
 static void check_architecture(enum arch arch, float width, uint32_t embedding) {
   static const uint16_t channel[12] = {0, 1, 8, 9, 20, 63, 64, 66, 100, 128, 137, 190};
   float mean[12], deviation[12];
@@ -155,6 +181,7 @@ static void check_architecture(enum arch arch, float width, uint32_t embedding) 
   float *input_gradient = malloc(6 * 12 * 16 * sizeof(float));
   memcpy(input_gradient, graph_input_gradient(graph), 6 * 12 * 16 * sizeof(float));
   assert_int_equal(graph_forward(graph, GRAPH_EVAL, 0, NULL), 0);
+  check_folded(arch, &options, graph);
   expect("embeddings in evaluation", graph_output_data(graph), 6 * embedding, 1e-3);
   expect("norms of gradients", norms, count, 1e-3);
   expect("gradient of the input", input_gradient, 6 * 12 * 16, 5e-3);
