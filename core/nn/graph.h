@@ -28,15 +28,17 @@ struct graph_config {
   bool training;    /* plan gradients; false = forward only, less memory */
   bool input_gradient; /* also plan the gradient of the input */
   bool winograd;       /* Winograd where the written rule says so and the library has it */
-  bool bfloat16;       /* bfloat16 tensors from the input to the linear layers, all convolutions with them;
-                          parameters,       statistics, linear layers and what follows them stay float. Needs
-                          AVX512_BF16
-                        */
-  bool low_memory;     /* training: what batch norms and PReLUs write is computed again for the backward pass
-                          instead of     kept, and the library's copies of weights are made when they are needed. The
-                          same results, bit for     bit, for a few per cent more time */
-  bool folded;   /* forward-only graphs in GRAPH_EVAL alone: batch norms that follow a convolution disappear
-                    into   its weights, and additions into the convolution where the library can */
+  /* bfloat16 tensors and convolutions from the input to the linear layers; parameters, statistics, linear
+   * layers and what follows them stay float. Needs AVX512_BF16. */
+  bool bfloat16;
+  /* Training: what is cheap to compute (batch norms, PReLUs, additions, the first convolution) is computed
+   * again for the backward pass instead of kept, and the library's copies of weights are made when they are
+   * needed. The same results for a few per cent more time: bit for bit in float, up to the order of roundings
+   * in bfloat16. */
+  bool low_memory;
+  /* Forward-only graphs, in GRAPH_EVAL alone: batch norms that follow a convolution disappear into its
+   * weights, and additions into the convolution where the library can. */
+  bool folded;
   uint64_t seed; /* of initial weights and dropout */
 };
 
