@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/train/augment.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -249,38 +250,21 @@ static struct head_options head_now(const struct trainer *t) {
                                .negatives = t->spec->mask.negatives};
 }
 
-/* Moves the crop by (dx,dy); what comes in from outside repeats the border. */
-static void shift_image(const uint8_t *rgb, uint32_t size, int dx, int dy, uint8_t *ret_rgb) {
-  int last = (int)size - 1;
-  for (int y = 0; y <= last; y++) {
-    const uint8_t *row = rgb + (size_t)MIN(MAX(y + dy, 0), last) * size * 3;
-    for (int x = 0; x <= last; x++)
-      memcpy(ret_rgb + ((size_t)y * size + (size_t)x) * 3, row + (size_t)MIN(MAX(x + dx, 0), last) * 3, 3);
-  }
-}
-
 /* Augments and masks the step's images into `target` (batch, elements). */
 static void make_templates(struct trainer *t, float *target) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
          pixels = (size_t)t->data.size * t->data.size * 3;
   const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
-  uint32_t shift = t->spec->train.shift;
+  const struct augmentation augmentation = {t->spec->train.shift, t->spec->train.flip};
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     size_t thread = (size_t)omp_get_thread_num();
     struct rng rng;
     rng_init(&rng, t->spec->train.seed, RNG_AUGMENT, t->step, i);
-    bool flip = (rng_u32(&rng) & 1) && t->spec->train.flip;
-    const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[order[i]]);
     t->sample[i] = order[i];
     t->identity[i] = t->data.train.identity[order[i]];
-    if (shift > 0) {
-      int dx = (int)rng_below(&rng, 2 * shift + 1) - (int)shift,
-          dy = (int)rng_below(&rng, 2 * shift + 1) - (int)shift;
-      shift_image(rgb, t->data.size, dx, dy, t->shifted + thread * pixels);
-      rgb = t->shifted + thread * pixels;
-    }
-    mask_template(t->mask, rgb, flip, t->scratch + thread * scratch, target + i * elements);
+    augment_template(t->mask, &augmentation, &rng, job_data_image(&t->data, t->data.train.image[order[i]]),
+                     t->shifted + thread * pixels, t->scratch + thread * scratch, target + i * elements);
   }
 }
 

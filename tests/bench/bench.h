@@ -9,9 +9,17 @@
 int bench_step(int argc, char **argv);
 int bench_infer(int argc, char **argv);
 int bench_profile(int argc, char **argv);
+int bench_dct(int argc, char **argv);
+int bench_masking(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_ingest(int argc, char **argv);
 
 /* profile.c: prints a graph's profile of `steps` steps that took step_seconds each; peak: FMA operations a
  * second. */
 void bench_profile_print(const struct graph *graph, uint32_t steps, double step_seconds, double peak);
+
+/* spread.c: of `count` measurements, which it sorts. */
+struct bench_spread {
+  double median, least, most;
+};
+struct bench_spread bench_spread(double *values, uint32_t count);
