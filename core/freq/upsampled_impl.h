@@ -1,7 +1,11 @@
 /* Written once with vectors of 8 floats (sizes are multiples of 8); the including file defines KERNELS.
  *
  * Along x a tap is a vector of its own, since each block column has its own matrix; along y it is a number.
- * Taps that would reach outside the image are 0. */
+ * Taps that would reach outside the image are 0.
+ *
+ * The coefficients (9.6 MB a colour image of 112 pixels) pass by memory's speed: 64 rows, one of each
+ * channel, are read or written at once, which is more than processors foresee. Asking the second-level cache
+ * for the next row of each is 1.7 times as fast. */
 #include <stddef.h>
 #include <string.h>
 
@@ -13,6 +17,8 @@ typedef float memory_vec __attribute__((vector_size(32), aligned(4), may_alias))
 #define LANES 8u
 #define load(p) ((vec) * (const memory_vec *)(p))
 #define store(p, v) (*(memory_vec *)(p) = (memory_vec)(v))
+#define prefetch_read(p) __builtin_prefetch(p, 0, 2)
+#define prefetch_write(p) __builtin_prefetch(p, 1, 2)
 
 /* The source rows of block row y: beyond the border any row does, its tap is 0. */
 static void source_rows(uint32_t size, uint32_t y, size_t ret_row[UPSAMPLED_TAPS]) {
@@ -51,6 +57,8 @@ static void forward(const float *taps, uint32_t size, const float *plane, float 
         for (size_t v = 0; v < DCT_BLOCK; v++, out += cells) {
           const float *tap = taps + v * UPSAMPLED_TAPS * size + x;
           const vec left = load(tap), middle = load(tap + size), right = load(tap + (size_t)2 * size);
+          prefetch_write(out + size);
+          prefetch_write(out + DCT_BLOCK * cells + size);
           store(out, left * a + middle * b + right * c);
           store(out + DCT_BLOCK * cells, left * d + middle * e + right * f);
         }
@@ -70,6 +78,7 @@ static void gather(const float *taps, uint32_t size, uint32_t y, const float *co
       for (size_t v = 0; v < DCT_BLOCK; v++, in += cells) {
         const float *tap = taps + v * UPSAMPLED_TAPS * size + x;
         const vec value = load(in);
+        prefetch_read(in + size);
         left += load(tap) * value;
         middle += load(tap + size) * value;
         right += load(tap + (size_t)2 * size) * value;

@@ -2,12 +2,20 @@
 
 #include <string.h>
 
+static void repeat_pixel(uint8_t *to, const uint8_t *pixel, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    memcpy(to + 3 * i, pixel, 3);
+}
+
 void shift_image(const uint8_t *rgb, uint32_t size, int dx, int dy, uint8_t *ret_rgb) {
-  int last = (int)size - 1;
+  const int side = (int)size, last = side - 1, left = MIN(MAX(-dx, 0), side), right = MIN(MAX(dx, 0), side);
+  const size_t stride = 3 * (size_t)size, inside = (size_t)MAX(side - left - right, 0);
   for (int y = 0; y <= last; y++) {
-    const uint8_t *row = rgb + (size_t)MIN(MAX(y + dy, 0), last) * size * 3;
-    for (int x = 0; x <= last; x++)
-      memcpy(ret_rgb + ((size_t)y * size + (size_t)x) * 3, row + (size_t)MIN(MAX(x + dx, 0), last) * 3, 3);
+    const uint8_t *row = rgb + (size_t)MIN(MAX(y + dy, 0), last) * stride;
+    uint8_t *to = ret_rgb + (size_t)y * stride;
+    repeat_pixel(to, row, (size_t)left);
+    memcpy(to + (size_t)3 * (size_t)left, row + (size_t)3 * (size_t)right, 3 * inside);
+    repeat_pixel(to + stride - (size_t)3 * (size_t)right, row + stride - 3, (size_t)right);
   }
 }
 
