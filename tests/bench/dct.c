@@ -27,15 +27,17 @@ struct bench {
   struct block_dct *dct;
   struct upsampled_dct *upsampled;
   struct mask *mask[MASKS];
-  uint8_t *rgb;                                           /* (batch,size,size,3) */
-  float *planar, *coefficients, *large, *scratch, *other; /* of a batch; large: UPSAMPLED_SLOTS images */
+  uint8_t *rgb; /* (batch,size,size,3) */
+  float *planar, *coefficients, *large, *scratch,
+      *other; /* of a batch; large: (threads, UPSAMPLED_SLOTS) images */
 };
 
 static size_t pixels(const struct bench *b) {
   return (size_t)3 * b->size * b->size;
 }
 static float *large_of(const struct bench *b, uint32_t i) {
-  return b->large + i % UPSAMPLED_SLOTS * DCT_COEFFICIENTS * pixels(b);
+  const size_t slot = (size_t)omp_get_thread_num() * UPSAMPLED_SLOTS + i % UPSAMPLED_SLOTS;
+  return b->large + slot * DCT_COEFFICIENTS * pixels(b);
 }
 
 /* ---- rows: one image each */
@@ -78,18 +80,22 @@ static void mask_ahm_image(const struct bench *b, uint32_t i) {
 static const struct row {
   const char *name;
   void (*image)(const struct bench *b, uint32_t i);
-  bool matrix;
+  bool matrix, cached; /* cached: one image a thread again and again, as a mask's scratch; else the batch */
 } rows[] = {
-    {"colours", colours, false},
-    {"native forward, FFTW", fftw_forward, false},
-    {"native forward, matrices", matrix_forward, true},
-    {"native inverse, FFTW", fftw_inverse, false},
-    {"native inverse, matrices", matrix_inverse, true},
-    {"upsampled forward", large_forward, false},
-    {"upsampled transpose", large_adjoint, false},
-    {"upsampled inverse", large_inverse, false},
-    {"mask_template none", mask_none_image, false},
-    {"mask_template ahm", mask_ahm_image, false},
+    {"colours", colours, false, false},
+    {"forward, FFTW", fftw_forward, false, false},
+    {"forward, matrices", matrix_forward, true, false},
+    {"inverse, FFTW", fftw_inverse, false, false},
+    {"inverse, matrices", matrix_inverse, true, false},
+    {"cached forward, FFTW", fftw_forward, false, true},
+    {"cached forward, matrices", matrix_forward, true, true},
+    {"cached inverse, FFTW", fftw_inverse, false, true},
+    {"cached inverse, matrices", matrix_inverse, true, true},
+    {"upsampled forward", large_forward, false, false},
+    {"upsampled transpose", large_adjoint, false, false},
+    {"upsampled inverse", large_inverse, false, false},
+    {"mask_template none", mask_none_image, false, false},
+    {"mask_template ahm", mask_ahm_image, false, false},
 };
 
 /* ---- the measurement */
@@ -110,7 +116,7 @@ static double seconds_an_image(const struct bench *b, const struct row *row, int
   const int64_t start = clock_ns();
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (uint32_t i = 0; i < b->batch; i++)
-    row->image(b, i);
+    row->image(b, row->cached ? (uint32_t)omp_get_thread_num() : i);
   return (double)(clock_ns() - start) * 1e-9 / b->batch;
 }
 
@@ -154,7 +160,7 @@ static int prepare(struct bench *b, struct guise_error *err) {
   b->planar = tensor_alloc(values * sizeof(float));
   b->coefficients = tensor_alloc(values * sizeof(float));
   b->other = tensor_alloc(values * sizeof(float));
-  b->large = tensor_alloc(UPSAMPLED_SLOTS * DCT_COEFFICIENTS * pixels(b) * sizeof(float));
+  b->large = tensor_alloc(THREADS_MAX * UPSAMPLED_SLOTS * DCT_COEFFICIENTS * pixels(b) * sizeof(float));
   b->scratch = tensor_alloc(THREADS_MAX * mask_scratch(b->mask[NONE]) * sizeof(float));
   if (!b->rgb || !b->planar || !b->coefficients || !b->other || !b->large || !b->scratch)
     return error_set(err, -ENOMEM, "out of memory");
@@ -197,7 +203,7 @@ int bench_dct(int argc, char **argv) {
     else
       bad = true;
   }
-  if (bad || b.batch == 0 || b.runs == 0 || b.runs > RUNS_MAX) {
+  if (bad || b.batch < THREADS_MAX || b.runs == 0 || b.runs > RUNS_MAX) {
     (void)fprintf(stderr, "guise-bench dct: bad option\n");
     return 2;
   }
