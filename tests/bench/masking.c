@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "core/base/memory.h"
 #include "core/base/philox.h"
@@ -57,7 +58,7 @@ static void mix(const struct bench *b, uint64_t step) {
 
 static int measure(const struct bench *b, struct guise_error *err) {
   static const char *const names[PARTS] = {"augment and mask", "mix, k = 6", "freq_ir step"};
-  static double seconds[PARTS][RUNS_MAX], share[RUNS_MAX];
+  static double seconds[PARTS][RUNS_MAX], share[RUNS_MAX], whole[RUNS_MAX];
   double loss;
   for (uint32_t run = 0; run < b->runs + 1; run++) { /* the first warms up */
     const uint32_t at = run > 0 ? run - 1 : 0;
@@ -71,6 +72,7 @@ static int measure(const struct bench *b, struct guise_error *err) {
       return r;
     seconds[TEMPLATES][at] = (double)(made - start) * 1e-9;
     seconds[MIX][at] = (double)(mixed - made) * 1e-9;
+    whole[at] = (double)(mixed - start) * 1e-9 + seconds[STEP][at];
     share[at] = (double)(mixed - start) * 1e-9 / seconds[STEP][at];
   }
   (void)printf("%u px, batch %u, %u threads, %u runs: milliseconds a batch, median (least, most)\n",
@@ -82,6 +84,13 @@ static int measure(const struct bench *b, struct guise_error *err) {
   const struct bench_spread s = bench_spread(share, b->runs);
   (void)printf("masking and mixing: %.2f %% of a step (least %.2f, most %.2f)\n", s.median * 100,
                s.least * 100, s.most * 100);
+  struct rusage usage;
+  (void)getrusage(RUSAGE_SELF, &usage);
+  const struct bench_spread all = bench_spread(whole, b->runs);
+  (void)printf("freq_ir with masking and mixing, batch %u, %u threads: %.1f images/s (min %.1f, max %.1f), "
+               "peak %ld MiB\n",
+               b->options.batch, b->options.threads, b->options.batch / all.median,
+               b->options.batch / all.most, b->options.batch / all.least, usage.ru_maxrss >> 10);
   return 0;
 }
 

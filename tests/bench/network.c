@@ -22,7 +22,9 @@ static struct graph *make_graph(const struct bench_network_options *o, struct gu
   }
   const struct graph_config config = {.batch = o->batch,
                                       .threads = o->threads,
-                                      .training = true,
+                                      .training = !o->inference,
+                                      .folded = o->inference,
+                                      .low_memory = o->low_memory,
                                       .winograd = o->winograd,
                                       .bfloat16 = o->bfloat16,
                                       .seed = 1};
@@ -98,9 +100,11 @@ int bench_network_step(struct bench_network *network, uint64_t step, double *ret
   const struct head_options loss = {.scale = 30, .margin = 0.3f, .negatives = HEAD_NEGATIVES_OTHERS};
   struct graph *graph = network->graph;
   const int64_t start = clock_ns();
-  int r = graph_forward(graph, GRAPH_TRAIN, step, err);
-  if (r < 0)
+  int r = graph_forward(graph, network->options.inference ? GRAPH_EVAL : GRAPH_TRAIN, step, err);
+  if (r < 0 || network->options.inference) {
+    *ret_seconds = (double)(clock_ns() - start) * 1e-9;
     return r;
+  }
   *ret_loss = head_step(network->head, &loss, graph_output_data(graph), network->options.batch,
                         network->labels, 1, network->counts, graph_output_gradient(graph), NULL, NULL);
   if ((r = graph_backward(graph, err)) < 0)

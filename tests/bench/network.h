@@ -12,7 +12,8 @@
 struct bench_network_options {
   enum arch arch;
   uint32_t batch, threads, size, classes, embedding; /* embedding: 0 = the architecture's own */
-  bool winograd, bfloat16;
+  bool winograd, bfloat16, low_memory;
+  bool inference; /* a folded graph; a step is its forward pass */
 };
 
 struct bench_network;

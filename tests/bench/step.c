@@ -1,4 +1,4 @@
-/* guise-bench step, guise-bench profile: images a second of whole training steps (forward, class head,
+/* guise-bench step, profile and infer: images a second of whole training steps (forward, class head,
  * backward, gradient step) on random templates. Prints the median of the steps, the slowest and the fastest,
  * and the peak of resident memory. */
 #include <getopt.h>
@@ -29,6 +29,8 @@ static int parse(int argc, char **argv, struct options *ret_options) {
                                         {"embedding", required_argument, NULL, 'e'},
                                         {"no-winograd", no_argument, NULL, 'w'},
                                         {"bf16", no_argument, NULL, 'h'},
+                                        {"low-memory", no_argument, NULL, 'l'},
+                                        {"profile", no_argument, NULL, 'p'},
                                         {NULL, 0, NULL, 0}};
   struct options o = {.steps = 7,
                       .network = {.batch = 128,
@@ -56,6 +58,10 @@ static int parse(int argc, char **argv, struct options *ret_options) {
       o.network.winograd = false;
     else if (c == 'h')
       o.network.bfloat16 = true;
+    else if (c == 'l')
+      o.network.low_memory = true;
+    else if (c == 'p')
+      o.profile = true;
     else
       return -1;
   }
@@ -92,16 +98,18 @@ static int measure(const struct options *o, struct bench_network *network, struc
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   const struct bench_spread spread = bench_spread(seconds, o->steps);
-  (void)printf(
-      "%s %u px, batch %u, %u threads%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, arena %zu MiB, "
-      "last loss %.6f\n",
-      arch_name(n->arch), n->size, n->batch, n->threads, n->bfloat16 ? ", bf16" : "",
-      n->winograd || n->bfloat16 ? "" : ", no Winograd", n->batch / spread.median, n->batch / spread.most,
-      n->batch / spread.least, usage.ru_maxrss >> 10, graph_arena_bytes(graph) >> 20, mean_loss);
+  (void)printf("%s%s %u px, batch %u, %u threads%s%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, "
+               "arena %zu MiB, "
+               "last loss %.6f\n",
+               arch_name(n->arch), n->inference ? " inference" : "", n->size, n->batch, n->threads,
+               n->bfloat16 ? ", bf16" : "", n->low_memory ? ", low memory" : "",
+               n->winograd || n->bfloat16 ? "" : ", no Winograd", n->batch / spread.median,
+               n->batch / spread.most, n->batch / spread.least, usage.ru_maxrss >> 10,
+               graph_arena_bytes(graph) >> 20, mean_loss);
   return 0;
 }
 
-static int run(int argc, char **argv, bool profile) {
+static int run(int argc, char **argv, bool profile, bool inference) {
   struct options options;
   struct guise_error err = {0};
   struct bench_network *network = NULL;
@@ -109,7 +117,8 @@ static int run(int argc, char **argv, bool profile) {
     (void)fprintf(stderr, "guise-bench step: unknown network or bad option\n");
     return 2;
   }
-  options.profile = profile;
+  options.profile |= profile;
+  options.network.inference = inference;
   int r = bench_network_new(&options.network, &network, &err);
   if (r == 0)
     r = measure(&options, network, &err);
@@ -120,9 +129,13 @@ static int run(int argc, char **argv, bool profile) {
 }
 
 int bench_step(int argc, char **argv) {
-  return run(argc, argv, false);
+  return run(argc, argv, false, false);
 }
 
 int bench_profile(int argc, char **argv) {
-  return run(argc, argv, true);
+  return run(argc, argv, true, false);
+}
+
+int bench_infer(int argc, char **argv) {
+  return run(argc, argv, false, true);
 }
