@@ -1,6 +1,10 @@
 /* Margin softmax on cosines. A step is three products (cosines, gradients of embeddings and of classes) on
  * OpenBLAS and one pass over the cosines; rows are shared out over the job's threads.
  *
+ * Lengths never leave the products: with W as it is and i = 1 / |w| a class, cos = i (u . w), and where G
+ * holds d L / d cos times i, the embeddings' gradient is G W and a class's is A - (A . w) i^2 w with A = G^T
+ * U. So nothing of the size of the classes exists beside their weights, momentum and gradient.
+ *
  * Of the softmax, only the sum over classes outside the mix is common to a sample's labels: with z = s cos, Z
  * = max and S = sum e^(z - Z) over them, label j's log-sum-exp is that of {a_j, Z + log S, and the mix's
  * other z when they count as negatives}, a_j = s times the target with its margin. All of that is done in
@@ -23,7 +27,7 @@ struct head {
   uint32_t classes, embedding, batch, threads;
   enum head_kind kind;
   float *weights, *momentum, *gradient; /* (classes, D) */
-  float *unit_weights, *weight_inverse; /* w / |w|, 1 / |w| */
+  float *weight_inverse;                /* 1 / |w| */
   float *unit, *unit_inverse;           /* e / |e|, 1 / |e| */
   float *cosines;                       /* (batch, classes), then their gradients */
   float *sample_losses;                 /* (batch) */
@@ -49,14 +53,13 @@ int head_new(uint32_t classes, uint32_t embedding, uint32_t batch, uint32_t thre
   head->weights = tensor_alloc(size);
   head->momentum = tensor_alloc(size);
   head->gradient = tensor_alloc(size);
-  head->unit_weights = tensor_alloc(size);
   head->weight_inverse = tensor_alloc(classes * sizeof(float));
   head->unit = tensor_alloc((size_t)batch * embedding * sizeof(float));
   head->unit_inverse = tensor_alloc(batch * sizeof(float));
   head->cosines = tensor_alloc((size_t)batch * classes * sizeof(float));
   head->sample_losses = tensor_alloc(batch * sizeof(float));
-  if (!head->sample_losses || !head->weights || !head->momentum || !head->gradient || !head->unit_weights ||
-      !head->weight_inverse || !head->unit || !head->unit_inverse || !head->cosines)
+  if (!head->sample_losses || !head->weights || !head->momentum || !head->gradient || !head->weight_inverse ||
+      !head->unit || !head->unit_inverse || !head->cosines)
     return error_set(err, -ENOMEM, "a class head for %u people does not fit into memory", classes);
 #pragma omp parallel for num_threads((int)threads)
   for (uint32_t c = 0; c < classes; c++) {
@@ -75,7 +78,6 @@ struct head *head_free(struct head *head) {
   tensor_free(head->weights);
   tensor_free(head->momentum);
   tensor_free(head->gradient);
-  tensor_free(head->unit_weights);
   tensor_free(head->weight_inverse);
   tensor_free(head->unit);
   tensor_free(head->unit_inverse);
@@ -114,6 +116,35 @@ static void normalise_backward(uint32_t threads, const float *g, const float *un
     const float projection = (float)dot, scale = inverse[i];
     for (uint32_t d = 0; d < size; d++)
       to[d] = (row[d] - projection * u[d]) * scale;
+  }
+}
+
+/* ret_inverse: 1 / |x| of the rows of x (rows, size). */
+static void inverse_lengths(uint32_t threads, const float *x, uint32_t rows, uint32_t size,
+                            float *ret_inverse) {
+#pragma omp parallel for num_threads((int)threads)
+  for (uint32_t i = 0; i < rows; i++) {
+    const float *row = x + (size_t)i * size;
+    double square = 0;
+    for (uint32_t d = 0; d < size; d++)
+      square += (double)row[d] * (double)row[d];
+    ret_inverse[i] = 1.0f / fmaxf((float)sqrt(square), NORM_MIN);
+  }
+}
+
+/* A becomes A - (A . w) i^2 w, a row a class. */
+static void project_classes(struct head *head) {
+  const uint32_t size = head->embedding;
+#pragma omp parallel for num_threads((int)head->threads)
+  for (uint32_t c = 0; c < head->classes; c++) {
+    float *g = head->gradient + (size_t)c * size;
+    const float *w = head->weights + (size_t)c * size;
+    double dot = 0;
+    for (uint32_t d = 0; d < size; d++)
+      dot += (double)g[d] * (double)w[d];
+    const float along = (float)(dot * (double)head->weight_inverse[c] * (double)head->weight_inverse[c]);
+    for (uint32_t d = 0; d < size; d++)
+      g[d] -= along * w[d];
   }
 }
 
@@ -251,9 +282,9 @@ static double batch_loss(struct head *head, const struct head_options *options, 
                          const uint32_t *counts, bool gradient, float *ret_losses, float *ret_margins) {
   const uint32_t size = head->embedding, classes = head->classes;
   normalise(head->threads, embeddings, batch, size, head->unit, head->unit_inverse);
-  normalise(head->threads, head->weights, classes, size, head->unit_weights, head->weight_inverse);
-  blas_multiply(head->threads, false, true, batch, classes, size, head->unit, size, head->unit_weights, size,
-                0.0f, head->cosines, classes);
+  inverse_lengths(head->threads, head->weights, classes, size, head->weight_inverse);
+  blas_multiply(head->threads, false, true, batch, classes, size, head->unit, size, head->weights, size, 0.0f,
+                head->cosines, classes);
   const float scale = 1.0f / (float)batch;
   float *losses = head->sample_losses;
 #pragma omp parallel for num_threads((int)head->threads)
@@ -261,11 +292,13 @@ static double batch_loss(struct head *head, const struct head_options *options, 
     float *cosines = head->cosines + (size_t)i * classes;
     const struct head_label *own = labels + (size_t)i * stride;
     const uint32_t count = MIN(counts[i], LABELS_MAX);
+    for (uint32_t c = 0; c < classes; c++)
+      cosines[c] *= head->weight_inverse[c];
     if (ret_margins && count > 0)
       ret_margins[i] = cosines[own->identity] - best_other(cosines, classes, own->identity);
     losses[i] = (float)sample_loss(head, options, cosines, own, count, gradient);
     for (uint32_t c = 0; gradient && c < classes; c++)
-      cosines[c] *= scale;
+      cosines[c] *= scale * head->weight_inverse[c];
   }
   double mean = 0;
   for (uint32_t i = 0; i < batch; i++)
@@ -281,13 +314,12 @@ double head_step(struct head *head, const struct head_options *options, const fl
   const uint32_t size = head->embedding, classes = head->classes;
   const double loss =
       batch_loss(head, options, embeddings, batch, labels, stride, counts, true, ret_losses, ret_margins);
-  blas_multiply(head->threads, false, false, batch, size, classes, head->cosines, classes, head->unit_weights,
+  blas_multiply(head->threads, false, false, batch, size, classes, head->cosines, classes, head->weights,
                 size, 0.0f, ret_gradient, size);
   blas_multiply(head->threads, true, false, classes, size, batch, head->cosines, classes, head->unit, size,
                 0.0f, head->gradient, size);
   normalise_backward(head->threads, ret_gradient, head->unit, head->unit_inverse, batch, size, ret_gradient);
-  normalise_backward(head->threads, head->gradient, head->unit_weights, head->weight_inverse, classes, size,
-                     head->gradient);
+  project_classes(head);
   return loss;
 }
 

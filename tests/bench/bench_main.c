@@ -14,6 +14,7 @@ static const struct {
      "[--bf16] [--low-memory]"},
     {"infer", bench_infer, "ARCH (the options of step, and --profile)"},
     {"profile", bench_profile, "ARCH (the options of step)"},
+    {"jobs", bench_jobs, "ARCH [--batch N] [--threads N] [--runs N] [--steps N]"},
     {"dct", bench_dct, "[--batch N] [--size PX] [--runs N]"},
     {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--runs N]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
