@@ -81,7 +81,7 @@ static void choose_elements(struct graph *graph, struct node *node) {
       if (graph->nodes[i].inputs > 0 && &graph->nodes[graph->nodes[i].input[0]] == node)
         node->plain &= graph->nodes[i].type == &layer_idct;
     node->half = !node->plain;
-  } else if (node->type == &layer_idct || node->type == &layer_conv)
+  } else if (node->type->half_value)
     node->half = true;
   else
     node->half = !node->type->float_value && graph->nodes[node->input[0]].half;

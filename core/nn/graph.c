@@ -50,6 +50,7 @@ int graph_new(const struct graph_config *config, struct graph **ret_graph, struc
   graph->input = graph->output = -1;
   graph->input_buffer = graph->output_buffer = -1;
   graph->output_gradient_buffer = graph->input_gradient_buffer = -1;
+  graph->classes_buffer = -1;
   *ret_graph = TAKE(graph);
   return 0;
 }

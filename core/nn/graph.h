@@ -22,6 +22,9 @@ enum graph_mode {
                      */
 };
 
+/* Bilinear as PyTorch's with align_corners=false. */
+enum graph_upsampling { UPSAMPLE_NEAREST, UPSAMPLE_BILINEAR };
+
 struct graph_config {
   uint32_t batch;   /* images a step */
   uint32_t threads; /* OpenMP threads; the caller's thread gets omp_set_num_threads(threads) in graph_build */
@@ -61,7 +64,23 @@ struct conv_options {
 int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options);
 int graph_batch_norm(struct graph *graph, int x, const char *name); /* eps 1e-5; over (N,H,W) */
 int graph_prelu(struct graph *graph, int x, const char *name);      /* a slope a channel, initially 0.25 */
+/* Mean and variance of each of `groups` groups of neighbouring channels of each image; eps 1e-5. */
+int graph_group_norm(struct graph *graph, int x, const char *name, uint32_t groups);
+/* Batch norm with gain and bias of the image's class, rows of tables (classes, C); see graph_classes(). Its
+ * running statistics are batch norm's in all modes. */
+int graph_conditional_norm(struct graph *graph, int x, const char *name, uint32_t classes);
 int graph_add(struct graph *graph, int a, int b);
+int graph_concat(struct graph *graph, int a, int b); /* along channels */
+/* The same values in plain order under another shape: C H W must be the same. */
+int graph_reshape(struct graph *graph, int x, uint32_t channels, uint32_t height, uint32_t width);
+int graph_leaky_relu(struct graph *graph, int x, float slope); /* slope >= 0; 0: relu */
+int graph_sigmoid(struct graph *graph, int x);
+int graph_tanh(struct graph *graph, int x);
+/* Square windows, padding at most half of the kernel; an average counts padding as zeros. */
+int graph_max_pool(struct graph *graph, int x, uint32_t kernel, uint32_t stride, uint32_t padding);
+int graph_average_pool(struct graph *graph, int x, uint32_t kernel, uint32_t stride, uint32_t padding);
+int graph_global_average_pool(struct graph *graph, int x); /* (C,1,1) */
+int graph_upsample(struct graph *graph, int x, uint32_t factor, enum graph_upsampling how);
 int graph_dropout(struct graph *graph, int x, float probability);
 int graph_linear(struct graph *graph, int x, const char *name, uint32_t out,
                  bool bias); /* flattens (C,H,W) in plain order */
@@ -85,6 +104,9 @@ float *graph_input_data(struct graph *graph);           /* (batch, C, H, W): fil
 const float *graph_output_data(struct graph *graph);    /* (batch, C, H, W) of the output node */
 float *graph_output_gradient(struct graph *graph);      /* fill before backward */
 const float *graph_input_gradient(struct graph *graph); /* NULL unless config.input_gradient */
+/* The classes of the batch's images, (batch), initially 0: fill before forward. NULL when no layer needs
+ * them. */
+uint32_t *graph_classes(struct graph *graph);
 
 /* step: keys dropout. 0, or -EIO with err when the kernel library fails. */
 int graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err);

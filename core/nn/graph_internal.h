@@ -6,6 +6,8 @@
  * run.c         executes the operations
  * layer_*.c     one kind of layer each: its description, its operations, what they do
  * pointwise.c   fusion of batch norm, PReLU and addition; norm.c what the fused operations do
+ * planes.c      layers that look at one channel of one image at a time
+ * image_norm.c  passes with coefficients an image, for normalisation layers
  * parameters.c  initial values, gradient steps, copies
  * layout.c      plain (N,C,H,W) floats <-> the engine's blocked tensors
  * dnnl/         everything that knows oneDNN */
@@ -36,6 +38,7 @@ struct graph;
 struct layer_type {
   const char *name;
   bool float_value; /* its value stays float in a bfloat16 graph */
+  bool half_value;  /* its value is bfloat16 in a bfloat16 graph, whatever it reads */
   bool plain_value; /* its value may be plain ... */
   bool (*reads_plain)(const struct node *node,
                       const struct node *source); /* ... for who reads it so; NULL: does not */
@@ -49,10 +52,12 @@ struct layer_type {
   void (*release)(struct node *node); /* frees what the node owns; NULL: nothing */
 };
 extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
-    layer_dropout, layer_linear, layer_idct, layer_global_conv;
+    layer_dropout, layer_linear, layer_idct, layer_global_conv, layer_group_norm, layer_conditional_norm,
+    layer_concat, layer_reshape, layer_activation, layer_max_pool, layer_average_pool, layer_upsample;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS };
+#define NODE_TRAINABLE 2 /* parameters from here on are statistics */
 #define NODE_PARAMETERS 4
 
 struct node {
@@ -67,6 +72,23 @@ struct node {
       uint32_t out;
       bool bias;
     } linear;
+    struct {
+      int which; /* see layer_activation.c */
+      float slope;
+    } activation;
+    struct {
+      uint32_t height, width, stride, padding;
+    } pool;
+    struct {
+      uint32_t factor;
+      enum graph_upsampling how;
+    } upsample;
+    struct {
+      uint32_t groups;
+    } group_norm;
+    struct {
+      uint32_t classes;
+    } conditional;
     struct {
       float probability;
       int ordinal; /* the how-manieth dropout of the graph: keys its draws */
@@ -86,8 +108,8 @@ struct node {
   int value;     /* buffer, -1 when fused */
   int again;     /* low memory: buffer of the value computed again, -1: not yet */
   int pending;   /* buffer that holds its gradient collected so far, -1 */
-  int norm;      /* batch norm: index in graph->norms */
-  int extra;     /* buffer: dropout's mask, linear's plain input, the IDCT's scratch */
+  int norm;      /* batch norm, conditional norm: index in graph->norms */
+  int extra;     /* buffer: dropout's mask, linear's plain input, the IDCT's scratch, a norm's coefficients */
 };
 
 /* A batch norm: coefficients a channel, padded with zeros to whole blocks. */
@@ -175,6 +197,7 @@ struct graph {
 
   int input_buffer, output_buffer, output_gradient_buffer, input_gradient_buffer; /* plain */
   int parameter_buffers[4], sums_buffer, constants_buffer, scratch_buffer, norm_buffer;
+  int classes_buffer; /* -1: no layer needs classes */
   size_t scratch_bytes;
 
   struct dnnl_context *context;
@@ -292,6 +315,8 @@ int norms_plan(struct graph *graph);
 void norm_folded(const struct graph *graph, int index, uint32_t channel, double *ret_scale,
                  double *ret_shift);
 void norms_bind(struct graph *graph);
+/* Mean and inverse deviation of a norm whose input is x, as the mode says; running statistics move. */
+void norm_prepare(struct graph *graph, int index, const void *x);
 int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise_error *err); /* x1, x2, y */
 int pointwise_run_reduce(struct graph *graph, const struct op *op, struct guise_error *err);  /* dy, x1, x2 */
 int pointwise_run_backward(struct graph *graph, const struct op *op,

@@ -281,6 +281,7 @@ static bool reads_plain(const struct node *node, const struct node *source) {
 }
 
 const struct layer_type layer_conv = {.name = "conv",
+                                      .half_value = true,
                                       .reads_plain = reads_plain,
                                       .parameters = parameters,
                                       .forward = forward,

@@ -213,6 +213,7 @@ static bool reads_plain(const struct node *node, const struct node *source) {
 }
 
 const struct layer_type layer_idct = {.name = "block idct",
+                                      .half_value = true,
                                       .plain_value = true,
                                       .reads_plain = reads_plain,
                                       .forward = forward,

@@ -176,7 +176,7 @@ static void gather_statistics(struct graph *graph, struct norm *norm, const void
   coefficients_from_sums(graph, norm);
 }
 
-static void prepare_norm(struct graph *graph, int index, const void *x) {
+void norm_prepare(struct graph *graph, int index, const void *x) {
   if (index < 0)
     return;
   struct norm *norm = &graph->norms[index];
@@ -194,8 +194,8 @@ int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise
   const void *x1 = graph_buffer(graph, op->buffer[0]), *x2 = graph_buffer(graph, op->buffer[1]);
   const bool again = op->operand; /* the coefficients are those of the first time */
   if (!again) {
-    prepare_norm(graph, group->norm[0], x1);
-    prepare_norm(graph, group->norm[1], x2);
+    norm_prepare(graph, group->norm[0], x1);
+    norm_prepare(graph, group->norm[1], x2);
   }
   const bool gather = group->gathers > 0 && graph->mode != GRAPH_EVAL && !again;
   const struct forward_pass pass = {

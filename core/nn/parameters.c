@@ -37,10 +37,6 @@ int parameter_add(struct graph *graph, struct node *node, int which, const char 
   return 0;
 }
 
-static bool is_statistic(const struct node *node, int which) {
-  return node->type == &layer_batch_norm && which >= RUNNING_MEAN;
-}
-
 int parameters_describe(struct graph *graph) {
   for (uint32_t i = 0; i < graph->node_count; i++) {
     struct node *node = &graph->nodes[i];
@@ -65,9 +61,9 @@ static uint64_t place(struct graph *graph, enum group group, uint64_t offset, bo
       struct graph_parameter *parameter = node_parameter(graph, &graph->nodes[n], which);
       if (!parameter)
         continue;
-      const enum group own = is_statistic(&graph->nodes[n], which) ? STATISTICS
-                             : parameter->decay                    ? WITH_DECAY
-                                                                   : WITHOUT_DECAY;
+      const enum group own = which >= NODE_TRAINABLE ? STATISTICS
+                             : parameter->decay      ? WITH_DECAY
+                                                     : WITHOUT_DECAY;
       if (own != group)
         continue;
       if (bind) {

@@ -120,7 +120,7 @@ int pointwise_find(struct graph *graph) {
   for (uint32_t i = 0; r == 0 && i < graph->node_count; i++) {
     if (graph->nodes[i].absorbed)
       continue;
-    if (graph->nodes[i].type == &layer_batch_norm)
+    if (graph->nodes[i].type == &layer_batch_norm || graph->nodes[i].type == &layer_conditional_norm)
       r = add_norm(graph, (int)i);
     if (r == 0 && is_pointwise(&graph->nodes[i]) && !graph->nodes[i].fused)
       r = add_group(graph, (int)i);
