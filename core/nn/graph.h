@@ -62,6 +62,8 @@ struct conv_options {
   uint32_t groups; /* 0 and 1: none; as many as channels: depthwise. Weights are (O, I/groups, K, K) */
 };
 int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options);
+/* Transposed convolution, weights (I,O,K,K): (H,W) becomes (H-1) stride - 2 padding + kernel. No groups. */
+int graph_conv_transpose(struct graph *graph, int x, const char *name, const struct conv_options *options);
 int graph_batch_norm(struct graph *graph, int x, const char *name); /* eps 1e-5; over (N,H,W) */
 int graph_prelu(struct graph *graph, int x, const char *name);      /* a slope a channel, initially 0.25 */
 /* Mean and variance of each of `groups` groups of neighbouring channels of each image; eps 1e-5. */

@@ -52,8 +52,9 @@ struct layer_type {
   void (*release)(struct node *node); /* frees what the node owns; NULL: nothing */
 };
 extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
-    layer_dropout, layer_linear, layer_idct, layer_global_conv, layer_group_norm, layer_conditional_norm,
-    layer_concat, layer_reshape, layer_activation, layer_max_pool, layer_average_pool, layer_upsample;
+    layer_dropout, layer_linear, layer_idct, layer_global_conv, layer_conv_transpose, layer_group_norm,
+    layer_conditional_norm, layer_concat, layer_reshape, layer_activation, layer_max_pool, layer_average_pool,
+    layer_upsample;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS };

@@ -192,6 +192,7 @@ static int forward(struct graph *graph, int index) {
       .groups = groups(&node->conv),
       .block = graph->block,
       .bias = node->conv.bias,
+      .transposed = node->type == &layer_conv_transpose,
       .plain_input = source->plain,
       .half = node->half,
       .training = graph->config.training,

@@ -29,9 +29,10 @@ DEFINE_CLEANUP(struct conv *, conv_free)
 
 bool conv_wants_winograd(const struct conv_shape *s) {
   const uint64_t tiles = (uint64_t)s->batch * ((s->out_height + 3) / 4) * ((s->out_width + 3) / 4);
-  return s->kernel == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 && !s->half &&
-         !s->plain_input && s->in_channels >= 32 && s->out_channels >= 32 && s->in_channels % 16 == 0 &&
-         s->out_channels % 16 == 0 && s->out_height >= 7 && s->out_width >= 7 && tiles >= 48;
+  return !s->transposed && s->kernel == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 &&
+         !s->half && !s->plain_input && s->in_channels >= 32 && s->out_channels >= 32 &&
+         s->in_channels % 16 == 0 && s->out_channels % 16 == 0 && s->out_height >= 7 && s->out_width >= 7 &&
+         tiles >= 48;
 }
 
 /* Plain dimensions of the weights, with a leading one for groups. */
@@ -59,11 +60,33 @@ static dnnl_status_t describe_tensors(struct conv *conv) {
   if (status == dnnl_success)
     status = dnnl_memory_desc_init_by_tag(&conv->y, 4, y, type, blocked);
   if (status == dnnl_success)
-    status =
-        dnnl_memory_desc_init_by_tag(&conv->plain, rank, w, dnnl_f32, rank == 5 ? dnnl_goihw : dnnl_oihw);
+    status = dnnl_memory_desc_init_by_tag(&conv->plain, rank, w, dnnl_f32,
+                                          s->transposed ? dnnl_iohw
+                                          : rank == 5   ? dnnl_goihw
+                                                        : dnnl_oihw);
   if (status == dnnl_success)
     status = dnnl_memory_desc_init_by_tag(&conv->bias, 1, b, dnnl_f32, dnnl_x);
   return status;
+}
+
+/* dnnl_convolution_desc_t of a pass; a transposed one has the same type. */
+static dnnl_status_t describe_operation(const struct conv *conv, enum conv_pass pass,
+                                        dnnl_alg_kind_t algorithm, const dnnl_memory_desc_t *weights,
+                                        dnnl_convolution_desc_t *ret_description) {
+  const struct conv_shape *s = &conv->shape;
+  const dnnl_dims_t strides = {s->stride, s->stride}, padding = {s->padding, s->padding};
+  const dnnl_memory_desc_t *bias = s->bias ? &conv->bias : NULL;
+  const dnnl_prop_kind_t kind = s->training ? dnnl_forward_training : dnnl_forward_inference;
+  if (pass == CONV_FORWARD)
+    return (s->transposed ? dnnl_deconvolution_forward_desc_init : dnnl_convolution_forward_desc_init)(
+        ret_description, kind, algorithm, &conv->x, weights, bias, &conv->y, strides, padding, padding);
+  if (pass == CONV_BACKWARD_DATA)
+    return (s->transposed ? dnnl_deconvolution_backward_data_desc_init
+                          : dnnl_convolution_backward_data_desc_init)(
+        ret_description, algorithm, &conv->dx, weights, &conv->y, strides, padding, padding);
+  return (s->transposed ? dnnl_deconvolution_backward_weights_desc_init
+                        : dnnl_convolution_backward_weights_desc_init)(
+      ret_description, algorithm, &conv->x, weights, bias, &conv->y, strides, padding, padding);
 }
 
 /* The description of one pass with one algorithm. `forward` is the hint that backward passes need. Gradients
@@ -71,8 +94,6 @@ static dnnl_status_t describe_tensors(struct conv *conv) {
 static dnnl_status_t describe_pass(struct conv *conv, enum conv_pass pass, dnnl_alg_kind_t algorithm,
                                    dnnl_primitive_desc_t forward, dnnl_primitive_desc_t *ret_description) {
   const struct conv_shape *s = &conv->shape;
-  const dnnl_dims_t strides = {s->stride, s->stride}, padding = {s->padding, s->padding};
-  const dnnl_memory_desc_t *bias = s->bias ? &conv->bias : NULL;
   const dnnl_data_type_t type = s->half && pass != CONV_BACKWARD_WEIGHTS ? dnnl_bf16 : dnnl_f32;
   dnnl_memory_desc_t weights;
   dnnl_convolution_desc_t description;
@@ -81,16 +102,7 @@ static dnnl_status_t describe_pass(struct conv *conv, enum conv_pass pass, dnnl_
   dnnl_status_t status = dnnl_memory_desc_init_by_tag(&weights, rank, w, type, dnnl_format_tag_any);
   if (status != dnnl_success)
     return status;
-  if (pass == CONV_FORWARD)
-    status = dnnl_convolution_forward_desc_init(
-        &description, s->training ? dnnl_forward_training : dnnl_forward_inference, algorithm, &conv->x,
-        &weights, bias, &conv->y, strides, padding, padding);
-  else if (pass == CONV_BACKWARD_DATA)
-    status = dnnl_convolution_backward_data_desc_init(&description, algorithm, &conv->dx, &weights, &conv->y,
-                                                      strides, padding, padding);
-  else
-    status = dnnl_convolution_backward_weights_desc_init(&description, algorithm, &conv->x, &weights, bias,
-                                                         &conv->y, strides, padding, padding);
+  status = describe_operation(conv, pass, algorithm, &weights, &description);
   if (status != dnnl_success)
     return status;
   return dnnl_primitive_desc_create(ret_description, &description,
@@ -149,7 +161,9 @@ static int create_pass(struct conv *conv, enum conv_pass pass, const char *name,
     run->algorithm = "winograd";
   }
   if (status != dnnl_success) {
-    status = try_algorithm(conv, pass, dnnl_convolution_direct, &run->description);
+    status = try_algorithm(conv, pass,
+                           conv->shape.transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct,
+                           &run->description);
     run->algorithm = "direct";
   }
   if (status != dnnl_success)

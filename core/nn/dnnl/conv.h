@@ -1,5 +1,5 @@
-/* Convolutions of the kernel library (oneDNN, C API v2). No other header of the engine mentions it, so that
- * another version of the library is a change in core/nn/dnnl alone.
+/* Convolutions, also transposed ones, of the kernel library (oneDNN, C API v2). No other header of the engine
+ * mentions it, so that another version of the library is a change in core/nn/dnnl alone.
  *
  * Life: conv_new() chooses algorithms and tells how much memory each format needs; the caller plans an arena;
  * conv_bind() says where everything is; then the passes run without creating anything. The number of threads
@@ -20,6 +20,7 @@ struct conv_shape {
   uint32_t batch, in_channels, in_height, in_width, out_channels, out_height, out_width;
   uint32_t kernel, stride, padding;
   uint32_t groups; /* at least 1 */
+  bool transposed; /* plain weights are (I,O,K,K); no groups */
   uint32_t block;  /* channels a block, 16 or 8 */
   bool bias;
   bool plain_input; /* x is NCHW; otherwise blocked. y and all gradients are blocked */
