@@ -133,7 +133,7 @@ struct node *graph_append(struct graph *graph, const struct layer_type *type, st
   node->input[0] = node->input[1] = -1;
   for (int i = 0; i < NODE_PARAMETERS; i++)
     node->parameter[i] = -1;
-  node->value = node->again = node->pending = node->norm = -1;
+  node->value = node->again = node->pending = node->norm = node->spectral = -1;
   return node;
 }
 

@@ -59,10 +59,12 @@ int graph_input(struct graph *graph, uint32_t channels, uint32_t height, uint32_
 struct conv_options {
   uint32_t out_channels, kernel, stride, padding; /* square kernel */
   bool bias;
-  uint32_t groups; /* 0 and 1: none; as many as channels: depthwise. Weights are (O, I/groups, K, K) */
+  uint32_t groups;    /* 0 and 1: none; as many as channels: depthwise. Weights are (O, I/groups, K, K) */
+  bool spectral_norm; /* weights over their largest singular value: adds statistics "weight_u", "weight_v" */
 };
 int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options);
-/* Transposed convolution, weights (I,O,K,K): (H,W) becomes (H-1) stride - 2 padding + kernel. No groups. */
+/* Transposed convolution, weights (I,O,K,K): (H,W) becomes (H-1) stride - 2 padding + kernel. Neither groups
+ * nor spectral norm. */
 int graph_conv_transpose(struct graph *graph, int x, const char *name, const struct conv_options *options);
 int graph_batch_norm(struct graph *graph, int x, const char *name); /* eps 1e-5; over (N,H,W) */
 int graph_prelu(struct graph *graph, int x, const char *name);      /* a slope a channel, initially 0.25 */
@@ -86,6 +88,8 @@ int graph_upsample(struct graph *graph, int x, uint32_t factor, enum graph_upsam
 int graph_dropout(struct graph *graph, int x, float probability);
 int graph_linear(struct graph *graph, int x, const char *name, uint32_t out,
                  bool bias); /* flattens (C,H,W) in plain order */
+int graph_linear_spectral(struct graph *graph, int x, const char *name, uint32_t out,
+                          bool bias); /* with spectral norm, see conv_options */
 /* Fixed linear layer: template (C,G,G) -> pixels (3,8G,8G): coefficient[channel[c]] = deviation[c] * x[c] +
  * mean[c], what is not listed is 0, inverse orthonormal 8x8 block DCT (core/freq), divided by pixel_scale.
  * Its input gradient is the transpose. */

@@ -7,7 +7,7 @@
  * layer_*.c     one kind of layer each: its description, its operations, what they do
  * pointwise.c   fusion of batch norm, PReLU and addition; norm.c what the fused operations do
  * planes.c      layers that look at one channel of one image at a time
- * image_norm.c  passes with coefficients an image, for normalisation layers
+ * image_norm.c  passes with coefficients an image, for normalisation layers; spectral.c spectral norm
  * parameters.c  initial values, gradient steps, copies
  * layout.c      plain (N,C,H,W) floats <-> the engine's blocked tensors
  * dnnl/         everything that knows oneDNN */
@@ -57,7 +57,7 @@ extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_
     layer_upsample;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
-enum { WEIGHT, BIAS };
+enum { WEIGHT, BIAS, SPECTRAL_U, SPECTRAL_V };
 #define NODE_TRAINABLE 2 /* parameters from here on are statistics */
 #define NODE_PARAMETERS 4
 
@@ -71,7 +71,7 @@ struct node {
     struct conv_options conv;
     struct {
       uint32_t out;
-      bool bias;
+      bool bias, spectral_norm;
     } linear;
     struct {
       int which; /* see layer_activation.c */
@@ -97,7 +97,7 @@ struct node {
     struct block_idct_options idct; /* arrays owned by the node */
   };
   int parameter[NODE_PARAMETERS]; /* index in graph->parameters or -1 */
-  float initial[NODE_PARAMETERS]; /* every value, or NAN: drawn */
+  float initial[NODE_PARAMETERS]; /* every value; NAN: drawn; INFINITY: a drawn unit vector */
 
   /* filled by build.c */
   uint32_t consumers;  /* nodes that read it, the graph's output counted as one */
@@ -111,6 +111,7 @@ struct node {
   int pending;   /* buffer that holds its gradient collected so far, -1 */
   int norm;      /* batch norm, conditional norm: index in graph->norms */
   int extra;     /* buffer: dropout's mask, linear's plain input, the IDCT's scratch, a norm's coefficients */
+  int spectral;  /* buffer: weights under spectral norm, -1 without */
 };
 
 /* A batch norm: coefficients a channel, padded with zeros to whole blocks. */
@@ -162,6 +163,7 @@ struct conv_slot {
   struct conv *conv;
   int x, y, dx, dy;     /* buffers, -1: none */
   int x_again, y_again; /* x and y for the backward pass */
+  bool folded;          /* its weights hold a batch norm, if any follows */
   int norm;             /* folded graphs: the batch norm it computes too, -1: none */
   int bias;             /* buffer of the folded bias, -1: none */
   int own[CONV_PASSES]; /* weights in the library's formats, -1 where the plain layout is used */
@@ -275,7 +277,7 @@ int graph_run_accumulate(struct graph *graph, const struct op *op,
                          struct guise_error *err); /* to, from: to += from */
 
 /* parameters.c, for parameters() of layers: rank and shape as in the public list. `initial`: every value, or
- * NAN for PyTorch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)). */
+ * NAN for PyTorch's default, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); INFINITY for a random unit vector. */
 int parameter_add(struct graph *graph, struct node *node, int which, const char *suffix, uint32_t rank,
                   const uint64_t shape[4], float initial);
 
@@ -305,6 +307,14 @@ void convs_fold(struct graph *graph);           /* marks the batch norms that fo
 int convs_bind(struct graph *graph);            /* after plan_arena */
 /* Puts the master weights into the format of a pass (forward or backward data). */
 int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err);
+
+/* spectral.c, for layers with weights (O, ...): the statistics u and v; W / sigma before each forward pass;
+ * the way back for the weights' gradient, after it was computed; the weights to be used. */
+int spectral_parameters(struct graph *graph, struct node *node);
+int spectral_forward(struct graph *graph, int index);
+int spectral_backward(struct graph *graph, int index);
+float *spectral_weights(const struct graph *graph, const struct node *node);
+void spectral_unit(float *vector, size_t count); /* vector /= its length */
 
 /* pointwise.c */
 int pointwise_find(struct graph *graph);             /* groups and norms; before the forward operations */

@@ -29,7 +29,8 @@ int graph_conv(struct graph *graph, int x, const char *name, const struct conv_o
                       source->shape.c, options->out_channels);
   const struct shape shape = {options->out_channels, (source->shape.h + 2 * p - k) / s + 1,
                               (source->shape.w + 2 * p - k) / s + 1};
-  const bool global = g == source->shape.c && p == 0 && k == source->shape.h && k == source->shape.w;
+  const bool global = g == source->shape.c && p == 0 && k == source->shape.h && k == source->shape.w &&
+                      !options->spectral_norm;
   struct node *node = graph_append(graph, global ? &layer_global_conv : &layer_conv, shape, name);
   if (node)
     node->conv = *options;
@@ -43,13 +44,18 @@ static int parameters(struct graph *graph, struct node *node) {
   int r = parameter_add(graph, node, WEIGHT, "weight", 4, shape, NAN);
   if (r == 0 && node->conv.bias)
     r = parameter_add(graph, node, BIAS, "bias", 1, shape, NAN);
+  if (r == 0 && node->conv.spectral_norm)
+    r = spectral_parameters(graph, node);
   return r;
 }
 
-/* With low memory a pass's copy of the weights lives for the pass alone. */
+/* With low memory a pass's copy of the weights lives for the pass alone; weights under spectral norm are new
+ * in every pass. */
 static int run_pass(struct graph *graph, const struct op *op, enum conv_pass pass, struct guise_error *err) {
   struct conv *conv = graph->convs[op->index].conv;
-  int r = graph->config.low_memory && pass != CONV_BACKWARD_WEIGHTS ? conv_load_weights(conv, pass, err) : 0;
+  const bool load =
+      (graph->config.low_memory && pass != CONV_BACKWARD_WEIGHTS) || graph->nodes[op->node].spectral >= 0;
+  int r = load ? conv_load_weights(conv, pass, err) : 0;
   return r < 0 ? r : conv_run(conv, pass, err);
 }
 
@@ -85,9 +91,16 @@ static int sole_reader(const struct graph *graph, int index) {
   return -1;
 }
 
+/* Weights under spectral norm change in every pass, and a transposed convolution's are (I,O,K,K): neither is
+ * folded. */
+static bool may_fold(const struct graph *graph, int index) {
+  const struct node *node = &graph->nodes[index];
+  return graph->config.folded && node->type == &layer_conv && !node->conv.spectral_norm;
+}
+
 void convs_fold(struct graph *graph) {
-  for (uint32_t i = 0; graph->config.folded && i < graph->node_count; i++) {
-    const int reader = graph->nodes[i].type == &layer_conv ? sole_reader(graph, (int)i) : -1;
+  for (uint32_t i = 0; i < graph->node_count; i++) {
+    const int reader = may_fold(graph, (int)i) ? sole_reader(graph, (int)i) : -1;
     if (reader >= 0 && graph->nodes[reader].type == &layer_batch_norm)
       graph->nodes[reader].absorbed = true;
   }
@@ -114,12 +127,12 @@ static int choose_fusion(struct graph *graph, int index, struct conv_slot *slot,
                          int *ret_target) {
   int end = index;
   *ret_target = -1;
-  if (!graph->config.folded)
+  if (!may_fold(graph, index))
     return -1;
   const int reader = sole_reader(graph, index);
   if (reader >= 0 && graph->nodes[reader].absorbed)
     slot->norm = end = reader;
-  shape->folded = true;
+  shape->folded = slot->folded = true;
   shape->bias |= slot->norm >= 0;
   const int next = sole_reader(graph, end);
   if (next < 0 || next == graph->output || graph->nodes[next].type != &layer_add)
@@ -149,7 +162,7 @@ static void fold_weights(struct graph *graph, const struct conv_slot *slot) {
 
 int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err) {
   for (uint32_t i = 0; !graph->config.low_memory && i < graph->conv_count; i++) {
-    if (graph->config.folded)
+    if (graph->convs[i].folded)
       fold_weights(graph, &graph->convs[i]);
     int r = conv_load_weights(graph->convs[i].conv, pass, err);
     if (r < 0)
@@ -225,6 +238,8 @@ static int forward(struct graph *graph, int index) {
     if (bytes > 0 && (slot->own[pass] = plan_buffer(graph, bytes, pinned)) < 0)
       return slot->own[pass];
   }
+  if (node->type == &layer_conv && node->conv.spectral_norm && (r = spectral_forward(graph, index)) < 0)
+    return r;
   struct op *op = graph_emit(graph, "forward", run_forward, index, (int)graph->conv_count - 1);
   if (!op || node->value < 0)
     return graph->error.code;
@@ -265,6 +280,9 @@ static int backward(struct graph *graph, int index, int dy) {
   op->buffer[0] = slot->x_again;
   op->buffer[1] = dy;
   op->buffer[2] = slot->own[CONV_BACKWARD_WEIGHTS];
+  int r = node->spectral < 0 ? 0 : spectral_backward(graph, index);
+  if (r < 0)
+    return r;
   if (!graph->nodes[node->input[0]].wants_gradient)
     return 0;
   slot->dx = graph_tensor(graph, &graph->nodes[node->input[0]]);
@@ -292,6 +310,14 @@ static float *optional(const struct graph_parameter *parameter, bool gradient) {
   return !parameter ? NULL : gradient ? parameter->gradient : parameter->value;
 }
 
+/* The plain weights a convolution is loaded from. */
+static float *weights_of(const struct graph *graph, const struct conv_slot *slot) {
+  const struct node *node = &graph->nodes[slot->node];
+  if (slot->folded)
+    return graph_buffer(graph, graph->scratch_buffer);
+  return node->spectral < 0 ? node_parameter(graph, node, WEIGHT)->value : spectral_weights(graph, node);
+}
+
 int convs_bind(struct graph *graph) {
   for (uint32_t i = 0; i < graph->conv_count; i++) {
     const struct conv_slot *slot = &graph->convs[i];
@@ -305,10 +331,9 @@ int convs_bind(struct graph *graph) {
         .y = graph_buffer(graph, slot->y),
         .dx = graph_buffer(graph, slot->dx),
         .dy = graph_buffer(graph, slot->dy),
-        .weights =
-            graph->config.folded ? graph_buffer(graph, graph->scratch_buffer) : optional(weight, false),
+        .weights = weights_of(graph, slot),
         .weights_gradient = optional(weight, true),
-        .bias = graph->config.folded ? graph_buffer(graph, slot->bias) : optional(bias, false),
+        .bias = slot->folded ? graph_buffer(graph, slot->bias) : optional(bias, false),
         .bias_gradient = optional(bias, true),
         .scratch = graph_buffer(graph, graph->scratch_buffer),
     };

@@ -17,8 +17,9 @@ int graph_conv_transpose(struct graph *graph, int x, const char *name, const str
     return GRAPH_FAIL(graph, -EINVAL,
                       "%s: kernel %u, stride %u, padding %u, %u channels is no transposed convolution", name,
                       k, s, p, options->out_channels);
-  if (options->groups > 1)
-    return GRAPH_FAIL(graph, -EINVAL, "%s: a transposed convolution has no groups", name);
+  if (options->groups > 1 || options->spectral_norm)
+    return GRAPH_FAIL(graph, -EINVAL, "%s: a transposed convolution has neither groups nor spectral norm",
+                      name);
   const uint64_t h = (uint64_t)(source->shape.h - 1) * s + k, w = (uint64_t)(source->shape.w - 1) * s + k;
   if (h <= 2 * p || w <= 2 * p || h > UINT32_MAX || w > UINT32_MAX)
     return GRAPH_FAIL(graph, -EINVAL, "%s: a padding of %u leaves nothing of %llu x %llu pixels", name, p,

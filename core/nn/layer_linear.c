@@ -8,7 +8,7 @@
 #include "core/nn/blas.h"
 #include "core/nn/graph_internal.h"
 
-int graph_linear(struct graph *graph, int x, const char *name, uint32_t out, bool bias) {
+static int linear(struct graph *graph, int x, const char *name, uint32_t out, bool bias, bool spectral_norm) {
   const struct node *source = graph_operand(graph, x, name);
   if (!source)
     return graph->error.code;
@@ -19,8 +19,17 @@ int graph_linear(struct graph *graph, int x, const char *name, uint32_t out, boo
   if (node) {
     node->linear.out = out;
     node->linear.bias = bias;
+    node->linear.spectral_norm = spectral_norm;
   }
   return graph_connect(graph, node, x, -1);
+}
+
+int graph_linear(struct graph *graph, int x, const char *name, uint32_t out, bool bias) {
+  return linear(graph, x, name, out, bias, false);
+}
+
+int graph_linear_spectral(struct graph *graph, int x, const char *name, uint32_t out, bool bias) {
+  return linear(graph, x, name, out, bias, true);
 }
 
 static int parameters(struct graph *graph, struct node *node) {
@@ -28,7 +37,14 @@ static int parameters(struct graph *graph, struct node *node) {
   int r = parameter_add(graph, node, WEIGHT, "weight", 2, shape, NAN);
   if (r == 0 && node->linear.bias)
     r = parameter_add(graph, node, BIAS, "bias", 1, shape, NAN);
+  if (r == 0 && node->linear.spectral_norm)
+    r = spectral_parameters(graph, node);
   return r;
+}
+
+/* As they are used. */
+static const float *weights(const struct graph *graph, const struct node *node) {
+  return node->spectral < 0 ? node_parameter(graph, node, WEIGHT)->value : spectral_weights(graph, node);
 }
 
 struct linear {
@@ -69,8 +85,8 @@ static int run_forward(struct graph *graph, const struct op *op, struct guise_er
   for (uint64_t n = 0; n < l.batch; n++)
     for (uint64_t o = 0; o < l.out_stride; o++)
       y[n * l.out_stride + o] = bias && o < l.out ? bias->value[o] : 0.0f;
-  blas_multiply(l.threads, false, true, l.batch, l.out, l.in, x, l.in_stride,
-                node_parameter(graph, node, WEIGHT)->value, l.in, 1.0f, y, l.out_stride);
+  blas_multiply(l.threads, false, true, l.batch, l.out, l.in, x, l.in_stride, weights(graph, node), l.in,
+                1.0f, y, l.out_stride);
   return 0;
 }
 
@@ -95,8 +111,8 @@ static int run_backward(struct graph *graph, const struct op *op, struct guise_e
   float *dx = graph_buffer(graph, op->buffer[l.packed ? 3 : 2]);
   if (!l.packed)
     memset(dx, 0, l.batch * l.in_stride * sizeof(float));
-  blas_multiply(l.threads, false, false, l.batch, l.in, l.out, dy, l.out_stride, weight->value, l.in, 0.0f,
-                dx, l.in_stride);
+  blas_multiply(l.threads, false, false, l.batch, l.in, l.out, dy, l.out_stride, weights(graph, node), l.in,
+                0.0f, dx, l.in_stride);
   if (l.packed)
     layout_pack(graph, &graph->nodes[node->input[0]], dx, graph_buffer(graph, op->buffer[2]));
   return 0;
@@ -110,7 +126,8 @@ static int forward(struct graph *graph, int index) {
       needs_unpacking(source)
           ? plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false)
           : source->value;
-  struct op *op = graph_emit(graph, "forward", run_forward, index, 0);
+  int r = node->linear.spectral_norm ? spectral_forward(graph, index) : 0;
+  struct op *op = r < 0 ? NULL : graph_emit(graph, "forward", run_forward, index, 0);
   if (!op || node->value < 0 || node->extra < 0)
     return graph->error.code;
   op->buffer[0] = source->value;
@@ -127,13 +144,17 @@ static int backward(struct graph *graph, int index, int dy) {
     return graph->error.code;
   op->buffer[0] = dy;
   op->buffer[1] = node->extra;
-  if (!source->wants_gradient)
-    return 0;
-  op->buffer[2] = graph_tensor(graph, source);
-  if (needs_unpacking(source))
+  int dx = -1;
+  if (source->wants_gradient)
+    op->buffer[2] = dx = graph_tensor(graph, source);
+  if (source->wants_gradient && needs_unpacking(source))
     op->buffer[3] =
         plan_buffer(graph, graph->config.batch * shape_count(source->shape) * sizeof(float), false);
-  return graph->error.code < 0 ? graph->error.code : graph_contribute(graph, node->input[0], op->buffer[2]);
+  if (node->spectral >= 0)
+    (void)spectral_backward(graph, index);
+  if (graph->error.code < 0 || dx < 0)
+    return graph->error.code;
+  return graph_contribute(graph, node->input[0], dx);
 }
 
 const struct layer_type layer_linear = {.name = "linear",

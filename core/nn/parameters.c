@@ -97,7 +97,7 @@ int parameters_plan(struct graph *graph) {
  * and biases. */
 static void initialise(struct graph *graph, struct node *node, int which, uint32_t index) {
   struct graph_parameter *parameter = &graph->parameters[index];
-  if (!isnan(node->initial[which])) {
+  if (isfinite(node->initial[which])) {
     for (size_t i = 0; i < parameter->count; i++)
       parameter->value[i] = node->initial[which];
     return;
@@ -109,6 +109,8 @@ static void initialise(struct graph *graph, struct node *node, int which, uint32
   rng_init(&rng, graph->config.seed, RNG_INIT, index, 0);
   for (size_t i = 0; i < parameter->count; i++)
     parameter->value[i] = (2.0f * rng_uniform(&rng) - 1.0f) * bound;
+  if (isinf(node->initial[which]))
+    spectral_unit(parameter->value, parameter->count);
 }
 
 void parameters_bind(struct graph *graph) {

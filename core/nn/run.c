@@ -39,6 +39,8 @@ struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i
     if (op->buffer[k] >= 0)
       row.bytes += (double)graph->buffers[op->buffer[k]].bytes;
   const bool conv = node->type == &layer_conv;
+  if (strcmp(op->what, "spectral norm") == 0)
+    return row;
   if (weight && (conv || node->type == &layer_linear)) /* a linear layer's backward pass is two products */
     row.flops = 2.0 * (double)weight->count * (double)shape_rows(node->shape) * graph->config.batch *
                 (!conv && strcmp(op->what, "backward") == 0 ? 2 : 1);

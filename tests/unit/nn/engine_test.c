@@ -470,7 +470,7 @@ static void description_errors(void **state) {
   (void)state;
   struct graph *graph = empty();
   int x = graph_input(graph, 8, 4, 4);
-  int y = graph_conv(graph, x, "half", &(struct conv_options){8, 3, 2, 1, false, 0});
+  int y = graph_conv(graph, x, "half", &(struct conv_options){8, 3, 2, 1, false, 0, false});
   assert_true(y >= 0);
   assert_int_equal(graph_add(graph, x, y), -EINVAL);
   assert_int_equal(graph_prelu(graph, x, "later"), -EINVAL); /* errors stay */
@@ -484,7 +484,7 @@ static void description_errors(void **state) {
 
   graph = empty();
   x = graph_input(graph, 8, 2, 2);
-  (void)graph_output(graph, graph_conv(graph, x, "big", &(struct conv_options){8, 5, 1, 0, false, 0}));
+  (void)graph_output(graph, graph_conv(graph, x, "big", &(struct conv_options){8, 5, 1, 0, false, 0, false}));
   expect_error(graph, "big: a 5 x 5 kernel");
 
   graph = empty();

@@ -62,12 +62,12 @@ static int block(struct graph *graph, int x, const char *prefix, uint32_t out, u
   for (int i = 0; i < 8; i++)
     (void)snprintf(name[i], sizeof(name[i]), "%s.%s", prefix, parts[i]);
   int y = graph_batch_norm(graph, x, name[0]);
-  y = graph_conv(graph, y, name[1], &(struct conv_options){out, 3, 1, 1, false, 0});
+  y = graph_conv(graph, y, name[1], &(struct conv_options){out, 3, 1, 1, false, 0, false});
   y = graph_prelu(graph, graph_batch_norm(graph, y, name[2]), name[3]);
-  y = graph_conv(graph, y, name[4], &(struct conv_options){out, 3, stride, 1, false, 0});
+  y = graph_conv(graph, y, name[4], &(struct conv_options){out, 3, stride, 1, false, 0, false});
   y = graph_batch_norm(graph, y, name[5]);
   if (shortcut) {
-    x = graph_conv(graph, x, name[6], &(struct conv_options){out, 1, stride, 0, false, 0});
+    x = graph_conv(graph, x, name[6], &(struct conv_options){out, 1, stride, 0, false, 0, false});
     x = graph_batch_norm(graph, x, name[7]);
   }
   return graph_add(graph, y, x);
@@ -78,7 +78,7 @@ static struct graph *small_network(void) {
   const struct graph_config config = {.batch = 6, .threads = 1, .training = true, .winograd = true};
   assert_int_equal(graph_new(&config, &graph, NULL), 0);
   int x = graph_input(graph, 3, 16, 16);
-  x = graph_conv(graph, x, "stem.conv", &(struct conv_options){16, 3, 2, 1, false, 0});
+  x = graph_conv(graph, x, "stem.conv", &(struct conv_options){16, 3, 2, 1, false, 0, false});
   x = graph_prelu(graph, graph_batch_norm(graph, x, "stem.norm"), "stem.prelu");
   x = block(graph, x, "body.0", 16, 1, false);
   x = block(graph, x, "body.1", 32, 2, true);

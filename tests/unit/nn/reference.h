@@ -77,8 +77,9 @@ static inline struct graph *reference_graph(const struct layer *layers, uint32_t
       last = graph_input(graph, l->c, l->h, l->w);
       break;
     case L_CONV:
-      last = graph_conv(graph, l->a, name,
-                        &(struct conv_options){l->c, l->kernel, l->stride, l->padding, l->bias, l->groups});
+      last = graph_conv(
+          graph, l->a, name,
+          &(struct conv_options){l->c, l->kernel, l->stride, l->padding, l->bias, l->groups, false});
       break;
     case L_NORM:
       last = graph_batch_norm(graph, l->a, name);
