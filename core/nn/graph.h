@@ -22,6 +22,8 @@ enum graph_mode {
                      */
 };
 
+enum graph_optimizer { GRAPH_SGD, GRAPH_ADAM };
+
 /* Bilinear as PyTorch's with align_corners=false. */
 enum graph_upsampling { UPSAMPLE_NEAREST, UPSAMPLE_BILINEAR };
 
@@ -42,7 +44,8 @@ struct graph_config {
   /* Forward-only graphs, in GRAPH_EVAL alone: batch norms that follow a convolution disappear into its
    * weights, and additions into the convolution where the library can. */
   bool folded;
-  uint64_t seed; /* of initial weights and dropout */
+  enum graph_optimizer optimizer; /* GRAPH_ADAM: memory for second moments too */
+  uint64_t seed;                  /* of initial weights and dropout */
 };
 
 struct graph;
@@ -135,7 +138,8 @@ struct graph_parameter {
   size_t count;
   float *value;    /* plain layout; call graph_parameters_changed after writing */
   float *gradient; /* NULL for running statistics and graphs without training */
-  float *momentum; /* likewise */
+  float *momentum; /* likewise; Adam's first moment */
+  float *square;   /* Adam's second moment; NULL unless config.optimizer is GRAPH_ADAM */
   bool decay;      /* weight decay applies (conv and linear weights; not biases, batch norm, PReLU) */
 };
 uint32_t graph_parameters(struct graph *graph);
@@ -147,6 +151,15 @@ int graph_copy_parameters(struct graph *target, struct graph *source, struct gui
 
 /* v = momentum v + (g + decay w); w -= rate v   (as in PyTorch), on parameters with gradients. */
 void graph_sgd(struct graph *graph, float rate, float momentum, float decay);
+
+/* Adam as in PyTorch, on parameters with gradients; weight decay is added to the gradient, or decoupled from
+ * it (AdamW). Steps count from 1. -EINVAL unless config.optimizer is GRAPH_ADAM. */
+struct adam_options {
+  float rate, beta1, beta2, epsilon, decay;
+  bool decoupled;
+};
+int graph_adam(struct graph *graph, const struct adam_options *options, uint64_t step,
+               struct guise_error *err);
 
 /* Where the time goes: seconds of each operation, added up while profiling is on. Rows come in the order of
  * execution, forward before backward. */

@@ -8,7 +8,7 @@
  * pointwise.c   fusion of batch norm, PReLU and addition; norm.c what the fused operations do
  * planes.c      layers that look at one channel of one image at a time
  * image_norm.c  passes with coefficients an image, for normalisation layers; spectral.c spectral norm
- * parameters.c  initial values, gradient steps, copies
+ * parameters.c  initial values, gradient steps, copies; adam.c Adam
  * layout.c      plain (N,C,H,W) floats <-> the engine's blocked tensors
  * dnnl/         everything that knows oneDNN */
 #pragma once
@@ -183,6 +183,7 @@ struct graph {
   struct graph_parameter *parameters;
   uint32_t parameter_count;
   float *values, *gradients, *momenta; /* trainable parameters, one after the other; those with decay first */
+  float *squares;                      /* likewise; NULL without Adam */
   uint64_t decay_count, trainable_count;
 
   struct norm *norms;
@@ -199,7 +200,7 @@ struct graph {
   struct arena arena;
 
   int input_buffer, output_buffer, output_gradient_buffer, input_gradient_buffer; /* plain */
-  int parameter_buffers[4], sums_buffer, constants_buffer, scratch_buffer, norm_buffer;
+  int parameter_buffers[5], sums_buffer, constants_buffer, scratch_buffer, norm_buffer;
   int classes_buffer; /* -1: no layer needs classes */
   size_t scratch_bytes;
 

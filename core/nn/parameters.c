@@ -1,7 +1,8 @@
 /* Parameters: their names and plain layouts, initial values as PyTorch's defaults, gradient steps, copies.
  *
- * Trainable values, gradients and momenta lie in three regions with the same offsets, those with weight decay
- * first, so that a gradient step is two flat loops. Running statistics lie in a fourth region. */
+ * Trainable values, gradients, momenta and with Adam squares lie in regions with the same offsets, those with
+ * weight decay first, so that a gradient step is two flat loops. Running statistics lie in a region of their
+ * own. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #define PAD 16u /* floats; every parameter starts on 64 bytes */
 
-enum { REGION_VALUES, REGION_GRADIENTS, REGION_MOMENTA, REGION_STATISTICS };
+enum { REGION_VALUES, REGION_GRADIENTS, REGION_MOMENTA, REGION_SQUARES, REGION_STATISTICS, REGIONS };
 
 int parameter_add(struct graph *graph, struct node *node, int which, const char *suffix, uint32_t rank,
                   const uint64_t shape[4], float initial) {
@@ -72,6 +73,7 @@ static uint64_t place(struct graph *graph, enum group group, uint64_t offset, bo
         parameter->value = graph_buffer(graph, graph->parameter_buffers[region]) + offset;
         parameter->gradient = trainable ? graph->gradients + offset : NULL;
         parameter->momentum = trainable ? graph->momenta + offset : NULL;
+        parameter->square = trainable && graph->squares ? graph->squares + offset : NULL;
       }
       offset += padded(parameter->count);
     }
@@ -82,8 +84,10 @@ int parameters_plan(struct graph *graph) {
   graph->decay_count = place(graph, WITH_DECAY, 0, false);
   graph->trainable_count = place(graph, WITHOUT_DECAY, graph->decay_count, false);
   const uint64_t statistics = place(graph, STATISTICS, 0, false);
-  for (int region = 0; region < 4; region++) {
-    const bool absent = !graph->config.training && (region == REGION_GRADIENTS || region == REGION_MOMENTA);
+  for (int region = 0; region < REGIONS; region++) {
+    const bool step = region == REGION_GRADIENTS || region == REGION_MOMENTA || region == REGION_SQUARES;
+    const bool absent = (!graph->config.training && step) ||
+                        (region == REGION_SQUARES && graph->config.optimizer != GRAPH_ADAM);
     const uint64_t count = region == REGION_STATISTICS ? statistics : graph->trainable_count;
     const int buffer = absent ? -1 : plan_buffer(graph, count * sizeof(float), true);
     if (!absent && buffer < 0)
@@ -117,6 +121,7 @@ void parameters_bind(struct graph *graph) {
   graph->values = graph_buffer(graph, graph->parameter_buffers[REGION_VALUES]);
   graph->gradients = graph_buffer(graph, graph->parameter_buffers[REGION_GRADIENTS]);
   graph->momenta = graph_buffer(graph, graph->parameter_buffers[REGION_MOMENTA]);
+  graph->squares = graph_buffer(graph, graph->parameter_buffers[REGION_SQUARES]);
   (void)place(graph, WITH_DECAY, 0, true);
   (void)place(graph, WITHOUT_DECAY, graph->decay_count, true);
   (void)place(graph, STATISTICS, 0, true);
