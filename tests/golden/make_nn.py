@@ -8,6 +8,8 @@ the order of the network's parameters, so that both sides make them. Order of th
              embeddings in training mode, embeddings in evaluation mode after it, the norm of each parameter's gradient,
              the gradient of the input
   head       for both kinds and both sorts of negatives: 4 losses, the gradients of embeddings and of classes
+  generator, discriminator
+             3 losses, the output in evaluation mode after 3 steps of Adam (AdamW), then every parameter and statistic
 """
 import math
 import os
@@ -236,6 +238,111 @@ def head(out, arc, others):
     emit(out, w.grad)
 
 
+class ConditionalNorm(nn.Module):
+    """Batch norm with rows of tables as gain and bias (arXiv 1707.00683)."""
+
+    def __init__(s, classes, channels):
+        super().__init__()
+        s.weight = nn.Parameter(torch.ones(classes, channels))
+        s.bias = nn.Parameter(torch.zeros(classes, channels))
+        s.register_buffer("running_mean", torch.zeros(channels))
+        s.register_buffer("running_var", torch.ones(channels))
+
+    def forward(s, x, y):
+        x = F.batch_norm(x, s.running_mean, s.running_var, None, None, s.training, 0.1, 1e-5)
+        return s.weight[y][:, :, None, None] * x + s.bias[y][:, :, None, None]
+
+
+class Generator(nn.Module):
+    def __init__(s):
+        super().__init__()
+        s.linear = nn.Linear(8, 108, bias=False)
+        s.norm1 = ConditionalNorm(3, 12)
+        s.conv = nn.Conv2d(12, 10, 3, 1, 1, bias=False)
+        s.norm2 = ConditionalNorm(3, 10)
+        s.up = nn.ConvTranspose2d(10, 3, 4, 2, 1)
+
+    def forward(s, z, y):
+        x = F.leaky_relu(s.norm1(s.linear(z).reshape(-1, 12, 3, 3), y), 0.2)
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = F.leaky_relu(s.norm2(s.conv(x), y), 0.2)
+        return torch.tanh(s.up(x))
+
+
+class Discriminator(nn.Module):
+    def __init__(s):
+        super().__init__()
+        spectral = nn.utils.spectral_norm
+        s.conv1 = spectral(nn.Conv2d(3, 16, 4, 2, 1))
+        s.conv2 = spectral(nn.Conv2d(16, 24, 3, 1, 1, bias=False))
+        s.norm = nn.GroupNorm(4, 24)
+        s.linear = spectral(nn.Linear(24 * 9, 1))
+
+    def forward(s, x):
+        x = F.leaky_relu(s.norm(s.conv2(F.leaky_relu(s.conv1(x), 0.2))), 0.2)
+        return torch.sigmoid(s.linear(F.avg_pool2d(x, 2).flatten(1)))
+
+
+def tensors(net):
+    """(tensor, what it is) in the order of the engine's parameters."""
+    for module in net.children():
+        norm = isinstance(module, (ConditionalNorm, nn.GroupNorm))
+        yield getattr(module, "weight_orig", module.weight), "gain" if norm else "weight"
+        if module.bias is not None:
+            yield module.bias, "bias"
+        for name in ("weight_u", "weight_v"):
+            if hasattr(module, name):
+                yield getattr(module, name), "vector"
+        if isinstance(module, ConditionalNorm):
+            yield module.running_mean, "running"
+            yield module.running_var, "running"
+
+
+def fill_parts(net):
+    for p, what in tensors(net):
+        if what == "running":
+            continue
+        scale = {"gain": 0.2, "bias": 0.1, "vector": 1.0, "weight": 1.5 / math.sqrt(p[0].numel())}[what]
+        with torch.no_grad():
+            p.copy_(values(p.shape, scale, 1.0 if what == "gain" else 0.0))
+
+
+def steps(out, net, kind, loss_of, output):
+    decayed = [p for p, what in tensors(net) if what == "weight"]
+    rest = [p for p, what in tensors(net) if what in ("gain", "bias")]
+    optimizer = kind([dict(params=decayed, weight_decay=0.01), dict(params=rest, weight_decay=0)], lr=0.01,
+                     betas=(0.5, 0.99), eps=1e-5)
+    for _ in range(3):
+        loss = loss_of()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        emit(out, loss)
+    net.eval()
+    emit(out, output())
+    for p, _ in tensors(net):
+        emit(out, p)
+
+
+def generator(out):
+    global STATE
+    STATE = 31
+    net = Generator()
+    fill_parts(net)
+    z, target = values((6, 8)), values((6, 3, 12, 12))
+    y = torch.arange(6) % 3
+    steps(out, net, torch.optim.Adam, lambda: F.mse_loss(net(z, y), target), lambda: net(z, y))
+
+
+def discriminator(out):
+    global STATE
+    STATE = 37
+    net = Discriminator()
+    fill_parts(net)
+    x, y = values((6, 3, 12, 12)), (torch.arange(6) % 2).float()[:, None]
+    steps(out, net, torch.optim.AdamW, lambda: F.binary_cross_entropy(net(x), y), lambda: net(x))
+
+
 def main():
     torch.set_num_threads(1)
     out = []
@@ -258,6 +365,8 @@ def main():
     for arc in (False, True):
         for others in (True, False):
             head(out, arc, others)
+    generator(out)
+    discriminator(out)
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "nn.f32")
     np.concatenate(out).tofile(path)
 

@@ -219,14 +219,125 @@ static void head_of_mixed_labels(void **state) {
       expect("gradient of classes", head_gradient(head), 42, 1e-5);
       head_free(head);
     }
+}
+
+/* As fill_parts() in make_nn.py. */
+static void fill_parts(struct graph *graph) {
+  for (uint32_t i = 0; i < graph_parameters(graph); i++) {
+    struct graph_parameter *p = graph_parameter(graph, i);
+    const bool bias = strcmp(strrchr(p->name, '.'), ".bias") == 0;
+    if (strstr(p->name, "running"))
+      continue;
+    if (strstr(p->name, "weight_"))
+      lcg_fill(p->value, p->count, 1, 0);
+    else if (bias)
+      lcg_fill(p->value, p->count, 0.1f, 0);
+    else if (strstr(p->name, "norm"))
+      lcg_fill(p->value, p->count, 0.2f, 1);
+    else
+      lcg_fill(p->value, p->count, (float)(1.5 / sqrt((double)(p->count / p->shape[0]))), 0);
+  }
+  graph_parameters_changed(graph);
+}
+
+static const struct graph_config adam_config = {
+    .batch = 6, .threads = 1, .training = true, .winograd = true, .optimizer = GRAPH_ADAM};
+
+/* Three steps; `loss` says the loss of an output and fills its gradient. */
+static void three_steps_of_adam(struct graph *graph, size_t count, bool decoupled,
+                                double (*loss)(const float *output, const float *target, float *ret_gradient,
+                                               size_t count),
+                                const float *target) {
+  const struct adam_options options = {0.01f, 0.5f, 0.99f, 1e-5f, 0.01f, decoupled};
+  for (uint64_t step = 1; step <= 3; step++) {
+    assert_int_equal(graph_forward(graph, GRAPH_TRAIN, step, NULL), 0);
+    const float value = (float)loss(graph_output_data(graph), target, graph_output_gradient(graph), count);
+    expect("loss", &value, 1, 2e-5);
+    assert_int_equal(graph_backward(graph, NULL), 0);
+    assert_int_equal(graph_adam(graph, &options, step, NULL), 0);
+  }
+  assert_int_equal(graph_forward(graph, GRAPH_EVAL, 4, NULL), 0);
+  expect("output after training", graph_output_data(graph), count, 1e-3);
+  for (uint32_t i = 0; i < graph_parameters(graph); i++)
+    expect(graph_parameter(graph, i)->name, graph_parameter(graph, i)->value,
+           graph_parameter(graph, i)->count, 1e-3);
+}
+
+static double squared_error(const float *output, const float *target, float *ret_gradient, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    const double d = (double)output[i] - (double)target[i];
+    ret_gradient[i] = (float)(2 * d / (double)count);
+    sum += d * d / (double)count;
+  }
+  return sum;
+}
+
+static double cross_entropy(const float *output, const float *target, float *ret_gradient, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    const double p = (double)output[i], y = (double)target[i];
+    ret_gradient[i] = (float)((p - y) / (p * (1 - p)) / (double)count);
+    sum -= (y * log(p) + (1 - y) * log(1 - p)) / (double)count;
+  }
+  return sum;
+}
+
+static void generator(void **state) {
+  (void)state;
+  struct graph *graph = NULL;
+  float target[6 * 3 * 144];
+  (void)snprintf(check_context, sizeof(check_context), "generator");
+  assert_int_equal(graph_new(&adam_config, &graph, NULL), 0);
+  int x = graph_linear(graph, graph_input(graph, 8, 1, 1), "linear", 108, false);
+  x = graph_conditional_norm(graph, graph_reshape(graph, x, 12, 3, 3), "norm1", 3);
+  x = graph_upsample(graph, graph_leaky_relu(graph, x, 0.2f), 2, UPSAMPLE_BILINEAR);
+  x = graph_conv(graph, x, "conv",
+                 &(struct conv_options){.out_channels = 10, .kernel = 3, .stride = 1, .padding = 1});
+  x = graph_leaky_relu(graph, graph_conditional_norm(graph, x, "norm2", 3), 0.2f);
+  x = graph_conv_transpose(
+      graph, x, "up",
+      &(struct conv_options){.out_channels = 3, .kernel = 4, .stride = 2, .padding = 1, .bias = true});
+  (void)graph_output(graph, graph_tanh(graph, x));
+  assert_int_equal(graph_build(graph, NULL), 0);
+  lcg_state = 31;
+  fill_parts(graph);
+  lcg_fill(graph_input_data(graph), 48, 1, 0);
+  lcg_fill(target, ARRAY_SIZE(target), 1, 0);
+  for (uint32_t n = 0; n < 6; n++)
+    graph_classes(graph)[n] = n % 3;
+  three_steps_of_adam(graph, ARRAY_SIZE(target), false, squared_error, target);
+  graph_free(graph);
+}
+
+static void discriminator(void **state) {
+  (void)state;
+  struct graph *graph = NULL;
+  static const float target[] = {0, 1, 0, 1, 0, 1};
+  (void)snprintf(check_context, sizeof(check_context), "discriminator");
+  assert_int_equal(graph_new(&adam_config, &graph, NULL), 0);
+  int x = graph_input(graph, 3, 12, 12);
+  x = graph_conv(graph, x, "conv1", &(struct conv_options){16, 4, 2, 1, true, 0, true});
+  x = graph_leaky_relu(graph, x, 0.2f);
+  x = graph_conv(graph, x, "conv2", &(struct conv_options){24, 3, 1, 1, false, 0, true});
+  x = graph_leaky_relu(graph, graph_group_norm(graph, x, "norm", 4), 0.2f);
+  x = graph_linear_spectral(graph, graph_average_pool(graph, x, 2, 2, 0), "linear", 1, true);
+  (void)graph_output(graph, graph_sigmoid(graph, x));
+  assert_int_equal(graph_build(graph, NULL), 0);
+  assert_null(graph_classes(graph));
+  lcg_state = 37;
+  fill_parts(graph);
+  lcg_fill(graph_input_data(graph), 6 * 3 * 144, 1, 0);
+  three_steps_of_adam(graph, 6, true, cross_entropy, target);
+  graph_free(graph);
   assert_int_equal(left, 0);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(three_steps_of_training),
-      cmocka_unit_test(architectures),
-      cmocka_unit_test(head_of_mixed_labels),
+      cmocka_unit_test(three_steps_of_training), cmocka_unit_test(architectures),
+      cmocka_unit_test(head_of_mixed_labels),    cmocka_unit_test(generator),
+      cmocka_unit_test(discriminator),
   };
   return cmocka_run_group_tests(tests, open_golden, close_golden);
 }
