@@ -3,7 +3,9 @@
  *   y[o][p][q] = sum of w[i][o][u][v] x[i][r][s] where r stride + u - padding = p, s stride + v - padding = q
  *   (+ b[o])
  * Weights are (I,O,K,K), as PyTorch's. The operations are the convolution's (layer_conv.c); the kernel
- * library exchanges their roles. */
+ * library exchanges their roles. With fewer output channels than a block it has nothing but its slow
+ * reference code for the backward passes ("other" in graph_algorithms()), as for convolutions that read so
+ * few blocked channels: a generator had better end with a convolution. */
 #include <math.h>
 
 #include "core/nn/graph_internal.h"

@@ -38,12 +38,14 @@ struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i
   for (int k = 0; k < OP_BUFFERS; k++)
     if (op->buffer[k] >= 0)
       row.bytes += (double)graph->buffers[op->buffer[k]].bytes;
-  const bool conv = node->type == &layer_conv;
+  const bool transposed = node->type == &layer_conv_transpose;
+  const bool conv = node->type == &layer_conv || transposed;
   if (strcmp(op->what, "spectral norm") == 0)
     return row;
   if (weight && (conv || node->type == &layer_linear)) /* a linear layer's backward pass is two products */
-    row.flops = 2.0 * (double)weight->count * (double)shape_rows(node->shape) * graph->config.batch *
-                (!conv && strcmp(op->what, "backward") == 0 ? 2 : 1);
+    row.flops = 2.0 * (double)weight->count *
+                (double)shape_rows(transposed ? graph->nodes[node->input[0]].shape : node->shape) *
+                graph->config.batch * (!conv && strcmp(op->what, "backward") == 0 ? 2 : 1);
   if (conv && strcmp(op->what, "accumulate") != 0 && strcmp(op->what, "unpack") != 0 &&
       strcmp(op->what, "pack") != 0)
     row.algorithm = conv_algorithm(graph->convs[op->index].conv,

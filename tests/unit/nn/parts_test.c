@@ -803,6 +803,28 @@ static void transposed_convolution(void **state) {
            .padding = cases[i].padding, .bias = cases[i].bias});
 }
 
+static void transposed_profile(void **state) {
+  (void)state;
+  static const struct part parts[] = {{INPUT, .c = 16, .h = 3, .w = 4},
+                                      {CONV_TRANSPOSE, .c = 32, .kernel = 2, .stride = 2}};
+  const struct network network = {parts, 2, 2};
+  struct graph *graph =
+      describe(&network, (struct graph_config){.threads = 1, .training = true, .input_gradient = true});
+  uint32_t passes = 0;
+  for (uint32_t i = 0; i < graph_profile_rows(graph); i++) {
+    const struct graph_profile_row row = graph_profile_row(graph, i);
+    if (!row.algorithm)
+      continue;
+    assert_true(row.flops == 2.0 * 16 * 32 * 4 * 12 * 2);
+    passes++;
+  }
+  assert_int_equal(passes, 3);
+  char *algorithms = graph_algorithms(graph);
+  assert_non_null(strstr(algorithms, "l1 backward-data"));
+  free(algorithms);
+  graph_free(graph);
+}
+
 static void group_norms(void **state) {
   (void)state;
   CHECK(3, TOLERANCE, {INPUT, .c = 21, .h = 3, .w = 4}, {GROUP_NORM, .count = 3});
@@ -1025,13 +1047,21 @@ static void impossible_parts(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(activations),         cmocka_unit_test(pools),
-      cmocka_unit_test(upsampling),          cmocka_unit_test(concatenation),
-      cmocka_unit_test(reshaping),           cmocka_unit_test(transposed_convolution),
-      cmocka_unit_test(group_norms),         cmocka_unit_test(conditional_norms),
-      cmocka_unit_test(spectral_norms),      cmocka_unit_test(u_net),
-      cmocka_unit_test(pooled_statistics),   cmocka_unit_test(adam),
-      cmocka_unit_test(spectral_statistics), cmocka_unit_test(impossible_parts),
+      cmocka_unit_test(activations),
+      cmocka_unit_test(pools),
+      cmocka_unit_test(upsampling),
+      cmocka_unit_test(concatenation),
+      cmocka_unit_test(reshaping),
+      cmocka_unit_test(transposed_convolution),
+      cmocka_unit_test(transposed_profile),
+      cmocka_unit_test(group_norms),
+      cmocka_unit_test(conditional_norms),
+      cmocka_unit_test(spectral_norms),
+      cmocka_unit_test(u_net),
+      cmocka_unit_test(pooled_statistics),
+      cmocka_unit_test(adam),
+      cmocka_unit_test(spectral_statistics),
+      cmocka_unit_test(impossible_parts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
