@@ -53,7 +53,7 @@ struct job_spec {
     bool flip;
     uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
-    enum memory_use memory; /* low: activations are computed again instead of kept */
+    enum memory_use memory;   /* low: activations are computed again instead of kept */
     enum precision precision; /* of convolutions and activations in training; everything else is float32 */
   } train;
   struct {
