@@ -273,7 +273,7 @@ static int build(struct graph *graph) {
   if (r == 0)
     r = norms_plan(graph);
   if (r == 0)
-    r = graph->scratch_buffer = plan_buffer(graph, graph->scratch_bytes, true);
+    r = graph->plain_buffer = plan_buffer(graph, graph->plain_bytes, true);
   if (r >= 0)
     r = plan_arena(graph, &graph->error);
   if (r < 0)

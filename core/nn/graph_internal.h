@@ -167,6 +167,7 @@ struct conv_slot {
   int norm;             /* folded graphs: the batch norm it computes too, -1: none */
   int bias;             /* buffer of the folded bias, -1: none */
   int own[CONV_PASSES]; /* weights in the library's formats, -1 where the plain layout is used */
+  int scratch[CONV_PASSES];
 };
 
 struct graph {
@@ -200,9 +201,10 @@ struct graph {
   struct arena arena;
 
   int input_buffer, output_buffer, output_gradient_buffer, input_gradient_buffer; /* plain */
-  int parameter_buffers[5], sums_buffer, constants_buffer, scratch_buffer, norm_buffer;
+  int parameter_buffers[5], sums_buffer, constants_buffer, norm_buffer;
+  int plain_buffer;   /* folded graphs: plain weights of one convolution, while they are loaded */
   int classes_buffer; /* -1: no layer needs classes */
-  size_t scratch_bytes;
+  size_t plain_bytes;
 
   struct dnnl_context *context;
   struct block_dct *dct;

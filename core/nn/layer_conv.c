@@ -142,12 +142,13 @@ static int choose_fusion(struct graph *graph, int index, struct conv_slot *slot,
   return shape->sum ? next : -1;
 }
 
-/* Scale and shift of the batch norm go into plain weights in the scratch memory, and into the bias. */
+/* Scale and shift of the batch norm go into plain weights in a buffer that all convolutions share, and into
+ * the bias. */
 static void fold_weights(struct graph *graph, const struct conv_slot *slot) {
   const struct node *node = &graph->nodes[slot->node];
   const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT),
                                *own = node_parameter(graph, node, BIAS);
-  float *plain = graph_buffer(graph, graph->scratch_buffer), *bias = graph_buffer(graph, slot->bias);
+  float *plain = graph_buffer(graph, graph->plain_buffer), *bias = graph_buffer(graph, slot->bias);
   const size_t size = weight->count / weight->shape[0];
   for (uint32_t o = 0; o < node->shape.c; o++) {
     double scale = 1, shift = 0;
@@ -225,10 +226,8 @@ static int forward(struct graph *graph, int index) {
     graph->nodes[add].absorbed = true;
     graph->nodes[add].value = node->value;
   }
-  graph->scratch_bytes = MAX(graph->scratch_bytes, conv_scratch_bytes(slot->conv));
   if (shape.folded)
-    graph->scratch_bytes =
-        MAX(graph->scratch_bytes, node_parameter(graph, node, WEIGHT)->count * sizeof(float));
+    graph->plain_bytes = MAX(graph->plain_bytes, node_parameter(graph, node, WEIGHT)->count * sizeof(float));
   if (shape.folded && shape.bias &&
       (slot->bias = plan_buffer(graph, graph_padded(graph, node->shape.c) * sizeof(float), true)) < 0)
     return slot->bias;
@@ -237,6 +236,9 @@ static int forward(struct graph *graph, int index) {
     const bool pinned = pass != CONV_BACKWARD_WEIGHTS && !graph->config.low_memory;
     if (bytes > 0 && (slot->own[pass] = plan_buffer(graph, bytes, pinned)) < 0)
       return slot->own[pass];
+    slot->scratch[pass] = plan_buffer(graph, conv_scratch_bytes(slot->conv, pass), false);
+    if (slot->scratch[pass] < 0)
+      return slot->scratch[pass];
   }
   if (node->type == &layer_conv && node->conv.spectral_norm && (r = spectral_forward(graph, index)) < 0)
     return r;
@@ -246,6 +248,7 @@ static int forward(struct graph *graph, int index) {
   op->buffer[0] = slot->x;
   op->buffer[1] = slot->y;
   op->buffer[2] = slot->own[CONV_FORWARD];
+  op->buffer[3] = slot->scratch[CONV_FORWARD];
   return 0;
 }
 
@@ -265,6 +268,7 @@ int conv_again(struct graph *graph, int index) {
   op->buffer[0] = slot->x;
   op->buffer[1] = slot->y_again;
   op->buffer[2] = slot->own[CONV_FORWARD];
+  op->buffer[3] = slot->scratch[CONV_FORWARD];
   return slot->y_again;
 }
 
@@ -280,6 +284,7 @@ static int backward(struct graph *graph, int index, int dy) {
   op->buffer[0] = slot->x_again;
   op->buffer[1] = dy;
   op->buffer[2] = slot->own[CONV_BACKWARD_WEIGHTS];
+  op->buffer[3] = slot->scratch[CONV_BACKWARD_WEIGHTS];
   int r = node->spectral < 0 ? 0 : spectral_backward(graph, index);
   if (r < 0)
     return r;
@@ -292,6 +297,7 @@ static int backward(struct graph *graph, int index, int dy) {
   op->buffer[0] = dy;
   op->buffer[1] = slot->dx;
   op->buffer[2] = slot->own[CONV_BACKWARD_DATA];
+  op->buffer[3] = slot->scratch[CONV_BACKWARD_DATA];
   return graph_contribute(graph, node->input[0], slot->dx);
 }
 
@@ -314,7 +320,7 @@ static float *optional(const struct graph_parameter *parameter, bool gradient) {
 static float *weights_of(const struct graph *graph, const struct conv_slot *slot) {
   const struct node *node = &graph->nodes[slot->node];
   if (slot->folded)
-    return graph_buffer(graph, graph->scratch_buffer);
+    return graph_buffer(graph, graph->plain_buffer);
   return node->spectral < 0 ? node_parameter(graph, node, WEIGHT)->value : spectral_weights(graph, node);
 }
 
@@ -335,10 +341,11 @@ int convs_bind(struct graph *graph) {
         .weights_gradient = optional(weight, true),
         .bias = slot->folded ? graph_buffer(graph, slot->bias) : optional(bias, false),
         .bias_gradient = optional(bias, true),
-        .scratch = graph_buffer(graph, graph->scratch_buffer),
     };
-    for (int pass = 0; pass < CONV_PASSES; pass++)
+    for (int pass = 0; pass < CONV_PASSES; pass++) {
       memory.own[pass] = graph_buffer(graph, slot->own[pass]);
+      memory.scratch[pass] = graph_buffer(graph, slot->scratch[pass]);
+    }
     int r = conv_bind(slot->conv, &memory, &graph->error);
     if (r < 0)
       return r;

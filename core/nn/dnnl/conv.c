@@ -246,15 +246,11 @@ size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass) {
   return run->primitive && run->own ? dnnl_memory_desc_get_size(&run->weights) : 0;
 }
 
-size_t conv_scratch_bytes(const struct conv *conv) {
-  size_t most = 0;
-  for (int pass = 0; pass < CONV_PASSES; pass++)
-    if (conv->run[pass].description) {
-      const dnnl_memory_desc_t *scratch =
-          dnnl_primitive_desc_query_md(conv->run[pass].description, dnnl_query_scratchpad_md, 0);
-      most = MAX(most, dnnl_memory_desc_get_size(scratch));
-    }
-  return most;
+size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass) {
+  const dnnl_primitive_desc_t description = conv->run[pass].description;
+  return description ? dnnl_memory_desc_get_size(
+                           dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0))
+                     : 0;
 }
 
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass) {
@@ -301,8 +297,8 @@ static int bind_pass(struct conv *conv, enum conv_pass pass, const struct conv_m
   const bool gradient = pass == CONV_BACKWARD_WEIGHTS;
   dnnl_memory_t plain = wrap(conv, &conv->plain, gradient ? m->weights_gradient : m->weights);
   dnnl_memory_t weights = run->own ? wrap(conv, &run->weights, m->own[pass]) : plain;
-  dnnl_memory_t scratch =
-      wrap(conv, dnnl_primitive_desc_query_md(run->description, dnnl_query_scratchpad_md, 0), m->scratch);
+  dnnl_memory_t scratch = wrap(
+      conv, dnnl_primitive_desc_query_md(run->description, dnnl_query_scratchpad_md, 0), m->scratch[pass]);
   float *bias_data = gradient ? m->bias_gradient : m->bias;
   const bool has_bias = conv->shape.bias && pass != CONV_BACKWARD_DATA;
   dnnl_memory_t bias = has_bias ? wrap(conv, &conv->bias, bias_data) : NULL;

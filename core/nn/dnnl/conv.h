@@ -48,7 +48,8 @@ bool conv_wants_winograd(const struct conv_shape *shape);
 /* Bytes of the library's own format of weights (forward, backward data) or their gradient; 0 where the plain
  * (O,I,K,K) memory is used as it is, or where the pass does not exist. */
 size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass);
-size_t conv_scratch_bytes(const struct conv *conv); /* may be shared by all convolutions of a graph */
+/* What a pass needs while it runs, and no longer. */
+size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass);
 /* "direct", "winograd" or "other" (the library's general fallback); NULL where the pass does not exist. */
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
 
@@ -63,7 +64,7 @@ struct conv_memory {
   float *weights, *weights_gradient; /* plain master (O,I,K,K) and its gradient */
   float *bias, *bias_gradient;       /* (O) or NULL */
   void *own[CONV_PASSES];            /* conv_weights_bytes() each, or NULL */
-  void *scratch;
+  void *scratch[CONV_PASSES];        /* conv_scratch_bytes() each */
 };
 int conv_bind(struct conv *conv, const struct conv_memory *memory, struct guise_error *err);
 
