@@ -37,9 +37,9 @@ struct graph_config {
    * layers and what follows them stay float. Needs AVX512_BF16. */
   bool bfloat16;
   /* Training: what is cheap to compute (batch norms, PReLUs, additions, the first convolution) is computed
-   * again for the backward pass instead of kept, and the library's copies of weights are made when they are
-   * needed. The same results for a few per cent more time: bit for bit in float, up to the order of roundings
-   * in bfloat16. */
+   * again for the backward pass instead of kept, the library's copies of weights are made when they are
+   * needed, and Winograd is left out where it needs more memory than the largest tensor. The same results but
+   * for that and, in bfloat16, the order of roundings. */
   bool low_memory;
   /* Forward-only graphs, in GRAPH_EVAL alone: batch norms that follow a convolution disappear into its
    * weights, and additions into the convolution where the library can. */

@@ -174,6 +174,14 @@ int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_er
 
 /* ---- operations ---- */
 
+/* Bytes. Low memory leaves Winograd out where its scratch memory would outgrow this. */
+static size_t largest_tensor(const struct graph *graph) {
+  size_t most = 0;
+  for (uint32_t i = 0; i < graph->node_count; i++)
+    most = MAX(most, layout_count(graph, &graph->nodes[i]) * node_element(&graph->nodes[i]));
+  return most * graph->config.batch;
+}
+
 static int forward(struct graph *graph, int index) {
   struct node *node = &graph->nodes[index];
   const struct node *source = &graph->nodes[node->input[0]];
@@ -212,6 +220,7 @@ static int forward(struct graph *graph, int index) {
       .training = graph->config.training,
       .input_gradient = source->wants_gradient,
       .winograd = graph->config.winograd,
+      .scratch_most = graph->config.low_memory ? largest_tensor(graph) : 0,
   };
   int target;
   const int add = choose_fusion(graph, index, slot, &shape, &target);

@@ -159,6 +159,12 @@ static int create_pass(struct conv *conv, enum conv_pass pass, const char *name,
   if (conv->shape.winograd && conv_wants_winograd(&conv->shape)) {
     status = try_algorithm(conv, pass, dnnl_convolution_winograd, &run->description);
     run->algorithm = "winograd";
+    if (status == dnnl_success && conv->shape.scratch_most > 0 &&
+        conv_scratch_bytes(conv, pass) > conv->shape.scratch_most) {
+      (void)dnnl_primitive_desc_destroy(run->description);
+      run->description = NULL;
+      status = dnnl_unimplemented;
+    }
   }
   if (status != dnnl_success) {
     status = try_algorithm(conv, pass,

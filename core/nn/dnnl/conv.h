@@ -30,6 +30,7 @@ struct conv_shape {
   bool folded;         /* forward only: conv_memory's weights are a buffer that holds the plain weights while
                           conv_load_weights() runs, and no longer */
   bool sum;            /* folded: y += conv, asked for; see conv_sums() */
+  size_t scratch_most; /* Winograd not with more scratch memory than this; 0: no limit */
   bool winograd;       /* allowed; taken where conv_wants_winograd() says so and the library has it */
 };
 
