@@ -160,6 +160,8 @@ static int forward(struct graph *graph, int index) {
   if (node->fused || node->absorbed)
     return 0;
   const struct pointwise *group = group_of(graph, index);
+  if (group->operands == 2 && graph->nodes[group->source[0]].half != graph->nodes[group->source[1]].half)
+    return GRAPH_FAIL(graph, -EINVAL, "add: one operand is float and the other bfloat16");
   node->value = graph_value(graph, index, group->source[0]);
   return emit(graph, index, graph->nodes[group->source[0]].value,
               group->operands == 2 ? graph->nodes[group->source[1]].value : -1, node->value, false);
