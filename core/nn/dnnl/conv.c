@@ -253,7 +253,7 @@ size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass) {
 }
 
 size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass) {
-  const dnnl_primitive_desc_t description = conv->run[pass].description;
+  const_dnnl_primitive_desc_t description = conv->run[pass].description;
   return description ? dnnl_memory_desc_get_size(
                            dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0))
                      : 0;
