@@ -1,7 +1,10 @@
-/* Adam (Kingma and Ba, arXiv 1412.6980, as torch.optim.Adam), or with decoupled weight decay AdamW
- * (Loshchilov and Hutter, arXiv 1711.05101): g' = g + decay w                    decoupled: g' = g and w
- * shrinks by rate decay w m = beta1 m + (1 - beta1) g',  s = beta2 s + (1 - beta2) g'^2 w -= rate / (1 -
- * beta1^t)  m / (sqrt(s / (1 - beta2^t)) + epsilon) */
+/* Adam (Kingma and Ba, arXiv 1412.6980, as torch.optim.Adam):
+ *
+ *   g' = g + decay w,  m = beta1 m + (1 - beta1) g',  s = beta2 s + (1 - beta2) g'^2
+ *   w -= rate / (1 - beta1^t)  m / (sqrt(s / (1 - beta2^t)) + epsilon)
+ *
+ * With decoupled weight decay (AdamW, Loshchilov and Hutter, arXiv 1711.05101) g' = g, and w shrinks by rate
+ * decay w first. */
 #include <math.h>
 
 #include "core/nn/graph_internal.h"

@@ -130,6 +130,32 @@ static bool labelled_synthetic(const struct job_spec *spec) {
   return value && strcmp(value, "true") == 0;
 }
 
+#define NOTES 2
+#define NOTE_LENGTH 256
+
+/* What a reader who compares or repeats results must know. */
+static uint32_t write_notes(const struct trainer *t, char ret_notes[NOTES][NOTE_LENGTH]) {
+  _cleanup_(freep) char *algorithms = graph_algorithms(t->graph);
+  uint32_t passes = 0, winograd = 0;
+  for (const char *line = algorithms; line && *line; line = strchr(line, '\n') + 1) {
+    const size_t length = strcspn(line, "\n");
+    passes++;
+    winograd += length > 8 && strncmp(line + length - 8, "winograd", 8) == 0;
+  }
+  (void)snprintf(
+      ret_notes[0], NOTE_LENGTH,
+      "Trained in %s; %u of %u passes of convolutions use Winograd's algorithm, whose roundings differ from "
+      "those of direct convolution.",
+      t->spec->train.precision == PRECISION_BF16 ? "bfloat16 with float32 weights" : "float32", winograd,
+      passes);
+  (void)snprintf(ret_notes[1], NOTE_LENGTH,
+                 "The same seed, %u thread%s and the same build on the same kind of processor repeat the "
+                 "training bit for "
+                 "bit, also across interruptions.",
+                 t->threads, t->threads == 1 ? "" : "s");
+  return NOTES;
+}
+
 static int write_report(struct trainer *t, const struct job_inputs *inputs,
                         const struct report_verification *entries, uint32_t count, const struct audit *audit,
                         const struct model_info *info, const char *model_path,
@@ -140,6 +166,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   json_t *spec = job_spec_json(t->spec), *report = NULL;
   int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
   (void)getrusage(RUSAGE_SELF, &usage);
+  char text[NOTES][NOTE_LENGTH];
+  const char *const notes[NOTES] = {text[0], text[1]};
   struct report_input input = {
       .job_id = inputs->job_id,
       .dataset_name = inputs->dataset_name,
@@ -159,6 +187,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .verifications = entries,
       .verification_count = count,
       .attacks = audit->attacks,
+      .notes = notes,
+      .note_count = write_notes(t, text),
       .seed = t->spec->train.seed,
       .train_seconds = t->trained_seconds,
       .images_per_s = t->trained_seconds > 0 ? (double)t->total * t->batch / t->trained_seconds : 0,

@@ -206,6 +206,45 @@ static void suspended_and_resumed_to_the_bit(void **state) {
   }
 }
 
+/* Little memory and bfloat16 train the same network: the losses are near, and the report says what was used.
+ */
+static void memory_and_precision(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *options, *note;
+    double tolerance;
+  } ways[] = {{"normal", "", "float32", 0},
+              {"low", ",\"memory\":\"low\"", "float32", 1e-3},
+              {"half", ",\"precision\":\"bf16\"", "bfloat16 with float32 weights", 0.1}};
+  double first = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+    char body[512], path[512];
+    struct record record = {.count = 0};
+    struct job_outcome outcome = {NULL};
+    struct guise_error err = {0};
+    if (strcmp(ways[i].name, "half") == 0 && !graph_bfloat16_supported())
+      continue;
+    (void)snprintf(body, sizeof(body),
+                   "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\"}," SMALL
+                   ",\"train\":{\"epochs\":2,\"batch\":8%s}}",
+                   ways[i].options);
+    if (run(body, ways[i].name, NULL, &record, &outcome, &err) < 0)
+      fail_msg("%s", err.text);
+    json_decref(outcome.summary);
+    const double loss = epoch_value(&record, "loss", 2);
+    first = i == 0 ? loss : first;
+    if (fabs(loss - first) > ways[i].tolerance * first)
+      fail_msg("%s: loss %g, %g expected", ways[i].name, loss, first);
+    (void)snprintf(path, sizeof(path), "%s/out-%s/report.json", root, ways[i].name);
+    json_t *report = json_load_file(path, 0, NULL);
+    const char *note = json_string_value(json_array_get(json_object_get(report, "notes"), 0));
+    assert_non_null(note);
+    assert_non_null(strstr(note, ways[i].note));
+    assert_non_null(strstr(note, "passes of convolutions use Winograd"));
+    json_decref(report);
+  }
+}
+
 static void a_learned_policy_reports_itself(void **state) {
   (void)state;
   char body[512];
@@ -261,8 +300,11 @@ static void errors_say_what_to_do(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),        cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(a_learned_policy_reports_itself), cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),
+      cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(memory_and_precision),
+      cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
