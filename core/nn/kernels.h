@@ -9,10 +9,13 @@
  * B.
  *
  * Batch norm enters as scale k and shift b a channel, so that one pass serves batch norm, PReLU, addition and
- * their combinations: forward   v = k1 x1 + b1 [+ k2 x2 + b2],  y = v > 0 ? v : slope v     (a second operand
- * or PReLU, not both) backward  g = dy (v > 0 ? 1 : slope),  dx = k g + p (x - mean) + q [+ addend] where p
- * and q carry the derivative through the batch's mean and variance. Outputs may be the same memory as inputs:
- * an element is written after it was read. */
+ * their combinations (a second operand or PReLU, not both):
+ *
+ *   forward:   v = k1 x1 + b1 [+ k2 x2 + b2],  y = v > 0 ? v : slope v
+ *   backward:  g = dy (v > 0 ? 1 : slope),  dx = k g + p (x - mean) + q [+ addend]
+ *
+ * p and q carry the derivative through the batch's mean and variance. Outputs may be the same memory as
+ * inputs: an element is written after it was read. */
 #pragma once
 
 #include <stdbool.h>

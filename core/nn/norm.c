@@ -1,9 +1,13 @@
 /* Batch norm (Ioffe and Szegedy, arXiv 1502.03167, as PyTorch computes it) and the fused element-wise
  * operations.
  *
- *   forward    x^ = (x - mean) / sqrt(var + 1e-5),  y = gamma x^ + beta,  var biased; running statistics move
- * by 0.1 towards mean and the unbiased variance backward   dbeta = sum g,  dgamma = sum g x^,  dx = gamma /
- * sqrt(var + eps) (g - dbeta / m - x^ dgamma / m)
+ * Forward, with the biased variance; running statistics move by 0.1 towards mean and unbiased variance:
+ *
+ *   x^ = (x - mean) / sqrt(var + 1e-5),  y = gamma x^ + beta
+ *
+ * Backward, over m values a channel:
+ *
+ *   dbeta = sum g,  dgamma = sum g x^,  dx = gamma / sqrt(var + eps) (g - dbeta / m - x^ dgamma / m)
  *
  * Sums over an image are taken around one of its values (kernels.h), sums over images in double. */
 #include <math.h>
