@@ -35,6 +35,10 @@ int graph_adam(struct graph *graph, const struct adam_options *options, uint64_t
     return error_set(err, -EINVAL, "Adam needs a graph that was built for training with it");
   if (step == 0)
     return error_set(err, -EINVAL, "Adam's steps count from 1");
+  if (!(options->epsilon > 0) || !(options->beta1 >= 0 && options->beta1 < 1) ||
+      !(options->beta2 >= 0 && options->beta2 < 1) || !isfinite(options->rate) || !isfinite(options->decay))
+    return error_set(err, -EINVAL,
+                     "Adam needs betas from 0 to below 1, a positive epsilon, and a finite rate and decay");
   const double first = 1 - pow((double)options->beta1, (double)step),
                second = 1 - pow((double)options->beta2, (double)step);
   const struct step s = {

@@ -71,27 +71,39 @@ static bool may_be_plain(const struct graph *graph, int index) {
   return true;
 }
 
-/* With bfloat16, the network is in it up to its linear layers, whose vectors stay float. The user's own input
- * is float, so it is not plain where a convolution would read it. */
-static void choose_elements(struct graph *graph, struct node *node) {
+/* Does anything read the input in bfloat16? The block IDCT and linear layers take float as it is. */
+static bool is_read_half(const struct graph *graph, int index) {
+  for (uint32_t i = 0; i < graph->node_count; i++)
+    for (uint32_t k = 0; k < graph->nodes[i].inputs; k++)
+      if (graph->nodes[i].input[k] == index && graph->nodes[i].type != &layer_idct &&
+          !graph->nodes[i].type->float_value)
+        return true;
+  return false;
+}
+
+/* With bfloat16, values are in it but for linear layers and what follows them element by element; layers with
+ * half_value (convolutions, reshape) return to it. The user's own input is float, so it is not plain where
+ * bfloat16 is read. */
+static void choose_elements(struct graph *graph, int index) {
+  struct node *node = &graph->nodes[index];
   if (!graph->config.bfloat16)
     return;
   if (node->inputs == 0) {
-    for (uint32_t i = 0; i < graph->node_count; i++)
-      if (graph->nodes[i].inputs > 0 && &graph->nodes[graph->nodes[i].input[0]] == node)
-        node->plain &= graph->nodes[i].type == &layer_idct;
-    node->half = !node->plain;
+    node->half = is_read_half(graph, index);
+    node->plain &= !node->half;
   } else if (node->type->half_value)
     node->half = true;
-  else
+  else {
     node->half = !node->type->float_value && graph->nodes[node->input[0]].half;
+    node->half |= node->type == &layer_concat && graph->nodes[node->input[1]].half;
+  }
 }
 
 static void analyse(struct graph *graph) {
   for (uint32_t i = 0; i < graph->node_count; i++) {
     struct node *node = &graph->nodes[i];
     node->plain = may_be_plain(graph, (int)i);
-    choose_elements(graph, node);
+    choose_elements(graph, (int)i);
     node->wants_gradient = graph->config.training &&
                            ((int)i == graph->input ? graph->config.input_gradient : node->name != NULL);
     for (uint32_t k = 0; k < node->inputs; k++)
@@ -133,7 +145,7 @@ static int emit_forward(struct graph *graph) {
     op->buffer[1] = graph->output_buffer;
   }
   graph->forward_ops = graph->op_count;
-  return r;
+  return r < 0 ? r : graph->error.code;
 }
 
 /* ---- backward ---- */
@@ -246,7 +258,7 @@ static int emit_backward(struct graph *graph) {
     if (r == 0 && !is_shortcut(graph, i))
       r = back_node(graph, i);
   }
-  return r;
+  return r < 0 ? r : graph->error.code;
 }
 
 /* ---- all of it ---- */

@@ -115,6 +115,10 @@ struct node *graph_append(struct graph *graph, const struct layer_type *type, st
          shape.h, shape.w);
     return NULL;
   }
+  if (shape_rows(shape) > UINT32_MAX) {
+    FAIL(graph, -EINVAL, "%s: %u x %u pixels are too many", name ? name : "node", shape.h, shape.w);
+    return NULL;
+  }
   if (name && name_taken(graph, name)) {
     FAIL(graph, -EINVAL, "two layers are named %s", name);
     return NULL;

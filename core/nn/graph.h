@@ -62,7 +62,8 @@ int graph_input(struct graph *graph, uint32_t channels, uint32_t height, uint32_
 struct conv_options {
   uint32_t out_channels, kernel, stride, padding; /* square kernel */
   bool bias;
-  uint32_t groups;    /* 0 and 1: none; as many as channels: depthwise. Weights are (O, I/groups, K, K) */
+  uint32_t groups;    /* 0 and 1: none; more: out_channels are as many as the input's; as many as channels:
+                         depthwise. Weights are (O, I/groups, K, K) */
   bool spectral_norm; /* weights over their largest singular value: adds statistics "weight_u", "weight_v" */
 };
 int graph_conv(struct graph *graph, int x, const char *name, const struct conv_options *options);

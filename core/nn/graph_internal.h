@@ -144,9 +144,11 @@ struct op {
   int (*run)(struct graph *graph, const struct op *op, struct guise_error *err);
   const char *what;       /* for profiles */
   int node;               /* the node it belongs to; its shape is the node's unless said otherwise */
-  int index;              /* of the conv or pointwise group, or the operand */
-  int operand;            /* of a pointwise group's backward pass */
+  int index;              /* of the convolution or pointwise group */
+  int operand;            /* what an operation does of several: its own business */
   int buffer[OP_BUFFERS]; /* -1: none */
+  const char *algorithm;  /* of a convolution, else NULL */
+  double flops;           /* multiplications and additions of products, else 0 */
   int64_t spent_ns;       /* while profiling */
 };
 

@@ -29,8 +29,8 @@ int graph_conv(struct graph *graph, int x, const char *name, const struct conv_o
                       source->shape.c, options->out_channels);
   const struct shape shape = {options->out_channels, (source->shape.h + 2 * p - k) / s + 1,
                               (source->shape.w + 2 * p - k) / s + 1};
-  const bool global = g == source->shape.c && p == 0 && k == source->shape.h && k == source->shape.w &&
-                      !options->spectral_norm;
+  const bool global = g == source->shape.c && options->out_channels == g && p == 0 && k == source->shape.h &&
+                      k == source->shape.w && !options->spectral_norm;
   struct node *node = graph_append(graph, global ? &layer_global_conv : &layer_conv, shape, name);
   if (node)
     node->conv = *options;
@@ -54,7 +54,7 @@ static int parameters(struct graph *graph, struct node *node) {
 static int run_pass(struct graph *graph, const struct op *op, enum conv_pass pass, struct guise_error *err) {
   struct conv *conv = graph->convs[op->index].conv;
   const bool load =
-      (graph->config.low_memory && pass != CONV_BACKWARD_WEIGHTS) || graph->nodes[op->node].spectral >= 0;
+      pass != CONV_BACKWARD_WEIGHTS && (graph->config.low_memory || graph->nodes[op->node].spectral >= 0);
   int r = load ? conv_load_weights(conv, pass, err) : 0;
   return r < 0 ? r : conv_run(conv, pass, err);
 }
@@ -163,6 +163,8 @@ static void fold_weights(struct graph *graph, const struct conv_slot *slot) {
 
 int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err) {
   for (uint32_t i = 0; !graph->config.low_memory && i < graph->conv_count; i++) {
+    if (graph->nodes[graph->convs[i].node].spectral >= 0)
+      continue;
     if (graph->convs[i].folded)
       fold_weights(graph, &graph->convs[i]);
     int r = conv_load_weights(graph->convs[i].conv, pass, err);
@@ -182,6 +184,22 @@ static size_t largest_tensor(const struct graph *graph) {
   return most * graph->config.batch;
 }
 
+/* An operation of a pass, for the convolution `at`. */
+static struct op *emit_pass(struct graph *graph, const char *what, enum conv_pass pass,
+                            int (*run)(struct graph *graph, const struct op *op, struct guise_error *err),
+                            int index, int at) {
+  struct op *op = graph_emit(graph, what, run, index, at);
+  if (!op)
+    return NULL;
+  const struct node *node = &graph->nodes[index];
+  const struct shape positions =
+      node->type == &layer_conv_transpose ? graph->nodes[node->input[0]].shape : node->shape;
+  op->algorithm = conv_algorithm(graph->convs[at].conv, pass);
+  op->flops = 2.0 * (double)node_parameter(graph, node, WEIGHT)->count * (double)shape_rows(positions) *
+              graph->config.batch;
+  return op;
+}
+
 static int forward(struct graph *graph, int index) {
   struct node *node = &graph->nodes[index];
   const struct node *source = &graph->nodes[node->input[0]];
@@ -199,7 +217,9 @@ static int forward(struct graph *graph, int index) {
   for (int pass = 0; pass < CONV_PASSES; pass++)
     slot->own[pass] = -1;
   if (node->half && !source->half)
-    return GRAPH_FAIL(graph, -EINVAL, "%s: a bfloat16 convolution cannot read float32 values", node->name);
+    return GRAPH_FAIL(graph, -EINVAL,
+                      "%s: a bfloat16 convolution cannot read float32 values; put graph_reshape() between",
+                      node->name);
   struct conv_shape shape = {
       .batch = graph->config.batch,
       .in_channels = source->shape.c,
@@ -251,7 +271,7 @@ static int forward(struct graph *graph, int index) {
   }
   if (node->type == &layer_conv && node->conv.spectral_norm && (r = spectral_forward(graph, index)) < 0)
     return r;
-  struct op *op = graph_emit(graph, "forward", run_forward, index, (int)graph->conv_count - 1);
+  struct op *op = emit_pass(graph, "forward", CONV_FORWARD, run_forward, index, (int)graph->conv_count - 1);
   if (!op || node->value < 0)
     return graph->error.code;
   op->buffer[0] = slot->x;
@@ -271,7 +291,7 @@ static struct conv_slot *slot_of(struct graph *graph, int index) {
 int conv_again(struct graph *graph, int index) {
   struct conv_slot *slot = slot_of(graph, index);
   slot->y_again = graph_tensor(graph, &graph->nodes[index]);
-  struct op *op = graph_emit(graph, "again", run_again, index, (int)(slot - graph->convs));
+  struct op *op = emit_pass(graph, "again", CONV_FORWARD, run_again, index, (int)(slot - graph->convs));
   if (!op || slot->y_again < 0)
     return graph->error.code;
   op->buffer[0] = slot->x;
@@ -287,7 +307,8 @@ static int backward(struct graph *graph, int index, int dy) {
   const int at = (int)(slot - graph->convs);
   slot->dy = dy;
   slot->x_again = graph_value_again(graph, node->input[0]);
-  struct op *op = graph_emit(graph, "backward weights", run_backward_weights, index, at);
+  struct op *op =
+      emit_pass(graph, "backward weights", CONV_BACKWARD_WEIGHTS, run_backward_weights, index, at);
   if (!op)
     return graph->error.code;
   op->buffer[0] = slot->x_again;
@@ -300,7 +321,7 @@ static int backward(struct graph *graph, int index, int dy) {
   if (!graph->nodes[node->input[0]].wants_gradient)
     return 0;
   slot->dx = graph_tensor(graph, &graph->nodes[node->input[0]]);
-  op = graph_emit(graph, "backward data", run_backward_data, index, at);
+  op = emit_pass(graph, "backward data", CONV_BACKWARD_DATA, run_backward_data, index, at);
   if (!op || slot->dx < 0)
     return graph->error.code;
   op->buffer[0] = dy;

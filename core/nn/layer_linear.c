@@ -118,6 +118,10 @@ static int run_backward(struct graph *graph, const struct op *op, struct guise_e
   return 0;
 }
 
+static double product_flops(const struct graph *graph, const struct node *node) {
+  return 2.0 * (double)node_parameter(graph, node, WEIGHT)->count * graph->config.batch;
+}
+
 static int forward(struct graph *graph, int index) {
   struct node *node = &graph->nodes[index];
   const struct node *source = &graph->nodes[node->input[0]];
@@ -130,6 +134,7 @@ static int forward(struct graph *graph, int index) {
   struct op *op = r < 0 ? NULL : graph_emit(graph, "forward", run_forward, index, 0);
   if (!op || node->value < 0 || node->extra < 0)
     return graph->error.code;
+  op->flops = product_flops(graph, node);
   op->buffer[0] = source->value;
   op->buffer[1] = node->extra;
   op->buffer[2] = node->value;
@@ -142,6 +147,7 @@ static int backward(struct graph *graph, int index, int dy) {
   struct op *op = graph_emit(graph, "backward", run_backward, index, 0);
   if (!op)
     return graph->error.code;
+  op->flops = product_flops(graph, node) * (source->wants_gradient ? 2 : 1);
   op->buffer[0] = dy;
   op->buffer[1] = node->extra;
   int dx = -1;

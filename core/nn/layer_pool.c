@@ -1,6 +1,7 @@
 /* Pooling: (C,H,W) -> (C,H',W') with H' = floor((H + 2 padding - kernel) / stride) + 1, as PyTorch.
  *   max      the largest value of the window; its gradient goes to the first such value in reading order
  *   average  the sum of the window over kernel^2, padding counted as zeros; global: over the whole image */
+#include <math.h>
 #include <string.h>
 
 #include "core/nn/planes.h"
@@ -75,7 +76,7 @@ static void max_window(const struct plane *p, struct window window, float *y) {
     for (uint32_t v = window.left; v < window.right; v++) {
       const float *x = p->x + pixel(p, u, v);
       for (uint32_t j = 0; j < p->block; j++)
-        y[j] = x[j] > y[j] ? x[j] : y[j];
+        y[j] = x[j] > y[j] || isnan(x[j]) ? x[j] : y[j]; /* as PyTorch: a NaN shows */
     }
 }
 

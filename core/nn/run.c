@@ -1,6 +1,5 @@
 /* Walks the operations of a built graph, and times them when asked to. */
 #include <omp.h>
-#include <string.h>
 
 #include "core/nn/graph_internal.h"
 
@@ -30,30 +29,15 @@ uint32_t graph_profile_rows(const struct graph *graph) {
 struct graph_profile_row graph_profile_row(const struct graph *graph, uint32_t i) {
   const struct op *op = &graph->ops[i];
   const struct node *node = &graph->nodes[op->node];
-  const struct graph_parameter *weight = node_parameter(graph, node, WEIGHT);
   struct graph_profile_row row = {.layer = node->name ? node->name : node->type->name,
                                   .kind = node->type->name,
                                   .operation = op->what,
-                                  .seconds = (double)op->spent_ns * 1e-9};
+                                  .algorithm = op->algorithm,
+                                  .seconds = (double)op->spent_ns * 1e-9,
+                                  .flops = op->flops};
   for (int k = 0; k < OP_BUFFERS; k++)
     if (op->buffer[k] >= 0)
       row.bytes += (double)graph->buffers[op->buffer[k]].bytes;
-  const bool transposed = node->type == &layer_conv_transpose;
-  const bool conv = node->type == &layer_conv || transposed;
-  if (strcmp(op->what, "spectral norm") == 0)
-    return row;
-  if (weight && (conv || node->type == &layer_linear)) /* a linear layer's backward pass is two products */
-    row.flops = 2.0 * (double)weight->count *
-                (double)shape_rows(transposed ? graph->nodes[node->input[0]].shape : node->shape) *
-                graph->config.batch * (!conv && strcmp(op->what, "backward") == 0 ? 2 : 1);
-  if (conv && strcmp(op->what, "accumulate") != 0 && strcmp(op->what, "unpack") != 0 &&
-      strcmp(op->what, "pack") != 0)
-    row.algorithm = conv_algorithm(graph->convs[op->index].conv,
-                                   strcmp(op->what, "forward") == 0         ? CONV_FORWARD
-                                   : strcmp(op->what, "backward data") == 0 ? CONV_BACKWARD_DATA
-                                                                            : CONV_BACKWARD_WEIGHTS);
-  else if (conv)
-    row.flops = 0;
   return row;
 }
 

@@ -35,7 +35,9 @@ static int slower_first(const void *a, const void *b) {
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
-void bench_profile_print(const struct graph *graph, uint32_t steps, double step_seconds, double peak) {
+void bench_profile_print(const struct graph *graph, uint32_t steps, double step_seconds,
+                         double measured_peak) {
+  const double peak = measured_peak > 0 ? measured_peak : INFINITY; /* unknown: 0 % */
   struct total totals[128];
   uint32_t count = 0;
   double inside = 0;

@@ -109,6 +109,7 @@ static void conv_shapes(void **state) {
       {3, 9, 7, 16, 3, 2, 1, false},  {3, 8, 8, 20, 3, 1, 1, true},  {16, 7, 7, 32, 3, 1, 1, false},
       {32, 6, 5, 16, 1, 2, 0, false}, {19, 5, 6, 24, 3, 1, 1, true}, {5, 6, 6, 7, 3, 2, 1, true},
       {16, 5, 5, 16, 1, 1, 0, false}, {8, 7, 7, 16, 5, 1, 2, false}, {40, 4, 4, 48, 3, 2, 1, false},
+      {1, 8, 8, 20, 8, 1, 0, true},   {1, 4, 4, 1, 4, 1, 0, false},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     const struct layer layers[] = {{L_INPUT, .c = cases[i].c, .h = cases[i].h, .w = cases[i].w},
@@ -127,6 +128,7 @@ static void conv_groups(void **state) {
   } cases[] = {
       {32, 7, 6, 32, 3, 1, 1, false}, {16, 9, 9, 16, 3, 2, 1, true}, {20, 5, 5, 20, 3, 1, 1, false},
       {48, 7, 7, 48, 7, 1, 0, false}, {32, 6, 6, 2, 3, 1, 1, true},  {21, 4, 4, 21, 4, 1, 0, true},
+      {60, 5, 5, 3, 3, 1, 1, false},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     const struct layer layers[] = {{L_INPUT, .c = cases[i].c, .h = cases[i].h, .w = cases[i].w},

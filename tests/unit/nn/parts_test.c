@@ -705,9 +705,14 @@ static void check(const struct part *parts, uint32_t count, uint32_t batch, doub
       check_graph(&e, config, tolerance);
       config.input_gradient = false;
       check_graph(&e, config, tolerance);
-      config.training = false;
-      if (!train)
-        check_graph(&e, config, tolerance);
+      config.low_memory = true;
+      check_graph(&e, config, tolerance);
+      config.training = config.low_memory = false;
+      if (train)
+        continue;
+      check_graph(&e, config, tolerance);
+      config.folded = true;
+      check_graph(&e, config, tolerance);
     }
     unsetenv("GUISE_KERNELS");
     if (graph_bfloat16_supported())
