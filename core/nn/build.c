@@ -13,8 +13,7 @@
 #define FAIL GRAPH_FAIL
 
 int graph_tensor(struct graph *graph, const struct node *node) {
-  const size_t elements = graph_padded(graph, node->shape.c) * shape_rows(node->shape);
-  return plan_buffer(graph, graph->config.batch * elements * node_element(node), false);
+  return plan_buffer(graph, graph->config.batch * layout_blocked_bytes(graph, node), false);
 }
 
 struct op *graph_emit(struct graph *graph, const char *what,
@@ -195,8 +194,8 @@ int graph_run_accumulate(struct graph *graph, const struct op *op, struct guise_
   const struct node *node = &graph->nodes[op->node];
   const struct kernels *kernels = node_kernels(graph, node);
   const int threads = (int)graph->config.threads;
-  const size_t elements = graph_padded(graph, node->shape.c) * shape_rows(node->shape), block = graph->block;
-  const size_t blocks = graph->config.batch * elements / block;
+  const size_t block = graph->block;
+  const size_t blocks = graph->config.batch * layout_blocked_bytes(graph, node) / node_element(node) / block;
   char *to = (char *)graph_buffer(graph, op->buffer[0]);
   const char *from = (const char *)graph_buffer(graph, op->buffer[1]);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)

@@ -297,6 +297,9 @@ int graph_connect(struct graph *graph, struct node *node, int a, int b);
 /* layout.c */
 /* Elements of an image of the node's value, padding included. */
 size_t layout_count(const struct graph *graph, const struct node *node);
+/* Bytes of an image of a blocked tensor of the node's shape and element: values that are not plain, and all
+ * gradients. */
+size_t layout_blocked_bytes(const struct graph *graph, const struct node *node);
 /* Whole batches, to and from blocked tensors: values of nodes that are not plain, and all gradients. */
 void layout_pack(const struct graph *graph, const struct node *node, const float *plain, void *tensor);
 void layout_unpack(const struct graph *graph, const struct node *node, const void *tensor, float *plain);

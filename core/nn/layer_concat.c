@@ -57,10 +57,6 @@ static void clear_padding(const struct graph *graph, const struct node *node, vo
       element_set(image, at + r * block + j, 0, node->half);
 }
 
-static size_t image_bytes(const struct graph *graph, const struct node *node) {
-  return graph_padded(graph, node->shape.c) * shape_rows(node->shape) * node_element(node);
-}
-
 /* a, b, y */
 static int run_forward(struct graph *graph, const struct op *op, struct guise_error *err) {
   (void)err;
@@ -68,11 +64,12 @@ static int run_forward(struct graph *graph, const struct op *op, struct guise_er
   char *y = (char *)graph_buffer(graph, op->buffer[2]);
 #pragma omp parallel for num_threads((int)graph->config.threads)
   for (uint32_t n = 0; n < graph->config.batch; n++) {
-    char *image = y + n * image_bytes(graph, node);
+    char *image = y + n * layout_blocked_bytes(graph, node);
     uint32_t at = 0;
     for (int k = 0; k < 2; k++) {
       const struct node *source = &graph->nodes[node->input[k]];
-      const char *x = (const char *)graph_buffer(graph, op->buffer[k]) + n * image_bytes(graph, source);
+      const char *x =
+          (const char *)graph_buffer(graph, op->buffer[k]) + n * layout_blocked_bytes(graph, source);
       copy(&(struct lanes){.rows = shape_rows(node->shape),
                            .block = graph->block,
                            .count = source->shape.c,
@@ -96,12 +93,12 @@ static int run_backward(struct graph *graph, const struct op *op, struct guise_e
   char *dx = (char *)graph_buffer(graph, op->buffer[1]);
 #pragma omp parallel for num_threads((int)graph->config.threads)
   for (uint32_t n = 0; n < graph->config.batch; n++) {
-    char *image = dx + n * image_bytes(graph, source);
+    char *image = dx + n * layout_blocked_bytes(graph, source);
     copy(&(struct lanes){.rows = shape_rows(node->shape),
                          .block = graph->block,
                          .count = source->shape.c,
                          .from_at = at,
-                         .from = dy + n * image_bytes(graph, node),
+                         .from = dy + n * layout_blocked_bytes(graph, node),
                          .to = image},
          node->half, source->half);
     clear_padding(graph, source, image);

@@ -15,14 +15,11 @@ int graph_reshape(struct graph *graph, int x, uint32_t channels, uint32_t height
   return graph_connect(graph, node, x, -1);
 }
 
-static size_t image_bytes(const struct graph *graph, const struct node *node) {
-  return graph_padded(graph, node->shape.c) * shape_rows(node->shape) * node_element(node);
-}
-
 /* From the blocked tensor of one shape to that of the other, a plain image a thread between them. */
 static void move(const struct graph *graph, const struct node *from_node, const void *from,
                  const struct node *to_node, void *to, float *scratch) {
-  const size_t from_bytes = image_bytes(graph, from_node), to_bytes = image_bytes(graph, to_node);
+  const size_t from_bytes = layout_blocked_bytes(graph, from_node),
+               to_bytes = layout_blocked_bytes(graph, to_node);
   const int threads = (int)graph->config.threads;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int thread = 0; thread < threads; thread++) {

@@ -47,20 +47,19 @@ void layout_unpack_image(const void *tensor, struct shape shape, uint32_t block,
     unpack_body(tensor, shape, block, false, ret_plain);
 }
 
-/* Bytes of an image of a blocked tensor. */
-static size_t blocked_bytes(const struct graph *graph, const struct node *node) {
+size_t layout_blocked_bytes(const struct graph *graph, const struct node *node) {
   return graph_padded(graph, node->shape.c) * shape_rows(node->shape) * node_element(node);
 }
 
 void layout_pack(const struct graph *graph, const struct node *node, const float *plain, void *tensor) {
-  const size_t from = shape_count(node->shape), to = blocked_bytes(graph, node);
+  const size_t from = shape_count(node->shape), to = layout_blocked_bytes(graph, node);
 #pragma omp parallel for num_threads((int)graph->config.threads)
   for (uint32_t n = 0; n < graph->config.batch; n++)
     layout_pack_image(plain + n * from, node->shape, graph->block, node->half, (char *)tensor + n * to);
 }
 
 void layout_unpack(const struct graph *graph, const struct node *node, const void *tensor, float *plain) {
-  const size_t from = blocked_bytes(graph, node), to = shape_count(node->shape);
+  const size_t from = layout_blocked_bytes(graph, node), to = shape_count(node->shape);
 #pragma omp parallel for num_threads((int)graph->config.threads)
   for (uint32_t n = 0; n < graph->config.batch; n++)
     layout_unpack_image((const char *)tensor + n * from, node->shape, graph->block, node->half,
