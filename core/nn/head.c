@@ -87,20 +87,27 @@ struct head *head_free(struct head *head) {
   return NULL;
 }
 
-/* Rows of x (rows, size) scaled to length 1. */
-static void normalise(uint32_t threads, const float *x, uint32_t rows, uint32_t size, float *ret_unit,
-                      float *ret_inverse) {
+/* ret_inverse: 1 / |x| of the rows of x (rows, size). */
+static void inverse_lengths(uint32_t threads, const float *x, uint32_t rows, uint32_t size,
+                            float *ret_inverse) {
 #pragma omp parallel for num_threads((int)threads)
   for (uint32_t i = 0; i < rows; i++) {
     const float *row = x + (size_t)i * size;
     double square = 0;
     for (uint32_t d = 0; d < size; d++)
       square += (double)row[d] * (double)row[d];
-    const float inverse = 1.0f / fmaxf((float)sqrt(square), NORM_MIN);
-    ret_inverse[i] = inverse;
-    for (uint32_t d = 0; d < size; d++)
-      ret_unit[(size_t)i * size + d] = row[d] * inverse;
+    ret_inverse[i] = 1.0f / fmaxf((float)sqrt(square), NORM_MIN);
   }
+}
+
+/* Rows of x (rows, size) scaled to length 1. */
+static void normalise(uint32_t threads, const float *x, uint32_t rows, uint32_t size, float *ret_unit,
+                      float *ret_inverse) {
+  inverse_lengths(threads, x, rows, size, ret_inverse);
+#pragma omp parallel for num_threads((int)threads)
+  for (uint32_t i = 0; i < rows; i++)
+    for (uint32_t d = 0; d < size; d++)
+      ret_unit[(size_t)i * size + d] = x[(size_t)i * size + d] * ret_inverse[i];
 }
 
 /* g, the gradient of the unit rows, becomes that of the rows: (g - (g . u) u) / |x|. In place allowed. */
@@ -116,19 +123,6 @@ static void normalise_backward(uint32_t threads, const float *g, const float *un
     const float projection = (float)dot, scale = inverse[i];
     for (uint32_t d = 0; d < size; d++)
       to[d] = (row[d] - projection * u[d]) * scale;
-  }
-}
-
-/* ret_inverse: 1 / |x| of the rows of x (rows, size). */
-static void inverse_lengths(uint32_t threads, const float *x, uint32_t rows, uint32_t size,
-                            float *ret_inverse) {
-#pragma omp parallel for num_threads((int)threads)
-  for (uint32_t i = 0; i < rows; i++) {
-    const float *row = x + (size_t)i * size;
-    double square = 0;
-    for (uint32_t d = 0; d < size; d++)
-      square += (double)row[d] * (double)row[d];
-    ret_inverse[i] = 1.0f / fmaxf((float)sqrt(square), NORM_MIN);
   }
 }
 

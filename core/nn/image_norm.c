@@ -67,3 +67,21 @@ void image_apply(const struct graph *graph, const struct node *node, const void 
     i.kernels->apply(&pass, (uint64_t)n * i.shape.blocks, ((uint64_t)n + 1) * i.shape.blocks);
   }
 }
+
+int image_norm_backward(struct graph *graph, int index, int dy,
+                        int (*run)(struct graph *graph, const struct op *op, struct guise_error *err)) {
+  const struct node *node = &graph->nodes[index], *source = &graph->nodes[node->input[0]];
+  struct op *op = graph_emit(graph, "backward", run, index, 0);
+  if (!op)
+    return graph->error.code;
+  op->buffer[0] = dy;
+  op->buffer[1] = source->value;
+  op->buffer[3] = node->extra;
+  if (!source->wants_gradient)
+    return 0;
+  const int dx = graph_exclusive(graph, dy, 0) ? dy : graph_tensor(graph, node);
+  if (dx < 0)
+    return dx;
+  op->buffer[2] = dx;
+  return graph_contribute(graph, node->input[0], dx);
+}

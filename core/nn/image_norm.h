@@ -18,3 +18,8 @@ void image_reduce(const struct graph *graph, const struct node *node, const void
 /* dx = k dy + p (x - mean) + q, k a vector an image; p NULL: dx = k dy. `stride` is that of mean, p and q. */
 void image_apply(const struct graph *graph, const struct node *node, const void *dy, const void *x,
                  const float *k, const float *mean, const float *p, const float *q, size_t stride, void *dx);
+
+/* Appends a norm's backward operation, whose buffers are dy, x, dx (-1: not wanted), the forward pass's
+ * coefficients. */
+int image_norm_backward(struct graph *graph, int index, int dy,
+                        int (*run)(struct graph *graph, const struct op *op, struct guise_error *err));

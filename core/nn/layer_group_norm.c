@@ -166,20 +166,7 @@ static int forward(struct graph *graph, int index) {
 }
 
 static int backward(struct graph *graph, int index, int dy) {
-  const struct node *node = &graph->nodes[index], *source = &graph->nodes[node->input[0]];
-  struct op *op = graph_emit(graph, "backward", run_backward, index, 0);
-  if (!op)
-    return graph->error.code;
-  op->buffer[0] = dy;
-  op->buffer[1] = source->value;
-  op->buffer[3] = node->extra;
-  if (!source->wants_gradient)
-    return 0;
-  const int dx = graph_exclusive(graph, dy, 0) ? dy : graph_tensor(graph, node);
-  if (dx < 0)
-    return dx;
-  op->buffer[2] = dx;
-  return graph_contribute(graph, node->input[0], dx);
+  return image_norm_backward(graph, index, dy, run_backward);
 }
 
 const struct layer_type layer_group_norm = {

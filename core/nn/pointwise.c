@@ -1,9 +1,8 @@
 /* Batch norm, PReLU and addition, fused.
  *
  * A batch norm read by one PReLU, and batch norms read by one addition, disappear into a single element-wise
- * group
- * ("pointwise"); what is alone becomes a group of its own. A batch norm whose input is written by a group
- * gets its statistics from that pass. */
+ * group; what is alone becomes a group of its own. A batch norm whose input is written by a group gets its
+ * statistics from that pass. */
 #include <math.h>
 
 #include "core/nn/graph_internal.h"
