@@ -87,11 +87,24 @@ static const struct mix *unmixed(uint32_t face, struct mix *mix) {
 static void make_template(struct worker *worker, const struct face_sample *sample, const struct mix *mix) {
   memset(worker->mixed, 0, worker->solver.elements * sizeof(float));
   for (uint32_t j = 0; j < mix->k; j++) {
-    mask_template(worker->solver.mask, face_sample_image(sample, mix->member[j]), false,
+    struct rng rng;
+    mask_rng_inference(&rng, sample->index[mix->member[j]]);
+    mask_template(worker->solver.mask, face_sample_image(sample, mix->member[j]), false, &rng,
                   worker->solver.scratch, worker->part);
     for (size_t i = 0; i < worker->solver.elements; i++)
       worker->mixed[i] += mix->lambda[j] * worker->part[i];
   }
+  struct rng rng;
+  rng_init(&rng, 0, RNG_AFTER_MIX, 0, sample->index[mix->member[0]]);
+  mask_after_mix(worker->solver.mask, &rng, worker->solver.scratch, worker->mixed);
+}
+
+/* worker->solver.x := the face by least squares, or by the method's own inverse where it is not linear. */
+static uint32_t recover(struct worker *worker) {
+  if (mask_is_linear(worker->solver.mask))
+    return solver_run(&worker->solver, worker->mixed);
+  mask_invert(worker->solver.mask, worker->mixed, worker->solver.scratch, worker->solver.x);
+  return 1;
 }
 
 static void split_planes(const uint8_t *rgb, size_t area, float *ret_planes) {
@@ -143,7 +156,7 @@ static struct outcome attack_face(struct worker *worker, const struct face_sampl
   struct outcome outcome = {.k = mix->k};
   uint32_t heavy = heaviest(mix);
   make_template(worker, sample, mix);
-  outcome.steps = solver_run(&worker->solver, worker->mixed);
+  outcome.steps = recover(worker);
   for (uint32_t j = 0; j < mix->k; j++) {
     struct likeness own = compare(worker, face_sample_image(sample, mix->member[j]));
     uint32_t stranger = face_sample_stranger(sample, mix, lead, j, seed);
@@ -300,7 +313,7 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   mask_invert(campaign->mask, worker->mixed, worker->solver.scratch, worker->recovered);
   ycbcr_to_rgb(worker->recovered, size, worker->rgb);
   put_panel(worker->rgb, size, 1, strip);
-  (void)solver_run(&worker->solver, worker->mixed);
+  (void)recover(worker);
   render_recovered(worker, truth);
   put_panel(worker->rgb, size, 2, strip);
   *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
@@ -397,7 +410,8 @@ static const uint8_t *sampled_image(void *context, uint32_t i) {
 static int control_mask(const struct attack_context *context, struct face_sample *sample,
                         struct mask **ret_mask, struct guise_error *err) {
   struct mask *mask = NULL;
-  int r = mask_new(MASK_NONE, mask_size(context->mask), 0, 0, &mask, err);
+  const struct mask_options options = mask_options_default(MASK_NONE, mask_size(context->mask));
+  int r = mask_new(&options, &mask, err);
   if (r == 0)
     r = mask_fit(mask, sampled_image, sample, sample->count, err);
   if (r < 0)

@@ -18,8 +18,8 @@
 #define TOLERANCE 1e-6
 
 int solver_init(struct solver *solver, const struct mask *mask) {
-  uint32_t channels = mask_channels(mask), size = mask_size(mask);
   const struct mask_constants *constants = mask_constants(mask);
+  uint32_t channels = constants->channels, size = mask_size(mask);
   *solver = (struct solver){.mask = mask, .pixels = (size_t)3 * size * size, .elements = mask_elements(mask)};
   float **vectors[] = {&solver->x, &solver->residual, &solver->direction, &solver->image};
   bool complete = true;

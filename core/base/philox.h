@@ -19,7 +19,9 @@ enum rng_stream {
   RNG_PAIRS = 8,    /* verification pairs */
   RNG_ATTACK = 9,   /* attackers */
   RNG_BOOTSTRAP = 10,
-  RNG_SYNTH = 11, /* synthetic faces */
+  RNG_SYNTH = 11,     /* synthetic faces */
+  RNG_MASK = 20,      /* what a masking method draws */
+  RNG_AFTER_MIX = 21, /* and what it draws for a mix */
 };
 
 struct rng {

@@ -3,10 +3,11 @@
  * without a non-linear step in between, mixing frequencies is nothing but mixing pixels. */
 #include "core/mask/methods.h"
 
-const struct mask_traits mask_ahm = {.name = "ahm",
-                                     .summary =
-                                         "adaptive hybrid masking: low band dropped, clipped, k faces mixed",
-                                     .mixes = true,
-                                     .has_strategy = true,
-                                     .default_drop_low = 3,
-                                     .default_clip = 3};
+const struct mask_row mask_ahm = {
+    .traits = {.name = "ahm",
+               .summary = "adaptive hybrid masking: low band dropped, clipped, k faces mixed",
+               .mixes = true,
+               .has_strategy = true,
+               .located = true,
+               .default_drop_low = 3,
+               .default_clip = 3}};

@@ -1,18 +1,33 @@
 /* Masking methods: a face in, a template out. One file a method, one row each in the table of mask.c.
  *
- * A template is (C, G, G) floats, G = size/8: the selected block-DCT channels, standardised by fixed
- * constants and clipped. The constants are fitted once on the training set and are part of the model. A
- * struct mask is immutable after mask_fit or mask_set_constants and may be used by many threads. */
+ * A template is (C, G, G) floats. The way there: RGB -> YCbCr pixels -> block DCT, native (G = size/8, one
+ * 8x8 block a cell) or up-sampled (G = size, one block a pixel) -> channels chosen by the method ->
+ * standardised by fixed constants and clipped -> (in training) mixed. A method is a row of hooks into that
+ * way, see methods.h. The constants are fitted once on the training set and are part of the model. A struct
+ * mask is immutable after mask_fit or mask_set_constants and may be used by many threads. */
 #pragma once
 
 #include <stdint.h>
 
 #include "core/base/base.h"
+#include "core/base/philox.h"
 
 #define MASK_CHANNELS_MAX 192
+#define MASK_PARAMETERS_MAX 6
 #define MIX_MAX 6 /* largest k */
 
 enum mask_method { MASK_NONE, MASK_MIXUP, MASK_AHM, MASK_METHODS };
+enum mask_dct { MASK_DCT_NATIVE, MASK_DCT_UPSAMPLED, MASK_DCTS };
+
+const char *mask_dct_name(enum mask_dct dct);                     /* "native", "upsampled" */
+int mask_dct_from_name(const char *name, enum mask_dct *ret_dct); /* 0 or -ENOENT */
+
+/* A number that one method has and the others have not. */
+struct mask_parameter {
+  const char *name; /* as in the API */
+  const char *summary;
+  double minimum, maximum, initial;
+};
 
 /* What a method is; the rest of guise asks the table and never compares methods. */
 struct mask_traits {
@@ -20,55 +35,86 @@ struct mask_traits {
   const char *summary; /* one line for the documentation */
   bool mixes;          /* templates are mixed during training */
   bool has_strategy;   /* k may be chosen by the strategy network */
+  /* Templates are drawn: mask_template and mask_after_mix need random numbers, in use as in training. */
+  bool random;
+  /* Each channel is one coefficient of known frequency, so that a network may begin with the inverse DCT. */
+  bool located;
   uint32_t default_drop_low;
   float default_clip; /* of the standardised coefficient; 0 = none */
+  const struct mask_parameter *parameters;
+  uint32_t parameter_count;
 };
 const struct mask_traits *mask_traits(enum mask_method method);
 int mask_method_from_name(const char *name, enum mask_method *ret_method); /* 0 or -ENOENT */
 
-/* What a model stores of its mask. */
+/* What a user chooses. */
+struct mask_options {
+  enum mask_method method;
+  enum mask_dct dct;
+  uint32_t size;     /* pixels of an image's side, a multiple of 8 */
+  uint32_t drop_low; /* lowest zig-zag coefficients of each colour that are dropped, 0..60 */
+  float clip;        /* deviations; 0 = none */
+  uint64_t seed;     /* of what is drawn once for the whole mask: permutations, subsets */
+  double parameter[MASK_PARAMETERS_MAX]; /* in the order of the method's table */
+};
+/* The method's own values, native, seed 0. */
+struct mask_options mask_options_default(enum mask_method method, uint32_t size);
+
+/* What a model stores of its mask beside its options. */
 struct mask_constants {
-  uint32_t channels;                   /* C */
-  uint16_t channel[MASK_CHANNELS_MAX]; /* kept channels of the 192, ascending */
-  float mean[MASK_CHANNELS_MAX];       /* of the kept channels, coefficient units */
+  uint32_t channels;                   /* that are standardised */
+  uint16_t channel[MASK_CHANNELS_MAX]; /* their coefficients among the 192, ascending where located */
+  float mean[MASK_CHANNELS_MAX];       /* of the channels, coefficient units */
   float deviation[MASK_CHANNELS_MAX];  /* > 0 */
   float clip;                          /* 0 = none */
-  float pixel_scale; /* deviation of the pixels after the inverse DCT: the network's first layer
-                        divides by it */
+  float pixel_scale;     /* deviation of the pixels after the inverse DCT: the network's first layer
+                            divides by it */
+  uint32_t learnt_count; /* what the method learnt before the training, 0..192 numbers; its file says which */
+  float learnt[MASK_CHANNELS_MAX];
 };
 
 struct mask;
 
-/* size: pixels of an image's side, a multiple of 8. drop_low: lowest zig-zag coefficients of each colour that
- * are dropped, 0..60. clip: deviations, 0 = none (the method's own: its traits). The mask is not usable
- * before its constants are set. */
-int mask_new(enum mask_method method, uint32_t size, uint32_t drop_low, float clip, struct mask **ret_mask,
-             struct guise_error *err);
+/* The mask is not usable before its constants are set. -EINVAL with err when an option is out of range or the
+ * method cannot do it. */
+int mask_new(const struct mask_options *options, struct mask **ret_mask, struct guise_error *err);
 struct mask *mask_free(struct mask *mask);
 
 /* Fits mean, deviation and pixel_scale over `count` images given by image(context, i) -> (size,size,3) RGB
  * bytes. Deterministic for any number of threads. */
 int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t i), void *context,
              uint32_t count, struct guise_error *err);
+/* Values from a file are not trusted: -EINVAL when they are not those of a mask with these options. */
 int mask_set_constants(struct mask *mask, const struct mask_constants *constants, struct guise_error *err);
 const struct mask_constants *mask_constants(const struct mask *mask);
 
+const struct mask_options *mask_options(const struct mask *mask);
 enum mask_method mask_method(const struct mask *mask);
 uint32_t mask_size(const struct mask *mask);     /* pixels of a side */
-uint32_t mask_grid(const struct mask *mask);     /* G = size/8 */
+uint32_t mask_grid(const struct mask *mask);     /* G */
 uint32_t mask_channels(const struct mask *mask); /* C */
 size_t mask_elements(const struct mask *mask);   /* C*G*G, floats of a template */
-size_t mask_scratch(const struct mask *mask);    /* floats of scratch that mask_template needs */
+size_t mask_scratch(const struct mask *mask);    /* floats of scratch that the functions below need */
+/* Whether a network may begin with the inverse block DCT of the constants (native and located). */
+bool mask_inverts_to_pixels(const struct mask *mask);
 
-/* rgb (size,size,3) -> template (C,G,G). scratch: mask_scratch() floats, one a thread. */
-void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, float *scratch,
+/* rgb (size,size,3) -> template (C,G,G). rng: the draws of a random method; NULL for the others. scratch:
+ * mask_scratch() floats, one a thread. */
+void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *scratch,
                    float *ret_template);
+/* The last step of methods that hide the mix itself; every template passes it, mixed or not. */
+void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_);
+bool mask_has_after_mix(const struct mask *mask);
+/* The draws of image `index` wherever faces are recognised, verified or attacked: the same each time. */
+void mask_rng_inference(struct rng *rng, uint32_t index);
 
 /* The mask as a linear operator between planar YCbCr pixels (3,size,size) and templates, without clip, mean
- * removed: for attacks and for the network's first layer. adjoint is the exact transpose of forward. */
+ * removed, noise left out: for attacks and for the network's first layer. adjoint is the exact transpose of
+ * forward. Only while mask_is_linear. */
+bool mask_is_linear(const struct mask *mask);
 void mask_linear_forward(const struct mask *mask, const float *planar, float *scratch, float *ret_template);
 void mask_linear_adjoint(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);
 
-/* The best public inverse of one unmixed template: undo the standardisation, zero what was dropped, inverse
- * DCT. planar YCbCr minus 128. */
+/* The best public inverse of one unmixed template, from nothing but the mask and its constants: undo the
+ * standardisation, zero what was dropped, inverse DCT; or the method's own. planar YCbCr minus 128. */
 void mask_invert(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);

@@ -2,9 +2,10 @@
  * linear and nothing is clipped, so this equals MixUp of pixels. */
 #include "core/mask/methods.h"
 
-const struct mask_traits mask_mixup = {.name = "mixup",
-                                       .summary = "two faces mixed with Beta(.4,.4) weights",
-                                       .mixes = true,
-                                       .has_strategy = false,
-                                       .default_drop_low = 0,
-                                       .default_clip = 0};
+const struct mask_row mask_mixup = {.traits = {.name = "mixup",
+                                               .summary = "two faces mixed with Beta(.4,.4) weights",
+                                               .mixes = true,
+                                               .has_strategy = false,
+                                               .located = true,
+                                               .default_drop_low = 0,
+                                               .default_clip = 0}};

@@ -2,9 +2,10 @@
  * control of every measurement. drop_low may be given to study what the low band is worth. */
 #include "core/mask/methods.h"
 
-const struct mask_traits mask_none = {.name = "none",
-                                      .summary = "no masking: the undefended control",
-                                      .mixes = false,
-                                      .has_strategy = false,
-                                      .default_drop_low = 0,
-                                      .default_clip = 0};
+const struct mask_row mask_none = {.traits = {.name = "none",
+                                              .summary = "no masking: the undefended control",
+                                              .mixes = false,
+                                              .has_strategy = false,
+                                              .located = true,
+                                              .default_drop_low = 0,
+                                              .default_clip = 0}};

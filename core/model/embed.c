@@ -23,9 +23,13 @@ static int forward(const struct embed_job *job, uint32_t first, uint32_t count, 
   float *input = graph_input_data(job->graph);
   size_t elements = mask_elements(job->mask);
 #pragma omp parallel for schedule(static) num_threads(job->threads)
-  for (uint32_t i = 0; i < count; i++)
-    mask_template(job->mask, job->image(job->context, first + i), flip,
-                  job->scratch + (size_t)omp_get_thread_num() * job->stride, input + i * elements);
+  for (uint32_t i = 0; i < count; i++) {
+    float *scratch = job->scratch + (size_t)omp_get_thread_num() * job->stride;
+    struct rng rng;
+    mask_rng_inference(&rng, first + i);
+    mask_template(job->mask, job->image(job->context, first + i), flip, &rng, scratch, input + i * elements);
+    mask_after_mix(job->mask, &rng, scratch, input + i * elements);
+  }
   for (uint32_t i = count; i < job->batch; i++)
     memcpy(input + i * elements, input, elements * sizeof(float));
   return graph_forward(job->graph, GRAPH_EVAL, 0, err);

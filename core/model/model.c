@@ -12,18 +12,21 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 3u
+#define TENSORS_MASK 4u /* at most */
 
-struct arch_options model_arch_options(const struct model_info *info) {
-  return (struct arch_options){.embedding = info->embedding,
-                               .width = info->width,
-                               .dropout = info->dropout,
-                               .mask = {.channels = info->constants.channels,
-                                        .channel = info->constants.channel,
-                                        .mean = info->constants.mean,
-                                        .deviation = info->constants.deviation,
-                                        .pixel_scale = info->constants.pixel_scale},
-                               .grid = info->input / 8};
+struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
+                                     float dropout) {
+  const struct mask_constants *constants = mask_constants(mask);
+  return (struct arch_options){.embedding = embedding,
+                               .width = width,
+                               .dropout = dropout,
+                               .mask = {.channels = mask_channels(mask),
+                                        .channel = constants->channel,
+                                        .mean = constants->mean,
+                                        .deviation = constants->deviation,
+                                        .pixel_scale = constants->pixel_scale},
+                               .grid = mask_grid(mask),
+                               .inverse = mask_inverts_to_pixels(mask)};
 }
 
 /* ---- saving ---- */
@@ -39,11 +42,31 @@ static void put_number(json_t *metadata, const char *key, uint64_t value) {
   put_text(metadata, key, text);
 }
 
+/* "mask.parameter.sigma" */
+struct key {
+  char text[64];
+};
+static struct key parameter_key(const struct mask_parameter *parameter) {
+  struct key key;
+  (void)snprintf(key.text, sizeof(key.text), "mask.parameter.%.40s", parameter->name);
+  return key;
+}
+
 /* Nine digits bring every float back bit for bit. */
 static void put_real(json_t *metadata, const char *key, float value) {
   char text[32];
   (void)snprintf(text, sizeof(text), "%.9g", (double)value);
   put_text(metadata, key, text);
+}
+
+static void put_mask(json_t *metadata, const struct mask_options *mask) {
+  const struct mask_traits *traits = mask_traits(mask->method);
+  put_text(metadata, "mask", traits->name);
+  put_text(metadata, "mask.dct", mask_dct_name(mask->dct));
+  put_number(metadata, "mask.drop_low", mask->drop_low);
+  put_number(metadata, "mask.seed", mask->seed);
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    put_real(metadata, parameter_key(&traits->parameters[i]).text, (float)mask->parameter[i]);
 }
 
 static json_t *info_metadata(const struct model_info *info) {
@@ -57,8 +80,7 @@ static json_t *info_metadata(const struct model_info *info) {
   put_number(metadata, "embedding", info->embedding);
   put_real(metadata, "width", info->width);
   put_real(metadata, "dropout", info->dropout);
-  put_text(metadata, "mask", mask_traits(info->method)->name);
-  put_number(metadata, "mask.drop_low", info->drop_low);
+  put_mask(metadata, &info->mask);
   put_real(metadata, "mask.clip", info->constants.clip);
   put_real(metadata, "mask.pixel_scale", info->constants.pixel_scale);
   put_text(metadata, "training.job", info->training.job);
@@ -104,7 +126,10 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
   tensors[parameters] = vector("mask.channel", "U32", channel, channels);
   tensors[parameters + 1] = vector("mask.mean", "F32", info->constants.mean, channels);
   tensors[parameters + 2] = vector("mask.deviation", "F32", info->constants.deviation, channels);
-  int r = safetensors_write(path, tensors, parameters + TENSORS_MASK, metadata, err);
+  uint32_t count = parameters + 3;
+  if (info->constants.learnt_count > 0)
+    tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
+  int r = safetensors_write(path, tensors, count, metadata, err);
   json_decref(metadata);
   return r;
 }
@@ -163,8 +188,37 @@ static void read_training(const json_t *metadata, struct model_info *info) {
   (void)number_of(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
 }
 
+/* Models of before there was a choice have neither transform nor seed. */
+static int read_mask(const json_t *metadata, struct model_info *info, struct guise_error *err) {
+  enum mask_method method;
+  uint64_t drop_low = 0;
+  if (mask_method_from_name(text_of(metadata, "mask"), &method) < 0)
+    return error_set(err, -EBADMSG, "the model's mask \"%.40s\" is not known", text_of(metadata, "mask"));
+  const struct mask_traits *traits = mask_traits(method);
+  struct mask_options mask = mask_options_default(method, info->input);
+  int r = number_of(metadata, "mask.drop_low", 0, 60, &drop_low, err);
+  if (r == 0 && *text_of(metadata, "mask.dct") &&
+      mask_dct_from_name(text_of(metadata, "mask.dct"), &mask.dct) < 0)
+    r = error_set(err, -EBADMSG, "the model's \"mask.dct\" \"%.40s\" is not known",
+                  text_of(metadata, "mask.dct"));
+  if (r == 0 && *text_of(metadata, "mask.seed"))
+    r = number_of(metadata, "mask.seed", 0, UINT64_MAX, &mask.seed, err);
+  for (uint32_t i = 0; i < traits->parameter_count && r == 0; i++) {
+    const struct mask_parameter *p = &traits->parameters[i];
+    float value = 0;
+    r = real_of(metadata, parameter_key(p).text, p->minimum, p->maximum, &value, err);
+    mask.parameter[i] = (double)value;
+  }
+  if (r < 0)
+    return r;
+  mask.drop_low = (uint32_t)drop_low;
+  mask.clip = info->constants.clip;
+  info->mask = mask;
+  return 0;
+}
+
 static int read_metadata(const json_t *metadata, struct model_info *info, struct guise_error *err) {
-  uint64_t input = 0, embedding = 0, drop_low = 0;
+  uint64_t input = 0, embedding = 0;
   if (strcmp(text_of(metadata, "format"), MODEL_FORMAT) != 0)
     return error_set(err, -EBADMSG,
                      "the file's format is \"%.40s\"; this version of guise reads " MODEL_FORMAT,
@@ -172,15 +226,11 @@ static int read_metadata(const json_t *metadata, struct model_info *info, struct
   if (arch_from_name(text_of(metadata, "arch"), &info->arch) < 0)
     return error_set(err, -EBADMSG, "the model's architecture \"%.40s\" is not known",
                      text_of(metadata, "arch"));
-  if (mask_method_from_name(text_of(metadata, "mask"), &info->method) < 0)
-    return error_set(err, -EBADMSG, "the model's mask \"%.40s\" is not known", text_of(metadata, "mask"));
   int r = number_of(metadata, "input", 16, INPUT_MAX, &input, err);
   if (r == 0 && input % 8)
     r = error_set(err, -EBADMSG, "the model's input of %" PRIu64 " pixels is no multiple of 8", input);
   if (r == 0)
     r = number_of(metadata, "embedding", 1, EMBEDDING_MAX, &embedding, err);
-  if (r == 0)
-    r = number_of(metadata, "mask.drop_low", 0, 60, &drop_low, err);
   if (r == 0)
     r = real_of(metadata, "width", 0.01, WIDTH_MAX, &info->width, err);
   if (r == 0)
@@ -193,9 +243,8 @@ static int read_metadata(const json_t *metadata, struct model_info *info, struct
     return r;
   info->input = (uint32_t)input;
   info->embedding = (uint32_t)embedding;
-  info->drop_low = (uint32_t)drop_low;
   read_training(metadata, info);
-  return 0;
+  return read_mask(metadata, info, err);
 }
 
 static int read_constants(const struct safetensors *file, struct mask_constants *constants,
@@ -214,11 +263,17 @@ static int read_constants(const struct safetensors *file, struct mask_constants 
   memcpy(constants->deviation, deviation->data, deviation->bytes);
   for (uint32_t c = 0; c < constants->channels; c++) {
     uint32_t value = ((const uint32_t *)channel->data)[c];
-    if (value >= MASK_CHANNELS_MAX || (c > 0 && value <= constants->channel[c - 1]) ||
-        !isfinite(constants->mean[c]) || !isfinite(constants->deviation[c]) || constants->deviation[c] <= 0)
+    if (value >= MASK_CHANNELS_MAX) /* the rest is mask_set_constants' to check */
       return error_set(err, -EBADMSG, "the mask's constants of channel %u are not valid", c);
     constants->channel[c] = (uint16_t)value;
   }
+  const struct safetensor *learnt = safetensors_find(file, "mask.learnt");
+  if (!learnt)
+    return 0;
+  if (learnt->rank != 1 || strcmp(learnt->dtype, "F32") != 0 || learnt->shape[0] > MASK_CHANNELS_MAX)
+    return error_set(err, -EBADMSG, "what the mask has learnt is of the wrong shape");
+  constants->learnt_count = (uint32_t)learnt->shape[0];
+  memcpy(constants->learnt, learnt->data, learnt->bytes);
   return 0;
 }
 
@@ -253,13 +308,16 @@ static int read_parameters(const struct safetensors *file, struct graph *graph, 
 static int build(struct model *model, uint32_t threads, struct guise_error *err) {
   const struct model_info *info = &model->info;
   struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true, .folded = true};
-  struct arch_options options = model_arch_options(info);
-  int r = mask_new(info->method, info->input, info->drop_low, info->constants.clip, &model->mask, err);
-  if (r == 0)
+  int r = mask_new(&info->mask, &model->mask, err);
+  if (r == 0) {
     r = mask_set_constants(model->mask, &info->constants, err);
+    if (r == -EINVAL)
+      r = -EBADMSG; /* a damaged file, not a caller's mistake */
+  }
   if (r == 0)
     r = graph_new(&config, &model->graph, err);
   if (r == 0) {
+    struct arch_options options = arch_options_for(model->mask, info->embedding, info->width, info->dropout);
     (void)arch_describe(model->graph, info->arch,
                         &options); /* graph_build tells what it says, with its text */
     r = graph_build(model->graph, err);

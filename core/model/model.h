@@ -3,9 +3,10 @@
  * it.
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
- * "mask.channel" (U32, C), "mask.mean" and "mask.deviation" (F32, C). __metadata__ holds strings: "format" =
- * "guise-model-1", "arch", "input", "embedding", "width", "dropout", "mask", "mask.drop_low", "mask.clip",
- * "mask.pixel_scale" and the training's facts. */
+ * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.learnt" (F32) where there is any.
+ * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
+ * "mask", "mask.dct", "mask.drop_low", "mask.seed", "mask.clip", "mask.pixel_scale", "mask.parameter.NAME"
+ * and the training's facts. */
 #pragma once
 
 #include <stdint.h>
@@ -24,8 +25,7 @@ struct model_info {
   uint32_t embedding; /* D */
   float width;        /* as in struct arch_options */
   float dropout;
-  enum mask_method method;
-  uint32_t drop_low;
+  struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   struct { /* facts about the training; "" and 0 where unknown */
     char job[64];
@@ -61,5 +61,5 @@ DEFINE_CLEANUP(struct model *, model_free)
 int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, bool flip_sum,
                 float *ret_embeddings, struct guise_error *err);
 
-/* What arch_describe needs for this model; points into *info. */
-struct arch_options model_arch_options(const struct model_info *info);
+/* What arch_describe needs for a network behind this mask; points into the mask. */
+struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width, float dropout);

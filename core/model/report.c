@@ -60,10 +60,11 @@ static json_t *mixing_json(const struct report_reward *reward) {
 
 static json_t *mask_json(const struct report_input *input) {
   const struct model_info *info = input->model;
-  const struct mask_traits *traits = mask_traits(info->method);
+  const struct mask_traits *traits = mask_traits(info->mask.method);
   return json_pack("{s:s, s:s, s:o, s:o, s:f, s:o}", "method", traits->name, "summary", traits->summary,
-                   "drop_low", count_json(info->drop_low), "channels", count_json(info->constants.channels),
-                   "clip", (double)info->constants.clip, "mixing", mixing_json(&input->reward));
+                   "drop_low", count_json(info->mask.drop_low), "channels",
+                   count_json(info->constants.channels), "clip", (double)info->constants.clip, "mixing",
+                   mixing_json(&input->reward));
 }
 
 static json_t *verification_json(const struct report_verification *entry) {

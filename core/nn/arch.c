@@ -83,10 +83,19 @@ static int template_input(struct graph *graph, const struct arch_options *option
   return graph_input(graph, options->mask.channels, options->grid, options->grid);
 }
 
+/* What a network of pixels sees, and how many of them a side has. */
+static int picture(struct graph *graph, const struct arch_options *options) {
+  const int x = template_input(graph, options);
+  return options->inverse ? graph_block_idct(graph, x, &options->mask) : x;
+}
+static uint32_t picture_side(const struct arch_options *options) {
+  return options->inverse ? options->grid * 8 : options->grid;
+}
+
 static int describe_freq_ir(struct graph *graph, const struct arch_options *options) {
   static const struct stage stages[] = {{32, 32, 2},   {32, 64, 1},   {64, 64, 1},  {64, 128, 2},
                                         {128, 128, 1}, {128, 256, 2}, {256, 256, 1}};
-  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  int x = picture(graph, options);
   x = stem(graph, x, scaled(options, 32), 2);
   x = body(graph, x, options, stages, ARRAY_SIZE(stages));
   return tail(graph, x, options);
@@ -110,7 +119,7 @@ static int describe_iresnet(struct graph *graph, const struct arch_options *opti
       stages[count++] = (struct stage){in, 64u << i, k == 0 ? 2 : 1};
       in = 64u << i;
     }
-  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  int x = picture(graph, options);
   x = stem(graph, x, scaled(options, 64), 1);
   x = body(graph, x, options, stages, count);
   return tail(graph, x, options);
@@ -154,8 +163,8 @@ static int describe_mobilefacenet(struct graph *graph, const struct arch_options
     uint32_t expansion, channels, repeats, stride;
   } stages[] = {{2, 64, 5, 2}, {4, 128, 1, 2}, {2, 128, 6, 1}, {4, 128, 1, 2}, {2, 128, 2, 1}};
   const uint32_t first = scaled(options, 64), last = scaled(options, 512);
-  uint32_t in = first, side = options->grid * 4, index = 0;
-  int x = graph_block_idct(graph, template_input(graph, options), &options->mask);
+  uint32_t in = first, side = picture_side(options) / 2, index = 0;
+  int x = picture(graph, options);
   x = stem(graph, x, first, 2);
   x = depthwise(graph, x, "stem.depthwise", first, 3, 1, 1, true);
   for (uint32_t i = 0; i < ARRAY_SIZE(stages); i++)

@@ -14,9 +14,12 @@ struct arch_options {
   float width;                    /* multiplies channel counts (rounded to 16); 1 = as published */
   float dropout;                  /* before the last linear layer */
   struct block_idct_options mask; /* the template's constants: C and the first layer */
-  uint32_t grid;                  /* template is (C, grid, grid); pixels are 8 * grid */
+  uint32_t grid;                  /* template is (C, grid, grid) */
+  /* Begin with graph_block_idct, so that the network sees (3, 8 grid, 8 grid) pixels; otherwise it takes the
+   * channels as they are. */
+  bool inverse;
 };
 /* Appends input .. output to an empty graph; the output is (D,1,1), after the last batch norm, not
- * normalised. freq_conv takes the standardised channels as they are; every other network begins with
- * graph_block_idct. */
+ * normalised. freq_conv takes the standardised channels as they are; every other network sees
+ * pixels where options->inverse says that the template can be turned back into them, else the channels. */
 int arch_describe(struct graph *graph, enum arch arch, const struct arch_options *options);

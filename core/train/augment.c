@@ -29,5 +29,5 @@ void augment_template(const struct mask *mask, const struct augmentation *augmen
     shift_image(rgb, mask_size(mask), dx, dy, shifted);
     rgb = shifted;
   }
-  mask_template(mask, rgb, flip, scratch, ret_template);
+  mask_template(mask, rgb, flip, rng, scratch, ret_template);
 }

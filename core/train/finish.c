@@ -25,8 +25,7 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .embedding = spec->model.embedding,
                               .width = (float)spec->model.width,
                               .dropout = (float)spec->model.dropout,
-                              .method = spec->mask.method,
-                              .drop_low = spec->mask.drop_low,
+                              .mask = *mask_options(t->mask),
                               .constants = *mask_constants(t->mask)};
   (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
   (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);

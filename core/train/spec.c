@@ -37,8 +37,8 @@ static const char *names_attack[SPEC_ATTACKS_MAX + 1];
 _Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
 static const char *names_arch[ARCHS + 1];
 static const char *names_method[MASK_METHODS + 1];
+static const char *names_dct[MASK_DCTS + 1];
 /* Values that are fixed today: accepted and shown, so that a client may spell a job out. */
-static const char *const only_native[] = {"native", NULL};
 static const char *const only_paper[] = {"paper", NULL};
 static const char *const only_private[] = {"private", NULL};
 
@@ -58,7 +58,7 @@ static const struct field fields[] = {
     {"model", "width", FIELD_NUMBER, AT(model.width), 0.25, 4, false, false, 0, NULL},
     {"model", "dropout", FIELD_NUMBER, AT(model.dropout), 0, 0.9, false, false, 0, NULL},
     {"mask", "method", FIELD_ENUM, AT(mask.method), 0, 0, false, false, 0, names_method},
-    {"mask", "dct", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_native},
+    {"mask", "dct", FIELD_ENUM, AT(mask.dct), 0, 0, false, false, 0, names_dct},
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
     {"mask", "clip", FIELD_NUMBER, AT(mask.clip), 0, 100, true, false, 0, NULL},
     {"mask", "policy", FIELD_ENUM, AT(mask.policy), 0, 0, false, false, 0, names_policy},
@@ -101,6 +101,8 @@ static void fill_names_once(void) {
     names_arch[i] = arch_name((enum arch)i);
   for (int i = 0; i < MASK_METHODS; i++)
     names_method[i] = mask_traits((enum mask_method)i)->name;
+  for (int i = 0; i < MASK_DCTS; i++)
+    names_dct[i] = mask_dct_name((enum mask_dct)i);
 }
 
 static void fill_names(void) {
@@ -243,6 +245,13 @@ static int parse_field(const struct field *field, const json_t *value, struct jo
   return 0;
 }
 
+static json_t *parameter_names(const struct mask_traits *traits) {
+  json_t *array = json_array();
+  for (uint32_t i = 0; array && i < traits->parameter_count; i++)
+    (void)json_array_append_new(array, json_string(traits->parameters[i].name));
+  return array;
+}
+
 /* ---- fields that are no scalars
  * -------------------------------------------------------------------------------------- */
 
@@ -307,6 +316,37 @@ static int parse_labels(const json_t *value, struct job_spec *spec, struct spec_
   return spec->labels ? 0 : -ENOMEM;
 }
 
+/* The method's own numbers. Which they are depends on the method, which may stand behind them: read last. */
+static int parse_parameters(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  const char *key;
+  json_t *entry;
+  if (!value || json_is_null(value))
+    return 0;
+  if (!json_is_object(value))
+    return spec_problems_add(problems, "/mask/parameters", "wrong_type", NULL,
+                             "parameters must be an object of numbers");
+  json_object_foreach((json_t *)value, key, entry) {
+    const struct mask_parameter *p = traits->parameters, *end = p + traits->parameter_count;
+    char pointer[160];
+    int r = 0;
+    pointer_of("mask/parameters", key, pointer);
+    while (p < end && strcmp(p->name, key) != 0)
+      p++;
+    if (p == end) {
+      r = spec_problems_add(problems, pointer, "unknown_field", parameter_names(traits),
+                            "the mask %s has no parameter %.60s", traits->name, key);
+    } else {
+      const struct field field = {"mask/parameters", p->name, FIELD_NUMBER, 0, p->minimum,
+                                  p->maximum,        false,   false,        0, NULL};
+      r = parse_number(&field, entry, pointer, &spec->mask.parameter[p - traits->parameters], problems);
+    }
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
 /* Design fields that may be spelled out with the one value they have today. */
 static int parse_fixed(const char *section, const char *key, bool ok, const char *what,
                        struct spec_problems *problems) {
@@ -327,6 +367,8 @@ static int parse_special(const char *section, const char *key, const json_t *val
   if (strcmp(section, "mask") == 0) {
     if (strcmp(key, "k") == 0)
       return parse_k(value, spec, problems);
+    if (strcmp(key, "parameters") == 0)
+      return 0; /* parse_parameters' */
     if (strcmp(key, "public_dataset") == 0 || strcmp(key, "recipes_per_image") == 0 ||
         strcmp(key, "reference") == 0 || strcmp(key, "level") == 0)
       return parse_fixed(section, key, json_is_null(value), "null", problems);
@@ -408,6 +450,8 @@ static void set_defaults(struct job_spec *spec) {
   spec->mask.method = MASK_AHM;
   spec->mask.drop_low = UINT32_MAX;
   spec->mask.clip = NAN;
+  for (uint32_t i = 0; i < MASK_PARAMETERS_MAX; i++)
+    spec->mask.parameter[i] = NAN;
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     spec->mask.k[spec->mask.k_count++] = k;
   spec->mask.unmixed = 0.25;
@@ -433,8 +477,12 @@ static void resolve(struct job_spec *spec) {
     spec->model.embedding = arch_default_embedding(spec->model.arch);
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
   if (isnan(spec->mask.clip))
-    spec->mask.clip = (double)mask_traits(spec->mask.method)->default_clip;
+    spec->mask.clip = (double)traits->default_clip;
+  for (uint32_t i = 0; i < MASK_PARAMETERS_MAX; i++)
+    if (isnan(spec->mask.parameter[i]))
+      spec->mask.parameter[i] = i < traits->parameter_count ? traits->parameters[i].initial : 0;
   if (isnan(spec->train.lr))
     spec->train.lr = 0.05 * spec->train.batch / 128.0;
   /* The paper's reward is the recognition loss itself, so both then use the plain soft label. */
@@ -448,6 +496,33 @@ static void resolve(struct job_spec *spec) {
     spec->train.scale = 30;
   if (isnan(spec->train.margin))
     spec->train.margin = spec->train.head == HEAD_ARCFACE ? 0.5 : 0.3;
+}
+
+struct mask_options job_spec_mask(const struct job_spec *spec) {
+  struct mask_options options = {.method = spec->mask.method,
+                                 .dct = spec->mask.dct,
+                                 .size = spec->model.input,
+                                 .drop_low = spec->mask.drop_low,
+                                 .clip = (float)spec->mask.clip,
+                                 .seed = spec->train.seed};
+  memcpy(options.parameter, spec->mask.parameter, sizeof(options.parameter));
+  return options;
+}
+
+/* freq_conv takes channels of 8x8 blocks; the other networks look for pixels, or for one block a pixel. */
+static int check_network(const struct job_spec *spec, struct spec_problems *problems) {
+  const bool native = spec->mask.dct == MASK_DCT_NATIVE, channels = spec->model.arch == ARCH_FREQ_CONV;
+  if (channels && !native)
+    return spec_problems_add(problems, "/model/arch", "conflict", NULL,
+                             "freq_conv is made for the native transform: choose another network or mask.dct "
+                             "\"native\"");
+  if (native && !channels && !mask_traits(spec->mask.method)->located)
+    return spec_problems_add(
+        problems, "/model/arch", "conflict", json_pack("[s]", arch_name(ARCH_FREQ_CONV)),
+        "templates of %s cannot be turned back into pixels: choose freq_conv, or mask.dct "
+        "\"upsampled\"",
+        mask_traits(spec->mask.method)->name);
+  return 0;
 }
 
 /* Conflicts between fields that are right by themselves. */
@@ -464,7 +539,7 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
       spec->mask.k_count != 1)
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
-  return 0;
+  return check_network(spec, problems);
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {
@@ -484,6 +559,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
                           "dataset is required: the name or id of a data set");
   if (r == 0)
     r = parse_section("", body, &spec, problems);
+  if (r == 0)
+    r = parse_parameters(json_object_get(json_object_get(body, "mask"), "parameters"), &spec, problems);
   if (r == 0)
     r = check_together(&spec, problems);
   if (r == 0 && problems->count > before)
@@ -549,6 +626,11 @@ static void print_special(json_t *root, const struct job_spec *spec) {
   for (uint32_t i = 0; i < spec->mask.k_count; i++)
     (void)json_array_append_new(k, json_integer(spec->mask.k[i]));
   (void)json_object_set_new(mask, "k", k);
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  json_t *parameters = json_object();
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
+  (void)json_object_set_new(mask, "parameters", parameters);
   json_t *names = json_array();
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     if (spec->audit.attack[i])

@@ -37,9 +37,11 @@ struct job_spec {
   } model;
   struct {
     enum mask_method method;
+    enum mask_dct dct;
     uint32_t drop_low;
-    double clip;   /* of the standardised coefficient, deviations; 0 = none */
-    uint32_t k[5]; /* ascending, 2..6 */
+    double parameter[MASK_PARAMETERS_MAX]; /* of the method, in the order of its table */
+    double clip;                           /* of the standardised coefficient, deviations; 0 = none */
+    uint32_t k[5];                         /* ascending, 2..6 */
     uint32_t k_count;
     enum strategy_policy policy;
     double unmixed; /* rho: share of training samples with k = 1 */
@@ -86,6 +88,8 @@ int spec_problems_add(struct spec_problems *problems, const char *pointer, const
 /* Parses the body of POST /v1/jobs. 0; -EINVAL with every mistake in *problems; -ENOMEM. On 0 the caller
  * frees *ret_spec with job_spec_free. */
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems);
+/* The mask of a resolved job. */
+struct mask_options job_spec_mask(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.
  */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/model/model.h"
 #include "core/train/augment.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
@@ -20,7 +21,6 @@ enum purpose { FOR_TRAINING, FOR_STATISTICS, FOR_EVALUATION };
 
 static int describe(const struct trainer *t, uint32_t batch, enum purpose purpose, struct graph **ret_graph,
                     struct guise_error *err) {
-  const struct mask_constants *constants = mask_constants(t->mask);
   struct graph_config config = {.batch = batch,
                                 .threads = t->threads,
                                 .training = purpose == FOR_TRAINING,
@@ -30,15 +30,8 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
                                 .bfloat16 =
                                     purpose == FOR_TRAINING && t->spec->train.precision == PRECISION_BF16,
                                 .seed = t->spec->train.seed};
-  struct arch_options options = {.embedding = t->spec->model.embedding,
-                                 .width = (float)t->spec->model.width,
-                                 .dropout = (float)t->spec->model.dropout,
-                                 .mask = {.channels = constants->channels,
-                                          .channel = constants->channel,
-                                          .mean = constants->mean,
-                                          .deviation = constants->deviation,
-                                          .pixel_scale = constants->pixel_scale},
-                                 .grid = mask_grid(t->mask)};
+  struct arch_options options = arch_options_for(t->mask, t->spec->model.embedding,
+                                                 (float)t->spec->model.width, (float)t->spec->model.dropout);
   struct graph *graph = NULL;
   int r = graph_new(&config, &graph, err);
   if (r < 0)
@@ -54,8 +47,8 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
 
 static int make_mask(struct trainer *t, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
-  int r = mask_new(t->spec->mask.method, t->spec->model.input, t->spec->mask.drop_low,
-                   (float)t->spec->mask.clip, &t->mask, err);
+  const struct mask_options options = job_spec_mask(t->spec);
+  int r = mask_new(&options, &t->mask, err);
   return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
 }
 
@@ -286,6 +279,19 @@ void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t
   mix_compose(rng, lead, k, lambda, t->identity, t->batch, ret_mix);
 }
 
+/* The last step of methods that hide the mix itself. */
+static void after_mix(const struct trainer *t, float *templates) {
+  if (!mask_has_after_mix(t->mask))
+    return;
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < t->batch; i++) {
+    struct rng rng;
+    rng_init(&rng, t->spec->train.seed, RNG_AFTER_MIX, t->step, i);
+    mask_after_mix(t->mask, &rng, t->scratch + (size_t)omp_get_thread_num() * mask_scratch(t->mask),
+                   templates + i * mask_elements(t->mask));
+  }
+}
+
 static int fill_batch(struct trainer *t, struct guise_error *err) {
   float *input = graph_input_data(t->graph);
   uint32_t k[t->batch];
@@ -311,6 +317,7 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
     t->sums.k += k[i] > 1 ? k[i] : 0;
   }
   mix_templates(t->mixes, t->batch, t->templates, mask_elements(t->mask), input);
+  after_mix(t, input);
   trainer_labels(t->mixes, t->batch, t->labels, t->label_counts);
   return 0;
 }
@@ -419,8 +426,11 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       uint64_t at =
           ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
       const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
-      mask_template(t->mask, rgb, false, t->scratch + (size_t)omp_get_thread_num() * scratch,
-                    input + i * elements);
+      float *mine = t->scratch + (size_t)omp_get_thread_num() * scratch;
+      struct rng rng;
+      mask_rng_inference(&rng, (uint32_t)at);
+      mask_template(t->mask, rgb, false, &rng, mine, input + i * elements);
+      mask_after_mix(t->mask, &rng, mine, input + i * elements);
     }
     if ((r = graph_forward(t->pool, GRAPH_STATISTICS, 0, err)) < 0)
       return r;

@@ -67,7 +67,7 @@ static void large_inverse(const struct bench *b, uint32_t i) {
   upsampled_dct_inverse(b->upsampled, large_of(b, i), b->other + i * pixels(b));
 }
 static void mask_image(const struct bench *b, const struct mask *mask, uint32_t i) {
-  mask_template(mask, b->rgb + i * pixels(b), i & 1,
+  mask_template(mask, b->rgb + i * pixels(b), i & 1, NULL,
                 b->scratch + (size_t)omp_get_thread_num() * mask_scratch(mask), b->other + i * pixels(b));
 }
 static void mask_none_image(const struct bench *b, uint32_t i) {
@@ -145,15 +145,17 @@ static void measure(const struct bench *b) {
 }
 
 static int prepare(struct bench *b, struct guise_error *err) {
+  const struct mask_options none = mask_options_default(MASK_NONE, b->size),
+                            ahm = mask_options_default(MASK_AHM, b->size);
   const size_t values = b->batch * pixels(b);
   struct rng rng;
   int r = block_dct_new(b->size, &b->dct, err);
   if (r == 0)
     r = upsampled_dct_new(b->size, &b->upsampled, err);
   if (r == 0)
-    r = mask_new(MASK_NONE, b->size, 0, 0, &b->mask[NONE], err);
+    r = mask_new(&none, &b->mask[NONE], err);
   if (r == 0)
-    r = mask_new(MASK_AHM, b->size, 3, 3, &b->mask[AHM], err);
+    r = mask_new(&ahm, &b->mask[AHM], err);
   if (r < 0)
     return r;
   b->rgb = tensor_alloc(values);

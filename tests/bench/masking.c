@@ -99,7 +99,8 @@ static int prepare(struct bench *b, struct guise_error *err) {
   struct mask_constants constants;
   struct rng rng;
   omp_set_num_threads((int)o->threads);
-  int r = mask_new(MASK_AHM, o->size, 3, 3, &b->mask, err);
+  const struct mask_options options = mask_options_default(MASK_AHM, o->size);
+  int r = mask_new(&options, &b->mask, err);
   if (r < 0)
     return r;
   constants = *mask_constants(b->mask);

@@ -32,6 +32,7 @@ static struct graph *make_graph(const struct bench_network_options *o, struct gu
                                        .width = 1,
                                        .dropout = 0.2f,
                                        .grid = o->size / 8,
+                                       .inverse = true,
                                        .mask = {BENCH_CHANNELS, channel, mean, deviation, 40.0f}};
   struct graph *graph = NULL;
   if (graph_new(&config, &graph, err) < 0)

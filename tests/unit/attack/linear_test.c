@@ -45,8 +45,9 @@ static int draw_faces(void **state) {
 static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low) {
   struct mask *mask = NULL;
   struct guise_error err = {0};
-  if (mask_new(method, SIZE, drop_low, mask_traits(method)->default_clip, &mask, &err) != 0 ||
-      mask_fit(mask, test_image, NULL, FACES, &err) != 0)
+  struct mask_options options = mask_options_default(method, SIZE);
+  options.drop_low = drop_low;
+  if (mask_new(&options, &mask, &err) != 0 || mask_fit(mask, test_image, NULL, FACES, &err) != 0)
     fail_msg("%s", err.text);
   return mask;
 }
@@ -286,7 +287,7 @@ static void solver_reproduces_the_template(void **state) {
   size_t n = mask_elements(mask), cells = n / mask_channels(mask);
   float *template_ = calloc(n, sizeof(float)), *again = calloc(n, sizeof(float));
   assert_int_equal(solver_init(&solver, mask), 0);
-  mask_template(mask, pixels[0], false, solver.scratch, template_);
+  mask_template(mask, pixels[0], false, NULL, solver.scratch, template_);
   assert_in_range(solver_run(&solver, template_), 1, 5);
   mask_linear_forward(mask, solver.x, solver.scratch, again);
   for (size_t i = 0; i < n; i++) {

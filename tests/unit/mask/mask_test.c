@@ -55,11 +55,12 @@ static void golden_templates(void **state) {
   while (fscanf(file, "%u %u %lf %lf", &drop, &channels, &sum, &square) == 4) {
     struct mask *mask = NULL;
     double my_sum = 0, my_square = 0;
-    assert_int_equal(mask_new(MASK_NONE, 16, drop, 0, &mask, NULL), 0);
+    assert_int_equal(
+        mask_new(&(struct mask_options){.method = MASK_NONE, .size = 16, .drop_low = drop}, &mask, NULL), 0);
     assert_int_equal(mask_channels(mask), channels);
     size_t n = mask_elements(mask);
     float *out = calloc(n, sizeof(float)), *scratch = calloc(mask_scratch(mask), sizeof(float));
-    mask_template(mask, lcg_image, false, scratch, out);
+    mask_template(mask, lcg_image, false, NULL, scratch, out);
     for (size_t i = 0; i < n; i++) {
       double want;
       my_sum += (double)out[i];
@@ -80,11 +81,18 @@ static void golden_templates(void **state) {
   assert_int_equal(lines, 4);
 }
 
-static struct mask *fitted(enum mask_method method, uint32_t drop) {
+static struct mask *fitted_as(enum mask_method method, enum mask_dct dct, uint32_t drop) {
   struct mask *mask = NULL;
-  assert_int_equal(mask_new(method, 32, drop, mask_traits(method)->default_clip, &mask, NULL), 0);
+  struct mask_options options = mask_options_default(method, 32);
+  options.drop_low = drop;
+  options.dct = dct;
+  assert_int_equal(mask_new(&options, &mask, NULL), 0);
   assert_int_equal(mask_fit(mask, face, NULL, IMAGES, NULL), 0);
   return mask;
+}
+
+static struct mask *fitted(enum mask_method method, uint32_t drop) {
+  return fitted_as(method, MASK_DCT_NATIVE, drop);
 }
 
 /* Standardised templates of the fitted images have mean 0 and deviation 1 a channel, whatever the thread
@@ -100,7 +108,7 @@ static void constants(void **state) {
   float *out = calloc(n, sizeof(float)), *scratch = calloc(mask_scratch(one), sizeof(float));
   double *sum = calloc(192, sizeof(double)), *square = calloc(192, sizeof(double));
   for (int i = 0; i < IMAGES; i++) {
-    mask_template(one, faces[i], false, scratch, out);
+    mask_template(one, faces[i], false, NULL, scratch, out);
     for (size_t e = 0; e < n; e++) {
       sum[e / cells] += (double)out[e];
       square[e / cells] += (double)out[e] * (double)out[e];
@@ -128,7 +136,7 @@ static void inverse_and_pixel_scale(void **state) {
     float *planar = calloc(3 * 32 * 32, sizeof(float)), *back = calloc(3 * 32 * 32, sizeof(float));
     double sum = 0, square = 0, values = 0;
     for (int i = 0; i < IMAGES; i++) {
-      mask_template(mask, faces[i], false, scratch, out);
+      mask_template(mask, faces[i], false, NULL, scratch, out);
       mask_invert(mask, out, scratch, back);
       if (drop == 0) {
         rgb_to_ycbcr(faces[i], 32, false, planar);
@@ -151,9 +159,12 @@ static void inverse_and_pixel_scale(void **state) {
   }
 }
 
-static void linear_operator(void **state) {
-  (void)state;
-  struct mask *mask = fitted(MASK_AHM, 3);
+/* <A x, y> = <x, A^T y>; and A x is the template, but for the mean, where nothing is clipped. */
+static void check_operator(enum mask_dct dct, uint32_t channels, uint32_t grid) {
+  struct mask *mask = fitted_as(MASK_NONE, dct, 3);
+  assert_int_equal(mask_channels(mask), channels);
+  assert_int_equal(mask_grid(mask), grid);
+  assert_int_equal(mask_inverts_to_pixels(mask), dct == MASK_DCT_NATIVE);
   size_t n = mask_elements(mask), p = 3 * 32 * 32;
   float *x = calloc(p, 4), *y = calloc(n, 4), *ax = calloc(n, 4), *aty = calloc(p, 4),
         *scratch = calloc(mask_scratch(mask), 4);
@@ -171,12 +182,26 @@ static void linear_operator(void **state) {
   for (size_t i = 0; i < p; i++)
     right += (double)x[i] * (double)aty[i];
   assert_true(fabs(left - right) < 1e-4 * fabs(left) + 1e-3);
+  const struct mask_constants *k = mask_constants(mask);
+  rgb_to_ycbcr(faces[1], 32, false, x);
+  mask_linear_forward(mask, x, scratch, ax);
+  mask_template(mask, faces[1], false, NULL, scratch, y);
+  for (size_t i = 0; i < n; i++) {
+    const size_t c = i / ((size_t)grid * grid);
+    assert_true(fabsf(ax[i] - k->mean[c] / k->deviation[c] - y[i]) < 2e-3f);
+  }
   free(x);
   free(y);
   free(ax);
   free(aty);
   free(scratch);
   mask_free(mask);
+}
+
+static void linear_operator(void **state) {
+  (void)state;
+  check_operator(MASK_DCT_NATIVE, 183, 4);
+  check_operator(MASK_DCT_UPSAMPLED, 183, 32);
 }
 
 static void methods(void **state) {
@@ -191,10 +216,10 @@ static void methods(void **state) {
     flipped[i] = faces[0][i / 96 * 96 + (31 - i / 3 % 32) * 3 + i % 3];
     high[i] = (i / 3 + i / 96) % 2 ? 255 : 0;
   }
-  mask_template(ahm, faces[0], true, scratch, out);
-  mask_template(ahm, flipped, false, scratch, mirrored);
+  mask_template(ahm, faces[0], true, NULL, scratch, out);
+  mask_template(ahm, flipped, false, NULL, scratch, mirrored);
   assert_memory_equal(out, mirrored, mask_elements(ahm) * 4);
-  mask_template(ahm, high, false, scratch, out);
+  mask_template(ahm, high, false, NULL, scratch, out);
   float largest = 0;
   for (size_t i = 0; i < mask_elements(ahm); i++)
     largest = fmaxf(largest, fabsf(out[i]));
@@ -229,8 +254,8 @@ static void untrusted_constants(void **state) {
   assert_int_equal(mask_set_constants(mask, &bad, &err), -EINVAL);
   bad = good, bad.pixel_scale = -1;
   assert_int_equal(mask_set_constants(mask, &bad, &err), -EINVAL);
-  assert_int_equal(mask_new(MASK_NONE, 32, 61, 0, &mask, &err), -EINVAL);
-  assert_int_equal(mask_new(MASK_NONE, 32, 0, -1, &mask, &err), -EINVAL);
+  assert_int_equal(mask_new(&(struct mask_options){.size = 32, .drop_low = 61}, &mask, &err), -EINVAL);
+  assert_int_equal(mask_new(&(struct mask_options){.size = 32, .clip = -1}, &mask, &err), -EINVAL);
   mask_free(mask);
 }
 

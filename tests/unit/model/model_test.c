@@ -43,7 +43,7 @@ static void draw_faces(void) {
 static struct graph *new_graph(uint32_t batch, uint64_t seed) {
   struct graph *made = NULL;
   struct graph_config config = {.batch = batch, .threads = 2, .seed = seed};
-  struct arch_options options = model_arch_options(&info);
+  struct arch_options options = arch_options_for(mask, info.embedding, info.width, info.dropout);
   struct guise_error err = {0};
   if (graph_new(&config, &made, &err) != 0)
     fail_msg("%s", err.text);
@@ -62,7 +62,8 @@ static int set_up(void **state) {
     return -1;
   (void)snprintf(path, sizeof(path), "%s/model.safetensors", directory);
   (void)snprintf(damaged, sizeof(damaged), "%s/damaged.safetensors", directory);
-  if (mask_new(MASK_AHM, SIZE, 3, 3, &mask, &err) != 0 || mask_fit(mask, test_image, NULL, FACES, &err) != 0)
+  const struct mask_options options = mask_options_default(MASK_AHM, SIZE);
+  if (mask_new(&options, &mask, &err) != 0 || mask_fit(mask, test_image, NULL, FACES, &err) != 0)
     fail_msg("%s", err.text);
   info = (struct model_info){
       .arch = ARCH_FREQ_IR,
@@ -70,8 +71,7 @@ static int set_up(void **state) {
       .embedding = EMBEDDING,
       .width = 0.5f,
       .dropout = 0.2f,
-      .method = MASK_AHM,
-      .drop_low = 3,
+      .mask = options,
       .constants = *mask_constants(mask),
       .training = {.identities = 3, .images = FACES, .epochs = 2, .steps = 1ull << 40, .seed = 9}};
   (void)snprintf(info.training.job, sizeof(info.training.job), "job_1");
@@ -136,8 +136,8 @@ static void information_comes_back(void **state) {
   assert_int_equal(back->input, SIZE);
   assert_int_equal(back->embedding, EMBEDDING);
   assert_true(back->width == info.width && back->dropout == info.dropout);
-  assert_int_equal(back->method, MASK_AHM);
-  assert_int_equal(back->drop_low, 3);
+  assert_int_equal(back->mask.method, MASK_AHM);
+  assert_int_equal(back->mask.drop_low, 3);
   assert_int_equal(back->constants.channels, info.constants.channels);
   assert_memory_equal(back->constants.channel, info.constants.channel,
                       info.constants.channels * sizeof(uint16_t));

@@ -59,8 +59,7 @@ static struct model_info sample_info(void) {
                              .embedding = 128,
                              .width = 1,
                              .dropout = 0.2f,
-                             .method = MASK_AHM,
-                             .drop_low = 3,
+                             .mask = {.method = MASK_AHM, .drop_low = 3},
                              .constants = {.channels = 183, .clip = 3, .pixel_scale = 60},
                              .training = {.epochs = 24, .steps = 1000, .seed = 1}};
 }

@@ -19,8 +19,12 @@
 static struct graph *tiny_of(enum arch arch, const struct graph_config *config) {
   static const uint16_t channel[] = {1, 8, 9, 16, 70, 140};
   static const float mean[6], deviation[] = {20, 20, 15, 10, 5, 5};
-  const struct arch_options options = {
-      .embedding = 24, .width = 0.25f, .dropout = 0.2f, .grid = 2, .mask = {6, channel, mean, deviation, 40}};
+  const struct arch_options options = {.embedding = 24,
+                                       .width = 0.25f,
+                                       .dropout = 0.2f,
+                                       .grid = 2,
+                                       .inverse = true,
+                                       .mask = {6, channel, mean, deviation, 40}};
   struct graph *graph = NULL;
   struct guise_error err;
   assert_int_equal(graph_new(config, &graph, &err), 0);
@@ -113,7 +117,7 @@ static void memory_by_purpose(void **state) {
   static const uint16_t channel[] = {1};
   static const float mean[1], deviation[] = {20};
   const struct arch_options options = {
-      .embedding = 16, .width = 1, .grid = 8, .mask = {1, channel, mean, deviation, 1}};
+      .embedding = 16, .width = 1, .grid = 8, .inverse = true, .mask = {1, channel, mean, deviation, 1}};
   size_t bytes[3];
   for (int kind = 0; kind < 3; kind++) {
     const struct graph_config config = {

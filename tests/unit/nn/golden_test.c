@@ -154,8 +154,11 @@ static void check_architecture(enum arch arch, float width, uint32_t embedding) 
   }
   const struct graph_config config = {
       .batch = 6, .threads = 1, .training = true, .input_gradient = true, .winograd = true};
-  const struct arch_options options = {
-      .embedding = embedding, .width = width, .grid = 4, .mask = {12, channel, mean, deviation, 40}};
+  const struct arch_options options = {.embedding = embedding,
+                                       .width = width,
+                                       .grid = 4,
+                                       .inverse = true,
+                                       .mask = {12, channel, mean, deviation, 40}};
   struct graph *graph = NULL;
   (void)snprintf(check_context, sizeof(check_context), "%s", arch_name(arch));
   assert_int_equal(graph_new(&config, &graph, NULL), 0);

@@ -40,7 +40,7 @@ static void draws(void **state) {
   static const struct augmentation still = {0, false}, all = {1, true};
   static uint8_t rgb[BYTES], shifted[BYTES];
   struct mask *mask = NULL;
-  assert_int_equal(mask_new(MASK_NONE, SIZE, 0, 0, &mask, NULL), 0);
+  assert_int_equal(mask_new(&(struct mask_options){.method = MASK_NONE, .size = SIZE}, &mask, NULL), 0);
   const size_t n = mask_elements(mask);
   float *want = calloc(18 * n, sizeof(float)), *out = calloc(n, sizeof(float)),
         *scratch = calloc(mask_scratch(mask), sizeof(float));
@@ -48,7 +48,7 @@ static void draws(void **state) {
   random_image(rgb);
   for (int i = 0; i < 18; i++) {
     shift_image(rgb, SIZE, i % 3 - 1, i / 3 % 3 - 1, shifted);
-    mask_template(mask, shifted, i >= 9, scratch, want + (size_t)i * n);
+    mask_template(mask, shifted, i >= 9, NULL, scratch, want + (size_t)i * n);
   }
   for (uint32_t draw = 0; draw < 400; draw++) {
     struct rng rng;
