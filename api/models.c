@@ -105,6 +105,7 @@ static const char *type_of(const char *name) {
     const char *suffix, *type;
   } types[] = {{".json", "application/json"},
                {".html", "text/html; charset=utf-8"},
+               {".csv", "text/csv; charset=utf-8"},
                {".md", "text/markdown; charset=utf-8"}};
   for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
     size_t n = strlen(name), m = strlen(types[i].suffix);

@@ -5,6 +5,7 @@
  * piped. With --json a command prints what the daemon answered and nothing else. */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "cli/http.h"
@@ -12,10 +13,11 @@
 
 enum exit_code {
   EXIT_DONE = 0,
-  EXIT_FAILED = 1,     /* the daemon refused, or the job failed */
-  EXIT_USAGE = 2,      /* the command line is wrong */
-  EXIT_CANCELED = 3,   /* the job followed was canceled */
-  EXIT_CONNECTION = 4, /* the daemon does not answer */
+  EXIT_FAILED = 1,        /* the daemon refused, or the job failed */
+  EXIT_USAGE = 2,         /* the command line is wrong */
+  EXIT_CANCELED = 3,      /* the job followed was canceled */
+  EXIT_CONNECTION = 4,    /* the daemon does not answer */
+  EXIT_INTERRUPTED = 130, /* by a signal; what shells expect */
 };
 
 struct cli {
@@ -54,6 +56,10 @@ int cli_problem(const struct reply *reply);
 /* Parses a decimal number in [minimum, maximum]; false otherwise. */
 bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *ret_value);
 
+/* From then on SIGINT and SIGTERM set the flag instead of ending the program; pauses end at once. */
+extern volatile sig_atomic_t cli_interrupted;
+void cli_catch_interrupts(void);
+
 /* Follows a job until it ends or the user interrupts; returns the exit code for how it ended. */
 int follow_job(struct cli *cli, const char *id);
 /* Waits for the ingest of a data set, prints counts and a summary of what was rejected. */
@@ -85,3 +91,5 @@ int command_get(struct cli *cli, int argc, char **argv);
 int command_report(struct cli *cli, int argc, char **argv);
 int command_ready(struct cli *cli, int argc, char **argv);
 int command_synth(struct cli *cli, int argc, char **argv);
+int command_study_run(struct cli *cli, int argc, char **argv);
+int command_study_report(struct cli *cli, int argc, char **argv);

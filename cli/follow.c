@@ -16,14 +16,14 @@
 #define PATIENCE_S 60   /* without an answer: long enough for a daemon that restarts */
 #define PLAIN_LINE_S 15 /* between lines where no bar can be drawn */
 
-static volatile sig_atomic_t interrupted;
+volatile sig_atomic_t cli_interrupted;
 
 static void on_interrupt(int signal) {
   (void)signal;
-  interrupted = 1;
+  cli_interrupted = 1;
 }
 
-static void catch_interrupts(void) {
+void cli_catch_interrupts(void) {
   struct sigaction action = {.sa_handler =
                                  on_interrupt}; /* no SA_RESTART: the pause between polls must end */
   (void)sigaction(SIGINT, &action, NULL);
@@ -180,17 +180,17 @@ int follow_job(struct cli *cli, const char *id) {
   int code = EXIT_DONE;
   if (!path)
     return cli_error("out of memory");
-  catch_interrupts();
+  cli_catch_interrupts();
   while (!poll_job(cli, &watch, path, &code)) {
-    if (!interrupted)
+    if (!cli_interrupted)
       (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
-    if (interrupted) {
+    if (cli_interrupted) {
       bar_clear();
       (void)fprintf(
           stderr,
           "No longer watching; the job goes on. guise follow %s watches again, guise cancel %s ends it\n", id,
           id);
-      return 130; /* what shells expect of a program that was interrupted */
+      return EXIT_INTERRUPTED;
     }
   }
   return code;
@@ -297,7 +297,7 @@ static int read_stream(struct cli *cli, const char *path, struct stream *stream,
                             .write = on_stream,
                             .context = stream,
                             .endless = true,
-                            .stop = &interrupted,
+                            .stop = &cli_interrupted,
                             .headers = {"Accept: text/event-stream", stream->last[0] ? resume : NULL}};
   stream->length = 0;
   free(stream->data);
@@ -328,10 +328,10 @@ int command_events(struct cli *cli, int argc, char **argv) {
   stream->json = cli->json;
   if (after)
     (void)snprintf(stream->last, sizeof(stream->last), "%llu", (unsigned long long)after);
-  catch_interrupts();
+  cli_catch_interrupts();
   int64_t answered = clock_ns();
   int code = EXIT_DONE;
-  for (bool lost = true; code == EXIT_DONE && lost && !stream->ended && !interrupted;) {
+  for (bool lost = true; code == EXIT_DONE && lost && !stream->ended && !cli_interrupted;) {
     char before[32];
     memcpy(before, stream->last, sizeof(before));
     code = read_stream(cli, path, stream, &lost);
@@ -341,10 +341,10 @@ int command_events(struct cli *cli, int argc, char **argv) {
       (void)cli_error("the daemon has not answered for %d s; guise events %s --after %s goes on", PATIENCE_S,
                       argv[optind], stream->last[0] ? stream->last : "0");
       code = EXIT_CONNECTION;
-    } else if (lost && !stream->ended && !interrupted) {
+    } else if (lost && !stream->ended && !cli_interrupted) {
       (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
     }
   }
   free(stream->data);
-  return interrupted ? 130 : code;
+  return cli_interrupted ? EXIT_INTERRUPTED : code;
 }

@@ -57,6 +57,23 @@ static const struct command commands[] = {
      command_get},
     {"report", "MODEL|JOB|FILE.json", "print what a model is good for and what attackers got out of it", NULL,
      command_report},
+    {"study run", "FILE.json -o DIR [--parallel N] [--retry]", "run a grid of training jobs with seeds",
+     "Every cell of the study times every seed is one job. What has run already is not run again, so that "
+     "an\n"
+     "interrupted study goes on with the same command; a cell that was changed runs anew. Results are "
+     "appended to\n"
+     "DIR/results.jsonl, each job's metrics are saved in DIR/metrics. docs/study.md describes the file.\n"
+     "  -o DIR         folder for the results\n"
+     "  --parallel N   at most N of the study's jobs queued or running (default: as many as run, and one "
+     "waiting)\n"
+     "  --retry        run jobs that failed or were canceled once more\n"
+     "Exit status: 0 all succeeded, 1 some failed or were refused, 2 the file is wrong, 4 no connection.",
+     command_study_run},
+    {"study report", "DIR [--baseline CELL]", "write a study's table and plots",
+     "Writes DIR/table.md, DIR/table.csv and DIR/plots/*.svg from what study run saved; needs no daemon "
+     "then.\n"
+     "  --baseline CELL   also the differences of the other cells to this one, over equal seeds",
+     command_study_report},
     {"synth", "PATH.tar|- [--identities N] [--images N] [--seed S] [--size PX]",
      "draw synthetic faces into a tar archive, to try guise without data",
      "The same numbers give the same archive, byte for byte. They are drawings: no result on them says "
@@ -311,9 +328,8 @@ int main(int argc, char **argv) {
   }
   cli.command = find_command(argc, argv, &words);
   if (!cli.command) {
-    (void)cli_error("there is no command '%s%s%s'", argv[1],
-                    argc > 2 && strcmp(argv[1], "dataset") == 0 ? " " : "",
-                    argc > 2 && strcmp(argv[1], "dataset") == 0 ? argv[2] : "");
+    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0);
+    (void)cli_error("there is no command '%s%s%s'", argv[1], group ? " " : "", group ? argv[2] : "");
     (void)fputs("guise --help lists the commands\n", stderr);
     return EXIT_USAGE;
   }

@@ -5,79 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-
-#define SPEC_LIMIT ((size_t)1 << 20)
-
-static json_t *read_stdin(json_error_t *error) {
-  _cleanup_(freep) char *text = malloc(SPEC_LIMIT);
-  size_t size = text ? fread(text, 1, SPEC_LIMIT, stdin) : 0;
-  if (!text || size == SPEC_LIMIT) {
-    (void)snprintf(error->text, sizeof(error->text), "larger than 1 MiB");
-    return NULL;
-  }
-  return json_loadb(text, size, JSON_REJECT_DUPLICATES, error);
-}
-
-/* The job to start from, an object. NULL after an error was printed. */
-static json_t *load_spec(const char *file) {
-  json_error_t error = {.line = -1};
-  if (!file)
-    return json_object();
-  json_t *spec =
-      strcmp(file, "-") == 0 ? read_stdin(&error) : json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-  if (!spec) {
-    if (error.line > 0)
-      (void)cli_error("%s is no valid JSON: line %d: %s", file, error.line, error.text);
-    else
-      (void)cli_error("cannot read %s: %s", file, error.text);
-    return NULL;
-  }
-  if (!json_is_object(spec)) {
-    (void)cli_error("%s must hold a JSON object", file);
-    json_decref(spec);
-    return NULL;
-  }
-  return spec;
-}
-
-/* RFC 6901: "~1" is a slash, "~0" a tilde. In place. */
-static void unescape(char *token) {
-  char *to = token;
-  for (const char *from = token; *from; from++) {
-    bool escaped = from[0] == '~' && (from[1] == '0' || from[1] == '1');
-    *to++ = !escaped ? *from : from[1] == '1' ? '/' : '~';
-    from += escaped;
-  }
-  *to = 0;
-}
-
-/* Sets the value at `pointer` ("/train/batch"), making objects on the way. Steals value. -EINVAL when
- * something on the way is no object. */
-static int set_at(json_t *root, const char *pointer, json_t *value) {
-  _cleanup_(freep) char *copy = strdup(pointer);
-  json_t *object = root;
-  char *rest = copy;
-  int r = copy && *pointer == '/' && pointer[1] ? 0 : -EINVAL;
-  while (r == 0) {
-    char *token = ++rest;
-    rest = strchr(token, '/');
-    if (rest)
-      *rest = 0;
-    unescape(token);
-    if (!rest)
-      return json_object_set_new(object, token, value) < 0 ? -EINVAL : 0;
-    json_t *child = json_object_get(object, token);
-    if (!child || json_is_null(child)) {
-      child = json_object();
-      r = json_object_set_new(object, token, child) < 0 ? -ENOMEM : 0;
-    }
-    if (!json_is_object(child))
-      r = -EINVAL;
-    object = child;
-  }
-  json_decref(value);
-  return r;
-}
+#include "cli/document.h"
 
 /* "/train/batch=32": the value is JSON when it reads as such, else a string. */
 static int set_option(json_t *spec, const char *option) {
@@ -92,7 +20,7 @@ static int set_option(json_t *spec, const char *option) {
     json_decref(value);
     return -EINVAL;
   }
-  return set_at(spec, pointer, value);
+  return pointer_set(spec, pointer, value);
 }
 
 struct overrides {
@@ -134,11 +62,11 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
   if (!json_object_get(spec, "type"))
     r = json_object_set_new(spec, "type", json_string("train"));
   if (r == 0 && over->dataset)
-    r = set_at(spec, "/dataset", json_string(over->dataset));
+    r = pointer_set(spec, "/dataset", json_string(over->dataset));
   if (r == 0 && over->mask)
-    r = set_at(spec, "/mask/method", json_string(over->mask));
+    r = pointer_set(spec, "/mask/method", json_string(over->mask));
   if (r == 0 && epochs_given)
-    r = set_at(spec, "/train/epochs", json_integer((json_int_t)over->epochs));
+    r = pointer_set(spec, "/train/epochs", json_integer((json_int_t)over->epochs));
   if (r < 0)
     return cli_usage(cli, "the file's mask and train must be objects");
   for (unsigned i = 0; i < over->sets; i++)
@@ -150,6 +78,7 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
 
 int command_submit(struct cli *cli, int argc, char **argv) {
   struct overrides over = {.epochs = UINT64_MAX};
+  struct guise_error err = {0};
   struct reply reply = {0};
   int code = parse_options(cli, argc, argv, &over);
   if (code != EXIT_DONE)
@@ -158,9 +87,13 @@ int command_submit(struct cli *cli, int argc, char **argv) {
     return cli_usage(cli, "submit takes one file at most");
   if (argc == optind && !over.dataset && over.sets == 0)
     return cli_usage(cli, "name a data set (--dataset) or give a job's file");
-  json_t *spec = load_spec(optind < argc ? argv[optind] : NULL);
-  if (!spec)
+  json_t *spec = NULL;
+  if (optind == argc)
+    spec = json_object();
+  else if (document_load(argv[optind], &spec, &err) < 0) {
+    (void)cli_error("%s", err.text);
     return EXIT_USAGE;
+  }
   code = apply(cli, spec, &over, over.epochs != UINT64_MAX);
   if (code == EXIT_DONE)
     code = cli_request(cli, &(struct request){.method = "POST", .path = "/v1/jobs", .json = spec}, &reply);

@@ -171,3 +171,20 @@ int verification_evaluate(const float *similarity, const bool *same, const uint3
   *ret_verification = verification;
   return 0;
 }
+
+int verification_decide(const float *similarity, const bool *same, const uint32_t *fold, uint32_t pairs,
+                        uint32_t folds, bool *ret_accepted, struct guise_error *err) {
+  uint32_t positives;
+  int r = check_pairs(similarity, same, fold, pairs, folds, &positives, err);
+  if (r < 0)
+    return r;
+  _cleanup_(freep) struct scored *sorted = sort_pairs(similarity, same, fold, pairs);
+  _cleanup_(freep) double *threshold = malloc(folds * sizeof(*threshold));
+  if (!sorted || !threshold)
+    return error_set(err, -ENOMEM, "out of memory for %u verification pairs", pairs);
+  for (uint32_t f = 0; f < folds; f++)
+    threshold[f] = best_threshold(sorted, pairs, f);
+  for (uint32_t i = 0; i < pairs; i++)
+    ret_accepted[i] = (double)similarity[i] > threshold[fold[i]];
+  return 0;
+}

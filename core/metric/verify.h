@@ -28,6 +28,11 @@ int verification_evaluate(const float *similarity, const bool *same, const uint3
                           uint32_t folds, uint64_t seed, struct verification *ret_verification,
                           struct guise_error *err);
 
+/* The k-fold decisions behind that accuracy: ret_accepted[i] tells whether pair i counts as "same person".
+ * The same arguments and errors. */
+int verification_decide(const float *similarity, const bool *same, const uint32_t *fold, uint32_t pairs,
+                        uint32_t folds, bool *ret_accepted, struct guise_error *err);
+
 struct face_pair {
   uint32_t a, b; /* image indices */
   bool same;

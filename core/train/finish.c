@@ -92,8 +92,9 @@ static int run_audit(struct trainer *t, struct audit *audit, struct guise_error 
   return 0;
 }
 
-static int verify_all(struct trainer *t, const struct verify_sets *sets, struct report_verification *entries,
-                      uint32_t *ret_count, struct guise_error *err) {
+/* scores_path: for the scores of the pairs behind the job's accuracy. */
+static int verify_all(struct trainer *t, const struct verify_sets *sets, const char *scores_path,
+                      struct report_verification *entries, uint32_t *ret_count, struct guise_error *err) {
   t->callbacks->phase(t->callbacks->context, "verifying");
   for (uint32_t i = 0; i < sets->count; i++)
     for (int both = 0; both < 2; both++) {
@@ -103,7 +104,8 @@ static int verify_all(struct trainer *t, const struct verify_sets *sets, struct 
                                             .dataset = set->dataset,
                                             .pairs = set->pairs_name,
                                             .both_flips = both == 1};
-      int r = verify_run(t, set, both == 1, &entry->result, err);
+      bool leads = i == 0 && (both == 1) == t->spec->holdout.both_flips;
+      int r = verify_run(t, set, both == 1, leads ? scores_path : NULL, &entry->result, err);
       if (r < 0)
         return r;
     }
@@ -213,13 +215,14 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   struct audit audit = {NULL, NULL};
   struct model_info info;
   uint32_t count = 0;
-  char path[4096];
-  if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path))
+  char path[4096], scores[4096];
+  if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path) ||
+      snprintf(scores, sizeof(scores), "%s/scores.csv", inputs->output_directory) >= (int)sizeof(scores))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
   fill_info(t, inputs, &info);
   int r = trainer_prepare_eval(t, 0, err);
   if (r == 0)
-    r = verify_all(t, sets, entries, &count, err);
+    r = verify_all(t, sets, scores, entries, &count, err);
   if (r == 0)
     r = run_audit(t, &audit, err);
   if (r == 0) {

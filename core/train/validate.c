@@ -1,7 +1,9 @@
 #include "core/train/validate.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/image/pairs.h"
 #include "core/model/embed.h"
@@ -141,7 +143,27 @@ static float dot(const float *a, const float *b, uint32_t n) {
   return sum;
 }
 
-int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
+static int write_scores(const char *path, const struct verify_set *set, const float *similarity,
+                        const bool *same, const uint32_t *fold, struct guise_error *err) {
+  _cleanup_(freep) bool *accepted = malloc(set->pair_count);
+  _cleanup_(freep) char *text = NULL;
+  size_t size = 0;
+  if (!accepted)
+    return error_set(err, -ENOMEM, "out of memory for %u pairs", set->pair_count);
+  int r = verification_decide(similarity, same, fold, set->pair_count, set->folds, accepted, err);
+  FILE *out = r == 0 ? open_memstream(&text, &size) : NULL;
+  if (r < 0)
+    return r;
+  if (out)
+    (void)fputs("pair,fold,same,similarity,accepted\n", out);
+  for (uint32_t i = 0; out && i < set->pair_count; i++)
+    (void)fprintf(out, "%u,%u,%d,%.6f,%d\n", i, fold[i], same[i], (double)similarity[i], accepted[i]);
+  if (!out || fclose(out) != 0)
+    return error_set(err, -ENOMEM, "out of memory writing the scores of %u pairs", set->pair_count);
+  return file_write_atomic(path, text, size, err);
+}
+
+int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips, const char *scores_path,
                struct verification *ret_verification, struct guise_error *err) {
   uint32_t dimension = t->spec->model.embedding;
   _cleanup_(freep) float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
@@ -163,6 +185,8 @@ int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
     same[i] = pair->same;
     fold[i] = pair->fold;
   }
+  if (scores_path && (r = write_scores(scores_path, set, similarity, same, fold, err)) < 0)
+    return r;
   return verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
                                ret_verification, err);
 }

@@ -32,6 +32,8 @@ int verify_sets_open(struct trainer *trainer, const struct job_inputs *inputs, s
                      struct guise_error *err);
 void verify_sets_close(struct verify_sets *sets);
 
-/* With the weights in trainer->eval. */
+/* With the weights in trainer->eval. scores_path: also writes a line a pair there (CSV: pair, fold, same,
+ * similarity, accepted by the k-fold threshold), so that two models can be compared pair by pair; NULL =
+ * none. */
 int verify_run(struct trainer *trainer, const struct verify_set *set, bool both_flips,
-               struct verification *ret_verification, struct guise_error *err);
+               const char *scores_path, struct verification *ret_verification, struct guise_error *err);
