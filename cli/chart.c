@@ -6,7 +6,7 @@
 
 /* Pixels: a panel is its title, the plot, ticks and the axis' title below; the legend is to the right. */
 #define WIDTH 900
-#define LEFT 76
+#define LEFT 84
 #define PLOT_WIDTH 560
 #define TOP 44
 #define PLOT_HEIGHT 270
@@ -155,6 +155,8 @@ static void measure(struct panel *panel) {
     panel->x.high += 0.6;
   }
   settle(&panel->x, 8, chart->kind == CHART_POINTS);
+  if (chart->whole_x)
+    panel->x.step = fmax(1, panel->x.step);
   settle(&panel->y, 6, true);
 }
 
@@ -208,8 +210,8 @@ static void draw_titles(const struct panel *panel) {
   put_label(panel->out, LEFT, panel->top - 18, " class=\"title\"", panel->chart->title);
   put_label(panel->out, LEFT + PLOT_WIDTH / 2.0, panel->top + PLOT_HEIGHT + 42, " text-anchor=\"middle\"",
             panel->chart->x_title);
-  (void)snprintf(turned, sizeof(turned), " text-anchor=\"middle\" transform=\"rotate(-90 20 %.1f)\"", middle);
-  put_label(panel->out, 20, middle, turned, panel->chart->y_title);
+  (void)snprintf(turned, sizeof(turned), " text-anchor=\"middle\" transform=\"rotate(-90 16 %.1f)\"", middle);
+  put_label(panel->out, 16, middle, turned, panel->chart->y_title);
 }
 
 static void put_class(const struct chart *chart, uint32_t series, char ret_class[8]) {
@@ -238,8 +240,8 @@ static void put_mark(FILE *out, uint32_t series, double x, double y) {
 static void draw_legend(const struct panel *panel) {
   const struct chart *chart = panel->chart;
   bool rising = chart->kind == CHART_STACK; /* listed as they lie: the last on top */
-  if (chart->kind == CHART_BARS)
-    return;
+  if (chart->kind == CHART_BARS || (chart->kind == CHART_LINES && chart->count == 1))
+    return; /* the axis says what it is */
   for (uint32_t row = 0; row < chart->count; row++) {
     uint32_t s = rising ? chart->count - 1 - row : row;
     double y = panel->top + 6 + (double)row * LEGEND_LINE;

@@ -29,6 +29,7 @@ struct chart_series {
 struct chart {
   enum chart_kind kind;
   bool ordered; /* series are steps of one quantity: a ramp of one hue instead of different ones */
+  bool whole_x; /* x counts something: no ticks between whole numbers */
   const char *title, *x_title, *y_title;
   const struct chart_series *series;
   uint32_t count;

@@ -71,7 +71,7 @@ int pointer_set(json_t *root, const char *pointer, json_t *value) {
 json_t *pointer_get(const json_t *root, const char *pointer) {
   _cleanup_(freep) char *copy = strdup(pointer);
   json_t *value = (json_t *)root;
-  for (char *rest = copy; rest && *rest == '/' && value;) {
+  for (char *rest = copy && *copy == '/' ? copy : NULL; rest && value;) {
     char *token = ++rest;
     rest = strchr(token, '/');
     if (rest)

@@ -170,11 +170,6 @@ static int get_file(struct download *download) {
                    download->name, download->sha256);
 }
 
-/* Names come from the daemon and become names of local files. */
-static bool is_plain_name(const char *name) {
-  return *name && *name != '.' && !strchr(name, '/');
-}
-
 static const json_t *find_file(const json_t *files, const char *name) {
   const json_t *file;
   size_t i;
@@ -189,7 +184,7 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
   download.name = json_text(file, "name", "");
   download.sha256 = json_text(file, "sha256", "");
   download.size = json_count(file, "size");
-  if (!is_plain_name(download.name))
+  if (!name_is_plain(download.name))
     return cli_error("the daemon names a file '%s', which is no name for a file here", download.name);
   if (snprintf(download.path, sizeof(download.path), "%s/%s", directory, download.name) >=
       (int)sizeof(download.path))

@@ -20,6 +20,10 @@ void out_json(const json_t *value) {
   (void)putchar('\n');
 }
 
+bool name_is_plain(const char *name) {
+  return *name && *name != '.' && !strchr(name, '/');
+}
+
 /* ---- tables ---- */
 
 #define TABLE_COLUMNS 12

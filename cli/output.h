@@ -13,6 +13,9 @@ void out_text(FILE *out, const char *text);
 /* Pretty JSON and a newline, to standard output. */
 void out_json(const json_t *value);
 
+/* Names come from the daemon and become names of local files: no path, and not hidden. */
+bool name_is_plain(const char *name);
+
 /* Columns as wide as their widest cell; numbers (cells that start with a digit) to the right. Cells are
  * copied. */
 struct table;

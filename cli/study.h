@@ -1,6 +1,6 @@
 /* A study: a grid of training jobs (cells) times seeds, read from a JSON file (docs/study.md).
  *
- * Its folder holds study.json (the plan: cells, seeds, the hash of each job), results.jsonl (a line a job
+ * Its folder holds plan.json (the plan: cells, seeds, the hash of each job), results.jsonl (a line a job
  * that ended) and metrics/JOB.json (the job's metrics, a row an epoch). `run` writes them, `report` reads
  * them; a row of results belongs to the plan when cell, seed and hash agree, so that results of a cell that
  * was changed since are left out. */
@@ -13,6 +13,8 @@
 #include "core/base/file.h"
 
 #define STUDY_JOBS_MAX 10000u
+#define STUDY_PLAN "plan.json"
+#define STUDY_FORMAT "guise-study-1"
 
 struct study_cell {
   char *name;

@@ -130,10 +130,12 @@ int study_data_load(const char *directory, struct study_data *ret_data, struct g
   struct study_data data = {.directory = directory};
   char path[4096];
   json_error_t error;
-  int r = study_path(directory, NULL, "study.json", path, err);
+  int r = study_path(directory, NULL, STUDY_PLAN, path, err);
   if (r == 0 && !(data.plan = json_load_file(path, JSON_REJECT_DUPLICATES, &error)))
     r = error_set(err, -ENOENT, "%s is no folder of a study (%s): guise study run makes one", directory,
                   error.text);
+  if (r == 0 && strcmp(json_text(data.plan, "format", ""), STUDY_FORMAT) != 0)
+    r = error_set(err, -EINVAL, "%s is no plan of a study that this version knows", path);
   if (r == 0)
     r = results_load(directory, &data.rows, err);
   if (r == 0) {

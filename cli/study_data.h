@@ -17,7 +17,7 @@ struct figure {
 
 struct study_data {
   const char *directory;
-  json_t *plan; /* study.json */
+  json_t *plan; /* plan.json */
   json_t *rows; /* results.jsonl */
   uint32_t cells, seeds, figures;
   struct figure *figure;
@@ -26,7 +26,7 @@ struct study_data {
   uint32_t stale;     /* rows that do not belong to the plan */
 };
 
-/* Reads study.json and results.jsonl of a study's folder. -EINVAL, -ENOENT with err. */
+/* Reads plan.json and results.jsonl of a study's folder. -EINVAL, -ENOENT with err. */
 int study_data_load(const char *directory, struct study_data *ret_data, struct guise_error *err);
 void study_data_free(struct study_data *data);
 

@@ -2,11 +2,10 @@
  * them exist already. */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/document.h"
 #include "cli/study_run.h"
-
-#define PLAN "study.json"
 
 /* ---- dry runs ---- */
 
@@ -116,7 +115,7 @@ int plan_make(struct study_run *run) {
   return code;
 }
 
-/* ---- study.json ---- */
+/* ---- plan.json ---- */
 
 static json_t *plan_json(const struct study_run *run) {
   const struct study *study = &run->study;
@@ -130,23 +129,27 @@ static json_t *plan_json(const struct study_run *run) {
     (void)json_array_append_new(cells, json_pack("{s:s,s:O,s:o}", "name", study->cell[c].name, "job",
                                                  study->cell[c].spec, "hashes", hashes));
   }
-  return json_pack("{s:s,s:o,s:o}", "name", study->name, "seeds", seeds, "cells", cells);
+  return json_pack("{s:s,s:s,s:o,s:o}", "format", STUDY_FORMAT, "name", study->name, "seeds", seeds, "cells",
+                   cells);
 }
 
 int plan_save(const struct study_run *run) {
   char path[4096];
   json_t *before = NULL;
   struct guise_error err = {0};
-  if (study_path(run->directory, NULL, PLAN, path, &err) < 0)
+  if (study_path(run->directory, NULL, STUDY_PLAN, path, &err) < 0)
     return cli_error("%s", err.text);
-  before = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
-  bool foreign = before && strcmp(json_text(before, "name", ""), run->study.name) != 0;
-  if (foreign)
-    (void)cli_error("%s holds the study %s: give another folder with -o", run->directory,
-                    json_text(before, "name", "?"));
-  json_decref(before);
-  if (foreign)
-    return EXIT_USAGE;
+  if (access(path, F_OK) == 0) {
+    before = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    bool mine = strcmp(json_text(before, "format", ""), STUDY_FORMAT) == 0 &&
+                strcmp(json_text(before, "name", ""), run->study.name) == 0;
+    json_decref(before);
+    if (!mine) {
+      (void)cli_error("%s is not the plan of the study %s: give another folder with -o", path,
+                      run->study.name);
+      return EXIT_USAGE;
+    }
+  }
   json_t *plan = plan_json(run);
   _cleanup_(freep) char *text = plan ? json_dumps(plan, JSON_INDENT(2)) : NULL;
   json_decref(plan);

@@ -128,6 +128,7 @@ static int write_accuracy(const struct study_data *data, json_t *names, struct g
   const struct chart chart = {.kind = CHART_LINES,
                               .title =
                                   "Accuracy after each epoch: mean over seeds, band from least to greatest",
+                              .whole_x = true,
                               .x_title = "epoch",
                               .y_title = "accuracy, %",
                               .series = series,
@@ -179,6 +180,7 @@ static int add_pi(const struct study_data *data, uint32_t cell, struct strategy_
   plot->panel[plot->panels++] = (struct chart){.kind = CHART_STACK,
                                                .ordered = true,
                                                .title = plot->title,
+                                               .whole_x = true,
                                                .x_title = "epoch",
                                                .y_title = "pi, mean over seeds",
                                                .series = plot->stack,
@@ -193,6 +195,7 @@ static int add_line(const struct study_data *data, uint32_t cell, const char *me
   if (r == 0 && line->series.count > 0)
     plot->panel[plot->panels++] = (struct chart){.kind = CHART_LINES,
                                                  .title = title,
+                                                 .whole_x = true,
                                                  .x_title = "epoch",
                                                  .y_title = metric,
                                                  .series = &line->series,
@@ -206,6 +209,7 @@ static void add_histogram(struct strategy_plot *plot) {
   plot->bars = (struct chart_series){"share", plot->share, plot->ks};
   plot->panel[plot->panels++] = (struct chart){.kind = CHART_BARS,
                                                .title = "Histogram of k in the last epoch, mean over seeds",
+                                               .whole_x = true,
                                                .x_title = "k, faces mixed",
                                                .y_title = "share",
                                                .series = &plot->bars,
@@ -217,8 +221,10 @@ static int fill_strategy(const struct study_data *data, uint32_t cell, struct st
   static const struct {
     const char *metric, *title;
   } lines[] = {
-      {"strategy.reward", "Reward"},         {"strategy.mu", "Weight of the accuracy bound"},
-      {"strategy.tau", "Accuracy bound"},    {"leak", "Leak"},
+      {"strategy.reward", "Reward"},
+      {"strategy.mu", "Weight of the divergence from the reference policy (mu)"},
+      {"strategy.tau", "Bound on the divergence (tau), nats"},
+      {"leak", "Leak"},
       {"strategy.entropy", "Entropy of pi"},
   };
   int r = add_pi(data, cell, plot, err);

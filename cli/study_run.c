@@ -63,16 +63,11 @@ static int record(struct study_run *run, struct planned_job *planned, const json
   return results_append(run->directory, run->rows, row, &err) < 0 ? cli_error("%s", err.text) : EXIT_DONE;
 }
 
-/* Ids come from the daemon and become names of local files. */
-static bool is_plain_name(const char *name) {
-  return *name && *name != '.' && !strchr(name, '/');
-}
-
 static int collect(struct study_run *run, struct planned_job *planned, const json_t *job) {
   const char *model = json_text(job, "model", NULL);
   json_t *report = NULL, *metrics = NULL;
   bool missing = false;
-  if (!is_plain_name(planned->id))
+  if (!name_is_plain(planned->id))
     return cli_error("the daemon names a job '%s', which is no name for a file here", planned->id);
   int code =
       run_get_all(run, http_path("/v1/jobs/", planned->id, "/metrics?resolution=epoch", NULL), &metrics);

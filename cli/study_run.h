@@ -43,7 +43,7 @@ int run_get_all(struct study_run *run, char *path, json_t **ret_rows);
 
 /* Resolves every cell by a dry run; tells all mistakes of all cells at once. Fills run->job. */
 int plan_make(struct study_run *run);
-/* Writes study.json; refuses a folder of another study. */
+/* Writes plan.json; refuses a folder of another study. */
 int plan_save(const struct study_run *run);
 /* Marks what results.jsonl and the daemon have of the plan's jobs already. */
 int plan_find(struct study_run *run);

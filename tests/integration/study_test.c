@@ -1,0 +1,183 @@
+/* A study through the real client and daemon: refused as a whole when a cell is wrong, killed in the middle
+ * and gone on with, the daemon restarted meanwhile, nothing run twice; then the report, also with the daemon
+ * gone. The tests build on each other in the order of main(). */
+#include <jansson.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/integration/support/server.h"
+#include "tests/integration/support/shell.h"
+
+static struct server server;
+
+static const char study[] =
+    "{\"name\":\"tiny\",\"base\":{\"dataset\":\"faces\",\"holdout\":{\"identities\":0.5},"
+    "\"model\":{\"input\":32,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"
+    "\"resources\":{\"threads\":1},\"audit\":{\"effort\":\"quick\"},\"labels\":{\"synthetic\":\"true\"}},"
+    "\"seeds\":[1,2],\"cells\":[{\"name\":\"none\",\"set\":{\"/mask/method\":\"none\"}},"
+    "{\"name\":\"a|b\",\"set\":{\"/mask/method\":\"%s\",\"/mask/policy\":\"uniform\"}}]}";
+
+static void write_study(const char *name, const char *method) {
+  char path[256];
+  (void)snprintf(path, sizeof(path), "%s/%s", server.root, name);
+  FILE *file = fopen(path, "we");
+  assert_non_null(file);
+  (void)fprintf(file, study, method); /* NOLINT: a constant above */
+  assert_int_equal(fclose(file), 0);
+}
+
+static int start(void **state) {
+  (void)state;
+  server_prepare(&server);
+  server_start(&server);
+  shell_start(&server);
+  upload_faces(&server, "faces", 6, 4);
+  return 0;
+}
+
+static int stop(void **state) {
+  (void)state;
+  server_clean(&server);
+  return 0;
+}
+
+static size_t jobs(void) {
+  struct reply reply;
+  expect(&server, "GET", "/v1/jobs", NULL, 200, &reply);
+  size_t count = json_array_size(json_object_get(reply.json, "data"));
+  reply_done(&reply);
+  return count;
+}
+
+static void mistakes_start_nothing(void **state) {
+  (void)state;
+  write_study("wrong.json", "nonsense");
+  struct output *output = shell(1, "\"$G\" study run \"$D/wrong.json\" -o \"$D/wrong\"");
+  expect_text(output->err, "/mask/method: method \"nonsense\" is not known");
+  expect_text(output->err, "(cell a|b)");
+  assert_int_equal(jobs(), 0);
+  output = shell(2, "echo '{\"name\":\"x\",\"base\":{},\"cells\":[]}' >\"$D/bad.json\"; "
+                    "\"$G\" study run \"$D/bad.json\" -o \"$D/wrong\"");
+  expect_text(output->err, "/seeds: ");
+  expect_text(output->err, "/cells: ");
+  expect_text(shell(2, "\"$G\" study run \"$D/wrong.json\"")->err, "-o DIR");
+}
+
+/* SIGKILL once the first job has its row; then the daemon goes down and comes back, on another port. */
+static void goes_on_after_a_kill(void **state) {
+  (void)state;
+  char results[128], file[128], folder[128];
+  write_study("study.json", "ahm");
+  (void)snprintf(results, sizeof(results), "%s/study/results.jsonl", server.root);
+  (void)snprintf(file, sizeof(file), "%s/study.json", server.root);
+  (void)snprintf(folder, sizeof(folder), "%s/study", server.root);
+  pid_t pid = fork();
+  if (pid == 0) {
+    (void)execl(GUISE_BUILD "/guise", "guise", "study", "run", file, "-o", folder, (char *)NULL);
+    _exit(127);
+  }
+  for (int i = 0; i < 600 && access(results, F_OK) != 0; i++)
+    (void)usleep(50000);
+  assert_int_equal(access(results, F_OK), 0);
+  expect_text(shell(1, "\"$G\" study run \"$D/study.json\" -o \"$D/study\"")->err, "is in use");
+  assert_int_equal(kill(pid, SIGKILL), 0);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  assert_in_range(jobs(), 2, 3); /* one ended, one or two under way */
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  shell_start(&server);
+  struct output *output = shell(0, "\"$G\" study run \"$D/study.json\" -o \"$D/study\"");
+  expect_text(output->out, "2 of 2");
+  assert_int_equal(jobs(), 4);
+}
+
+static void nothing_runs_twice(void **state) {
+  (void)state;
+  (void)shell(
+      0,
+      "cp \"$D/study/results.jsonl\" \"$D/before\" && \"$G\" study run \"$D/study.json\" -o \"$D/study\" && "
+      "cmp \"$D/before\" \"$D/study/results.jsonl\"");
+  assert_int_equal(jobs(), 4);
+  /* results that were lost are collected again from the daemon */
+  (void)shell(0, "rm \"$D/study/results.jsonl\" && \"$G\" study run \"$D/study.json\" -o \"$D/study\"");
+  assert_int_equal(jobs(), 4);
+  struct output *output = shell(0, "sort \"$D/study/results.jsonl\" | cut -d, -f1 | uniq | wc -l");
+  assert_int_equal(strtol(output->out, NULL, 10), 4);
+  json_t *row = json_loads(shell(0, "head -n 1 \"$D/study/results.jsonl\"")->out, 0, NULL);
+  assert_string_equal(json_string_value(json_object_get(row, "state")), "succeeded");
+  assert_true(json_is_number(json_object_get(row, "accuracy")));
+  assert_true(json_array_size(json_object_get(row, "attacks")) > 0);
+  json_decref(row);
+}
+
+/* One file of pair scores a model; its decisions give the accuracy of the report. */
+static void scores_are_those_of_the_report(void **state) {
+  (void)state;
+  struct output *output = shell(0, "for f in \"$D\"/study/scores/*.csv; do head -n 1 \"$f\"; done | sort -u; "
+                                   "ls \"$D/study/scores\" | wc -l");
+  assert_string_equal(output->out, "pair,fold,same,similarity,accepted\n4\n");
+  json_t *row = json_loads(shell(0, "head -n 1 \"$D/study/results.jsonl\"")->out, 0, NULL);
+  double accuracy = json_real_value(json_object_get(row, "accuracy"));
+  char command[512];
+  (void)snprintf(
+      command, sizeof(command),
+      "awk -F, 'NR > 1 {n[$2]++; right[$2] += $3 == $5} END {for (f in n) {sum += right[f]/n[f]; folds++}; "
+      "printf \"%%.6f\", sum/folds}' \"$D/study/scores/%s.csv\"",
+      json_string_value(json_object_get(row, "job")));
+  json_decref(row);
+  assert_true(strtod(shell(0, command)->out, NULL) - accuracy < 2e-6);
+  assert_true(accuracy - strtod(shell(0, command)->out, NULL) < 2e-6);
+}
+
+static void a_changed_cell_runs_anew(void **state) {
+  (void)state;
+  write_study("changed.json", "mixup");
+  (void)shell(0, "\"$G\" study run \"$D/changed.json\" -o \"$D/study\"");
+  assert_int_equal(jobs(), 6); /* the two of the cell that stayed are not run again */
+  expect_text(shell(0, "wc -l <\"$D/study/results.jsonl\"")->out, "6");
+  (void)shell(0, "\"$G\" study run \"$D/study.json\" -o \"$D/study\""); /* and back: everything is there */
+  assert_int_equal(jobs(), 6);
+}
+
+static void reports_without_the_daemon(void **state) {
+  (void)state;
+  server_kill(&server);
+  struct output *output =
+      shell(0, "\"$G\" study report \"$D/study\" --baseline none && cat \"$D/study/table.md\"");
+  expect_text(output->out, "| none | 2 |");
+  expect_text(output->out, "| a\\|b | 2 |");
+  expect_text(output->out, "## Differences to none");
+  expect_text(output->out, "interval over pairs and seeds");
+  expect_text(output->out, "2 results in results.jsonl are left out");
+  expect_text(output->out, "![strategy-02-a-b.svg](plots/strategy-02-a-b.svg)");
+  output = shell(
+      0,
+      "grep -c ',accuracy,2,' \"$D/study/table.csv\"; grep -c '^\"a|b\",linear/T/' \"$D/study/table.csv\"; "
+      "cd \"$D/study/plots\" && ls && grep -L '</svg>' *.svg");
+  expect_text(output->out, "2\n4\naccuracy.svg\nfrontier-linear-i-ssim.svg\n");
+  (void)shell(0, "! command -v xmllint || xmllint --noout \"$D\"/study/plots/*.svg");
+  output = shell(2, "\"$G\" study report \"$D/study\" --baseline nobody");
+  expect_text(output->err, "  a|b");
+  /* metrics that are gone cost the plots over epochs, not the table */
+  output = shell(0, "rm -r \"$D/study/metrics\" && \"$G\" study report \"$D/study\"");
+  expect_text(output->err, "the metrics of 4 jobs");
+  expect_text(shell(0, "cat \"$D/study/table.md\"")->out, "| none | 2 |");
+  (void)shell(1, "test -e \"$D/study/plots/accuracy.svg\"");
+  (void)shell(1, "\"$G\" study report \"$D\"");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(mistakes_start_nothing),   cmocka_unit_test(goes_on_after_a_kill),
+      cmocka_unit_test(nothing_runs_twice),       cmocka_unit_test(scores_are_those_of_the_report),
+      cmocka_unit_test(a_changed_cell_runs_anew), cmocka_unit_test(reports_without_the_daemon),
+  };
+  return cmocka_run_group_tests(tests, start, stop);
+}
