@@ -227,11 +227,11 @@ static void put_page(FILE *out, const struct study_data *data, uint32_t baseline
     put_differences(out, data, baseline, bootstrap);
   put_failures(out, data);
   if (data->stale > 0)
-    (void)fprintf(out,
-                  "\n%u results in results.jsonl are left out: of cells as they were before the study was "
-                  "changed, or of "
-                  "jobs run again.\n",
-                  data->stale);
+    (void)fprintf(
+        out,
+        "\nNot counted: %u lines of results.jsonl, of cells as they were before the study was changed or "
+        "of jobs that were run again.\n",
+        data->stale);
   put_plots(out, plots);
 }
 

@@ -139,11 +139,35 @@ static void scores_are_those_of_the_report(void **state) {
 static void a_changed_cell_runs_anew(void **state) {
   (void)state;
   write_study("changed.json", "mixup");
-  (void)shell(0, "\"$G\" study run \"$D/changed.json\" -o \"$D/study\"");
-  assert_int_equal(jobs(), 6); /* the two of the cell that stayed are not run again */
-  expect_text(shell(0, "wc -l <\"$D/study/results.jsonl\"")->out, "6");
+  (void)shell(0, "sed -i 's/\\[1,2\\]/[1]/' \"$D/changed.json\" && "
+                 "\"$G\" study run \"$D/changed.json\" -o \"$D/study\"");
+  assert_int_equal(jobs(), 5); /* that of the cell that stayed is not run again */
+  expect_text(shell(0, "wc -l <\"$D/study/results.jsonl\"")->out, "5");
   (void)shell(0, "\"$G\" study run \"$D/study.json\" -o \"$D/study\""); /* and back: everything is there */
+  assert_int_equal(jobs(), 5);
+}
+
+/* A job that was canceled is told as such, left alone the next time, and run again when asked. */
+static void tries_again_when_asked(void **state) {
+  (void)state;
+  static const char cancel[] =
+      "J=; while [ -z \"$J\" ]; do sleep .2; J=$(\"$G\" ls --state queued --state running | "
+      "sed -n 's/^\\(job_[^ ]*\\).*/\\1/p'); done; \"$G\" cancel $J; wait $P";
+  char command[1024];
+  (void)shell(
+      0, "sed 's/tiny/long/; s/\"epochs\":1,/\"epochs\":1000,/; s/\\[1,2\\]/[3]/; s/,{\"name\":\"a|b.*$/]}/' "
+         "\"$D/study.json\" >\"$D/long.json\"");
+  (void)snprintf(command, sizeof(command), "\"$G\" study run \"$D/long.json\" -o \"$D/long\" & P=$!; %s",
+                 cancel);
+  expect_text(shell(1, command)->err, "(cell none, seed 3) canceled");
   assert_int_equal(jobs(), 6);
+  (void)shell(1, "\"$G\" study run \"$D/long.json\" -o \"$D/long\"");
+  assert_int_equal(jobs(), 6);
+  (void)snprintf(command, sizeof(command),
+                 "\"$G\" study run --retry \"$D/long.json\" -o \"$D/long\" & P=$!; %s", cancel);
+  (void)shell(1, command);
+  assert_int_equal(jobs(), 7);
+  expect_text(shell(0, "wc -l <\"$D/long/results.jsonl\"")->out, "2");
 }
 
 static void reports_without_the_daemon(void **state) {
@@ -155,7 +179,7 @@ static void reports_without_the_daemon(void **state) {
   expect_text(output->out, "| a\\|b | 2 |");
   expect_text(output->out, "## Differences to none");
   expect_text(output->out, "interval over pairs and seeds");
-  expect_text(output->out, "2 results in results.jsonl are left out");
+  expect_text(output->out, "Not counted: 1 lines of results.jsonl");
   expect_text(output->out, "![strategy-02-a-b.svg](plots/strategy-02-a-b.svg)");
   output = shell(
       0,
@@ -175,9 +199,10 @@ static void reports_without_the_daemon(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(mistakes_start_nothing),   cmocka_unit_test(goes_on_after_a_kill),
-      cmocka_unit_test(nothing_runs_twice),       cmocka_unit_test(scores_are_those_of_the_report),
-      cmocka_unit_test(a_changed_cell_runs_anew), cmocka_unit_test(reports_without_the_daemon),
+      cmocka_unit_test(mistakes_start_nothing),     cmocka_unit_test(goes_on_after_a_kill),
+      cmocka_unit_test(nothing_runs_twice),         cmocka_unit_test(scores_are_those_of_the_report),
+      cmocka_unit_test(a_changed_cell_runs_anew),   cmocka_unit_test(tries_again_when_asked),
+      cmocka_unit_test(reports_without_the_daemon),
   };
   return cmocka_run_group_tests(tests, start, stop);
 }

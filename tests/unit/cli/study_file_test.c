@@ -185,6 +185,30 @@ static void pointers_follow_rfc_6901(void **state) {
   json_decref(root);
 }
 
+static void studies_of_the_benchmarks_are_right(void **state) {
+  (void)state;
+  static const struct {
+    const char *file;
+    uint32_t cells;
+  } files[] = {{"masks200.json", 7}, {"drop-low.json", 10}};
+  for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+    char path[512];
+    json_t *document = NULL;
+    struct study study;
+    struct guise_error err = {0};
+    (void)snprintf(path, sizeof(path), GUISE_GOLDEN "/../bench/studies/%s", files[i].file);
+    if (document_load(path, &document, &err) < 0)
+      fail_msg("%s", err.text);
+    json_decref(problems);
+    problems = json_array();
+    assert_int_equal(study_parse(document, &study, problems), 0);
+    assert_int_equal(study.cells, files[i].cells);
+    assert_int_equal(study.seeds, 3);
+    study_free(&study);
+    json_decref(document);
+  }
+}
+
 static int done(void **state) {
   (void)state;
   json_decref(problems);
@@ -193,9 +217,13 @@ static int done(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(axes_multiply_cells),    cmocka_unit_test(axes_alone_name_cells),
-      cmocka_unit_test(all_mistakes_are_told),  cmocka_unit_test(too_many_jobs_are_refused),
-      cmocka_unit_test(hashes_tell_jobs_apart), cmocka_unit_test(pointers_follow_rfc_6901),
+      cmocka_unit_test(axes_multiply_cells),
+      cmocka_unit_test(axes_alone_name_cells),
+      cmocka_unit_test(all_mistakes_are_told),
+      cmocka_unit_test(too_many_jobs_are_refused),
+      cmocka_unit_test(hashes_tell_jobs_apart),
+      cmocka_unit_test(pointers_follow_rfc_6901),
+      cmocka_unit_test(studies_of_the_benchmarks_are_right),
   };
   return cmocka_run_group_tests(tests, NULL, done);
 }
