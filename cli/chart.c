@@ -188,16 +188,18 @@ static void draw_ticks(const struct panel *panel) {
   const struct axis *x = &panel->x, *y = &panel->y;
   double bottom = panel->top + PLOT_HEIGHT;
   char text[32];
-  for (double v = ceil(y->low / y->step - 1e-9); v * y->step <= y->high + 1e-9 * y->step; v++) {
-    double at = at_y(panel, v * y->step);
+  for (int64_t n = (int64_t)ceil(y->low / y->step - 1e-9); (double)n * y->step <= y->high + 1e-9 * y->step;
+       n++) {
+    double at = at_y(panel, (double)n * y->step);
     put_line(panel->out, "grid", LEFT, at, LEFT + PLOT_WIDTH, at);
-    tick_text(v * y->step, y->step, text);
+    tick_text((double)n * y->step, y->step, text);
     put_label(panel->out, LEFT - 8, at + 4, " text-anchor=\"end\"", text);
   }
-  for (double v = ceil(x->low / x->step - 1e-9); v * x->step <= x->high + 1e-9 * x->step; v++) {
-    double at = at_x(panel, v * x->step);
+  for (int64_t n = (int64_t)ceil(x->low / x->step - 1e-9); (double)n * x->step <= x->high + 1e-9 * x->step;
+       n++) {
+    double at = at_x(panel, (double)n * x->step);
     put_line(panel->out, "axis", at, bottom, at, bottom + 5);
-    tick_text(v * x->step, x->step, text);
+    tick_text((double)n * x->step, x->step, text);
     put_label(panel->out, at, bottom + 20, " text-anchor=\"middle\"", text);
   }
   put_line(panel->out, "axis", LEFT, bottom, LEFT + PLOT_WIDTH, bottom);

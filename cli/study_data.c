@@ -141,7 +141,7 @@ int study_data_load(const char *directory, struct study_data *ret_data, struct g
   if (r == 0) {
     data.cells = (uint32_t)json_array_size(json_object_get(data.plan, "cells"));
     data.seeds = (uint32_t)json_array_size(json_object_get(data.plan, "seeds"));
-    data.row = calloc(MAX((size_t)data.cells * data.seeds, (size_t)1), sizeof(*data.row));
+    data.row = calloc(MAX((size_t)data.cells * data.seeds, (size_t)1), sizeof(json_t *));
     if (!data.row)
       r = error_set(err, -ENOMEM, "out of memory");
   }

@@ -153,7 +153,8 @@ static void an_undefended_job_learns(void **state) {
     assert_true(accuracy >= 0.4 && accuracy <= 1);
   }
   assert_true(epoch_value(&record, "loss", 8) < epoch_value(&record, "loss", 2));
-  static const char *const files[] = {"model.safetensors", "report.json", "report.html", "card.md"};
+  static const char *const files[] = {"model.safetensors", "report.json", "report.html", "card.md",
+                                      "scores.csv"};
   for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
     char hex[SHA256_HEX];
     output_hash("none", files[i], hex);
