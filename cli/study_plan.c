@@ -1,6 +1,5 @@
 /* The plan of a study: which jobs there are to be, by what the daemon resolves each cell to, and which of
  * them exist already. */
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
