@@ -11,6 +11,7 @@
 #include "core/attack/attack.h"
 #include "core/base/base.h"
 #include "core/mask/mask.h"
+#include "core/mask/mixing.h"
 #include "core/nn/arch.h"
 #include "core/nn/head.h"
 
@@ -46,6 +47,11 @@ struct job_spec {
     enum strategy_policy policy;
     double unmixed; /* rho: share of training samples with k = 1 */
     enum head_negatives negatives;
+    enum head_margins margins;
+    enum mix_pool_kind pool;
+    char public_dataset[SPEC_NAME]; /* "" = none */
+    uint32_t recipes;               /* frozen mixes an image: 1, 2, 4; 0 = fresh ones each epoch */
+    uint32_t decoys;                /* public faces mixed in at inference, 0..DECOYS_MAX */
   } mask;
   struct {
     uint32_t epochs, batch, warmup_steps;

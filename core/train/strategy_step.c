@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/train/trainer.h"
+#include "core/mask/recipe.h"
+#include "core/train/partners.h"
 
 #define ACTIONS(t) ((t)->spec->mask.k_count)
+#define WEIGHT_LEAST 1e-6f
 
 static void fill_states(struct trainer *t) {
   size_t elements = mask_elements(t->mask), size = strategy_state_size(t->strategy);
@@ -40,9 +42,26 @@ static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample
   return k[strategy_draw(rng, t->policy + (size_t)sample * ACTIONS(t), ACTIONS(t))];
 }
 
+/* Faces in sample `sample`. Recipes fix whether it is mixed and, but for a learned policy, its k; then there
+ * is no warm-up, since the k of the warm-up would be one more mix of each image. */
+static uint32_t choose_k(const struct trainer *t, uint32_t sample) {
+  const bool frozen = t->spec->mask.recipes > 0;
+  struct rng rng;
+  if (frozen)
+    recipe_choice(t->spec->train.seed, t->sample[sample], trainer_recipe(t), &rng);
+  else
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
+  if (rng_uniform(&rng) < (float)t->spec->mask.unmixed)
+    return 1;
+  if (frozen && !t->strategy)
+    return draw_k(t, &rng, sample);
+  if (frozen)
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
+  return trainer_in_warmup(t) ? 2 : draw_k(t, &rng, sample);
+}
+
 int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
-  const struct job_spec *spec = t->spec;
-  bool strategic = mask_traits(spec->mask.method)->has_strategy;
+  bool strategic = mask_traits(t->spec->mask.method)->has_strategy;
   if (t->strategy) {
     fill_states(t);
     strategy_policy(t->strategy, t->states, t->batch, t->policy);
@@ -51,23 +70,14 @@ int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
         t->sums.policy[a] += t->policy[(size_t)i * ACTIONS(t) + a];
     t->sums.decisions += t->batch;
   }
-  for (uint32_t i = 0; i < t->batch; i++) {
-    struct rng rng;
-    rng_init(&rng, spec->train.seed, RNG_STRATEGY, t->step, i);
-    if (!strategic)
-      ret_k[i] = 2;
-    else if (rng_uniform(&rng) < (float)spec->mask.unmixed)
-      ret_k[i] = 1;
-    else
-      ret_k[i] = trainer_in_warmup(t) ? 2 : draw_k(t, &rng, i);
-    ret_k[i] = MIN(ret_k[i], t->batch);
-  }
+  for (uint32_t i = 0; i < t->batch; i++)
+    ret_k[i] = MIN(strategic ? choose_k(t, i) : 2, trainer_most(t));
   return 0;
 }
 
 /* The seam of the rewards. "paper": the detached recognition loss of each mix, so what makes recognition hard
- * is rewarded. A soft label's cross-entropy has a floor that grows with k, which is why this reward collapses
- * to the largest k. */
+ * is rewarded; a unit of label, so that public faces, which have none, make no reward smaller. A soft label's
+ * cross-entropy has a floor that grows with k, which is why this reward collapses to the largest k. */
 static int paper_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                          struct guise_error *err) {
   struct head_options head = {.scale = (float)t->spec->train.scale,
@@ -75,7 +85,7 @@ static int paper_rewards(struct trainer *t, const struct mix *mixes, uint32_t co
                               .negatives = HEAD_NEGATIVES_ALL};
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
-  mix_templates(mixes, count, t->templates, mask_elements(t->mask), graph_input_data(t->eval));
+  trainer_mix(t, mixes, count, graph_input_data(t->eval));
   int r = graph_copy_parameters(t->eval, t->graph, err);
   if (r == 0)
     r = graph_forward(t->eval, GRAPH_EVAL, t->step, err);
@@ -83,6 +93,8 @@ static int paper_rewards(struct trainer *t, const struct mix *mixes, uint32_t co
     return r;
   trainer_labels(mixes, count, labels, counts);
   head_losses(t->head, &head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_rewards);
+  for (uint32_t i = 0; i < count; i++)
+    ret_rewards[i] /= fmaxf(mix_label_sum(&mixes[i]), WEIGHT_LEAST);
   return 0;
 }
 
@@ -95,7 +107,7 @@ int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, t->batch + i);
     for (uint32_t draw = 0; draw < 2; draw++) {
       action[draw][i] = strategy_draw(&rng, t->policy + (size_t)i * ACTIONS(t), ACTIONS(t));
-      uint32_t k = MIN(t->spec->mask.k[action[draw][i]], t->batch);
+      uint32_t k = MIN(t->spec->mask.k[action[draw][i]], trainer_most(t));
       trainer_compose(t, &rng, i, k, &t->reward_mixes[draw * anchors + i]);
     }
   }

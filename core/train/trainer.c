@@ -9,6 +9,7 @@
 #include "core/base/memory.h"
 #include "core/model/model.h"
 #include "core/train/augment.h"
+#include "core/train/partners.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -49,7 +50,9 @@ static int make_mask(struct trainer *t, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
   const struct mask_options options = job_spec_mask(t->spec);
   int r = mask_new(&options, &t->mask, err);
-  return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+  if (r == 0)
+    r = mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+  return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
 static int make_networks(struct trainer *t, struct guise_error *err) {
@@ -57,7 +60,7 @@ static int make_networks(struct trainer *t, struct guise_error *err) {
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
     r = describe(t, t->eval_batch, FOR_EVALUATION, &t->eval, err);
-  if (r == 0 && mask_traits(spec->mask.method)->mixes)
+  if (r == 0 && mask_traits(spec->mask.method)->mixes) /* decoys come with such masks alone */
     r = describe(t, t->eval_batch, FOR_STATISTICS, &t->pool, err);
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
@@ -80,7 +83,9 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
   t->order = zeroed(t->data.train.count, sizeof(*t->order), &failed);
   t->sample = zeroed(batch, sizeof(*t->sample), &failed);
   t->identity = zeroed(batch, sizeof(*t->identity), &failed);
-  t->templates = zeroed(batch * elements, sizeof(float), &failed);
+  t->templates = zeroed((batch + trainer_step_publics(t)) * elements, sizeof(float), &failed);
+  if (t->spec->mask.recipes > 0)
+    t->partner = zeroed(t->threads * elements, sizeof(float), &failed);
   t->scratch = zeroed((size_t)t->threads * mask_scratch(t->mask), sizeof(float), &failed);
   t->shifted = zeroed((size_t)t->threads * size * size, 3, &failed);
   t->mixes = zeroed(batch, sizeof(*t->mixes), &failed);
@@ -118,7 +123,9 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   t->total = (uint64_t)t->steps_per_epoch * spec->train.epochs;
   t->started_ns = clock_ns();
   omp_set_num_threads((int)t->threads);
-  int r = make_mask(t, err);
+  int r = trainer_open_public(t, inputs, err);
+  if (r == 0)
+    r = make_mask(t, err);
   if (r == 0)
     r = make_networks(t, err);
   if (r == 0)
@@ -131,6 +138,8 @@ void trainer_done(struct trainer *t) {
                      t->sample,
                      t->identity,
                      t->templates,
+                     t->partner,
+                     t->open_order,
                      t->scratch,
                      t->shifted,
                      t->mixes,
@@ -154,6 +163,7 @@ void trainer_done(struct trainer *t) {
   graph_free(t->eval);
   graph_free(t->graph);
   mask_free(t->mask);
+  job_data_close(&t->open);
   job_data_close(&t->data);
   memset(t, 0, sizeof(*t));
 }
@@ -240,7 +250,8 @@ static struct head_options head_now(const struct trainer *t) {
   double rise = warmup > 0 ? MIN(1.0, (double)t->step / warmup) : 1;
   return (struct head_options){.scale = (float)t->spec->train.scale,
                                .margin = (float)(t->spec->train.margin * rise),
-                               .negatives = t->spec->mask.negatives};
+                               .negatives = t->spec->mask.negatives,
+                               .margins = t->spec->mask.margins};
 }
 
 /* Augments and masks the step's images into `target` (batch, elements). */
@@ -253,7 +264,7 @@ static void make_templates(struct trainer *t, float *target) {
   for (uint32_t i = 0; i < t->batch; i++) {
     size_t thread = (size_t)omp_get_thread_num();
     struct rng rng;
-    rng_init(&rng, t->spec->train.seed, RNG_AUGMENT, t->step, i);
+    trainer_view(t, i, order[i], &rng);
     t->sample[i] = order[i];
     t->identity[i] = t->data.train.identity[order[i]];
     augment_template(t->mask, &augmentation, &rng, job_data_image(&t->data, t->data.train.image[order[i]]),
@@ -270,15 +281,6 @@ void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *
   }
 }
 
-void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t k, struct mix *ret_mix) {
-  float lambda[MIX_MAX];
-  if (k == 2 && !mask_traits(t->spec->mask.method)->has_strategy)
-    mix_draw_beta(rng, 0.4f, lambda); /* mixup */
-  else
-    mix_draw_lambdas(rng, k, lambda);
-  mix_compose(rng, lead, k, lambda, t->identity, t->batch, ret_mix);
-}
-
 /* The last step of methods that hide the mix itself. */
 static void after_mix(const struct trainer *t, float *templates) {
   if (!mask_has_after_mix(t->mask))
@@ -286,7 +288,7 @@ static void after_mix(const struct trainer *t, float *templates) {
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     struct rng rng;
-    rng_init(&rng, t->spec->train.seed, RNG_AFTER_MIX, t->step, i);
+    trainer_after_mix(t, i, &rng);
     mask_after_mix(t->mask, &rng, t->scratch + (size_t)omp_get_thread_num() * mask_scratch(t->mask),
                    templates + i * mask_elements(t->mask));
   }
@@ -304,6 +306,7 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
     return 0;
   }
   make_templates(t, t->templates);
+  trainer_public_templates(t);
   int r = trainer_choose_k(t, k);
   if (r < 0)
     return error_set(err, r, "the strategy network failed: %s", strerror(-r));
@@ -316,18 +319,10 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
     t->sums.unmixed += k[i] == 1;
     t->sums.k += k[i] > 1 ? k[i] : 0;
   }
-  mix_templates(t->mixes, t->batch, t->templates, mask_elements(t->mask), input);
+  trainer_mix(t, t->mixes, t->batch, input);
   after_mix(t, input);
   trainer_labels(t->mixes, t->batch, t->labels, t->label_counts);
   return 0;
-}
-
-static float label_entropy(const struct mix *mix) {
-  float entropy = 0;
-  for (uint32_t j = 0; j < mix->labels; j++)
-    if (mix->label[j].weight > 0)
-      entropy -= mix->label[j].weight * logf(mix->label[j].weight);
-  return entropy;
 }
 
 static void average(float *value, float now) {
@@ -337,7 +332,9 @@ static void average(float *value, float now) {
 static void update_difficulty(struct trainer *t) {
   for (uint32_t i = 0; i < t->batch; i++) {
     struct difficulty *d = &t->difficulty;
-    float excess = t->losses[i] - label_entropy(&t->mixes[i]);
+    /* a unit of label: public faces in the mix have none */
+    const float weight = fmaxf(mix_label_sum(&t->mixes[i]), 1e-6f);
+    const float excess = (t->losses[i] - mix_label_entropy(&t->mixes[i])) / weight;
     average(&d->margin_sample[t->sample[i]], t->margins[i]);
     average(&d->margin_person[t->identity[i]], t->margins[i]);
     average(&d->excess_sample[t->sample[i]], excess);
@@ -426,11 +423,10 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       uint64_t at =
           ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
       const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
-      float *mine = t->scratch + (size_t)omp_get_thread_num() * scratch;
       struct rng rng;
       mask_rng_inference(&rng, (uint32_t)at);
-      mask_template(t->mask, rgb, false, &rng, mine, input + i * elements);
-      mask_after_mix(t->mask, &rng, mine, input + i * elements);
+      mask_inference_template(t->mask, rgb, false, i % mask_inference_mixes(t->mask), &rng,
+                              t->scratch + (size_t)omp_get_thread_num() * scratch, input + i * elements);
     }
     if ((r = graph_forward(t->pool, GRAPH_STATISTICS, 0, err)) < 0)
       return r;

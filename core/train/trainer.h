@@ -32,6 +32,7 @@ struct trainer {
   const struct job_spec *spec;
   const struct job_callbacks *callbacks;
   struct job_data data;
+  struct job_data open; /* public faces; pack NULL = none */
   struct mask *mask;
   struct graph *graph; /* training */
   struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
@@ -50,7 +51,10 @@ struct trainer {
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
   uint32_t *sample, *identity; /* (batch) indices into train */
-  float *templates;            /* (batch, elements) before mixing */
+  float *templates;            /* (batch + the step's public faces, elements) before mixing */
+  float *partner;              /* (threads, elements) with recipes */
+  uint32_t *open_order;        /* (open.train.count) public faces as partners; NULL = none are */
+  uint64_t open_pass;          /* that open_order is of */
   float *scratch;              /* (threads, mask_scratch) */
   uint8_t *shifted;            /* (threads, size*size*3) augmented pixels */
   struct mix *mixes;           /* (batch) */
@@ -95,8 +99,6 @@ void trainer_report(struct trainer *trainer, double fraction);
 int trainer_choose_k(struct trainer *trainer, uint32_t *ret_k /* (batch) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 bool trainer_in_warmup(const struct trainer *trainer);
-void trainer_compose(struct trainer *trainer, struct rng *rng, uint32_t lead, uint32_t k,
-                     struct mix *ret_mix);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
 
