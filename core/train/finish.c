@@ -55,7 +55,7 @@ static int run_attack(struct trainer *t, const struct attack *attack, struct aud
                       struct guise_error *err) {
   /* without held-out people the training people are the victims: A1 does not use the model */
   const struct face_list *people = t->data.held.identities >= 2 ? &t->data.held : &t->data.train;
-  struct face_view view = {&t->data, people->image};
+  struct face_view view = {&t->data, people->image}, open = {&t->open, t->open.train.image};
   struct attack_context context = {
       .victims = {face_view_image, &view, people->identity, people->count},
       .mask = t->mask,
@@ -66,6 +66,10 @@ static int run_attack(struct trainer *t, const struct attack *attack, struct aud
       .should_stop = trainer_should_stop,
       .stop_context = t,
   };
+  context.mixing.pool = t->spec->mask.pool;
+  if (t->open_order)
+    context.mixing.partners =
+        (struct attack_faces){face_view_image, &open, t->open.train.identity, t->open.train.count};
   struct attack_result result;
   int r = attack_run(attack, &context, &result, err);
   if (r == -ECANCELED)
