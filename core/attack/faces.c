@@ -117,7 +117,7 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
   const bool open = sample->partners && sample->partners->count > 0;
   const struct mix_pool pool = {open ? mixing->pool : MIX_POOL_PRIVATE, sample->person, sample->count,
                                 open ? sample->partners->count : 0};
-  uint32_t k = MIN(draw_k(&rng, mixing), mix_pool_most(&pool));
+  const uint32_t drawn = draw_k(&rng, mixing), k = MIN(drawn, mix_pool_most(&pool));
   if (k == 2 && mixing->beta)
     mix_draw_beta(&rng, mixing->alpha, lambda);
   else if (k > 1)

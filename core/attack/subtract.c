@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define REFINEMENTS 4
+#define DRAWS 400
 
 static double dot(const float *a, const float *b, size_t n) {
   double sum = 0;
@@ -70,20 +71,26 @@ static void split(const struct decoys *decoys, float *mixes, double coefficient[
   }
 }
 
-/* Mean of the least of `draws` |N(0,1)|, relative to the mean of one: the integral of erfc(x / sqrt 2)^T. */
-static double least_of(uint32_t draws) {
-  double sum = 0;
-  for (double x = 0.005; x < 8; x += 0.01)
-    sum += 0.01 * pow(erfc(x * M_SQRT1_2), draws);
-  return sum * sqrt(M_PI / 2);
-}
-
-/* The mean of min_t w_td / lambda_t. */
+/* The mean of min_t w_td / lambda_t over decoys and over draws like those of the mask, which are public. */
 static double mean_least(const struct decoys *decoys) {
-  const double used = MIN(decoys->count, MIX_MAX - 1u),
-               share = (DECOY_LAMBDA_LEAST + DECOY_LAMBDA_MOST) / 2.0,
-               present = pow(used / decoys->count, decoys->mixes); /* in all mixes; else the least is 0 */
-  return present * least_of(decoys->mixes) * (1 - share) / (share * used);
+  double sum = 0;
+  for (uint64_t draw = 0; draw < DRAWS; draw++) {
+    double least[DECOYS_MAX];
+    for (uint32_t d = 0; d < decoys->count; d++)
+      least[d] = INFINITY;
+    for (uint32_t t = 0; t < decoys->mixes; t++) {
+      double weight[DECOYS_MAX] = {0};
+      struct mix mix;
+      decoys_draw(decoys, draw, false, t, &mix);
+      for (uint32_t j = 1; j < mix.k; j++)
+        weight[mix.member[j]] = (double)mix.lambda[j] / (double)mix.lambda[0];
+      for (uint32_t d = 0; d < decoys->count; d++)
+        least[d] = fmin(least[d], weight[d]);
+    }
+    for (uint32_t d = 0; d < decoys->count; d++)
+      sum += least[d] / (DRAWS * decoys->count);
+  }
+  return sum;
 }
 
 double subtract_decoys(const struct decoys *decoys, float *mixes, float *ret_template) {

@@ -70,8 +70,11 @@ int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
         t->sums.policy[a] += t->policy[(size_t)i * ACTIONS(t) + a];
     t->sums.decisions += t->batch;
   }
-  for (uint32_t i = 0; i < t->batch; i++)
-    ret_k[i] = MIN(strategic ? choose_k(t, i) : 2, trainer_most(t));
+  const uint32_t most = trainer_most(t);
+  for (uint32_t i = 0; i < t->batch; i++) {
+    ret_k[i] = strategic ? choose_k(t, i) : 2;
+    ret_k[i] = MIN(ret_k[i], most);
+  }
   return 0;
 }
 
