@@ -8,8 +8,8 @@
 
 #include "core/base/memory.h"
 #include "core/model/model.h"
-#include "core/train/augment.h"
 
+#define PROBE_EVERY 4u /* steps between two of the probe's; apart from those that update the policy */
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
 static const int64_t progress_every_ns = 400000000;
@@ -52,7 +52,26 @@ static int make_mask(struct trainer *t, struct guise_error *err) {
   return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
 }
 
-static int make_networks(struct trainer *t, struct guise_error *err) {
+static int make_strategy(struct trainer *t, const char *embedder, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
+  if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED)
+    return 0;
+  int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor, spec->train.seed,
+                       &t->strategy, err);
+  if (r < 0 || spec->mask.reward != REWARD_PROBE)
+    return r;
+  const struct probe_options options = {.batch = t->eval_batch / 2,
+                                        .mixes = t->eval_batch,
+                                        .faces = t->batch,
+                                        .threads = t->threads,
+                                        .seed = spec->train.seed,
+                                        .embedder = embedder};
+  dual_start(&t->dual);
+  return probe_new(t->mask, &options, &t->probe, err);
+}
+
+static int make_networks(struct trainer *t, const char *embedder, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
@@ -62,10 +81,7 @@ static int make_networks(struct trainer *t, struct guise_error *err) {
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
                  spec->train.seed, &t->head, err);
-  if (r == 0 && mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED)
-    r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, spec->train.seed, &t->strategy,
-                     err);
-  return r;
+  return r < 0 ? r : make_strategy(t, embedder, err);
 }
 
 static void *zeroed(size_t count, size_t size, bool *failed) {
@@ -97,7 +113,10 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
     d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
     d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
+    d->leak_person = zeroed(t->data.train.identities, sizeof(float), &failed);
   }
+  if (t->probe)
+    t->faces = zeroed(batch * size * size, 3, &failed);
   if (failed)
     return error_set(err, -ENOMEM, "out of memory for a batch of %u: choose a smaller train.batch", t->batch);
   return 0;
@@ -120,7 +139,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   omp_set_num_threads((int)t->threads);
   int r = make_mask(t, err);
   if (r == 0)
-    r = make_networks(t, err);
+    r = make_networks(t, inputs->embedder_model, err);
   if (r == 0)
     r = make_buffers(t, err);
   return r;
@@ -144,11 +163,14 @@ void trainer_done(struct trainer *t) {
                      t->difficulty.margin_sample,
                      t->difficulty.excess_sample,
                      t->difficulty.margin_person,
-                     t->difficulty.excess_person};
+                     t->difficulty.excess_person,
+                     t->difficulty.leak_person,
+                     t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);
   free(t->rows);
   strategy_free(t->strategy);
+  probe_free(t->probe);
   head_free(t->head);
   graph_free(t->pool);
   graph_free(t->eval);
@@ -243,12 +265,16 @@ static struct head_options head_now(const struct trainer *t) {
                                .negatives = t->spec->mask.negatives};
 }
 
+struct augmentation trainer_augmentation(const struct trainer *t) {
+  return (struct augmentation){t->spec->train.shift, t->spec->train.flip};
+}
+
 /* Augments and masks the step's images into `target` (batch, elements). */
 static void make_templates(struct trainer *t, float *target) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
          pixels = (size_t)t->data.size * t->data.size * 3;
   const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
-  const struct augmentation augmentation = {t->spec->train.shift, t->spec->train.flip};
+  const struct augmentation augmentation = trainer_augmentation(t);
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     size_t thread = (size_t)omp_get_thread_num();
@@ -322,7 +348,7 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
   return 0;
 }
 
-static float label_entropy(const struct mix *mix) {
+float trainer_label_entropy(const struct mix *mix) {
   float entropy = 0;
   for (uint32_t j = 0; j < mix->labels; j++)
     if (mix->label[j].weight > 0)
@@ -337,7 +363,7 @@ static void average(float *value, float now) {
 static void update_difficulty(struct trainer *t) {
   for (uint32_t i = 0; i < t->batch; i++) {
     struct difficulty *d = &t->difficulty;
-    float excess = t->losses[i] - label_entropy(&t->mixes[i]);
+    float excess = t->losses[i] - trainer_label_entropy(&t->mixes[i]);
     average(&d->margin_sample[t->sample[i]], t->margins[i]);
     average(&d->margin_person[t->identity[i]], t->margins[i]);
     average(&d->excess_sample[t->sample[i]], excess);
@@ -386,6 +412,8 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     if (r == 0)
       r = recognition_step(t, err);
     if (r < 0)
+      return r;
+    if (t->probe && t->step % PROBE_EVERY == PROBE_EVERY / 2 && (r = trainer_probe_step(t, err)) < 0)
       return r;
     bool update = t->strategy && !trainer_in_warmup(t) && t->step % 4 == 3;
     if (update && (r = trainer_strategy_step(t, err)) < 0)

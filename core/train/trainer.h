@@ -8,8 +8,11 @@
 #include "core/mask/mixing.h"
 #include "core/nn/graph.h"
 #include "core/nn/head.h"
+#include "core/train/augment.h"
 #include "core/train/data.h"
+#include "core/train/dual.h"
 #include "core/train/job.h"
+#include "core/train/probe.h"
 #include "core/train/strategy.h"
 
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
@@ -20,12 +23,16 @@ struct epoch_sums {
   double policy[STRATEGY_ACTIONS_MAX]; /* sum of pi' over decisions */
   double decisions;
   double reward, entropy, updates;
+  double probe_error, probe_steps; /* sum of mean absolute errors, grey levels */
+  /* by k, over the decisions that updates were made from */
+  double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], kl[MIX_MAX + 1], leak[MIX_MAX + 1];
 };
 
 /* Moving averages that are part of the strategy network's state, one a training image and one a person. */
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
+  float *leak_person;                   /* (train.identities) 0 until the person's first decision */
 };
 
 struct trainer {
@@ -39,6 +46,8 @@ struct trainer {
       *pool; /* forward only, for batch-norm statistics on unmixed templates; NULL when nothing is mixed */
   struct head *head;
   struct strategy *strategy; /* NULL unless the policy is learned */
+  struct probe *probe;       /* NULL unless it is learned from the probe's reward */
+  struct dual dual;
   struct difficulty difficulty;
   uint32_t threads, batch, eval_batch, steps_per_epoch;
   uint64_t step, total; /* of recognition steps */
@@ -59,6 +68,7 @@ struct trainer {
   float *losses, *margins;  /* (batch) */
   float *states, *policy;   /* (batch, state), (batch, actions) */
   struct mix *reward_mixes; /* (eval_batch) */
+  uint8_t *faces;           /* (batch, size*size*3) with a probe: augmented pixels of what it looks at */
 
   /* metric rows since the last checkpoint */
   struct metric_row *rows;
@@ -99,6 +109,17 @@ void trainer_compose(struct trainer *trainer, struct rng *rng, uint32_t lead, ui
                      struct mix *ret_mix);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
+
+/* probe_step.c: the probe's training beside the recogniser's, and its reward. */
+int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
+/* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
+int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
+                          float *ret_rewards, struct guise_error *err);
+/* Recognition losses of mixes, without gradients. */
+int trainer_mix_losses(struct trainer *trainer, const struct mix *mixes, uint32_t count, float margin,
+                       float *ret_losses, struct guise_error *err);
+float trainer_label_entropy(const struct mix *mix); /* nats */
+struct augmentation trainer_augmentation(const struct trainer *trainer);
 
 /* checkpoint.c */
 int checkpoint_write(struct trainer *trainer, const char *work_directory, struct guise_error *err);
