@@ -9,7 +9,6 @@
 #include "core/base/memory.h"
 #include "core/model/model.h"
 
-#define PROBE_EVERY 4u /* steps between two of the probe's; apart from those that update the policy */
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
 static const int64_t progress_every_ns = 400000000;
@@ -371,7 +370,7 @@ static void update_difficulty(struct trainer *t) {
   }
 }
 
-static int recognition_step(struct trainer *t, struct guise_error *err) {
+int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   struct head_options head = head_now(t);
   double rate = learning_rate(t);
@@ -410,12 +409,12 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     int64_t begin = clock_ns();
     int r = trainer_stop_code(t);
     if (r == 0)
-      r = recognition_step(t, err);
+      r = trainer_recognition_step(t, err);
     if (r < 0)
       return r;
-    if (t->probe && t->step % PROBE_EVERY == PROBE_EVERY / 2 && (r = trainer_probe_step(t, err)) < 0)
+    if (t->probe && t->step % PROBE_EVERY == 1 && (r = trainer_probe_step(t, err)) < 0)
       return r;
-    bool update = t->strategy && !trainer_in_warmup(t) && t->step % 4 == 3;
+    bool update = t->strategy && !trainer_in_warmup(t) && t->step % STRATEGY_EVERY == STRATEGY_EVERY - 1;
     if (update && (r = trainer_strategy_step(t, err)) < 0)
       return r;
     t->step++;

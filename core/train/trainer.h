@@ -15,6 +15,10 @@
 #include "core/train/probe.h"
 #include "core/train/strategy.h"
 
+/* Steps of recognition between two updates of the policy, and between two steps of the probe. */
+#define STRATEGY_EVERY 4u
+#define PROBE_EVERY 2u
+
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
 struct epoch_sums {
   double steps, loss, samples, seconds;
@@ -87,6 +91,9 @@ void trainer_done(struct trainer *trainer);
 /* Trains to the end of the epoch under way. 0; -ECANCELED, -EINTR when asked to stop; -EDOM when the loss is
  * not finite. */
 int trainer_epoch(struct trainer *trainer, const char *work_directory, struct guise_error *err);
+
+/* One batch through the recogniser: templates, mixes, forward, backward. Needs trainer->order. */
+int trainer_recognition_step(struct trainer *trainer, struct guise_error *err);
 
 /* Copies the weights into trainer->eval and, when training mixes, recomputes its batch-norm statistics on
  * unmixed templates of at most `most` evenly spaced training images (0 = all): a mix has less variance than
