@@ -66,8 +66,8 @@ static int detail(struct graph *graph, int input, const struct probe *probe) {
   const uint32_t grid = mask_grid(mask), side = first.inverse ? grid * BLOCK : grid;
   if (side < probe->target)
     return -1;
-  int x = shrink(graph, first.inverse ? graph_block_idct(graph, input, &first.mask) : input, side,
-                 probe->target);
+  int x =
+      shrink(graph, first.inverse ? graph_block_idct(graph, input, &first.mask) : input, side, probe->target);
   return first.inverse ? x
                        : graph_conv(graph, x, "detail",
                                     &(struct conv_options){
