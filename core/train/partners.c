@@ -7,7 +7,6 @@
 #include "core/base/memory.h"
 #include "core/mask/decoys.h"
 #include "core/mask/recipe.h"
-#include "core/train/augment.h"
 
 #define MIXUP_ALPHA 0.4f
 
@@ -114,7 +113,7 @@ void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t
 /* An image as a template: viewed with draws from rng, masked in the calling thread's scratch memory. */
 static void make_template(const struct trainer *t, const uint8_t *rgb, struct rng *rng, float *ret_template) {
   const size_t thread = (size_t)omp_get_thread_num(), pixels = (size_t)t->data.size * t->data.size * 3;
-  const struct augmentation augmentation = {t->spec->train.shift, t->spec->train.flip};
+  const struct augmentation augmentation = trainer_augmentation(t);
   augment_template(t->mask, &augmentation, rng, rgb, t->shifted + thread * pixels,
                    t->scratch + thread * mask_scratch(t->mask), ret_template);
 }

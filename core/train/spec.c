@@ -30,6 +30,8 @@ struct field {
 #define AT(member) offsetof(struct job_spec, member)
 
 static const char *const names_policy[] = {"learned", "fixed", "uniform", NULL};
+static const char *const names_reward[] = {"probe", "paper", NULL};
+static const char *names_ablation[ABLATIONS + 1];
 static const char *const names_head[] = {"cosface", "arcface", NULL};
 static const char *const names_precision[] = {"f32", "bf16", NULL};
 static const char *const names_memory[] = {"normal", "low", NULL};
@@ -43,7 +45,6 @@ static const char *names_arch[ARCHS + 1];
 static const char *names_method[MASK_METHODS + 1];
 static const char *names_dct[MASK_DCTS + 1];
 /* Values that are fixed today: accepted and shown, so that a client may spell a job out. */
-static const char *const only_paper[] = {"paper", NULL};
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
@@ -65,11 +66,15 @@ static const struct field fields[] = {
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
     {"mask", "clip", FIELD_NUMBER, AT(mask.clip), 0, 100, true, false, 0, NULL},
     {"mask", "policy", FIELD_ENUM, AT(mask.policy), 0, 0, false, false, 0, names_policy},
-    {"mask", "reward", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_paper},
+    {"mask", "reward", FIELD_ENUM, AT(mask.reward), 0, 0, false, false, 0, names_reward},
     {"mask", "pool", FIELD_ENUM, AT(mask.pool), 0, 0, false, false, 0, names_pool},
-    {"mask", "public_dataset", FIELD_NAME, AT(mask.public_dataset), 0, 0, true, false, 0, NULL},
     {"mask", "decoys", FIELD_UINT, AT(mask.decoys), 0, DECOYS_MAX, false, false, 0, NULL},
     {"mask", "unmixed", FIELD_NUMBER, AT(mask.unmixed), 0, 1, false, false, 0, NULL},
+    {"mask", "ablation", FIELD_ENUM, AT(mask.ablation), 0, 0, true, false, 0, names_ablation},
+    {"mask", "reference", FIELD_NAME, AT(mask.reference), 0, 0, true, false, 0, NULL},
+    {"mask", "max_accuracy_drop", FIELD_NUMBER, AT(mask.max_accuracy_drop), 0, 0.5, false, true, 0, NULL},
+    {"mask", "embedder", FIELD_NAME, AT(mask.embedder), 0, 0, true, false, 0, NULL},
+    {"mask", "public_dataset", FIELD_NAME, AT(mask.public_dataset), 0, 0, true, false, 0, NULL},
     {"mask", "negatives", FIELD_ENUM, AT(mask.negatives), 0, 0, false, false, 0, names_negatives},
     {"mask", "margins", FIELD_ENUM, AT(mask.margins), 0, 0, false, false, 0, names_margins},
     {"train", "epochs", FIELD_UINT, AT(train.epochs), 1, 1000, false, false, 0, NULL},
@@ -103,6 +108,8 @@ static void fill_names_once(void) {
     names_effort[i] = effort_name((enum attack_effort)i);
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     names_attack[i] = attacks[i].name;
+  for (int i = 0; i < ABLATIONS; i++)
+    names_ablation[i] = ablation_traits((enum strategy_ablation)i)->name;
   for (int i = 0; i < ARCHS; i++)
     names_arch[i] = arch_name((enum arch)i);
   for (int i = 0; i < MASK_METHODS; i++)
@@ -392,7 +399,7 @@ static int parse_special(const char *section, const char *key, const json_t *val
       return 0; /* parse_parameters' */
     if (strcmp(key, "recipes_per_image") == 0)
       return parse_recipes(value, spec, problems);
-    if (strcmp(key, "reference") == 0 || strcmp(key, "level") == 0)
+    if (strcmp(key, "level") == 0)
       return parse_fixed(section, key, json_is_null(value), "null", problems);
     if (strcmp(key, "key") == 0)
       return parse_fixed(section, key, json_is_false(value), "false", problems);
@@ -474,6 +481,7 @@ static void set_defaults(struct job_spec *spec) {
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     spec->mask.k[spec->mask.k_count++] = k;
   spec->mask.unmixed = 0.25;
+  spec->mask.max_accuracy_drop = 0.01;
   spec->train.epochs = 24;
   spec->train.batch = 64;
   spec->train.warmup_steps = 200;
@@ -488,6 +496,10 @@ static void set_defaults(struct job_spec *spec) {
   spec->audit.attack[0] = true;
   spec->audit.effort = EFFORT_STANDARD;
   spec->mask.negatives = NEGATIVES_UNSET;
+}
+
+static bool learns(const struct job_spec *spec) {
+  return mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED;
 }
 
 /* Defaults that depend on other fields. */
@@ -506,9 +518,8 @@ static void resolve(struct job_spec *spec) {
     spec->train.lr = 0.05 * spec->train.batch / 128.0;
   /* The paper's reward is the recognition loss itself, so both then use the plain soft label. */
   if (spec->mask.negatives == NEGATIVES_UNSET)
-    spec->mask.negatives = mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED
-                               ? HEAD_NEGATIVES_ALL
-                               : HEAD_NEGATIVES_OTHERS;
+    spec->mask.negatives =
+        learns(spec) && spec->mask.reward == REWARD_PAPER ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS;
   /* The published scale and margin of large sets (s 64, m .4) do not train on fewer than some 10,000 people.
    */
   if (isnan(spec->train.scale))
@@ -563,6 +574,28 @@ static int check_public_faces(const struct job_spec *spec, struct spec_problems 
   return r;
 }
 
+/* What belongs to the probe's reward promises nothing where that reward is not used. */
+static int check_probe(const struct job_spec *spec, struct spec_problems *problems) {
+  const struct {
+    const char *pointer, *key;
+    bool given;
+  } fields_of_probe[] = {{"/mask/reference", "reference", *spec->mask.reference != 0},
+                         {"/mask/embedder", "embedder", *spec->mask.embedder != 0},
+                         {"/mask/ablation", "ablation", spec->mask.ablation != ABLATION_NONE}};
+  int r = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(fields_of_probe) && r == 0; i++)
+    if (fields_of_probe[i].given && !(learns(spec) && spec->mask.reward == REWARD_PROBE))
+      r = spec_problems_add(problems, fields_of_probe[i].pointer, "conflict", NULL,
+                            "%s belongs to the policy \"learned\" with the reward \"probe\": choose them, or "
+                            "leave it out",
+                            fields_of_probe[i].key);
+  if (r == 0 && *spec->mask.reference && spec->holdout.identities <= 0 && !*spec->holdout.pairs_dataset)
+    r = spec_problems_add(problems, "/mask/reference", "conflict", NULL,
+                          "reference compares accuracies, which needs faces to verify: give "
+                          "holdout.identities or holdout.pairs");
+  return r;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
@@ -577,7 +610,8 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
       spec->mask.k_count != 1)
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
-  return check_network(spec, problems);
+  int r = check_network(spec, problems);
+  return r < 0 ? r : check_probe(spec, problems);
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {

@@ -8,7 +8,6 @@
 
 #include "core/base/memory.h"
 #include "core/model/model.h"
-#include "core/train/augment.h"
 #include "core/train/partners.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
@@ -55,7 +54,26 @@ static int make_mask(struct trainer *t, struct guise_error *err) {
   return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
-static int make_networks(struct trainer *t, struct guise_error *err) {
+static int make_strategy(struct trainer *t, const char *embedder, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
+  if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED)
+    return 0;
+  int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor, spec->train.seed,
+                       &t->strategy, err);
+  if (r < 0 || spec->mask.reward != REWARD_PROBE)
+    return r;
+  const struct probe_options options = {.batch = t->eval_batch / 2,
+                                        .mixes = t->eval_batch,
+                                        .faces = t->batch,
+                                        .threads = t->threads,
+                                        .seed = spec->train.seed,
+                                        .embedder = embedder};
+  dual_start(&t->dual);
+  return probe_new(t->mask, &options, &t->probe, err);
+}
+
+static int make_networks(struct trainer *t, const char *embedder, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
@@ -65,10 +83,7 @@ static int make_networks(struct trainer *t, struct guise_error *err) {
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
                  spec->train.seed, &t->head, err);
-  if (r == 0 && mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED)
-    r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, spec->train.seed, &t->strategy,
-                     err);
-  return r;
+  return r < 0 ? r : make_strategy(t, embedder, err);
 }
 
 static void *zeroed(size_t count, size_t size, bool *failed) {
@@ -102,7 +117,10 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
     d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
     d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
+    d->leak_person = zeroed(t->data.train.identities, sizeof(float), &failed);
   }
+  if (t->probe)
+    t->faces = zeroed(batch * size * size, 3, &failed);
   if (failed)
     return error_set(err, -ENOMEM, "out of memory for a batch of %u: choose a smaller train.batch", t->batch);
   return 0;
@@ -127,7 +145,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   if (r == 0)
     r = make_mask(t, err);
   if (r == 0)
-    r = make_networks(t, err);
+    r = make_networks(t, inputs->embedder_model, err);
   if (r == 0)
     r = make_buffers(t, err);
   return r;
@@ -153,11 +171,14 @@ void trainer_done(struct trainer *t) {
                      t->difficulty.margin_sample,
                      t->difficulty.excess_sample,
                      t->difficulty.margin_person,
-                     t->difficulty.excess_person};
+                     t->difficulty.excess_person,
+                     t->difficulty.leak_person,
+                     t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);
   free(t->rows);
   strategy_free(t->strategy);
+  probe_free(t->probe);
   head_free(t->head);
   graph_free(t->pool);
   graph_free(t->eval);
@@ -254,12 +275,16 @@ static struct head_options head_now(const struct trainer *t) {
                                .margins = t->spec->mask.margins};
 }
 
+struct augmentation trainer_augmentation(const struct trainer *t) {
+  return (struct augmentation){t->spec->train.shift, t->spec->train.flip};
+}
+
 /* Augments and masks the step's images into `target` (batch, elements). */
 static void make_templates(struct trainer *t, float *target) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
          pixels = (size_t)t->data.size * t->data.size * 3;
   const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
-  const struct augmentation augmentation = {t->spec->train.shift, t->spec->train.flip};
+  const struct augmentation augmentation = trainer_augmentation(t);
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     size_t thread = (size_t)omp_get_thread_num();
@@ -333,7 +358,7 @@ static void update_difficulty(struct trainer *t) {
   for (uint32_t i = 0; i < t->batch; i++) {
     struct difficulty *d = &t->difficulty;
     /* a unit of label: public faces in the mix have none */
-    const float weight = fmaxf(mix_label_sum(&t->mixes[i]), 1e-6f);
+    const float weight = trainer_label_weight(&t->mixes[i]);
     const float excess = (t->losses[i] - mix_label_entropy(&t->mixes[i])) / weight;
     average(&d->margin_sample[t->sample[i]], t->margins[i]);
     average(&d->margin_person[t->identity[i]], t->margins[i]);
@@ -342,7 +367,7 @@ static void update_difficulty(struct trainer *t) {
   }
 }
 
-static int recognition_step(struct trainer *t, struct guise_error *err) {
+int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   struct head_options head = head_now(t);
   double rate = learning_rate(t);
@@ -381,10 +406,12 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     int64_t begin = clock_ns();
     int r = trainer_stop_code(t);
     if (r == 0)
-      r = recognition_step(t, err);
+      r = trainer_recognition_step(t, err);
     if (r < 0)
       return r;
-    bool update = t->strategy && !trainer_in_warmup(t) && t->step % 4 == 3;
+    if (t->probe && t->step % PROBE_EVERY == 1 && (r = trainer_probe_step(t, err)) < 0)
+      return r;
+    bool update = t->strategy && !trainer_in_warmup(t) && t->step % STRATEGY_EVERY == STRATEGY_EVERY - 1;
     if (update && (r = trainer_strategy_step(t, err)) < 0)
       return r;
     t->step++;

@@ -5,6 +5,7 @@
 #include "core/base/memory.h"
 #include "core/image/pairs.h"
 #include "core/model/embed.h"
+#include "core/model/model.h"
 
 #define HELD_OUT_PAIRS_MAX 20000u
 
@@ -141,17 +142,19 @@ static float dot(const float *a, const float *b, uint32_t n) {
   return sum;
 }
 
-int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
-               struct verification *ret_verification, struct guise_error *err) {
-  uint32_t dimension = t->spec->model.embedding;
+/* Embeddings of the set's images by a network of (batch, dimension), then the pairs. */
+static int verify_graph(struct trainer *t, const struct verify_set *set, struct graph *graph,
+                        const struct mask *mask, uint32_t batch, uint32_t dimension,
+                        const uint8_t *(*image)(void *context, uint32_t i), void *context, bool both_flips,
+                        struct verification *ret_verification, struct guise_error *err) {
   _cleanup_(freep) float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
   _cleanup_(freep) float *similarity = malloc(sizeof(float) * set->pair_count);
   _cleanup_(freep) bool *same = malloc(set->pair_count);
   _cleanup_(freep) uint32_t *fold = malloc(sizeof(uint32_t) * set->pair_count);
   if (!embeddings || !similarity || !same || !fold)
     return error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
-  int r = embed_images(t->eval, t->mask, t->eval_batch, dimension, verify_image, (void *)set,
-                       set->image_count, both_flips, embeddings, trainer_should_stop, t, err);
+  int r = embed_images(graph, mask, batch, dimension, image, context, set->image_count, both_flips,
+                       embeddings, trainer_should_stop, t, err);
   if (r == -ECANCELED)
     return trainer_stop_code(t);
   if (r < 0)
@@ -165,4 +168,45 @@ int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
   }
   return verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
                                ret_verification, err);
+}
+
+int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
+               struct verification *ret_verification, struct guise_error *err) {
+  return verify_graph(t, set, t->eval, t->mask, t->eval_batch, t->spec->model.embedding, verify_image,
+                      (void *)set, both_flips, ret_verification, err);
+}
+
+/* A set's images at another size. */
+struct resized {
+  const uint8_t *pixels;
+  size_t bytes; /* an image */
+};
+
+static const uint8_t *resized_image(void *context, uint32_t i) {
+  const struct resized *resized = context;
+  return resized->pixels + resized->bytes * i;
+}
+
+int verify_model(struct trainer *t, const struct verify_set *set, const char *model_path, bool both_flips,
+                 struct verification *ret_verification, struct guise_error *err) {
+  _cleanup_(model_freep) struct model *model = NULL;
+  int r = model_load(model_path, t->eval_batch, t->threads, &model, err);
+  if (r < 0)
+    return r;
+  const struct model_info *info = &model->info;
+  if (info->input == t->data.size)
+    return verify_graph(t, set, model->graph, model->mask, model->batch, info->embedding, verify_image,
+                        (void *)set, both_flips, ret_verification, err);
+  const size_t bytes = (size_t)info->input * info->input * 3;
+  uint8_t *pixels = tensor_alloc(bytes * set->image_count);
+  if (!pixels)
+    return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < set->image_count; i++)
+    image_resize(verify_image((void *)set, i), t->data.size, t->data.size, pixels + bytes * i, info->input);
+  struct resized resized = {pixels, bytes};
+  r = verify_graph(t, set, model->graph, model->mask, model->batch, info->embedding, resized_image, &resized,
+                   both_flips, ret_verification, err);
+  tensor_free(pixels);
+  return r;
 }

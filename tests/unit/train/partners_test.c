@@ -141,7 +141,8 @@ static void model_path(const char *name, char path[400]) {
 
 static const char *const masks[] = {
     PUBLIC "\"pool\":\"public\",\"policy\":\"uniform\"",
-    PUBLIC "\"pool\":\"both\",\"policy\":\"learned\",\"recipes_per_image\":2",
+    PUBLIC "\"pool\":\"both\",\"policy\":\"learned\",\"reward\":\"paper\",\"recipes_per_image\":2",
+    "\"policy\":\"learned\",\"reward\":\"probe\",\"recipes_per_image\":2",
     "\"policy\":\"uniform\",\"recipes_per_image\":1",
     PUBLIC "\"pool\":\"both\",\"method\":\"mixup\",\"recipes_per_image\":4,\"margins\":\"equal\"",
     PUBLIC "\"decoys\":2,\"policy\":\"fixed\",\"k\":[3]",
@@ -152,14 +153,15 @@ static void suspended_and_resumed_to_the_bit(void **state) {
   for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
     struct guise_error err = {0};
     struct record straight = {.stop_after = 0}, resumed = {.stop_after = 6};
+    const char *public = strstr(masks[m], "public_dataset") ? public_pack : NULL;
     char checkpoint[4096], path[400], whole[SHA256_HEX], parts[SHA256_HEX];
-    if (run(masks[m], "straight", NULL, public_pack, &straight, &err) < 0)
+    if (run(masks[m], "straight", NULL, public, &straight, &err) < 0)
       fail_msg("%s: %s", masks[m], err.text);
-    assert_int_equal(run(masks[m], "resumed", NULL, public_pack, &resumed, &err), -EINTR);
+    assert_int_equal(run(masks[m], "resumed", NULL, public, &resumed, &err), -EINTR);
     resumed.stop_after = 0;
     memcpy(checkpoint, resumed.checkpoint, sizeof(checkpoint));
     assert_true(*checkpoint);
-    if (run(masks[m], "resumed", checkpoint, public_pack, &resumed, &err) < 0)
+    if (run(masks[m], "resumed", checkpoint, public, &resumed, &err) < 0)
       fail_msg("%s: %s", masks[m], err.text);
     model_path("straight", path);
     assert_int_equal(sha256_file(path, whole, NULL), 0);
@@ -177,7 +179,7 @@ static void decoys_are_in_the_model(void **state) {
   struct record record = {.stop_after = 0};
   struct guise_error err = {0};
   struct model *model = NULL;
-  if (run(masks[4], "decoys", NULL, public_pack, &record, &err) < 0)
+  if (run(masks[ARRAY_SIZE(masks) - 1], "decoys", NULL, public_pack, &record, &err) < 0)
     fail_msg("%s", err.text);
   model_path("decoys", path);
   if (model_load(path, 1, 1, &model, &err) < 0)
@@ -287,7 +289,8 @@ static void exactly_r_templates_an_image(void **state) {
       {PUBLIC "\"pool\":\"both\",\"policy\":\"uniform\",\"recipes_per_image\":2", 2, 2},
       {"\"policy\":\"fixed\",\"k\":[4],\"recipes_per_image\":1", 1, 1},
       {"\"method\":\"mixup\",\"recipes_per_image\":2", 2, 2},
-      {"\"policy\":\"learned\",\"k\":[2,3],\"recipes_per_image\":1", 1, 2}, /* one for each k */
+      {"\"policy\":\"learned\",\"reward\":\"paper\",\"k\":[2,3],\"recipes_per_image\":1", 1,
+       2}, /* one for each k */
   };
   for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
     static struct store store;
@@ -354,8 +357,8 @@ static void recipes_by_hand(void **state) {
   close_trainer(&b);
 }
 
-/* Without recipes partners are the step's public faces, which have no class: the lead alone is labelled, with its
- * own share. */
+/* Without recipes partners are the step's public faces, which have no class: the lead alone is labelled, with
+ * its own share. */
 static void public_steps(void **state) {
   (void)state;
   struct bench b;
@@ -411,7 +414,8 @@ static void errors_say_what_to_do(void **state) {
   struct guise_error err = {0};
   assert_int_equal(run(masks[0], "lost", NULL, NULL, &record, &err), -EINVAL);
   assert_non_null(strstr(err.text, "mask.public_dataset"));
-  assert_int_equal(run(PUBLIC "\"decoys\":6", "many", NULL, public_pack, &record, &err), -EINVAL);
+  assert_int_equal(
+      run(PUBLIC "\"decoys\":6,\"policy\":\"uniform\"", "many", NULL, public_pack, &record, &err), -EINVAL);
   assert_non_null(strstr(err.text, "lower mask.decoys"));
   assert_int_equal(run(masks[0], "gone", NULL, "/nonexistent/pack", &record, &err), -ENOENT);
   assert_non_null(strstr(err.text, "mask.public_dataset: "));

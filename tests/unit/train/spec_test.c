@@ -39,7 +39,7 @@ static void defaults(void **state) {
   assert_int_equal(spec.mask.method, MASK_AHM);
   assert_int_equal(spec.mask.drop_low, 3);
   assert_int_equal(spec.mask.k_count, 5);
-  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_ALL); /* learned with the paper's reward */
+  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_OTHERS);
   assert_true(fabs(spec.train.lr - 0.05 * spec.train.batch / 128) < 1e-12);
   assert_true(spec.audit.attack[0]);
   assert_int_equal(spec.mask.pool, MIX_POOL_PRIVATE);
@@ -62,7 +62,7 @@ static void every_mistake_at_once(void **state) {
   assert_int_equal(
       parse(
           "{\"type\":\"train\",\"dataset\":\"orl\",\"model\":{\"arch\":\"vgg\",\"input\":50},"
-          "\"train\":{\"epochs\":0,\"batch\":\"many\",\"lr\":0},\"mask\":{\"k\":[1,7],\"reward\":\"probe\"},"
+          "\"train\":{\"epochs\":0,\"batch\":\"many\",\"lr\":0},\"mask\":{\"k\":[1,7],\"reward\":\"prize\"},"
           "\"audit\":{\"attacks\":[\"linear\",\"magic\"]},\"colour\":1}",
           &spec, &problems),
       -EINVAL);
