@@ -397,12 +397,10 @@ static const char threat_inference[] = "Holds a template sent for recognition, o
                                        "person. Is granted the best brightness and colour "
                                        "constants, which the mask may hide.";
 static const char threat_decoys[] =
-    "Holds all templates sent for one recognition, each the same face mixed with decoys, and knows the mask "
-    "and "
-    "the decoys (they are in the model), and how their weights are drawn, but not the weights. Takes the "
-    "decoys "
-    "out by least squares. Has no key, no other picture of the person, and uses no model weights. Is granted "
-    "the best brightness and colour constants, which the mask may hide.";
+    "Holds all templates sent for one recognition, each the same face mixed with decoys, and knows the mask, "
+    "the decoys (they are in the model) and how their weights are drawn, but not the weights. Takes the "
+    "decoys out by least squares. Has no key, no other picture of the person, and uses no model weights. Is "
+    "granted the best brightness and colour constants, which the mask may hide.";
 static const char threat_training[] = "Holds one template of the training store and knows the mask: its "
                                       "method, which coefficients it keeps, its constants. "
                                       "Does not know which faces were mixed, nor how, and does not look for "

@@ -110,8 +110,8 @@ double subtract_decoys(const struct decoys *decoys, float *mixes, float *ret_tem
       if (ratio[t] > 0)
         least[d] = fmin(least[d], coefficient[t][d] / ratio[t]);
   }
-  for (int i = 0; i < REFINEMENTS;
-       i++) { /* lambda_0 = (1 - sum a_t) / r_t + sum of lambda_0 b, mean over t */
+  /* lambda_0 = (1 - sum a_t) / r_t + sum of lambda_0 b, mean over t */
+  for (int i = 0; i < REFINEMENTS; i++) {
     double sum = 0;
     own = 0;
     for (uint32_t d = 0; d < n; d++)
