@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/inputs.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
@@ -114,7 +115,7 @@ static int insert(struct service *service, const struct job_spec *spec,
   if (r == -EKEYREJECTED)
     return error_set(err, r, "this Idempotency-Key was used with another body: send a new key");
   if (r == -ENOENT)
-    return error_set(err, r, "the data set was deleted meanwhile");
+    return error_set(err, r, "a data set or model of the job was deleted meanwhile");
   if (r < 0)
     return error_set(err, r, "the job could not be recorded: %s", strerror(-r));
   job_row_clear(row);
@@ -160,6 +161,8 @@ int service_job_submit(struct service *service, const json_t *body, bool dry_run
   r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, body, &found, problems);
   if (r == 0)
     r = check_size(&found.dataset, "/model/input", wanted_input(body), problems);
+  if (r == 0)
+    r = inputs_check(service, body, &row, problems);
   if (r == 0 && problems->count > before)
     r = error_set(err, -EINVAL, "the job has %u mistakes", problems->count - before);
   if (r == 0)
@@ -307,6 +310,8 @@ int service_model_delete(struct service *service, const char *id, struct guise_e
   (void)pthread_mutex_unlock(&service->blob_lock);
   if (r == -ENOENT)
     return error_set(err, r, "there is no model %s", id);
+  if (r == -EBUSY)
+    return error_set(err, r, "a job that has not ended uses the model %s: cancel it or wait for its end", id);
   if (r < 0)
     return error_set(err, r, "the model could not be deleted: %s", strerror(-r));
   store_scrub(service->store);

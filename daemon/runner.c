@@ -10,6 +10,7 @@
 
 #include "core/base/file.h"
 #include "core/train/job.h"
+#include "daemon/inputs.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
@@ -20,6 +21,7 @@ struct job_files {
   struct dataset_row dataset;
   char *pairs_text;
   size_t pairs_bytes;
+  struct input_files inputs;
 };
 
 /* ---- callbacks: they run in the job's thread ---- */
@@ -64,18 +66,19 @@ static void on_log(void *context, const char *level, const char *text) {
   json_decref(data);
 }
 
-/* Removes what is in the work directory except `keep` (NULL = nothing) and the output. */
+/* Removes the files in the work directory except `keep` (NULL = nothing). Directories stay: the output, and
+ * what a job made beforehand and finds again when it continues. */
 static void clean_work(const char *work, const char *keep) {
   char path[PATH_MAX];
   DIR *directory = opendir(work);
   struct dirent *entry;
   while (directory && (entry = readdir(directory))) {
-    const char *name = entry->d_name;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "output") == 0 ||
-        (keep && strcmp(name, keep) == 0))
+    struct stat st;
+    if ((keep && strcmp(entry->d_name, keep) == 0) ||
+        snprintf(path, sizeof(path), "%s/%s", work, entry->d_name) >= (int)sizeof(path))
       continue;
-    if (snprintf(path, sizeof(path), "%s/%s", work, name) < (int)sizeof(path))
-      (void)directory_remove(path);
+    if (lstat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+      (void)unlink(path);
   }
   if (directory)
     (void)closedir(directory);
@@ -376,7 +379,9 @@ static int run(struct slot *slot, struct job_files *files, struct guise_error *e
                                 .resume = slot->resumes ? files->resume : NULL,
                                 .output_directory = files->output,
                                 .threads = slot->threads};
-    r = job_run(&spec, &inputs, &callbacks, &outcome, err);
+    r = inputs_find(slot->service, slot->row.id, &files->inputs, &inputs, err);
+    if (r == 0)
+      r = job_run(&spec, &inputs, &callbacks, &outcome, err);
   }
   if (r == 0)
     r = publish(slot, files, &outcome, err);

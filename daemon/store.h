@@ -135,6 +135,13 @@ const char *job_state_name(enum job_state state);                     /* "queued
 int job_state_from_name(const char *name, enum job_state *ret_state); /* -EINVAL */
 bool job_state_terminal(enum job_state state);
 
+/* A data set or a model that a job needs besides its own. */
+#define JOB_INPUTS_MAX 8
+struct job_input {
+  const char *pointer; /* where the specification names it, "/mask/reference"; a literal */
+  char dataset_id[STORE_ID], model_id[STORE_ID]; /* one of them; "" = none */
+};
+
 struct job_row {
   int64_t seq;
   char id[STORE_ID], dataset_id[STORE_ID] /* "" once deleted */, model_id[STORE_ID] /* "" = none */;
@@ -150,6 +157,8 @@ struct job_row {
   char *spec;                   /* resolved spec, JSON text */
   char *error;                  /* NULL or a problem object, JSON text */
   int64_t created_at, started_at, finished_at; /* 0 = not yet */
+  struct job_input inputs[JOB_INPUTS_MAX];     /* for store_job_insert; not read back */
+  uint32_t input_count;
 };
 void job_row_clear(struct job_row *row); /* frees the strings */
 void job_rows_free(struct job_row *rows, uint32_t count);
@@ -170,16 +179,19 @@ struct store_idempotency {
   char key[256];
   char body_sha256[SHA256_HEX];
 };
-/* row: id, type, dataset_id, pairs_*, threads, max_runtime_s, priority, spec, created_at. labels: object of
- * strings or NULL. idempotency may be NULL. When its key was used before: with the same body 0, *ret_replayed
- * = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may be NULL): number of the
- * event. Keys are kept for 7 days. -ENOENT when the data set has gone. */
+/* row: id, type, dataset_id, pairs_*, inputs, threads, max_runtime_s, priority, spec, created_at. labels:
+ * object of strings or NULL. idempotency may be NULL. When its key was used before: with the same body 0,
+ * *ret_replayed = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may be NULL):
+ * number of the event. Keys are kept for 7 days. -ENOENT when a data set or model of it has gone. */
 int store_job_insert(struct store *store, const struct job_row *row, const json_t *labels,
                      const struct store_idempotency *idempotency, char ret_id[STORE_ID], bool *ret_replayed,
                      int64_t *ret_seq);
 /* The job that was submitted with this key and body: 0, -ENOENT, -EKEYREJECTED. */
 int store_job_replay(struct store *store, const struct store_idempotency *idempotency, char ret_id[STORE_ID]);
 int store_job_get(struct store *store, const char *id, struct job_row *ret_row); /* job_row_clear */
+
+/* -ENOENT when the job names nothing there, or what it named has gone. ret_input->pointer is `pointer`. */
+int store_job_input(struct store *store, const char *job, const char *pointer, struct job_input *ret_input);
 
 struct job_filter {
   uint32_t states;                     /* bit (1 << state) for each wanted; 0 = all */

@@ -155,7 +155,8 @@ static int waiting_jobs(sqlite3 *db, const char *id, struct waiting_job **rows, 
   uint32_t capacity = 0;
   _statement_ *statement = NULL;
   int r = store_prepare(db, &statement,
-                        "SELECT id FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1) AND state = 'queued'",
+                        "SELECT id FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1 OR seq IN "
+                        "(SELECT job FROM job_inputs WHERE dataset = ?1)) AND state = 'queued'",
                         "t", id);
   while (r == 0 && (r = store_step(statement)) > 0) {
     struct waiting_job *row = store_grow(rows, *count, &capacity, sizeof(*row));
@@ -227,7 +228,8 @@ static int dataset_blobs(sqlite3 *db, const char *id, char (**blobs)[SHA256_HEX]
 static int dataset_in_use(sqlite3 *db, const char *id) {
   int64_t users = 0;
   int r = store_integer(db, &users,
-                        "SELECT count(*) FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1) "
+                        "SELECT count(*) FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1 OR seq IN "
+                        "(SELECT job FROM job_inputs WHERE dataset = ?1)) "
                         "AND state NOT IN ('canceled', 'succeeded', 'failed')",
                         "t", id);
   return r < 0 ? r : users > 0 ? -EBUSY : 0;

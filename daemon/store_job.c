@@ -118,6 +118,8 @@ int store_job_get(struct store *store, const char *id, struct job_row *ret_row) 
 int store_job_next(struct store *store, struct job_row *ret_row) {
   return get_job(store,
                  COLUMNS "JOIN datasets d ON d.id = j.dataset WHERE j.state = 'queued' AND d.state = 'ready' "
+                         "AND NOT EXISTS (SELECT 1 FROM job_inputs i JOIN datasets o ON o.id = i.dataset "
+                         "WHERE i.job = j.seq AND o.state = 'ingesting') "
                          "ORDER BY j.priority DESC, j.seq LIMIT 1",
                  NULL, ret_row);
 }
@@ -171,6 +173,17 @@ static int insert_labels(sqlite3 *db, int64_t job, const json_t *labels) {
   return r;
 }
 
+static int insert_inputs(sqlite3 *db, int64_t job, const struct job_row *row) {
+  int r = 0;
+  for (uint32_t i = 0; i < row->input_count && r == 0; i++) {
+    const struct job_input *input = &row->inputs[i];
+    r = store_exec(db, "INSERT INTO job_inputs (job, pointer, dataset, model) VALUES (?1, ?2, ?3, ?4)",
+                   "lttt", job, input->pointer, input->dataset_id[0] ? input->dataset_id : NULL,
+                   input->model_id[0] ? input->model_id : NULL);
+  }
+  return r;
+}
+
 static int insert_job(sqlite3 *db, const struct job_row *row, const json_t *labels,
                       const struct store_idempotency *idempotency, int64_t *ret_seq) {
   static const char sql[] =
@@ -185,6 +198,8 @@ static int insert_job(sqlite3 *db, const struct job_row *row, const json_t *labe
   int64_t job = sqlite3_last_insert_rowid(db);
   if (labels)
     r = insert_labels(db, job, labels);
+  if (r == 0)
+    r = insert_inputs(db, job, row);
   if (r == 0 && idempotency)
     r = store_exec(db, "INSERT INTO idempotency (key, body_sha256, job, created_at) VALUES (?1, ?2, ?3, ?4)",
                    "ttll", idempotency->key, idempotency->body_sha256, job, row->created_at);
@@ -224,6 +239,26 @@ int store_job_insert(struct store *store, const struct job_row *row, const json_
   if (ret_seq)
     *ret_seq = seq;
   return 0;
+}
+
+int store_job_input(struct store *store, const char *job, const char *pointer, struct job_input *ret_input) {
+  sqlite3 *db = store_read_begin(store);
+  sqlite3_stmt *statement = NULL;
+  int r =
+      store_prepare(db, &statement,
+                    "SELECT dataset, model FROM job_inputs WHERE job = (SELECT seq FROM jobs WHERE id = ?1) "
+                    "AND pointer = ?2 AND coalesce(dataset, model) IS NOT NULL",
+                    "tt", job, pointer);
+  if (r == 0)
+    r = store_step(statement);
+  if (r > 0) {
+    ret_input->pointer = pointer;
+    store_text(statement, 0, ret_input->dataset_id, sizeof(ret_input->dataset_id));
+    store_text(statement, 1, ret_input->model_id, sizeof(ret_input->model_id));
+  }
+  sqlite3_finalize(statement);
+  store_read_end(store, db);
+  return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
 
 /* ---- lists ---- */

@@ -186,6 +186,16 @@ static int model_blobs(sqlite3 *db, const char *id, char (**blobs)[SHA256_HEX], 
   return r;
 }
 
+static int model_in_use(sqlite3 *db, const char *id) {
+  int64_t users = 0;
+  int r =
+      store_integer(db, &users,
+                    "SELECT count(*) FROM jobs WHERE seq IN (SELECT job FROM job_inputs WHERE model = ?1) "
+                    "AND state NOT IN ('canceled', 'succeeded', 'failed')",
+                    "t", id);
+  return r < 0 ? r : users > 0 ? -EBUSY : 0;
+}
+
 int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
                        uint32_t *ret_count) {
   sqlite3 *db;
@@ -194,7 +204,9 @@ int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[S
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = model_blobs(db, id, &blobs, &count);
+  r = model_in_use(db, id);
+  if (r == 0)
+    r = model_blobs(db, id, &blobs, &count);
   if (r == 0)
     r = store_exec(db, "DELETE FROM models WHERE id = ?1", "t", id);
   if (r == 0 && sqlite3_changes(db) == 0)

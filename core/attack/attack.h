@@ -8,6 +8,7 @@
 
 #include "core/base/base.h"
 #include "core/mask/mask.h"
+#include "core/mask/mixing.h"
 #include "core/metric/bootstrap.h"
 
 enum attack_surface {
@@ -42,6 +43,8 @@ struct attack_mixing {
                      1]; /* weight of k = 2..6 among the mixed samples (index k), as the policy drew them */
   bool beta;             /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
   float alpha;
+  enum mix_pool_kind pool;
+  struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };
 
 struct attack_context {

@@ -114,12 +114,15 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
   float lambda[MIX_MAX] = {1};
   struct rng rng;
   rng_init(&rng, seed, RNG_ATTACK, DRAW_MIX, lead);
-  uint32_t k = MIN(draw_k(&rng, mixing), sample->count);
+  const bool open = sample->partners && sample->partners->count > 0;
+  const struct mix_pool pool = {open ? mixing->pool : MIX_POOL_PRIVATE, sample->person, sample->count,
+                                open ? sample->partners->count : 0};
+  const uint32_t drawn = draw_k(&rng, mixing), k = MIN(drawn, mix_pool_most(&pool));
   if (k == 2 && mixing->beta)
     mix_draw_beta(&rng, mixing->alpha, lambda);
   else if (k > 1)
     mix_draw_lambdas(&rng, k, lambda);
-  mix_compose(&rng, lead, k, lambda, sample->person, sample->count, ret_mix);
+  mix_compose_from(&rng, lead, k, lambda, &pool, ret_mix);
 }
 
 static bool member_of(const struct mix *mix, uint32_t face) {
@@ -131,7 +134,7 @@ static bool member_of(const struct mix *mix, uint32_t face) {
 
 static bool person_in(const struct face_sample *sample, const struct mix *mix, uint32_t face) {
   for (uint32_t j = 0; j < mix->k; j++)
-    if (sample->person[mix->member[j]] == sample->person[face])
+    if (face_sample_owns(sample, mix->member[j]) && sample->person[mix->member[j]] == sample->person[face])
       return true;
   return false;
 }

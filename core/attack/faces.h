@@ -11,6 +11,9 @@ struct face_sample {
   uint32_t *index;  /* into from */
   uint32_t *person; /* 0..people-1 */
   uint32_t count, people;
+  /* Public faces that may stand in mixes, as numbers from `count`; NULL = none. They are nobody's secret:
+   * what is recovered of them is no success. */
+  const struct attack_faces *partners;
 };
 
 /* At most `most` faces, as many people as possible (one image of each, then a second of each ...), seeded.
@@ -19,10 +22,16 @@ int face_sample_draw(const struct attack_faces *faces, uint32_t most, uint64_t s
                      struct face_sample *ret_sample);
 void face_sample_done(struct face_sample *sample);
 static inline const uint8_t *face_sample_image(const struct face_sample *sample, uint32_t i) {
-  return sample->from->image(sample->from->context, sample->index[i]);
+  return i < sample->count ? sample->from->image(sample->from->context, sample->index[i])
+                           : sample->partners->image(sample->partners->context, i - sample->count);
+}
+/* Whether a mix's member is one of the sample's people, and not a public face. */
+static inline bool face_sample_owns(const struct face_sample *sample, uint32_t i) {
+  return i < sample->count;
 }
 
-/* How training template `lead` of the sample is composed; a pure function of (seed, lead). */
+/* How training template `lead` of the sample is composed; a pure function of (seed, lead). Partners are drawn
+ * from the mixing's pool, where the sample has that pool's public faces, else from the sample. */
 void face_sample_mix(const struct face_sample *sample, const struct attack_mixing *mixing, uint32_t lead,
                      uint64_t seed, struct mix *ret_mix);
 

@@ -12,6 +12,7 @@
 
 #include "core/attack/faces.h"
 #include "core/attack/solver.h"
+#include "core/attack/subtract.h"
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
 #include "core/metric/quality.h"
@@ -43,12 +44,14 @@ struct outcome {
 struct worker {
   struct solver solver;
   float *part, *mixed;         /* templates */
+  const struct decoys *decoys; /* in what is seen; NULL = none */
+  float *seen;                 /* (decoys->mixes, elements) */
   float *original, *recovered; /* planar YCbCr */
   float *a, *b;                /* planar RGB, 0..255 */
   uint8_t *rgb;
 };
 
-static int worker_init(struct worker *worker, const struct mask *mask) {
+static int worker_init(struct worker *worker, const struct mask *mask, const struct decoys *decoys) {
   memset(worker, 0, sizeof(*worker));
   int r = solver_init(&worker->solver, mask);
   if (r < 0)
@@ -61,6 +64,10 @@ static int worker_init(struct worker *worker, const struct mask *mask) {
   worker->a = tensor_alloc(pixels);
   worker->b = tensor_alloc(pixels);
   worker->rgb = tensor_alloc(worker->solver.pixels);
+  worker->decoys = decoys;
+  worker->seen = decoys ? tensor_alloc(decoys->mixes * elements) : NULL;
+  if (decoys && !worker->seen)
+    return -ENOMEM;
   return worker->part && worker->mixed && worker->original && worker->recovered && worker->a && worker->b &&
                  worker->rgb
              ? 0
@@ -71,6 +78,7 @@ static void worker_done(struct worker *worker) {
   solver_done(&worker->solver);
   tensor_free(worker->part);
   tensor_free(worker->mixed);
+  tensor_free(worker->seen);
   tensor_free(worker->original);
   tensor_free(worker->recovered);
   tensor_free(worker->a);
@@ -83,12 +91,34 @@ static const struct mix *unmixed(uint32_t face, struct mix *mix) {
   return mix;
 }
 
+/* worker->mixed := what is left of the templates sent for one recognition once the decoys are taken out;
+ * worker->part: the first of those templates. */
+static void make_decoyed(struct worker *worker, const struct face_sample *sample, uint32_t face) {
+  const size_t elements = worker->solver.elements;
+  for (uint32_t t = 0; t < worker->decoys->mixes; t++) {
+    struct rng rng;
+    mask_rng_inference(&rng, sample->index[face]);
+    mask_inference_template(worker->solver.mask, face_sample_image(sample, face), false, t, &rng,
+                            worker->solver.scratch, worker->seen + t * elements);
+  }
+  memcpy(worker->part, worker->seen, elements * sizeof(float));
+  if (mask_has_after_mix(worker->solver.mask)) /* what is sent is no sum with the decoys any more */
+    memcpy(worker->mixed, worker->seen, elements * sizeof(float));
+  else
+    (void)subtract_decoys(worker->decoys, worker->seen, worker->mixed);
+}
+
 /* worker->mixed := sum_j lambda_j template_j, as the client computes it. */
 static void make_template(struct worker *worker, const struct face_sample *sample, const struct mix *mix) {
+  if (worker->decoys) {
+    make_decoyed(worker, sample, mix->member[0]);
+    return;
+  }
   memset(worker->mixed, 0, worker->solver.elements * sizeof(float));
   for (uint32_t j = 0; j < mix->k; j++) {
     struct rng rng;
-    mask_rng_inference(&rng, sample->index[mix->member[j]]);
+    const uint32_t member = mix->member[j];
+    mask_rng_inference(&rng, face_sample_owns(sample, member) ? sample->index[member] : ~member);
     mask_template(worker->solver.mask, face_sample_image(sample, mix->member[j]), false, &rng,
                   worker->solver.scratch, worker->part);
     for (size_t i = 0; i < worker->solver.elements; i++)
@@ -138,10 +168,11 @@ static struct likeness compare(struct worker *worker, const uint8_t *rgb) {
                            quality_psnr(worker->a, worker->b, 3, size)};
 }
 
-static uint32_t heaviest(const struct mix *mix) {
-  uint32_t best = 0;
+/* Of the faces that are not public. */
+static uint32_t heaviest(const struct face_sample *sample, const struct mix *mix) {
+  uint32_t best = 0; /* the lead is never public */
   for (uint32_t j = 1; j < mix->k; j++)
-    if (mix->lambda[j] > mix->lambda[best])
+    if (face_sample_owns(sample, mix->member[j]) && mix->lambda[j] > mix->lambda[best])
       best = j;
   return best;
 }
@@ -154,10 +185,12 @@ static void keep_best(struct likeness *best, struct likeness other) {
 static struct outcome attack_face(struct worker *worker, const struct face_sample *sample,
                                   const struct mix *mix, uint32_t lead, uint64_t seed) {
   struct outcome outcome = {.k = mix->k};
-  uint32_t heavy = heaviest(mix);
+  uint32_t heavy = heaviest(sample, mix);
   make_template(worker, sample, mix);
   outcome.steps = recover(worker);
   for (uint32_t j = 0; j < mix->k; j++) {
+    if (!face_sample_owns(sample, mix->member[j]))
+      continue;
     struct likeness own = compare(worker, face_sample_image(sample, mix->member[j]));
     uint32_t stranger = face_sample_stranger(sample, mix, lead, j, seed);
     struct likeness chance = compare(worker, face_sample_image(sample, stranger));
@@ -180,6 +213,7 @@ struct campaign {
   const struct face_sample *sample;
   const struct mask *mask;
   const struct attack_mixing *mixing; /* NULL: unmixed */
+  const struct decoys *decoys;        /* in what is seen; NULL: none */
 };
 
 static void campaign_mix(const struct campaign *campaign, uint32_t face, struct mix *ret_mix) {
@@ -203,7 +237,7 @@ static int run_campaign(const struct campaign *campaign, struct outcome *ret_out
 #pragma omp parallel num_threads(context->threads)
   {
     struct worker worker;
-    int r = worker_init(&worker, campaign->mask);
+    int r = worker_init(&worker, campaign->mask, campaign->decoys);
     if (r < 0)
       atomic_store(&status, r);
 #pragma omp for schedule(dynamic)
@@ -307,10 +341,11 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   if (!strip)
     return -ENOMEM;
   campaign_mix(campaign, face, &mix);
-  const uint8_t *truth = face_sample_image(campaign->sample, mix.member[heaviest(&mix)]);
+  const uint8_t *truth = face_sample_image(campaign->sample, mix.member[heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
   put_panel(truth, size, 0, strip);
-  mask_invert(campaign->mask, worker->mixed, worker->solver.scratch, worker->recovered);
+  mask_invert(campaign->mask, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
+              worker->recovered);
   ycbcr_to_rgb(worker->recovered, size, worker->rgb);
   put_panel(worker->rgb, size, 1, strip);
   (void)recover(worker);
@@ -326,7 +361,7 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
 static int take_pictures(const struct campaign *campaign, bool victims,
                          struct attack_surface_result *surface) {
   struct worker worker;
-  int r = worker_init(&worker, campaign->mask);
+  int r = worker_init(&worker, campaign->mask, campaign->decoys);
   for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < campaign->sample->count && r == 0; i++) {
     r = take_picture(&worker, campaign, i, victims, &surface->picture[surface->pictures]);
     if (r == 0)
@@ -361,9 +396,15 @@ static const char threat_inference[] = "Holds a template sent for recognition, o
                                        "constants. Has no key, no model weights and no other picture of the "
                                        "person. Is granted the best brightness and colour "
                                        "constants, which the mask may hide.";
+static const char threat_decoys[] =
+    "Holds all templates sent for one recognition, each the same face mixed with decoys, and knows the mask, "
+    "the decoys (they are in the model) and how their weights are drawn, but not the weights. Takes the "
+    "decoys out by least squares. Has no key, no other picture of the person, and uses no model weights. Is "
+    "granted the best brightness and colour constants, which the mask may hide.";
 static const char threat_training[] = "Holds one template of the training store and knows the mask: its "
                                       "method, which coefficients it keeps, its constants. "
-                                      "Does not know which faces were mixed, nor how; has no model weights "
+                                      "Does not know which faces were mixed, nor how, and does not look for "
+                                      "public ones among them; has no model weights "
                                       "and no second mix of the same face. Is granted the "
                                       "best brightness and colour constants, which the mask may hide.";
 
@@ -381,7 +422,9 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   if (r < 0)
     return r;
   *surface = (struct attack_surface_result){.surface = which,
-                                            .threat_model = training ? threat_training : threat_inference,
+                                            .threat_model = training           ? threat_training
+                                                            : campaign->decoys ? threat_decoys
+                                                                               : threat_inference,
                                             .decided_by = rows[0].name};
   surface->metrics = training ? ARRAY_SIZE(training_rows) : ARRAY_SIZE(inference_rows);
   for (uint32_t i = 0; i < surface->metrics && r == 0; i++)
@@ -429,8 +472,10 @@ static int run_surfaces(const struct attack_context *context, struct face_sample
   struct campaign campaign = {.context = context, .sample = sample, .mask = control};
   int r = run_campaign(&campaign, undefended, err);
   campaign.mask = context->mask;
+  campaign.decoys = mask_decoys(context->mask);
   if (r == 0)
     r = attack_surface(&campaign, SURFACE_INFERENCE_TEMPLATES, undefended, result, err);
+  campaign.decoys = NULL; /* training templates have none */
   if (mask_traits(mask_method(context->mask))->mixes)
     campaign.mixing = &context->mixing;
   if (r == 0)
@@ -447,6 +492,7 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
   int r = face_sample_draw(&context->victims, most[context->effort], context->seed, &sample);
   if (r < 0)
     return error_set(err, r, "out of memory choosing faces to attack");
+  sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
   ret_result->faces = sample.count;
   ret_result->people = sample.people;
   if (!context->control)

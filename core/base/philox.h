@@ -22,6 +22,9 @@ enum rng_stream {
   RNG_SYNTH = 11,     /* synthetic faces */
   RNG_MASK = 20,      /* what a masking method draws */
   RNG_AFTER_MIX = 21, /* and what it draws for a mix */
+  RNG_POOL = 30,      /* a step's public faces */
+  RNG_RECIPE = 31,    /* frozen mixes */
+  RNG_DECOY = 32,     /* which decoys a model has, and their weights */
 };
 
 struct rng {

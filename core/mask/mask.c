@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/freq/dct.h"
+#include "core/mask/decoys.h"
 #include "core/mask/methods.h"
 
 static const struct mask_row *const table[MASK_METHODS] = {
@@ -109,6 +110,7 @@ struct mask *mask_free(struct mask *mask) {
   if (mask) {
     if (mask->row->release)
       mask->row->release(mask->state);
+    decoys_free(mask->decoys);
     mask_transform_free(mask->transform);
     free(mask);
   }
@@ -175,6 +177,21 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
   return 0;
 }
 
+int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err) {
+  if (decoys && decoys->elements != mask_elements(mask))
+    return error_set(err, -EINVAL, "decoys of %zu values do not fit templates of %zu", decoys->elements,
+                     mask_elements(mask));
+  decoys_free(mask->decoys);
+  mask->decoys = decoys;
+  return 0;
+}
+const struct decoys *mask_decoys(const struct mask *mask) {
+  return mask->decoys;
+}
+uint32_t mask_inference_mixes(const struct mask *mask) {
+  return mask->decoys ? mask->decoys->mixes : 1;
+}
+
 /* ---- templates ---- */
 
 /* Comparisons that are one instruction each, unlike fminf and fmaxf with their care for NaN. */
@@ -236,6 +253,14 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_) {
   if (mask->row->after_mix)
     mask->row->after_mix(mask, rng, template_, scratch);
+}
+
+void mask_inference_template(const struct mask *mask, const uint8_t *rgb, bool flip, uint32_t t,
+                             struct rng *rng, float *scratch, float *ret_template) {
+  mask_template(mask, rgb, flip, rng, scratch, ret_template);
+  if (mask->decoys)
+    decoys_apply(mask->decoys, decoys_seed(rgb, mask_pixels(mask)), flip, t, ret_template);
+  mask_after_mix(mask, rng, scratch, ret_template);
 }
 
 /* ---- the linear operator ---- */

@@ -74,6 +74,7 @@ struct mask_constants {
 };
 
 struct mask;
+struct decoys; /* core/mask/decoys.h */
 
 /* The mask is not usable before its constants are set. -EINVAL with err when an option is out of range or the
  * method cannot do it. */
@@ -87,6 +88,10 @@ int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t 
 /* Values from a file are not trusted: -EINVAL when they are not those of a mask with these options. */
 int mask_set_constants(struct mask *mask, const struct mask_constants *constants, struct guise_error *err);
 const struct mask_constants *mask_constants(const struct mask *mask);
+/* Decoys are constants, too: the mask owns them from here on and they are of its template's size (else
+ * -EINVAL, and they stay the caller's). NULL takes them away. */
+int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err);
+const struct decoys *mask_decoys(const struct mask *mask); /* NULL = none */
 
 const struct mask_options *mask_options(const struct mask *mask);
 enum mask_method mask_method(const struct mask *mask);
@@ -107,6 +112,12 @@ void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, fl
 bool mask_has_after_mix(const struct mask *mask);
 /* The draws of image `index` wherever faces are recognised, verified or attacked: the same each time. */
 void mask_rng_inference(struct rng *rng, uint32_t index);
+
+/* What is sent at inference: the template, or with decoys its mix `t` (0..mask_inference_mixes()-1);
+ * mask_after_mix is part of it. */
+uint32_t mask_inference_mixes(const struct mask *mask); /* 1 without decoys */
+void mask_inference_template(const struct mask *mask, const uint8_t *rgb, bool flip, uint32_t t,
+                             struct rng *rng, float *scratch, float *ret_template);
 
 /* The mask as a linear operator between planar YCbCr pixels (3,size,size) and templates, without clip, mean
  * removed, noise left out: for attacks and for the network's first layer. adjoint is the exact transpose of

@@ -34,7 +34,8 @@ struct mask {
   struct mask_transform *transform;
   uint32_t grid, channels; /* of the template */
   struct mask_constants constants;
-  void *state; /* the method's own */
+  void *state;           /* the method's own */
+  struct decoys *decoys; /* NULL = none */
 };
 
 extern const struct mask_row mask_none, mask_mixup, mask_ahm;

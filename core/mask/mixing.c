@@ -40,10 +40,12 @@ void mix_draw_beta(struct rng *rng, float alpha, float *ret_lambda) {
   }
 }
 
-static void merge_labels(struct mix *mix, const uint32_t *identities) {
+static void merge_labels(struct mix *mix, const struct mix_pool *pool) {
   mix->labels = 0;
   for (uint32_t j = 0; j < mix->k; j++) {
-    uint32_t identity = identities[mix->member[j]], at = 0;
+    if (mix->member[j] >= pool->privates)
+      continue;
+    uint32_t identity = pool->identities[mix->member[j]], at = 0;
     while (at < mix->labels && mix->label[at].identity != identity)
       at++;
     if (at == mix->labels)
@@ -58,22 +60,67 @@ static void merge_labels(struct mix *mix, const uint32_t *identities) {
     }
 }
 
-void mix_compose(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda, const uint32_t *identities,
-                 uint32_t batch, struct mix *ret_mix) {
+uint32_t mix_pool_most(const struct mix_pool *pool) {
+  const uint32_t own = pool->kind == MIX_POOL_PUBLIC ? 1 : MIN(pool->privates, MIX_MAX);
+  return MIN(own + (pool->kind == MIX_POOL_PRIVATE ? 0 : MIN(pool->publics, MIX_MAX)), MIX_MAX);
+}
+
+static bool is_taken(const struct mix *mix, uint32_t count, uint32_t face) {
+  for (uint32_t i = 0; i < count; i++)
+    if (mix->member[i] == face)
+      return true;
+  return false;
+}
+
+/* Whether the next partner is public. */
+static bool draw_side(struct rng *rng, const struct mix_pool *pool, uint32_t privates_taken,
+                      uint32_t publics_taken) {
+  if (pool->kind != MIX_POOL_BOTH)
+    return pool->kind == MIX_POOL_PUBLIC;
+  const bool public = rng_u32(rng) & 1;
+  if (public)
+    return publics_taken < pool->publics;
+  return privates_taken >= pool->privates;
+}
+
+void mix_compose_from(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda,
+                      const struct mix_pool *pool, struct mix *ret_mix) {
+  uint32_t taken[2] = {1, 0}; /* private (the lead), public */
   memset(ret_mix, 0, sizeof(*ret_mix));
   ret_mix->k = k;
   ret_mix->member[0] = lead;
   for (uint32_t j = 1; j < k; j++) {
-    bool taken = true;
-    while (taken) {
-      ret_mix->member[j] = rng_below(rng, batch);
-      taken = false;
-      for (uint32_t i = 0; i < j; i++)
-        taken |= ret_mix->member[i] == ret_mix->member[j];
-    }
+    const bool public = draw_side(rng, pool, taken[0], taken[1]);
+    do
+      ret_mix->member[j] =
+          public ? pool->privates + rng_below(rng, pool->publics) : rng_below(rng, pool->privates);
+    while (is_taken(ret_mix, j, ret_mix->member[j]));
+    taken[public]++;
   }
   memcpy(ret_mix->lambda, lambda, k * sizeof(*lambda));
-  merge_labels(ret_mix, identities);
+  merge_labels(ret_mix, pool);
+}
+
+void mix_compose(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda, const uint32_t *identities,
+                 uint32_t batch, struct mix *ret_mix) {
+  const struct mix_pool pool = {.kind = MIX_POOL_PRIVATE, .identities = identities, .privates = batch};
+  mix_compose_from(rng, lead, k, lambda, &pool, ret_mix);
+}
+
+float mix_label_sum(const struct mix *mix) {
+  float sum = 0;
+  for (uint32_t j = 0; j < mix->labels; j++)
+    sum += mix->label[j].weight;
+  return sum;
+}
+
+float mix_label_entropy(const struct mix *mix) {
+  const float sum = mix_label_sum(mix);
+  float entropy = sum > 0 ? sum * logf(sum) : 0;
+  for (uint32_t j = 0; j < mix->labels; j++)
+    if (mix->label[j].weight > 0)
+      entropy -= mix->label[j].weight * logf(mix->label[j].weight);
+  return entropy;
 }
 
 void mix_templates(const struct mix *mixes, uint32_t batch, const float *templates, size_t elements,

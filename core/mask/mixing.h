@@ -11,12 +11,24 @@ struct mix_label {
   float weight; /* lambda, merged over equal identities */
 };
 
+/* Where partners come from: the faces of the data set that is trained on, those of a public one, or, partner
+ * by partner, either with equal chance. */
+enum mix_pool_kind { MIX_POOL_PRIVATE, MIX_POOL_PUBLIC, MIX_POOL_BOTH };
+
+/* Faces are numbered: 0..privates-1 have an identity, privates..privates+publics-1 are public and have none.
+ */
+struct mix_pool {
+  enum mix_pool_kind kind;
+  const uint32_t *identities; /* (privates) */
+  uint32_t privates, publics;
+};
+
 /* How one sample of a batch is composed. */
 struct mix {
   uint32_t k;               /* 1 = unmixed */
-  uint32_t member[MIX_MAX]; /* indices into the batch; member[0] is the lead */
+  uint32_t member[MIX_MAX]; /* numbers of faces in the pool; member[0] is the lead */
   float lambda[MIX_MAX];    /* sum 1 */
-  uint32_t labels;          /* distinct identities */
+  uint32_t labels;          /* distinct identities; their weights add up to the share of private faces */
   struct mix_label label[MIX_MAX];
 };
 
@@ -26,11 +38,28 @@ void mix_draw_lambdas(struct rng *rng, uint32_t k, float *ret_lambda);
 /* lambda_0 ~ Beta(alpha, alpha), k = 2 (mixup). */
 void mix_draw_beta(struct rng *rng, float alpha, float *ret_lambda);
 
-/* Composes sample `lead` of a batch of `batch` with k - 1 partners drawn without replacement from the others
+/* The largest k that the pool has partners for, at most MIX_MAX. */
+uint32_t mix_pool_most(const struct mix_pool *pool);
+
+/* Composes the private face `lead` with k - 1 partners drawn from the pool without replacement (k <=
+ * mix_pool_most); of "both", each partner from either side with equal chance while both have faces left.
+ * lambdas as given. Labels are the private identities, merged, largest weight first: a public face is no
+ * class, so its share is evidence for nobody, and weights are not scaled up to make up for it. */
+void mix_compose_from(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda,
+                      const struct mix_pool *pool, struct mix *ret_mix);
+
+/* The same with a batch of `batch` private faces as the pool.
+ * Composes sample `lead` of a batch of `batch` with k - 1 partners drawn without replacement from the others
  * (k <= batch); identities[] are those of the batch. lambdas as given. Labels are merged, largest weight
  * first. */
 void mix_compose(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda, const uint32_t *identities,
                  uint32_t batch, struct mix *ret_mix);
+
+/* Sum of the labels' weights: the share of private faces. */
+float mix_label_sum(const struct mix *mix);
+/* What no plain soft-label cross-entropy with these weights falls below, nats: -sum w log w + W log W, W the
+ * weights' sum. */
+float mix_label_entropy(const struct mix *mix);
 
 /* out[i] = sum_j lambda_j templates[member_j] for every sample; parallel over samples. elements: floats a
  * template. */

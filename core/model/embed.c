@@ -17,8 +17,8 @@ struct embed_job {
   size_t stride;  /* of scratch */
 };
 
-/* Fills the graph's input with templates of images [first, first + count) and runs it. */
-static int forward(const struct embed_job *job, uint32_t first, uint32_t count, bool flip,
+/* Fills the graph's input with mix `t` of the templates of images [first, first + count) and runs it. */
+static int forward(const struct embed_job *job, uint32_t first, uint32_t count, bool flip, uint32_t t,
                    struct guise_error *err) {
   float *input = graph_input_data(job->graph);
   size_t elements = mask_elements(job->mask);
@@ -27,8 +27,8 @@ static int forward(const struct embed_job *job, uint32_t first, uint32_t count, 
     float *scratch = job->scratch + (size_t)omp_get_thread_num() * job->stride;
     struct rng rng;
     mask_rng_inference(&rng, first + i);
-    mask_template(job->mask, job->image(job->context, first + i), flip, &rng, scratch, input + i * elements);
-    mask_after_mix(job->mask, &rng, scratch, input + i * elements);
+    mask_inference_template(job->mask, job->image(job->context, first + i), flip, t, &rng, scratch,
+                            input + i * elements);
   }
   for (uint32_t i = count; i < job->batch; i++)
     memcpy(input + i * elements, input, elements * sizeof(float));
@@ -48,21 +48,31 @@ static bool normalise(float *embedding, uint32_t n) {
   return true;
 }
 
+/* Adds the graph's output to the sums: as it is, or, where an embedding is the mean over mixes with decoys,
+ * each at length 1. */
+static void add_output(const struct embed_job *job, uint32_t count, float *sums) {
+  const bool each = mask_decoys(job->mask) != NULL;
+  const float *output = graph_output_data(job->graph);
+  float embedding[job->embedding];
+  for (uint32_t i = 0; i < count; i++) {
+    memcpy(embedding, output + (size_t)i * job->embedding, sizeof(embedding));
+    if (each)
+      (void)normalise(embedding, job->embedding); /* what is not finite stays so in the sum */
+    for (uint32_t d = 0; d < job->embedding; d++)
+      sums[(size_t)i * job->embedding + d] += embedding[d];
+  }
+}
+
 static int embed_batch(const struct embed_job *job, uint32_t first, uint32_t count, bool flip_sum,
                        float *ret_embeddings, struct guise_error *err) {
-  size_t floats = (size_t)count * job->embedding;
-  int r = forward(job, first, count, false, err);
-  if (r < 0)
-    return r;
-  memcpy(ret_embeddings, graph_output_data(job->graph), floats * sizeof(float));
-  if (flip_sum) {
-    r = forward(job, first, count, true, err);
-    if (r < 0)
-      return r;
-    const float *mirrored = graph_output_data(job->graph);
-    for (size_t i = 0; i < floats; i++)
-      ret_embeddings[i] += mirrored[i];
-  }
+  memset(ret_embeddings, 0, (size_t)count * job->embedding * sizeof(float));
+  for (uint32_t view = 0; view < (flip_sum ? 2u : 1u); view++)
+    for (uint32_t t = 0; t < mask_inference_mixes(job->mask); t++) {
+      int r = forward(job, first, count, view == 1, t, err);
+      if (r < 0)
+        return r;
+      add_output(job, count, ret_embeddings);
+    }
   for (uint32_t i = 0; i < count; i++)
     if (!normalise(ret_embeddings + (size_t)i * job->embedding, job->embedding))
       return error_set(err, -EDOM,

@@ -14,8 +14,9 @@
  * batch: the batch size the graph was built with; the last batch is filled up with its first image.
  * image(context, i): (size,size,3) RGB bytes, valid until the call returns; called from the threads of an
  * OpenMP loop, so it must be thread-safe (a memory-mapped pack is). flip_sum: raw embeddings of the image and
- * of its mirror are added before normalisation (twice the work). ret_embeddings: count * embedding floats,
- * each row of length 1 (an all-zero row stays zero). should_stop(stop_context): asked between batches, may be
+ * of its mirror are added before normalisation (twice the work). With decoys each view is embedded T times
+ * and the normalised embeddings are added (T times the work). ret_embeddings: count * embedding floats, each
+ * row of length 1 (an all-zero row stays zero). should_stop(stop_context): asked between batches, may be
  * NULL. 0; -EINVAL; -ENOMEM; -ECANCELED when should_stop said so; -EIO from the kernel library; -EDOM when an
  * embedding is not finite. Rows already done are written even when a later batch fails. One call at a time
  * for a graph. */

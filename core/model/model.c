@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/mask/decoys.h"
 #include "core/model/embed.h"
 #include "core/model/safetensors.h"
 
@@ -12,7 +13,7 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 4u /* at most */
+#define TENSORS_MASK 5u /* at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
@@ -83,6 +84,10 @@ static json_t *info_metadata(const struct model_info *info) {
   put_mask(metadata, &info->mask);
   put_real(metadata, "mask.clip", info->constants.clip);
   put_real(metadata, "mask.pixel_scale", info->constants.pixel_scale);
+  if (info->decoys) {
+    put_number(metadata, "mask.decoys", info->decoys->count);
+    put_number(metadata, "mask.decoy_mixes", info->decoys->mixes);
+  }
   put_text(metadata, "training.job", info->training.job);
   put_text(metadata, "training.dataset", info->training.dataset);
   put_text(metadata, "training.dataset_sha256", info->training.dataset_sha256);
@@ -97,6 +102,16 @@ static json_t *info_metadata(const struct model_info *info) {
 static struct safetensor vector(const char *name, const char *dtype, const void *data, uint32_t count) {
   return (struct safetensor){
       .name = name, .dtype = dtype, .rank = 1, .shape = {count}, .data = data, .bytes = (uint64_t)count * 4};
+}
+
+static struct safetensor decoy_tensor(const struct model_info *info) {
+  const struct decoys *decoys = info->decoys;
+  return (struct safetensor){.name = "mask.decoys",
+                             .dtype = "F32",
+                             .rank = 2,
+                             .shape = {decoys->count, decoys->elements},
+                             .data = decoys->templates,
+                             .bytes = decoys->count * decoys->elements * sizeof(float)};
 }
 
 int model_save(const char *path, struct graph *graph, const struct model_info *info,
@@ -129,6 +144,8 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
   uint32_t count = parameters + 3;
   if (info->constants.learnt_count > 0)
     tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
+  if (info->decoys)
+    tensors[count++] = decoy_tensor(info);
   int r = safetensors_write(path, tensors, count, metadata, err);
   json_decref(metadata);
   return r;
@@ -277,6 +294,34 @@ static int read_constants(const struct safetensors *file, struct mask_constants 
   return 0;
 }
 
+/* Decoys are there in the metadata and as a tensor, or not at all. */
+static int read_decoys(const struct safetensors *file, struct model *model, struct guise_error *err) {
+  const json_t *metadata = safetensors_metadata(file);
+  const struct safetensor *tensor = safetensors_find(file, "mask.decoys");
+  const size_t elements = mask_elements(model->mask);
+  uint64_t count = 0, mixes = 0;
+  struct decoys *decoys = NULL;
+  if (!tensor && !json_object_get(metadata, "mask.decoys"))
+    return 0;
+  int r = number_of(metadata, "mask.decoys", 1, DECOYS_MAX, &count, err);
+  if (r == 0)
+    r = number_of(metadata, "mask.decoy_mixes", 1, DECOY_MIXES_MAX, &mixes, err);
+  if (r < 0)
+    return r;
+  if (!tensor || strcmp(tensor->dtype, "F32") != 0 || tensor->rank != 2 || tensor->shape[0] != count ||
+      tensor->shape[1] != elements || tensor->bytes != count * elements * sizeof(float))
+    return error_set(err, -EBADMSG, "the model's decoys are missing or of the wrong shape");
+  if (decoys_new((uint32_t)count, (uint32_t)mixes, elements, tensor->data, &decoys, err) == -EINVAL)
+    return error_set(err, -EBADMSG, "the model's decoys hold values that are not numbers");
+  if (!decoys)
+    return -ENOMEM;
+  r = mask_set_decoys(model->mask, decoys, err);
+  if (r < 0)
+    decoys_free(decoys);
+  model->info.decoys = mask_decoys(model->mask);
+  return r;
+}
+
 static bool same_shape(const struct safetensor *tensor, const struct graph_parameter *p) {
   if (strcmp(tensor->dtype, "F32") != 0 || tensor->rank != p->rank ||
       tensor->bytes != p->count * sizeof(float))
@@ -341,6 +386,8 @@ int model_load(const char *path, uint32_t batch, uint32_t threads, struct model 
     r = read_constants(file, &model->info.constants, err);
   if (r == 0)
     r = build(model, threads, err);
+  if (r == 0)
+    r = read_decoys(file, model, err);
   if (r == 0)
     r = read_parameters(file, model->graph, err);
   if (r < 0)

@@ -3,9 +3,11 @@
  * it.
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
- * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.learnt" (F32) where there is any.
+ * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.learnt" (F32) where there is any,
+ * and with decoys their templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
- * "mask", "mask.dct", "mask.drop_low", "mask.seed", "mask.clip", "mask.pixel_scale", "mask.parameter.NAME"
+ * "mask", "mask.dct", "mask.drop_low", "mask.seed", "mask.clip", "mask.pixel_scale", "mask.parameter.NAME",
+ * with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T),
  * and the training's facts. */
 #pragma once
 
@@ -27,7 +29,8 @@ struct model_info {
   float dropout;
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
-  struct { /* facts about the training; "" and 0 where unknown */
+  const struct decoys *decoys; /* NULL = none; the mask's */
+  struct {                     /* facts about the training; "" and 0 where unknown */
     char job[64];
     char dataset[128]; /* name */
     char dataset_sha256[SHA256_HEX];

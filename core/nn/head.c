@@ -189,7 +189,8 @@ static void describe_targets(const struct head *head, const struct head_options 
     struct target *target = &ret_targets[j];
     target->identity = labels[j].identity;
     target->weight = (double)labels[j].weight;
-    const double margin = most > 0 ? (double)options->margin * target->weight / most : 0;
+    const double share = options->margins == HEAD_MARGINS_EQUAL ? 1 : most > 0 ? target->weight / most : 0;
+    const double margin = (double)options->margin * share;
     apply_margin(head->kind, (double)options->scale, margin, (double)clamp_cosine(cosines[target->identity]),
                  target);
   }

@@ -1,10 +1,11 @@
 /* The margin-softmax class head with mixed labels. cos t_c = <e/|e|, w_c/|w_c|>.
  *
  *   L0 = sum_j lambda_j l_j,  l_j = -log( e^{s(cos t_yj - m_j)} / (e^{s(cos t_yj - m_j)} + sum_{c in
- * negatives} e^{s cos t_c}) ) m_j = m lambda_j / max lambda  (CosFace; ArcFace: cos(t + m_j), and cos t - m_j
- * sin m_j when cos t < cos(pi - m_j)) negatives: "others" leaves all the mix's people out of the sum, "all"
- * keeps the mix's other people in. One label of weight 1 is the ordinary loss. Products run in OpenBLAS with
- * one thread, called from the job's own threads. */
+ * negatives} e^{s cos t_c}) ) m_j = m lambda_j / max lambda, or m for every label (margins "equal") (CosFace;
+ * ArcFace: cos(t + m_j), and cos t - m_j sin m_j when cos t < cos(pi - m_j)) negatives: "others" leaves all
+ * the mix's people out of the sum, "all" keeps the mix's other people in. One label of weight 1 is the
+ * ordinary loss; weights may add up to less than 1, where a part of the mix is nobody's, and are taken as
+ * they are. Products run in OpenBLAS with one thread, called from the job's own threads. */
 #pragma once
 
 #include <stdint.h>
@@ -13,6 +14,7 @@
 
 enum head_kind { HEAD_COSFACE, HEAD_ARCFACE };
 enum head_negatives { HEAD_NEGATIVES_OTHERS, HEAD_NEGATIVES_ALL };
+enum head_margins { HEAD_MARGINS_SCALED, HEAD_MARGINS_EQUAL };
 
 struct head_label { /* sparse labels, at most 6 a sample */
   uint32_t identity;
@@ -30,6 +32,7 @@ struct head *head_free(struct head *head);
 struct head_options {
   float scale, margin;
   enum head_negatives negatives;
+  enum head_margins margins;
 };
 /* Forward and backward of the batch's mean loss. embeddings (batch, D), not normalised. labels: MIX of sample
  * i are labels[i * stride .. + counts[i]). Writes d(mean loss)/d(embedding) and keeps the class gradient for

@@ -17,5 +17,10 @@ struct augmentation {
 void augment_template(const struct mask *mask, const struct augmentation *augmentation, struct rng *rng,
                       const uint8_t *rgb, uint8_t *shifted, float *scratch, float *ret_template);
 
+/* The pixels that augment_template masks, mirror and all, for the same state of `rng`. rgb, ret_rgb:
+ * (size,size,3). */
+void augment_image(const struct augmentation *augmentation, struct rng *rng, const uint8_t *rgb,
+                   uint32_t size, uint8_t *ret_rgb);
+
 /* Moves the crop by (dx,dy); what comes in from outside repeats the border. rgb: (size,size,3). */
 void shift_image(const uint8_t *rgb, uint32_t size, int dx, int dy, uint8_t *ret_rgb);

@@ -1,6 +1,6 @@
 /* Checkpoints: everything that a job needs to go on as if nothing had happened, as one safetensors file:
- * weights, running statistics, momenta, class head, strategy network, moving averages and the sums of the
- * epoch under way. Random numbers need no state: they are functions of (seed, stream, step, sample). */
+ * weights, running statistics, momenta, class head, strategy network, probe, moving averages and the sums of
+ * the epoch under way. Random numbers need no state: they are functions of (seed, stream, step, sample). */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +46,11 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"state.seconds", "F64", &t->trained_seconds, 1, sizeof(double)};
   pieces[n++] =
       (struct state_piece){"state.histogram", "F64", t->last_histogram, MIX_MAX + 1, sizeof(double)};
+  if (t->probe) {
+    pieces[n++] =
+        (struct state_piece){"state.dual", "F64", &t->dual, sizeof(t->dual) / sizeof(double), sizeof(double)};
+    pieces[n++] = (struct state_piece){"state.probe_steps", "F64", probe_steps(t->probe), 1, sizeof(double)};
+  }
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (!t->strategy)
@@ -55,9 +60,12 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"excess.sample", "F32", t->difficulty.excess_sample, images, 4};
   pieces[n++] = (struct state_piece){"margin.person", "F32", t->difficulty.margin_person, people, 4};
   pieces[n++] = (struct state_piece){"excess.person", "F32", t->difficulty.excess_person, people, 4};
+  pieces[n++] = (struct state_piece){"leak.person", "F32", t->difficulty.leak_person, people, 4};
   return n;
 }
 
+_Static_assert(sizeof(struct dual) % sizeof(double) == 0,
+               "the dual variable is saved as an array of doubles");
 _Static_assert(sizeof(struct epoch_sums) % sizeof(double) == 0, "the sums are saved as an array of doubles");
 
 /* What must agree between a checkpoint and the job that continues from it. */
@@ -78,9 +86,40 @@ static json_t *fingerprint(const struct trainer *t) {
   return metadata;
 }
 
+static const char *const probe_prefix = "probe.";
+
+/* What is kept of a graph's parameter, by name: its value and what the optimiser remembers. */
+static uint32_t parameter_pieces(const struct graph_parameter *p, struct state_piece pieces[3],
+                                 const char *names[3]) {
+  float *const data[3] = {p->value, p->momentum, p->square};
+  static const char *const prefixes[3] = {"value.", "momentum.", "square."};
+  uint32_t n = 0;
+  for (int i = 0; i < 3; i++)
+    if (data[i]) {
+      names[n] = prefixes[i];
+      pieces[n++] = (struct state_piece){p->name, "F32", data[i], p->count, sizeof(float)};
+    }
+  return n;
+}
+
+static void collect_graph(struct tensor_list *list, struct graph *graph, const char *owner) {
+  for (uint32_t i = 0; i < graph_parameters(graph); i++) {
+    struct state_piece pieces[3];
+    const char *names[3];
+    uint32_t count = parameter_pieces(graph_parameter(graph, i), pieces, names);
+    for (uint32_t k = 0; k < count; k++) {
+      char prefix[32];
+      (void)snprintf(prefix, sizeof(prefix), "%s%s", owner, names[k]);
+      add_tensor(list, prefix, pieces[k].name, pieces[k].dtype, pieces[k].data, pieces[k].count, 4);
+    }
+  }
+}
+
 static int collect(struct trainer *t, float *strategy_values, struct tensor_list *list) {
   struct state_piece pieces[STATE_TENSORS];
-  list->capacity = 2 * graph_parameters(t->graph) + STATE_TENSORS;
+  list->capacity =
+      3 * (graph_parameters(t->graph) + (t->probe ? graph_parameters(probe_graph(t->probe)) : 0)) +
+      STATE_TENSORS;
   list->tensor = calloc(list->capacity, sizeof(*list->tensor));
   list->name = calloc(list->capacity, sizeof(*list->name));
   if (!list->tensor || !list->name)
@@ -89,12 +128,9 @@ static int collect(struct trainer *t, float *strategy_values, struct tensor_list
   uint32_t count = state_pieces(t, strategy_values, pieces);
   for (uint32_t i = 0; i < count; i++)
     add_tensor(list, "", pieces[i].name, pieces[i].dtype, pieces[i].data, pieces[i].count, pieces[i].size);
-  for (uint32_t i = 0; i < graph_parameters(t->graph); i++) {
-    const struct graph_parameter *p = graph_parameter(t->graph, i);
-    add_tensor(list, "value.", p->name, "F32", p->value, p->count, 4);
-    if (p->momentum)
-      add_tensor(list, "momentum.", p->name, "F32", p->momentum, p->count, 4);
-  }
+  collect_graph(list, t->graph, "");
+  if (t->probe)
+    collect_graph(list, probe_graph(t->probe), probe_prefix);
   return 0;
 }
 
@@ -139,6 +175,23 @@ static int restore(const struct safetensors *file, const char *prefix, const str
   return 0;
 }
 
+static int restore_graph(const struct safetensors *file, struct graph *graph, const char *owner,
+                         struct guise_error *err) {
+  int r = 0;
+  for (uint32_t i = 0; r == 0 && i < graph_parameters(graph); i++) {
+    struct state_piece pieces[3];
+    const char *names[3];
+    uint32_t count = parameter_pieces(graph_parameter(graph, i), pieces, names);
+    for (uint32_t k = 0; r == 0 && k < count; k++) {
+      char prefix[32];
+      (void)snprintf(prefix, sizeof(prefix), "%s%s", owner, names[k]);
+      r = restore(file, prefix, &pieces[k], err);
+    }
+  }
+  graph_parameters_changed(graph);
+  return r;
+}
+
 static int restore_all(struct trainer *t, const struct safetensors *file, struct guise_error *err) {
   struct state_piece pieces[STATE_TENSORS];
   _cleanup_(freep) float *strategy_values =
@@ -149,15 +202,12 @@ static int restore_all(struct trainer *t, const struct safetensors *file, struct
   int r = 0;
   for (uint32_t i = 0; r == 0 && i < count; i++)
     r = restore(file, "", &pieces[i], err);
-  for (uint32_t i = 0; r == 0 && i < graph_parameters(t->graph); i++) {
-    struct graph_parameter *p = graph_parameter(t->graph, i);
-    r = restore(file, "value.", &(struct state_piece){p->name, "F32", p->value, p->count, 4}, err);
-    if (r == 0 && p->momentum)
-      r = restore(file, "momentum.", &(struct state_piece){p->name, "F32", p->momentum, p->count, 4}, err);
-  }
+  if (r == 0)
+    r = restore_graph(file, t->graph, "", err);
+  if (r == 0 && t->probe)
+    r = restore_graph(file, probe_graph(t->probe), probe_prefix, err);
   if (r == 0 && t->strategy)
     strategy_load(t->strategy, strategy_values);
-  graph_parameters_changed(t->graph);
   return r;
 }
 

@@ -26,7 +26,8 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .width = (float)spec->model.width,
                               .dropout = (float)spec->model.dropout,
                               .mask = *mask_options(t->mask),
-                              .constants = *mask_constants(t->mask)};
+                              .constants = *mask_constants(t->mask),
+                              .decoys = mask_decoys(t->mask)};
   (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
   (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);
   (void)snprintf(info->training.dataset_sha256, sizeof(info->training.dataset_sha256), "%s",
@@ -54,7 +55,7 @@ static int run_attack(struct trainer *t, const struct attack *attack, struct aud
                       struct guise_error *err) {
   /* without held-out people the training people are the victims: A1 does not use the model */
   const struct face_list *people = t->data.held.identities >= 2 ? &t->data.held : &t->data.train;
-  struct face_view view = {&t->data, people->image};
+  struct face_view view = {&t->data, people->image}, open = {&t->open, t->open.train.image};
   struct attack_context context = {
       .victims = {face_view_image, &view, people->identity, people->count},
       .mask = t->mask,
@@ -65,6 +66,10 @@ static int run_attack(struct trainer *t, const struct attack *attack, struct aud
       .should_stop = trainer_should_stop,
       .stop_context = t,
   };
+  context.mixing.pool = t->spec->mask.pool;
+  if (t->open_order)
+    context.mixing.partners =
+        (struct attack_faces){face_view_image, &open, t->open.train.identity, t->open.train.count};
   struct attack_result result;
   int r = attack_run(attack, &context, &result, err);
   if (r == -ECANCELED)
@@ -120,7 +125,8 @@ static struct report_reward reward_of(const struct trainer *t) {
     return reward;
   struct attack_mixing mixing = mixing_of(t);
   reward.policy = traits->has_strategy ? policies[t->spec->mask.policy] : "fixed";
-  reward.reward = t->strategy ? "paper" : NULL;
+  reward.reward = !t->strategy ? NULL : t->probe ? "probe" : "paper";
+  reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;
   memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
   return reward;
@@ -131,11 +137,27 @@ static bool labelled_synthetic(const struct job_spec *spec) {
   return value && strcmp(value, "true") == 0;
 }
 
-#define NOTES 2
+#define NOTES 3
 #define NOTE_LENGTH 256
 
+/* How the policy was taught, where that is not the rule. */
+static bool write_probe_note(const struct trainer *t, const struct job_inputs *inputs,
+                             char ret_note[NOTE_LENGTH]) {
+  const struct ablation_traits *ablation = ablation_traits(t->spec->mask.ablation);
+  if (!t->probe)
+    return false;
+  (void)snprintf(ret_note, NOTE_LENGTH, "The probe measured leaks by %s.%s%s%s",
+                 !inputs->embedder_model   ? "structural similarity: there was no embedder"
+                 : *t->spec->mask.embedder ? "the embedder that the job names"
+                                           : "an embedder trained on the job's public data set",
+                 t->spec->mask.ablation ? " The policy is an ablation: " : "",
+                 t->spec->mask.ablation ? ablation->name : "", t->spec->mask.ablation ? "." : "");
+  return true;
+}
+
 /* What a reader who compares or repeats results must know. */
-static uint32_t write_notes(const struct trainer *t, char ret_notes[NOTES][NOTE_LENGTH]) {
+static uint32_t write_notes(const struct trainer *t, const struct job_inputs *inputs,
+                            char ret_notes[NOTES][NOTE_LENGTH]) {
   _cleanup_(freep) char *algorithms = graph_algorithms(t->graph);
   uint32_t passes = 0, winograd = 0;
   for (const char *line = algorithms; line && *line; line = strchr(line, '\n') + 1) {
@@ -154,7 +176,7 @@ static uint32_t write_notes(const struct trainer *t, char ret_notes[NOTES][NOTE_
                  "training bit for "
                  "bit, also across interruptions.",
                  t->threads, t->threads == 1 ? "" : "s");
-  return NOTES;
+  return write_probe_note(t, inputs, ret_notes[2]) ? 3 : 2;
 }
 
 static int write_report(struct trainer *t, const struct job_inputs *inputs,
@@ -168,7 +190,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
   (void)getrusage(RUSAGE_SELF, &usage);
   char text[NOTES][NOTE_LENGTH];
-  const char *const notes[NOTES] = {text[0], text[1]};
+  const char *const notes[NOTES] = {text[0], text[1], text[2]};
   struct report_input input = {
       .job_id = inputs->job_id,
       .dataset_name = inputs->dataset_name,
@@ -189,7 +211,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .verification_count = count,
       .attacks = audit->attacks,
       .notes = notes,
-      .note_count = write_notes(t, text),
+      .note_count = write_notes(t, inputs, text),
       .seed = t->spec->train.seed,
       .train_seconds = t->trained_seconds,
       .images_per_s = t->trained_seconds > 0 ? (double)t->total * t->batch / t->trained_seconds : 0,

@@ -1,9 +1,11 @@
 #include "core/train/job.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/train/embedder.h"
 #include "core/train/finish.h"
 #include "core/train/trainer.h"
 #include "core/train/validate.h"
@@ -25,6 +27,40 @@ static int add_verification_rows(struct trainer *t, uint32_t epoch, const struct
   return r;
 }
 
+static int add_row_of_k(struct trainer *t, const char *name, uint32_t k, uint32_t epoch, double value) {
+  char text[40];
+  (void)snprintf(text, sizeof(text), "strategy.%s_%u", name, k);
+  return trainer_add_row(t, text, epoch, value, true);
+}
+
+/* What the probe's reward was made of. */
+static int add_probe_rows(struct trainer *t, uint32_t epoch) {
+  const struct epoch_sums *sums = &t->sums;
+  double kl = 0, leak = 0, decided = 0;
+  for (uint32_t k = 0; k <= MIX_MAX; k++) {
+    kl += sums->kl[k];
+    leak += sums->leak[k];
+    decided += sums->decided[k];
+  }
+  const struct {
+    const char *name;
+    double value;
+  } rows[] = {{"strategy.mu", t->dual.mu},
+              {"strategy.tau", t->dual.tau},
+              {"strategy.kl", kl / decided}, /* NAN, no row, without decisions */
+              {"strategy.leak", leak / decided},
+              {"probe.error", sums->probe_error / sums->probe_steps}};
+  int r = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
+    r = trainer_add_row(t, rows[i].name, epoch, rows[i].value, true);
+  for (uint32_t k = 2; k <= MIX_MAX && r == 0; k++) {
+    r = add_row_of_k(t, "kl", k, epoch, sums->kl[k] / sums->decided[k]);
+    if (r == 0)
+      r = add_row_of_k(t, "leak", k, epoch, sums->leak[k] / sums->decided[k]);
+  }
+  return r;
+}
+
 static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
   const struct epoch_sums *sums = &t->sums;
   int r = 0;
@@ -33,19 +69,55 @@ static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
   if (sums->mixed > 0)
     r = trainer_add_row(t, "strategy.mean_k", epoch, sums->k / sums->mixed, true);
   for (uint32_t a = 0; a < t->spec->mask.k_count && r == 0; a++) {
-    char name[40];
     uint32_t k = t->spec->mask.k[a];
-    (void)snprintf(name, sizeof(name), "strategy.pi_%u", k);
     /* the network's probability; for the other policies the share of samples */
     double share =
         sums->decisions > 0 ? sums->policy[a] / sums->decisions : sums->chosen[k] / MAX(sums->mixed, 1.0);
-    r = trainer_add_row(t, name, epoch, share, true);
+    r = add_row_of_k(t, "pi", k, epoch, share);
+    if (r == 0)
+      r = add_row_of_k(t, "reward", k, epoch, sums->rewards[k] / sums->decided[k]);
   }
   if (r == 0 && sums->updates > 0)
     r = trainer_add_row(t, "strategy.reward", epoch, sums->reward / sums->updates, true);
   if (r == 0 && sums->updates > 0)
     r = trainer_add_row(t, "strategy.entropy", epoch, sums->entropy / sums->updates, true);
-  return r;
+  return r == 0 && t->probe ? add_probe_rows(t, epoch) : r;
+}
+
+/* ---- the bound on accuracy ---- */
+
+/* The undefended model on the first verification set, once a job: what is known is in its checkpoints. */
+static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
+                             const struct verify_sets *sets, struct guise_error *err) {
+  struct verification result;
+  if (!t->probe || !inputs->reference_model || t->dual.known > 0)
+    return 0;
+  if (sets->count == 0) {
+    trainer_log(t, "warning", "mask.reference is not used: nobody held out has two images to compare");
+    return 0;
+  }
+  int r = verify_model(t, &sets->set[0], inputs->reference_model, t->spec->holdout.both_flips, &result, err);
+  if (r < 0)
+    return r;
+  t->dual.known = 1;
+  t->dual.reference_accuracy = result.accuracy;
+  t->dual.reference_tar = result.tar_at_far_2;
+  trainer_log(t, "info", "the reference verifies %.2f %% of %s; at most %.2f points may be lost",
+              100 * result.accuracy, sets->set[0].protocol, 100 * t->spec->mask.max_accuracy_drop);
+  return 0;
+}
+
+/* The price of accuracy follows the epoch's verification; while the margin warms up nobody decides. */
+static int follow_reference(struct trainer *t, uint32_t epoch, const struct verification *result) {
+  if (!t->probe || t->dual.known <= 0)
+    return 0;
+  if (t->dual.updates > 0)
+    dual_epoch(&t->dual, result->accuracy, t->spec->mask.max_accuracy_drop);
+  int r = trainer_add_row(t, "strategy.accuracy_drop", epoch, t->dual.reference_accuracy - result->accuracy,
+                          true);
+  return r < 0 ? r
+               : trainer_add_row(t, "strategy.tar_drop", epoch, t->dual.reference_tar - result->tar_at_far_2,
+                                 true);
 }
 
 static int verify_epoch(struct trainer *t, const struct verify_sets *sets, struct verification *ret_results,
@@ -81,6 +153,8 @@ static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const
     r = add_verification_rows(t, epoch, &results[i], i == 0);
   if (r == 0)
     r = add_strategy_rows(t, epoch);
+  if (r == 0 && sets->count > 0)
+    r = follow_reference(t, epoch, &results[0]);
   if (r < 0)
     return error_set(err, r, "out of memory for the epoch's metrics");
   for (uint32_t k = 0; k <= MIX_MAX; k++)
@@ -113,20 +187,44 @@ static int resume(struct trainer *t, const struct job_inputs *inputs, struct gui
   return r;
 }
 
-int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
+/* The embedder that the probe needs: the one that is given, or one trained on the public faces. */
+static int prepare_embedder(const struct job_spec *spec, const struct job_callbacks *callbacks,
+                            struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
+  char directory[PATH_MAX];
+  bool needed = mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED &&
+                spec->mask.reward == REWARD_PROBE;
+  if (!needed || inputs->embedder_model || !inputs->public_pack)
+    return 0;
+  if (snprintf(directory, sizeof(directory), "%s/embedder", inputs->work_directory) >= (int)sizeof(directory))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = embedder_train(inputs->public_pack, probe_embedder_input(spec->model.input), spec->train.seed,
+                         MAX(inputs->threads, 1u), directory, callbacks, path, err);
+  if (r == 0)
+    inputs->embedder_model = path;
+  return r;
+}
+
+int job_run(const struct job_spec *spec, const struct job_inputs *given,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
+  struct job_inputs own = *given;
+  const struct job_inputs *inputs = &own;
+  char embedder[PATH_MAX];
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
   callbacks->phase(callbacks->context, "preparing");
-  int r = job_data_open(inputs->dataset_pack, spec->model.input, spec->holdout.identities, spec->train.seed,
-                        &trainer.data, err);
+  int r = prepare_embedder(spec, callbacks, &own, embedder, err);
+  if (r == 0)
+    r = job_data_open(inputs->dataset_pack, spec->model.input, spec->holdout.identities, spec->train.seed,
+                      &trainer.data, err);
   if (r == 0)
     r = trainer_init(&trainer, spec, inputs, callbacks, err);
   if (r == 0)
     r = verify_sets_open(&trainer, inputs, &sets, err);
   if (r == 0)
     r = resume(&trainer, inputs, err);
+  if (r == 0)
+    r = measure_reference(&trainer, inputs, &sets, err);
   if (r == 0) {
     bool trained = trainer.epochs_done == spec->train.epochs;
     r = train_all(&trainer, inputs, &sets, err);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/mask/decoys.h"
+
 enum field_type { FIELD_UINT, FIELD_INT, FIELD_NUMBER, FIELD_BOOL, FIELD_NAME, FIELD_ENUM };
 
 struct field {
@@ -28,10 +30,14 @@ struct field {
 #define AT(member) offsetof(struct job_spec, member)
 
 static const char *const names_policy[] = {"learned", "fixed", "uniform", NULL};
+static const char *const names_reward[] = {"probe", "paper", NULL};
+static const char *names_ablation[ABLATIONS + 1];
 static const char *const names_head[] = {"cosface", "arcface", NULL};
 static const char *const names_precision[] = {"f32", "bf16", NULL};
 static const char *const names_memory[] = {"normal", "low", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
+static const char *const names_margins[] = {"scaled", "equal", NULL};
+static const char *const names_pool[] = {"private", "public", "both", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
 static const char *names_attack[SPEC_ATTACKS_MAX + 1];
 _Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
@@ -39,8 +45,6 @@ static const char *names_arch[ARCHS + 1];
 static const char *names_method[MASK_METHODS + 1];
 static const char *names_dct[MASK_DCTS + 1];
 /* Values that are fixed today: accepted and shown, so that a client may spell a job out. */
-static const char *const only_paper[] = {"paper", NULL};
-static const char *const only_private[] = {"private", NULL};
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
@@ -62,10 +66,17 @@ static const struct field fields[] = {
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
     {"mask", "clip", FIELD_NUMBER, AT(mask.clip), 0, 100, true, false, 0, NULL},
     {"mask", "policy", FIELD_ENUM, AT(mask.policy), 0, 0, false, false, 0, names_policy},
-    {"mask", "reward", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_paper},
-    {"mask", "pool", FIELD_ENUM, NO_OFFSET, 0, 0, false, false, 0, only_private},
+    {"mask", "reward", FIELD_ENUM, AT(mask.reward), 0, 0, false, false, 0, names_reward},
+    {"mask", "pool", FIELD_ENUM, AT(mask.pool), 0, 0, false, false, 0, names_pool},
+    {"mask", "decoys", FIELD_UINT, AT(mask.decoys), 0, DECOYS_MAX, false, false, 0, NULL},
     {"mask", "unmixed", FIELD_NUMBER, AT(mask.unmixed), 0, 1, false, false, 0, NULL},
+    {"mask", "ablation", FIELD_ENUM, AT(mask.ablation), 0, 0, true, false, 0, names_ablation},
+    {"mask", "reference", FIELD_NAME, AT(mask.reference), 0, 0, true, false, 0, NULL},
+    {"mask", "max_accuracy_drop", FIELD_NUMBER, AT(mask.max_accuracy_drop), 0, 0.5, false, true, 0, NULL},
+    {"mask", "embedder", FIELD_NAME, AT(mask.embedder), 0, 0, true, false, 0, NULL},
+    {"mask", "public_dataset", FIELD_NAME, AT(mask.public_dataset), 0, 0, true, false, 0, NULL},
     {"mask", "negatives", FIELD_ENUM, AT(mask.negatives), 0, 0, false, false, 0, names_negatives},
+    {"mask", "margins", FIELD_ENUM, AT(mask.margins), 0, 0, false, false, 0, names_margins},
     {"train", "epochs", FIELD_UINT, AT(train.epochs), 1, 1000, false, false, 0, NULL},
     {"train", "batch", FIELD_UINT, AT(train.batch), 2, 1024, false, false, 0, NULL},
     {"train", "lr", FIELD_NUMBER, AT(train.lr), 0, 10, true, true, 0, NULL},
@@ -97,6 +108,8 @@ static void fill_names_once(void) {
     names_effort[i] = effort_name((enum attack_effort)i);
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     names_attack[i] = attacks[i].name;
+  for (int i = 0; i < ABLATIONS; i++)
+    names_ablation[i] = ablation_traits((enum strategy_ablation)i)->name;
   for (int i = 0; i < ARCHS; i++)
     names_arch[i] = arch_name((enum arch)i);
   for (int i = 0; i < MASK_METHODS; i++)
@@ -275,6 +288,21 @@ static int parse_k(const json_t *value, struct job_spec *spec, struct spec_probl
   return 0;
 }
 
+static int parse_recipes(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
+  const json_int_t recipes = json_integer_value(value);
+  if (json_is_null(value))
+    return 0;
+  if (!json_is_integer(value))
+    return spec_problems_add(problems, "/mask/recipes_per_image", "wrong_type", NULL,
+                             "recipes_per_image must be an integer or null");
+  if (recipes != 1 && recipes != 2 && recipes != 4)
+    return spec_problems_add(problems, "/mask/recipes_per_image", "out_of_range",
+                             json_pack("[i,i,i,n]", 1, 2, 4),
+                             "recipes_per_image must be 1, 2, 4 or null (fresh mixes each epoch)");
+  spec->mask.recipes = (uint32_t)recipes;
+  return 0;
+}
+
 static int parse_attacks(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
   if (!json_is_array(value))
     return spec_problems_add(problems, "/audit/attacks", "wrong_type", NULL,
@@ -369,12 +397,10 @@ static int parse_special(const char *section, const char *key, const json_t *val
       return parse_k(value, spec, problems);
     if (strcmp(key, "parameters") == 0)
       return 0; /* parse_parameters' */
-    if (strcmp(key, "public_dataset") == 0 || strcmp(key, "recipes_per_image") == 0 ||
-        strcmp(key, "reference") == 0 || strcmp(key, "level") == 0)
+    if (strcmp(key, "recipes_per_image") == 0)
+      return parse_recipes(value, spec, problems);
+    if (strcmp(key, "level") == 0)
       return parse_fixed(section, key, json_is_null(value), "null", problems);
-    if (strcmp(key, "decoys") == 0)
-      return parse_fixed(section, key, json_is_integer(value) && json_integer_value(value) == 0, "0",
-                         problems);
     if (strcmp(key, "key") == 0)
       return parse_fixed(section, key, json_is_false(value), "false", problems);
   } else if (strcmp(section, "audit") == 0) {
@@ -455,6 +481,7 @@ static void set_defaults(struct job_spec *spec) {
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     spec->mask.k[spec->mask.k_count++] = k;
   spec->mask.unmixed = 0.25;
+  spec->mask.max_accuracy_drop = 0.01;
   spec->train.epochs = 24;
   spec->train.batch = 64;
   spec->train.warmup_steps = 200;
@@ -469,6 +496,10 @@ static void set_defaults(struct job_spec *spec) {
   spec->audit.attack[0] = true;
   spec->audit.effort = EFFORT_STANDARD;
   spec->mask.negatives = NEGATIVES_UNSET;
+}
+
+static bool learns(const struct job_spec *spec) {
+  return mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED;
 }
 
 /* Defaults that depend on other fields. */
@@ -487,9 +518,8 @@ static void resolve(struct job_spec *spec) {
     spec->train.lr = 0.05 * spec->train.batch / 128.0;
   /* The paper's reward is the recognition loss itself, so both then use the plain soft label. */
   if (spec->mask.negatives == NEGATIVES_UNSET)
-    spec->mask.negatives = mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED
-                               ? HEAD_NEGATIVES_ALL
-                               : HEAD_NEGATIVES_OTHERS;
+    spec->mask.negatives =
+        learns(spec) && spec->mask.reward == REWARD_PAPER ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS;
   /* The published scale and margin of large sets (s 64, m .4) do not train on fewer than some 10,000 people.
    */
   if (isnan(spec->train.scale))
@@ -525,6 +555,47 @@ static int check_network(const struct job_spec *spec, struct spec_problems *prob
   return 0;
 }
 
+/* What needs public faces must name them. */
+static int check_public_faces(const struct job_spec *spec, struct spec_problems *problems) {
+  int r = 0;
+  if (spec->mask.pool != MIX_POOL_PRIVATE && *spec->mask.public_dataset == 0)
+    r = spec_problems_add(problems, "/mask/public_dataset", "missing", NULL,
+                          "pool \"%s\" takes partners from public faces: name their data set in "
+                          "mask.public_dataset",
+                          names_pool[spec->mask.pool]);
+  else if (spec->mask.decoys > 0 && *spec->mask.public_dataset == 0)
+    r = spec_problems_add(problems, "/mask/public_dataset", "missing", NULL,
+                          "decoys are public faces: name their data set in mask.public_dataset");
+  if (r == 0 && spec->mask.decoys > 0 && !mask_traits(spec->mask.method)->mixes)
+    r = spec_problems_add(problems, "/mask/decoys", "conflict", NULL,
+                          "the mask \"%s\" does not mix in training, so its network would not know mixes "
+                          "with decoys: set decoys to 0 or choose a mask that mixes",
+                          mask_traits(spec->mask.method)->name);
+  return r;
+}
+
+/* What belongs to the probe's reward promises nothing where that reward is not used. */
+static int check_probe(const struct job_spec *spec, struct spec_problems *problems) {
+  const struct {
+    const char *pointer, *key;
+    bool given;
+  } fields_of_probe[] = {{"/mask/reference", "reference", *spec->mask.reference != 0},
+                         {"/mask/embedder", "embedder", *spec->mask.embedder != 0},
+                         {"/mask/ablation", "ablation", spec->mask.ablation != ABLATION_NONE}};
+  int r = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(fields_of_probe) && r == 0; i++)
+    if (fields_of_probe[i].given && !(learns(spec) && spec->mask.reward == REWARD_PROBE))
+      r = spec_problems_add(problems, fields_of_probe[i].pointer, "conflict", NULL,
+                            "%s belongs to the policy \"learned\" with the reward \"probe\": choose them, or "
+                            "leave it out",
+                            fields_of_probe[i].key);
+  if (r == 0 && *spec->mask.reference && spec->holdout.identities <= 0 && !*spec->holdout.pairs_dataset)
+    r = spec_problems_add(problems, "/mask/reference", "conflict", NULL,
+                          "reference compares accuracies, which needs faces to verify: give "
+                          "holdout.identities or holdout.pairs");
+  return r;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
@@ -539,7 +610,8 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
       spec->mask.k_count != 1)
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
-  return check_network(spec, problems);
+  int r = check_network(spec, problems);
+  return r < 0 ? r : check_probe(spec, problems);
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {
@@ -561,6 +633,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     r = parse_section("", body, &spec, problems);
   if (r == 0)
     r = parse_parameters(json_object_get(json_object_get(body, "mask"), "parameters"), &spec, problems);
+  if (r == 0)
+    r = check_public_faces(&spec, problems);
   if (r == 0)
     r = check_together(&spec, problems);
   if (r == 0 && problems->count > before)
@@ -598,7 +672,7 @@ static json_t *field_json(const struct field *field, const struct job_spec *spec
   case FIELD_BOOL:
     return json_boolean(*(const bool *)at);
   case FIELD_NAME:
-    return json_string(at);
+    return *at == 0 && field->nullable ? json_null() : json_string(at);
   case FIELD_ENUM:
     break;
   }
@@ -631,6 +705,8 @@ static void print_special(json_t *root, const struct job_spec *spec) {
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
   (void)json_object_set_new(mask, "parameters", parameters);
+  (void)json_object_set_new(mask, "recipes_per_image",
+                            spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
   json_t *names = json_array();
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     if (spec->audit.attack[i])

@@ -11,8 +11,10 @@
 #include "core/attack/attack.h"
 #include "core/base/base.h"
 #include "core/mask/mask.h"
+#include "core/mask/mixing.h"
 #include "core/nn/arch.h"
 #include "core/nn/head.h"
+#include "core/train/strategy.h"
 
 #define SPEC_ATTACKS_MAX 16
 #define SPEC_NAME 128 /* longest name or id, with NUL */
@@ -20,6 +22,7 @@
 enum precision { PRECISION_F32, PRECISION_BF16 };
 enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
+enum strategy_reward { REWARD_PROBE, REWARD_PAPER };
 
 struct job_spec {
   char dataset[SPEC_NAME];
@@ -46,6 +49,17 @@ struct job_spec {
     enum strategy_policy policy;
     double unmixed; /* rho: share of training samples with k = 1 */
     enum head_negatives negatives;
+    enum head_margins margins;
+    enum mix_pool_kind pool;
+    uint32_t recipes; /* frozen mixes an image: 1, 2, 4; 0 = fresh ones each epoch */
+    uint32_t decoys;  /* public faces mixed in at inference, 0..DECOYS_MAX */
+    /* of a learned policy: */
+    enum strategy_reward reward;
+    enum strategy_ablation ablation;
+    char reference[SPEC_NAME];      /* model whose accuracy bounds the loss of accuracy; "" = none */
+    double max_accuracy_drop;       /* against the reference, 0..1 */
+    char embedder[SPEC_NAME];       /* model that measures the probe's leak; "" = none */
+    char public_dataset[SPEC_NAME]; /* "" = none; an embedder is trained on it when none is given */
   } mask;
   struct {
     uint32_t epochs, batch, warmup_steps;

@@ -10,15 +10,29 @@
 
 #define HIDDEN1 64u
 #define HIDDEN2 32u
-#define FLOOR 0.1f /* pi' = (1 - FLOOR) pi + FLOOR/|K| */
 #define RATE 3.5e-4f
 #define BETA1 0.9f
 #define BETA2 0.999f
 #define EPSILON 1e-8f
+#define LEAST 1e-6f         /* a probability in a logarithm or a quotient: without a floor it may vanish */
 #define INIT_SAMPLE 0x5357u /* apart from the recognition network's draws of the same stream */
+
+static const struct ablation_traits ablations[ABLATIONS] = {
+    [ABLATION_NONE] = {.name = "none"},
+    [ABLATION_RANDOM] = {.name = "random", .marginal = true},
+    [ABLATION_BANDIT] = {.name = "bandit", .no_state = true},
+    [ABLATION_SHUFFLED] = {.name = "shuffled", .shuffled = true},
+    [ABLATION_NO_DUAL] = {.name = "no_dual", .no_dual = true},
+    [ABLATION_NO_EXPLORATION] = {.name = "no_exploration", .no_explore = true},
+};
+
+const struct ablation_traits *ablation_traits(enum strategy_ablation ablation) {
+  return &ablations[ablation];
+}
 
 struct strategy {
   uint32_t channels, inputs, actions;
+  float floor; /* pi' = (1 - floor) pi + floor/|K| */
   size_t parameters;
   uint64_t updates;
   float *value;    /* (parameters): w1 (H1,in) b1 w2 (H2,H1) b2 w3 (K,H2) b3 */
@@ -42,7 +56,7 @@ static void layers_of(const struct strategy *s, struct layer layers[3]) {
   }
 }
 
-int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed,
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, uint64_t seed,
                  struct strategy **ret_strategy, struct guise_error *err) {
   struct layer layers[3];
   struct rng rng;
@@ -57,6 +71,7 @@ int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_
   s->channels = channels;
   s->inputs = 2 * channels + STRATEGY_EXTRA;
   s->actions = actions;
+  s->floor = floor;
   layers_of(s, layers);
   s->parameters = layers[2].bias + actions;
   s->value = tensor_alloc(4 * s->parameters * sizeof(float));
@@ -136,7 +151,7 @@ static void run(const struct strategy *s, const struct layer layers[3], const fl
     sum += a->pi[i] = expf(logits[i] - largest);
   for (uint32_t i = 0; i < s->actions; i++) {
     a->pi[i] /= sum;
-    a->floor[i] = (1 - FLOOR) * a->pi[i] + FLOOR / (float)s->actions;
+    a->floor[i] = (1 - s->floor) * a->pi[i] + s->floor / (float)s->actions;
   }
 }
 
@@ -182,9 +197,9 @@ static void ascend(const struct strategy *s, const struct layer layers[3], const
                    const struct activations *a, const float *d_floor) {
   float d_logit[STRATEGY_ACTIONS_MAX], d2[HIDDEN2], d1[HIDDEN1], mean = 0;
   for (uint32_t i = 0; i < s->actions; i++)
-    mean += (1 - FLOOR) * d_floor[i] * a->pi[i];
+    mean += (1 - s->floor) * d_floor[i] * a->pi[i];
   for (uint32_t i = 0; i < s->actions; i++)
-    d_logit[i] = a->pi[i] * ((1 - FLOOR) * d_floor[i] - mean);
+    d_logit[i] = a->pi[i] * ((1 - s->floor) * d_floor[i] - mean);
   backward(s, &layers[2], a->hidden2, d_logit, d2);
   for (uint32_t i = 0; i < HIDDEN2; i++)
     d2[i] = a->hidden2[i] > 0 ? d2[i] : 0;
@@ -229,11 +244,11 @@ float strategy_update(struct strategy *s, const float *states, uint32_t batch, c
     run(s, layers, state, &a);
     float advantage = 0.5f * (reward1[b] - reward2[b]) * scale;
     for (uint32_t i = 0; i < s->actions; i++) {
-      entropy -= a.floor[i] * logf(a.floor[i]);
-      d_floor[i] = -entropy_weight * (logf(a.floor[i]) + 1) / (float)batch;
+      entropy -= a.floor[i] * logf(fmaxf(a.floor[i], LEAST));
+      d_floor[i] = -entropy_weight * (logf(fmaxf(a.floor[i], LEAST)) + 1) / (float)batch;
     }
-    d_floor[action1[b]] += advantage / a.floor[action1[b]] / (float)batch;
-    d_floor[action2[b]] -= advantage / a.floor[action2[b]] / (float)batch;
+    d_floor[action1[b]] += advantage / fmaxf(a.floor[action1[b]], LEAST) / (float)batch;
+    d_floor[action2[b]] -= advantage / fmaxf(a.floor[action2[b]], LEAST) / (float)batch;
     ascend(s, layers, state, &a, d_floor);
   }
   adam(s);

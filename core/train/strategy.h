@@ -16,20 +16,41 @@
 #define STRATEGY_ACTIONS_MAX 5 /* k = 2..6 */
 #define STRATEGY_EXTRA 8       /* state entries beyond 2C, see struct strategy_context */
 
+/* What an ablation takes away from the learned policy, one row each in the table of strategy.c. */
+enum strategy_ablation {
+  ABLATION_NONE,
+  ABLATION_RANDOM,
+  ABLATION_BANDIT,
+  ABLATION_SHUFFLED,
+  ABLATION_NO_DUAL,
+  ABLATION_NO_EXPLORATION,
+  ABLATIONS
+};
+struct ablation_traits {
+  const char *name; /* as in the API */
+  bool marginal;    /* k is drawn from the batch's mean policy: the learned histogram without the state */
+  bool no_state;    /* all entries of the state are 0 */
+  bool shuffled;    /* each sample sees the state of another one of its batch */
+  bool no_dual;     /* mu stays 0: nothing is paid for lost accuracy */
+  bool no_explore;  /* neither the floor of the probabilities nor the entropy bonus */
+};
+const struct ablation_traits *ablation_traits(enum strategy_ablation ablation);
+
 struct strategy;
 
 /* The entries of the state that do not come from the template itself; all are scaled to about [-3,3]. */
 struct strategy_context {
   float margin_sample, margin_person; /* moving averages: cos to own class minus best other */
   float excess_sample, excess_person; /* moving averages of the excess loss, nats */
-  float leak;                         /* moving average of the probe's leak; 0 without a probe */
-  float log_images;                   /* log of the lead person's image count */
-  float progress;                     /* t/T */
-  float dual;                         /* mu; 0 without a probe */
+  float leak;       /* moving average of the leak of the person's mixes; 0 without a probe */
+  float log_images; /* log of the lead person's image count */
+  float progress;   /* t/T */
+  float dual;       /* mu; 0 without a probe */
 };
 
-/* channels: C of the templates; k[0..actions) ascending values in 2..6. */
-int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, uint64_t seed,
+/* channels: C of the templates; k[0..actions) ascending values in 2..6. floor: the 0.1 of pi'; 0 = none. */
+#define STRATEGY_FLOOR 0.1f
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, uint64_t seed,
                  struct strategy **ret_strategy, struct guise_error *err);
 struct strategy *strategy_free(struct strategy *strategy);
 uint32_t strategy_state_size(const struct strategy *strategy); /* 2C + STRATEGY_EXTRA */

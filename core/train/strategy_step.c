@@ -4,9 +4,40 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/train/trainer.h"
+#include "core/mask/recipe.h"
+#include "core/train/partners.h"
 
 #define ACTIONS(t) ((t)->spec->mask.k_count)
+
+/* A person nobody has decided on yet stands where all stand on average. */
+static float leak_of(const struct trainer *t, uint32_t person) {
+  float known = t->difficulty.leak_person[person];
+  return known == 0 ? (float)t->dual.leak : known;
+}
+
+/* Ablations: the batch's states in another order, or none. */
+static void ablate_states(struct trainer *t, const struct ablation_traits *ablation) {
+  size_t size = strategy_state_size(t->strategy);
+  uint32_t from[t->batch];
+  struct rng rng;
+  if (ablation->no_state)
+    memset(t->states, 0, t->batch * size * sizeof(float));
+  if (!ablation->shuffled)
+    return;
+  rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, 2 * t->batch); /* behind the draws of anchors */
+  rng_permutation(&rng, from, t->batch);
+  for (uint32_t start = 0; start < t->batch; start++) /* cycle by cycle */
+    for (uint32_t to = start; from[to] != UINT32_MAX;) {
+      uint32_t next = from[to];
+      from[to] = UINT32_MAX;
+      for (size_t e = 0; next != start && e < size; e++) {
+        float swap = t->states[to * size + e];
+        t->states[to * size + e] = t->states[next * size + e];
+        t->states[next * size + e] = swap;
+      }
+      to = next;
+    }
+}
 
 static void fill_states(struct trainer *t) {
   size_t elements = mask_elements(t->mask), size = strategy_state_size(t->strategy);
@@ -19,15 +50,18 @@ static void fill_states(struct trainer *t) {
         .margin_person = d->margin_person[t->identity[i]],
         .excess_sample = 0.2f * d->excess_sample[t->sample[i]],
         .excess_person = 0.2f * d->excess_person[t->identity[i]],
+        .leak = leak_of(t, t->identity[i]),
+        .dual = fminf((float)t->dual.mu, 3),
         .log_images = 0.3f * logf((float)t->data.images_of[t->identity[i]]),
         .progress = (float)((double)t->step / (double)t->total),
     };
     strategy_state(t->strategy, t->templates + i * elements, cells, &context, t->states + i * size);
   }
+  ablate_states(t, ablation_traits(t->spec->mask.ablation));
 }
 
-/* k of one mixed sample. */
-static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample) {
+/* k of one mixed sample. marginal: the batch's mean policy. */
+static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample, const float *marginal) {
   const uint32_t *k = t->spec->mask.k;
   switch (t->spec->mask.policy) {
   case POLICY_FIXED:
@@ -37,54 +71,80 @@ static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample
   case POLICY_LEARNED:
     break;
   }
-  return k[strategy_draw(rng, t->policy + (size_t)sample * ACTIONS(t), ACTIONS(t))];
+  const float *policy =
+      ablation_traits(t->spec->mask.ablation)->marginal ? marginal : t->policy + (size_t)sample * ACTIONS(t);
+  return k[strategy_draw(rng, policy, ACTIONS(t))];
+}
+
+/* Faces in sample `sample`. Recipes fix whether it is mixed and, but for a learned policy, its k; then there
+ * is no warm-up, since the k of the warm-up would be one more mix of each image. */
+static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
+  const bool frozen = t->spec->mask.recipes > 0;
+  struct rng rng;
+  if (frozen)
+    recipe_choice(t->spec->train.seed, t->sample[sample], trainer_recipe(t), &rng);
+  else
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
+  if (rng_uniform(&rng) < (float)t->spec->mask.unmixed)
+    return 1;
+  if (frozen && !t->strategy)
+    return draw_k(t, &rng, sample, marginal);
+  if (frozen)
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
+  return trainer_in_warmup(t) ? 2 : draw_k(t, &rng, sample, marginal);
 }
 
 int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
-  const struct job_spec *spec = t->spec;
-  bool strategic = mask_traits(spec->mask.method)->has_strategy;
+  bool strategic = mask_traits(t->spec->mask.method)->has_strategy;
+  float marginal[STRATEGY_ACTIONS_MAX] = {0};
   if (t->strategy) {
     fill_states(t);
     strategy_policy(t->strategy, t->states, t->batch, t->policy);
     for (uint32_t i = 0; i < t->batch; i++)
-      for (uint32_t a = 0; a < ACTIONS(t); a++)
+      for (uint32_t a = 0; a < ACTIONS(t); a++) {
         t->sums.policy[a] += t->policy[(size_t)i * ACTIONS(t) + a];
+        marginal[a] += t->policy[(size_t)i * ACTIONS(t) + a] / (float)t->batch;
+      }
     t->sums.decisions += t->batch;
   }
+  const uint32_t most = trainer_most(t);
   for (uint32_t i = 0; i < t->batch; i++) {
-    struct rng rng;
-    rng_init(&rng, spec->train.seed, RNG_STRATEGY, t->step, i);
-    if (!strategic)
-      ret_k[i] = 2;
-    else if (rng_uniform(&rng) < (float)spec->mask.unmixed)
-      ret_k[i] = 1;
-    else
-      ret_k[i] = trainer_in_warmup(t) ? 2 : draw_k(t, &rng, i);
-    ret_k[i] = MIN(ret_k[i], t->batch);
+    ret_k[i] = strategic ? choose_k(t, i, marginal) : 2;
+    ret_k[i] = MIN(ret_k[i], most);
   }
   return 0;
 }
 
-/* The seam of the rewards. "paper": the detached recognition loss of each mix, so what makes recognition hard
- * is rewarded. A soft label's cross-entropy has a floor that grows with k, which is why this reward collapses
- * to the largest k. */
-static int paper_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
-                         struct guise_error *err) {
-  struct head_options head = {.scale = (float)t->spec->train.scale,
-                              .margin = (float)t->spec->train.margin,
-                              .negatives = HEAD_NEGATIVES_ALL};
+int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t count, float margin,
+                       float *ret_losses, struct guise_error *err) {
+  struct head_options head = {
+      .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
-  mix_templates(mixes, count, t->templates, mask_elements(t->mask), graph_input_data(t->eval));
+  trainer_mix(t, mixes, count, graph_input_data(t->eval));
   int r = graph_copy_parameters(t->eval, t->graph, err);
   if (r == 0)
     r = graph_forward(t->eval, GRAPH_EVAL, t->step, err);
   if (r < 0)
     return r;
   trainer_labels(mixes, count, labels, counts);
-  head_losses(t->head, &head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_rewards);
+  head_losses(t->head, &head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_losses);
+  for (uint32_t i = 0; i < count; i++)
+    ret_losses[i] /= trainer_label_weight(&mixes[i]);
   return 0;
 }
+
+/* The detached recognition loss of each mix, so what makes recognition hard is rewarded. A soft label's
+ * cross-entropy has a floor that grows with k, which is why this reward collapses to the largest k. */
+static int paper_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
+                         struct guise_error *err) {
+  return trainer_mix_losses(t, mixes, count, (float)t->spec->train.margin, ret_rewards, err);
+}
+
+/* Rewards of `count` mixes of the step's templates. */
+static int (*const rewards[])(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
+                              struct guise_error *err) = {
+    [REWARD_PROBE] = trainer_probe_rewards, [REWARD_PAPER] = paper_rewards};
 
 int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
   uint32_t anchors = t->eval_batch / 2;
@@ -95,19 +155,23 @@ int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, t->batch + i);
     for (uint32_t draw = 0; draw < 2; draw++) {
       action[draw][i] = strategy_draw(&rng, t->policy + (size_t)i * ACTIONS(t), ACTIONS(t));
-      uint32_t k = MIN(t->spec->mask.k[action[draw][i]], t->batch);
+      uint32_t k = MIN(t->spec->mask.k[action[draw][i]], trainer_most(t));
       trainer_compose(t, &rng, i, k, &t->reward_mixes[draw * anchors + i]);
     }
   }
-  int r = paper_rewards(t, t->reward_mixes, 2 * anchors, reward, err);
+  int r = rewards[t->spec->mask.reward](t, t->reward_mixes, 2 * anchors, reward, err);
   if (r < 0)
     return r;
   double progress = (double)t->step / (double)t->total;
-  float entropy_weight = (float)(0.02 + (0.002 - 0.02) * progress);
+  float entropy_weight =
+      ablation_traits(t->spec->mask.ablation)->no_explore ? 0 : (float)(0.02 + (0.002 - 0.02) * progress);
   t->sums.entropy += strategy_update(t->strategy, t->states, anchors, action[0], action[1], reward,
                                      reward + anchors, entropy_weight);
-  for (uint32_t i = 0; i < 2 * anchors; i++)
+  for (uint32_t i = 0; i < 2 * anchors; i++) {
     t->sums.reward += reward[i] / (2.0 * anchors);
+    t->sums.decided[t->reward_mixes[i].k]++;
+    t->sums.rewards[t->reward_mixes[i].k] += (double)reward[i];
+  }
   t->sums.updates++;
   return 0;
 }

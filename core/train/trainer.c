@@ -8,7 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/model/model.h"
-#include "core/train/augment.h"
+#include "core/train/partners.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -49,23 +49,41 @@ static int make_mask(struct trainer *t, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
   const struct mask_options options = job_spec_mask(t->spec);
   int r = mask_new(&options, &t->mask, err);
-  return r < 0 ? r : mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+  if (r == 0)
+    r = mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+  return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
-static int make_networks(struct trainer *t, struct guise_error *err) {
+static int make_strategy(struct trainer *t, const char *embedder, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
+  if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED)
+    return 0;
+  int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor, spec->train.seed,
+                       &t->strategy, err);
+  if (r < 0 || spec->mask.reward != REWARD_PROBE)
+    return r;
+  const struct probe_options options = {.batch = t->eval_batch / 2,
+                                        .mixes = t->eval_batch,
+                                        .faces = t->batch,
+                                        .threads = t->threads,
+                                        .seed = spec->train.seed,
+                                        .embedder = embedder};
+  dual_start(&t->dual);
+  return probe_new(t->mask, &options, &t->probe, err);
+}
+
+static int make_networks(struct trainer *t, const char *embedder, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
     r = describe(t, t->eval_batch, FOR_EVALUATION, &t->eval, err);
-  if (r == 0 && mask_traits(spec->mask.method)->mixes)
+  if (r == 0 && mask_traits(spec->mask.method)->mixes) /* decoys come with such masks alone */
     r = describe(t, t->eval_batch, FOR_STATISTICS, &t->pool, err);
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
                  spec->train.seed, &t->head, err);
-  if (r == 0 && mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED)
-    r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, spec->train.seed, &t->strategy,
-                     err);
-  return r;
+  return r < 0 ? r : make_strategy(t, embedder, err);
 }
 
 static void *zeroed(size_t count, size_t size, bool *failed) {
@@ -80,7 +98,9 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
   t->order = zeroed(t->data.train.count, sizeof(*t->order), &failed);
   t->sample = zeroed(batch, sizeof(*t->sample), &failed);
   t->identity = zeroed(batch, sizeof(*t->identity), &failed);
-  t->templates = zeroed(batch * elements, sizeof(float), &failed);
+  t->templates = zeroed((batch + trainer_step_publics(t)) * elements, sizeof(float), &failed);
+  if (t->spec->mask.recipes > 0)
+    t->partner = zeroed(t->threads * elements, sizeof(float), &failed);
   t->scratch = zeroed((size_t)t->threads * mask_scratch(t->mask), sizeof(float), &failed);
   t->shifted = zeroed((size_t)t->threads * size * size, 3, &failed);
   t->mixes = zeroed(batch, sizeof(*t->mixes), &failed);
@@ -97,7 +117,10 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
     d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
     d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
+    d->leak_person = zeroed(t->data.train.identities, sizeof(float), &failed);
   }
+  if (t->probe)
+    t->faces = zeroed(batch * size * size, 3, &failed);
   if (failed)
     return error_set(err, -ENOMEM, "out of memory for a batch of %u: choose a smaller train.batch", t->batch);
   return 0;
@@ -118,9 +141,11 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   t->total = (uint64_t)t->steps_per_epoch * spec->train.epochs;
   t->started_ns = clock_ns();
   omp_set_num_threads((int)t->threads);
-  int r = make_mask(t, err);
+  int r = trainer_open_public(t, inputs, err);
   if (r == 0)
-    r = make_networks(t, err);
+    r = make_mask(t, err);
+  if (r == 0)
+    r = make_networks(t, inputs->embedder_model, err);
   if (r == 0)
     r = make_buffers(t, err);
   return r;
@@ -131,6 +156,8 @@ void trainer_done(struct trainer *t) {
                      t->sample,
                      t->identity,
                      t->templates,
+                     t->partner,
+                     t->open_order,
                      t->scratch,
                      t->shifted,
                      t->mixes,
@@ -144,16 +171,20 @@ void trainer_done(struct trainer *t) {
                      t->difficulty.margin_sample,
                      t->difficulty.excess_sample,
                      t->difficulty.margin_person,
-                     t->difficulty.excess_person};
+                     t->difficulty.excess_person,
+                     t->difficulty.leak_person,
+                     t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);
   free(t->rows);
   strategy_free(t->strategy);
+  probe_free(t->probe);
   head_free(t->head);
   graph_free(t->pool);
   graph_free(t->eval);
   graph_free(t->graph);
   mask_free(t->mask);
+  job_data_close(&t->open);
   job_data_close(&t->data);
   memset(t, 0, sizeof(*t));
 }
@@ -240,7 +271,12 @@ static struct head_options head_now(const struct trainer *t) {
   double rise = warmup > 0 ? MIN(1.0, (double)t->step / warmup) : 1;
   return (struct head_options){.scale = (float)t->spec->train.scale,
                                .margin = (float)(t->spec->train.margin * rise),
-                               .negatives = t->spec->mask.negatives};
+                               .negatives = t->spec->mask.negatives,
+                               .margins = t->spec->mask.margins};
+}
+
+struct augmentation trainer_augmentation(const struct trainer *t) {
+  return (struct augmentation){t->spec->train.shift, t->spec->train.flip};
 }
 
 /* Augments and masks the step's images into `target` (batch, elements). */
@@ -248,12 +284,12 @@ static void make_templates(struct trainer *t, float *target) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
          pixels = (size_t)t->data.size * t->data.size * 3;
   const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
-  const struct augmentation augmentation = {t->spec->train.shift, t->spec->train.flip};
+  const struct augmentation augmentation = trainer_augmentation(t);
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     size_t thread = (size_t)omp_get_thread_num();
     struct rng rng;
-    rng_init(&rng, t->spec->train.seed, RNG_AUGMENT, t->step, i);
+    trainer_view(t, i, order[i], &rng);
     t->sample[i] = order[i];
     t->identity[i] = t->data.train.identity[order[i]];
     augment_template(t->mask, &augmentation, &rng, job_data_image(&t->data, t->data.train.image[order[i]]),
@@ -270,15 +306,6 @@ void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *
   }
 }
 
-void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t k, struct mix *ret_mix) {
-  float lambda[MIX_MAX];
-  if (k == 2 && !mask_traits(t->spec->mask.method)->has_strategy)
-    mix_draw_beta(rng, 0.4f, lambda); /* mixup */
-  else
-    mix_draw_lambdas(rng, k, lambda);
-  mix_compose(rng, lead, k, lambda, t->identity, t->batch, ret_mix);
-}
-
 /* The last step of methods that hide the mix itself. */
 static void after_mix(const struct trainer *t, float *templates) {
   if (!mask_has_after_mix(t->mask))
@@ -286,7 +313,7 @@ static void after_mix(const struct trainer *t, float *templates) {
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < t->batch; i++) {
     struct rng rng;
-    rng_init(&rng, t->spec->train.seed, RNG_AFTER_MIX, t->step, i);
+    trainer_after_mix(t, i, &rng);
     mask_after_mix(t->mask, &rng, t->scratch + (size_t)omp_get_thread_num() * mask_scratch(t->mask),
                    templates + i * mask_elements(t->mask));
   }
@@ -304,6 +331,7 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
     return 0;
   }
   make_templates(t, t->templates);
+  trainer_public_templates(t);
   int r = trainer_choose_k(t, k);
   if (r < 0)
     return error_set(err, r, "the strategy network failed: %s", strerror(-r));
@@ -316,18 +344,10 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
     t->sums.unmixed += k[i] == 1;
     t->sums.k += k[i] > 1 ? k[i] : 0;
   }
-  mix_templates(t->mixes, t->batch, t->templates, mask_elements(t->mask), input);
+  trainer_mix(t, t->mixes, t->batch, input);
   after_mix(t, input);
   trainer_labels(t->mixes, t->batch, t->labels, t->label_counts);
   return 0;
-}
-
-static float label_entropy(const struct mix *mix) {
-  float entropy = 0;
-  for (uint32_t j = 0; j < mix->labels; j++)
-    if (mix->label[j].weight > 0)
-      entropy -= mix->label[j].weight * logf(mix->label[j].weight);
-  return entropy;
 }
 
 static void average(float *value, float now) {
@@ -337,7 +357,9 @@ static void average(float *value, float now) {
 static void update_difficulty(struct trainer *t) {
   for (uint32_t i = 0; i < t->batch; i++) {
     struct difficulty *d = &t->difficulty;
-    float excess = t->losses[i] - label_entropy(&t->mixes[i]);
+    /* a unit of label: public faces in the mix have none */
+    const float weight = trainer_label_weight(&t->mixes[i]);
+    const float excess = (t->losses[i] - mix_label_entropy(&t->mixes[i])) / weight;
     average(&d->margin_sample[t->sample[i]], t->margins[i]);
     average(&d->margin_person[t->identity[i]], t->margins[i]);
     average(&d->excess_sample[t->sample[i]], excess);
@@ -345,7 +367,7 @@ static void update_difficulty(struct trainer *t) {
   }
 }
 
-static int recognition_step(struct trainer *t, struct guise_error *err) {
+int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   struct head_options head = head_now(t);
   double rate = learning_rate(t);
@@ -384,10 +406,12 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     int64_t begin = clock_ns();
     int r = trainer_stop_code(t);
     if (r == 0)
-      r = recognition_step(t, err);
+      r = trainer_recognition_step(t, err);
     if (r < 0)
       return r;
-    bool update = t->strategy && !trainer_in_warmup(t) && t->step % 4 == 3;
+    if (t->probe && t->step % PROBE_EVERY == 1 && (r = trainer_probe_step(t, err)) < 0)
+      return r;
+    bool update = t->strategy && !trainer_in_warmup(t) && t->step % STRATEGY_EVERY == STRATEGY_EVERY - 1;
     if (update && (r = trainer_strategy_step(t, err)) < 0)
       return r;
     t->step++;
@@ -426,11 +450,10 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       uint64_t at =
           ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
       const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
-      float *mine = t->scratch + (size_t)omp_get_thread_num() * scratch;
       struct rng rng;
       mask_rng_inference(&rng, (uint32_t)at);
-      mask_template(t->mask, rgb, false, &rng, mine, input + i * elements);
-      mask_after_mix(t->mask, &rng, mine, input + i * elements);
+      mask_inference_template(t->mask, rgb, false, i % mask_inference_mixes(t->mask), &rng,
+                              t->scratch + (size_t)omp_get_thread_num() * scratch, input + i * elements);
     }
     if ((r = graph_forward(t->pool, GRAPH_STATISTICS, 0, err)) < 0)
       return r;

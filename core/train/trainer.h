@@ -8,9 +8,16 @@
 #include "core/mask/mixing.h"
 #include "core/nn/graph.h"
 #include "core/nn/head.h"
+#include "core/train/augment.h"
 #include "core/train/data.h"
+#include "core/train/dual.h"
 #include "core/train/job.h"
+#include "core/train/probe.h"
 #include "core/train/strategy.h"
+
+/* Steps of recognition between two updates of the policy, and between two steps of the probe. */
+#define STRATEGY_EVERY 4u
+#define PROBE_EVERY 2u
 
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
 struct epoch_sums {
@@ -20,18 +27,23 @@ struct epoch_sums {
   double policy[STRATEGY_ACTIONS_MAX]; /* sum of pi' over decisions */
   double decisions;
   double reward, entropy, updates;
+  double probe_error, probe_steps; /* sum of mean absolute errors, grey levels */
+  /* by k, over the decisions that updates were made from */
+  double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], kl[MIX_MAX + 1], leak[MIX_MAX + 1];
 };
 
 /* Moving averages that are part of the strategy network's state, one a training image and one a person. */
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
+  float *leak_person;                   /* (train.identities) 0 until the person's first decision */
 };
 
 struct trainer {
   const struct job_spec *spec;
   const struct job_callbacks *callbacks;
   struct job_data data;
+  struct job_data open; /* public faces; pack NULL = none */
   struct mask *mask;
   struct graph *graph; /* training */
   struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
@@ -39,6 +51,8 @@ struct trainer {
       *pool; /* forward only, for batch-norm statistics on unmixed templates; NULL when nothing is mixed */
   struct head *head;
   struct strategy *strategy; /* NULL unless the policy is learned */
+  struct probe *probe;       /* NULL unless it is learned from the probe's reward */
+  struct dual dual;
   struct difficulty difficulty;
   uint32_t threads, batch, eval_batch, steps_per_epoch;
   uint64_t step, total; /* of recognition steps */
@@ -50,7 +64,10 @@ struct trainer {
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
   uint32_t *sample, *identity; /* (batch) indices into train */
-  float *templates;            /* (batch, elements) before mixing */
+  float *templates;            /* (batch + the step's public faces, elements) before mixing */
+  float *partner;              /* (threads, elements) with recipes */
+  uint32_t *open_order;        /* (open.train.count) public faces as partners; NULL = none are */
+  uint64_t open_pass;          /* that open_order is of */
   float *scratch;              /* (threads, mask_scratch) */
   uint8_t *shifted;            /* (threads, size*size*3) augmented pixels */
   struct mix *mixes;           /* (batch) */
@@ -59,6 +76,7 @@ struct trainer {
   float *losses, *margins;  /* (batch) */
   float *states, *policy;   /* (batch, state), (batch, actions) */
   struct mix *reward_mixes; /* (eval_batch) */
+  uint8_t *faces;           /* (batch, size*size*3) with a probe: augmented pixels of what it looks at */
 
   /* metric rows since the last checkpoint */
   struct metric_row *rows;
@@ -78,6 +96,9 @@ void trainer_done(struct trainer *trainer);
  * not finite. */
 int trainer_epoch(struct trainer *trainer, const char *work_directory, struct guise_error *err);
 
+/* One batch through the recogniser: templates, mixes, forward, backward. Needs trainer->order. */
+int trainer_recognition_step(struct trainer *trainer, struct guise_error *err);
+
 /* Copies the weights into trainer->eval and, when training mixes, recomputes its batch-norm statistics on
  * unmixed templates of at most `most` evenly spaced training images (0 = all): a mix has less variance than
  * what is verified and served. */
@@ -95,10 +116,24 @@ void trainer_report(struct trainer *trainer, double fraction);
 int trainer_choose_k(struct trainer *trainer, uint32_t *ret_k /* (batch) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 bool trainer_in_warmup(const struct trainer *trainer);
-void trainer_compose(struct trainer *trainer, struct rng *rng, uint32_t lead, uint32_t k,
-                     struct mix *ret_mix);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
+
+/* probe_step.c: the probe's training beside the recogniser's, and its reward. */
+int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
+/* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
+int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
+                          float *ret_rewards, struct guise_error *err);
+/* Recognition losses of mixes, without gradients, a unit of label: public faces in a mix have none, and make
+ * no loss smaller. */
+int trainer_mix_losses(struct trainer *trainer, const struct mix *mixes, uint32_t count, float margin,
+                       float *ret_losses, struct guise_error *err);
+/* The private share of a mix, kept from 0 for divisions. */
+static inline float trainer_label_weight(const struct mix *mix) {
+  const float sum = mix_label_sum(mix);
+  return sum > 1e-6f ? sum : 1e-6f;
+}
+struct augmentation trainer_augmentation(const struct trainer *trainer);
 
 /* checkpoint.c */
 int checkpoint_write(struct trainer *trainer, const char *work_directory, struct guise_error *err);

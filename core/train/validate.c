@@ -7,6 +7,7 @@
 #include "core/base/memory.h"
 #include "core/image/pairs.h"
 #include "core/model/embed.h"
+#include "core/model/model.h"
 
 #define HELD_OUT_PAIRS_MAX 20000u
 
@@ -163,17 +164,28 @@ static int write_scores(const char *path, const struct verify_set *set, const fl
   return file_write_atomic(path, text, size, err);
 }
 
-int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips, const char *scores_path,
-               struct verification *ret_verification, struct guise_error *err) {
-  uint32_t dimension = t->spec->model.embedding;
+/* What embeds a set's images. */
+struct verifier {
+  struct graph *graph;
+  const struct mask *mask;
+  uint32_t batch, dimension;
+  const uint8_t *(*image)(void *context, uint32_t i);
+  void *context;
+};
+
+/* Embeddings of the set's images, then the pairs. */
+static int verify_with(struct trainer *t, const struct verify_set *set, const struct verifier *by,
+                       bool both_flips, const char *scores_path, struct verification *ret_verification,
+                       struct guise_error *err) {
+  const uint32_t dimension = by->dimension;
   _cleanup_(freep) float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
   _cleanup_(freep) float *similarity = malloc(sizeof(float) * set->pair_count);
   _cleanup_(freep) bool *same = malloc(set->pair_count);
   _cleanup_(freep) uint32_t *fold = malloc(sizeof(uint32_t) * set->pair_count);
   if (!embeddings || !similarity || !same || !fold)
     return error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
-  int r = embed_images(t->eval, t->mask, t->eval_batch, dimension, verify_image, (void *)set,
-                       set->image_count, both_flips, embeddings, trainer_should_stop, t, err);
+  int r = embed_images(by->graph, by->mask, by->batch, dimension, by->image, by->context, set->image_count,
+                       both_flips, embeddings, trainer_should_stop, t, err);
   if (r == -ECANCELED)
     return trainer_stop_code(t);
   if (r < 0)
@@ -189,4 +201,48 @@ int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
     return r;
   return verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
                                ret_verification, err);
+}
+
+int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips, const char *scores_path,
+               struct verification *ret_verification, struct guise_error *err) {
+  const struct verifier by = {t->eval,      t->mask,    t->eval_batch, t->spec->model.embedding,
+                              verify_image, (void *)set};
+  return verify_with(t, set, &by, both_flips, scores_path, ret_verification, err);
+}
+
+/* A set's images at another size. */
+struct resized {
+  const uint8_t *pixels;
+  size_t bytes; /* an image */
+};
+
+static const uint8_t *resized_image(void *context, uint32_t i) {
+  const struct resized *resized = context;
+  return resized->pixels + resized->bytes * i;
+}
+
+int verify_model(struct trainer *t, const struct verify_set *set, const char *model_path, bool both_flips,
+                 struct verification *ret_verification, struct guise_error *err) {
+  _cleanup_(model_freep) struct model *model = NULL;
+  int r = model_load(model_path, t->eval_batch, t->threads, &model, err);
+  if (r < 0)
+    return r;
+  const uint32_t size = model->info.input;
+  struct verifier by = {model->graph,          model->mask,  model->batch,
+                        model->info.embedding, verify_image, (void *)set};
+  if (size == t->data.size)
+    return verify_with(t, set, &by, both_flips, NULL, ret_verification, err);
+  struct resized resized = {.bytes = (size_t)size * size * 3};
+  uint8_t *pixels = tensor_alloc(resized.bytes * set->image_count);
+  if (!pixels)
+    return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < set->image_count; i++)
+    image_resize(verify_image((void *)set, i), t->data.size, t->data.size, pixels + resized.bytes * i, size);
+  resized.pixels = pixels;
+  by.image = resized_image;
+  by.context = &resized;
+  r = verify_with(t, set, &by, both_flips, NULL, ret_verification, err);
+  tensor_free(pixels);
+  return r;
 }

@@ -32,6 +32,10 @@ int verify_sets_open(struct trainer *trainer, const struct job_inputs *inputs, s
                      struct guise_error *err);
 void verify_sets_close(struct verify_sets *sets);
 
+/* Another model on a set of this job: its pairs, its images, at the model's own size. */
+int verify_model(struct trainer *trainer, const struct verify_set *set, const char *model_path,
+                 bool both_flips, struct verification *ret_verification, struct guise_error *err);
+
 /* With the weights in trainer->eval. scores_path: also writes a line a pair there (CSV: pair, fold, same,
  * similarity, accepted by the k-fold threshold), so that two models can be compared pair by pair; NULL =
  * none. */

@@ -17,6 +17,7 @@ static const struct {
     {"jobs", bench_jobs, "ARCH [--batch N] [--threads N] [--runs N] [--steps N]"},
     {"dct", bench_dct, "[--batch N] [--size PX] [--runs N]"},
     {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--runs N]"},
+    {"probe", bench_probe, "PACK [--batch N] [--threads N] [--size PX] [--runs N] [--embedder MODEL]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
 };

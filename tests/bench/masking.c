@@ -1,5 +1,6 @@
 /* guise-bench masking: what making templates (augmentation, mask) and mixing six of them costs beside a
- * training step of freq_ir, measured in turns. */
+ * training step of freq_ir, measured in turns; and the same with as many public faces as the batch (pool
+ * "both"), and with frozen recipes, whose five partners a sample are masked for it alone. */
 #include <getopt.h>
 #include <omp.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/mask/mixing.h"
+#include "core/mask/recipe.h"
 #include "core/train/augment.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/network.h"
@@ -21,13 +23,13 @@ struct bench {
   uint32_t runs;
   struct bench_network *network;
   struct mask *mask;
-  uint8_t *rgb, *shifted; /* (batch,size,size,3), (threads,size,size,3) */
-  float *templates, *scratch;
+  uint8_t *rgb, *shifted;               /* (batch,size,size,3), (threads,size,size,3) */
+  float *templates, *scratch, *partner; /* partner: (threads,elements) */
   struct mix *mixes;
   uint32_t *identity;
 };
 
-enum { TEMPLATES, MIX, STEP, PARTS };
+enum { TEMPLATES, MIX, PUBLICS, RECIPES, STEP, PARTS };
 
 /* As the trainer makes a batch. */
 static void make_templates(const struct bench *b, uint64_t step) {
@@ -56,12 +58,53 @@ static void mix(const struct bench *b, uint64_t step) {
                 graph_input_data(bench_network_graph(b->network)));
 }
 
+/* As the trainer mixes by recipes: the lead is masked already, its five partners are masked one by one. */
+static void mix_recipes(const struct bench *b, uint64_t step) {
+  const struct augmentation augmentation = {.shift = SHIFT, .flip = true};
+  const size_t elements = mask_elements(b->mask), scratch = mask_scratch(b->mask),
+               pixels = (size_t)3 * b->options.size * b->options.size;
+  const struct mix_pool pool = {.identities = b->identity, .privates = b->options.batch};
+  float *input = graph_input_data(bench_network_graph(b->network));
+#pragma omp parallel for schedule(dynamic)
+  for (uint32_t i = 0; i < b->options.batch; i++) {
+    const size_t thread = (size_t)omp_get_thread_num();
+    float *part = b->partner + thread * elements, *out = input + i * elements;
+    struct mix mix;
+    recipe_compose(1, i, (uint32_t)step, MIX_MAX, 0, &pool, &mix);
+    for (size_t e = 0; e < elements; e++)
+      out[e] = mix.lambda[0] * b->templates[i * elements + e];
+    for (uint32_t j = 1; j < mix.k; j++) {
+      struct rng rng;
+      recipe_view(1, i, (uint32_t)step, MIX_MAX, j, &rng);
+      augment_template(b->mask, &augmentation, &rng, b->rgb + mix.member[j] * pixels,
+                       b->shifted + thread * pixels, b->scratch + thread * scratch, part);
+      for (size_t e = 0; e < elements; e++)
+        out[e] += mix.lambda[j] * part[e];
+    }
+  }
+}
+
+static void print_share(const char *what, const double *masking, const double *step, uint32_t runs) {
+  double share[RUNS_MAX];
+  for (uint32_t i = 0; i < runs; i++)
+    share[i] = masking[i] / step[i];
+  const struct bench_spread s = bench_spread(share, runs);
+  (void)printf("%s: %.2f %% of a step (least %.2f, most %.2f)\n", what, s.median * 100, s.least * 100,
+               s.most * 100);
+}
+
 static int measure(const struct bench *b, struct guise_error *err) {
-  static const char *const names[PARTS] = {"augment and mask", "mix, k = 6", "freq_ir step"};
-  static double seconds[PARTS][RUNS_MAX], share[RUNS_MAX], whole[RUNS_MAX];
+  static const char *const names[PARTS] = {"augment and mask", "mix, k = 6", "mask public faces",
+                                           "mix recipes, k = 6", "freq_ir step"};
+  static double seconds[PARTS][RUNS_MAX], whole[RUNS_MAX], masking[RUNS_MAX], open[RUNS_MAX],
+      frozen[RUNS_MAX];
   double loss;
   for (uint32_t run = 0; run < b->runs + 1; run++) { /* the first warms up */
     const uint32_t at = run > 0 ? run - 1 : 0;
+    const int64_t before = clock_ns();
+    make_templates(b, run + b->runs + 1); /* a batch of public faces costs what a batch costs */
+    const int64_t opened = clock_ns();
+    mix_recipes(b, run);
     const int64_t start = clock_ns();
     make_templates(b, run);
     const int64_t made = clock_ns();
@@ -73,7 +116,11 @@ static int measure(const struct bench *b, struct guise_error *err) {
     seconds[TEMPLATES][at] = (double)(made - start) * 1e-9;
     seconds[MIX][at] = (double)(mixed - made) * 1e-9;
     whole[at] = (double)(mixed - start) * 1e-9 + seconds[STEP][at];
-    share[at] = (double)(mixed - start) * 1e-9 / seconds[STEP][at];
+    seconds[PUBLICS][at] = (double)(opened - before) * 1e-9;
+    seconds[RECIPES][at] = (double)(start - opened) * 1e-9;
+    masking[at] = seconds[TEMPLATES][at] + seconds[MIX][at];
+    open[at] = masking[at] + seconds[PUBLICS][at];
+    frozen[at] = seconds[TEMPLATES][at] + seconds[RECIPES][at];
   }
   (void)printf("%u px, batch %u, %u threads, %u runs: milliseconds a batch, median (least, most)\n",
                b->options.size, b->options.batch, b->options.threads, b->runs);
@@ -81,9 +128,9 @@ static int measure(const struct bench *b, struct guise_error *err) {
     const struct bench_spread s = bench_spread(seconds[part], b->runs);
     (void)printf("%-20s %8.2f (%8.2f, %8.2f)\n", names[part], s.median * 1e3, s.least * 1e3, s.most * 1e3);
   }
-  const struct bench_spread s = bench_spread(share, b->runs);
-  (void)printf("masking and mixing: %.2f %% of a step (least %.2f, most %.2f)\n", s.median * 100,
-               s.least * 100, s.most * 100);
+  print_share("masking and mixing", masking, seconds[STEP], b->runs);
+  print_share("with a batch of public faces", open, seconds[STEP], b->runs);
+  print_share("with frozen recipes", frozen, seconds[STEP], b->runs);
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   const struct bench_spread all = bench_spread(whole, b->runs);
@@ -113,9 +160,10 @@ static int prepare(struct bench *b, struct guise_error *err) {
   b->shifted = tensor_alloc(o->threads * pixels);
   b->templates = tensor_alloc(o->batch * mask_elements(b->mask) * sizeof(float));
   b->scratch = tensor_alloc(o->threads * mask_scratch(b->mask) * sizeof(float));
+  b->partner = tensor_alloc(o->threads * mask_elements(b->mask) * sizeof(float));
   b->mixes = tensor_alloc(o->batch * sizeof(*b->mixes));
   b->identity = tensor_alloc(o->batch * sizeof(*b->identity));
-  if (!b->rgb || !b->shifted || !b->templates || !b->scratch || !b->mixes || !b->identity)
+  if (!b->rgb || !b->shifted || !b->templates || !b->scratch || !b->partner || !b->mixes || !b->identity)
     return error_set(err, -ENOMEM, "out of memory");
   rng_init(&rng, 1, RNG_SYNTH, 0, 0);
   for (size_t i = 0; i < o->batch * pixels; i++)
@@ -126,7 +174,7 @@ static int prepare(struct bench *b, struct guise_error *err) {
 }
 
 static void done(struct bench *b) {
-  void *buffers[] = {b->rgb, b->shifted, b->templates, b->scratch, b->mixes, b->identity};
+  void *buffers[] = {b->rgb, b->shifted, b->templates, b->scratch, b->partner, b->mixes, b->identity};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);
   bench_network_free(b->network);

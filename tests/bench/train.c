@@ -4,7 +4,9 @@
  *   guise-bench train PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]   trains, one line an epoch; continues
  * when called again
  *
- * DIRECTORY keeps checkpoints (work/), the last one's name (resume) and the result (out/). */
+ * mask.public_dataset, mask.embedder and mask.reference of JOB.json are names of files in the current
+ * directory: a pack and two models. DIRECTORY keeps checkpoints (work/), the last one's name (resume) and the
+ * result (out/). */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,6 +86,10 @@ static int read_job(const char *path, struct job_spec *ret_spec) {
   return r;
 }
 
+static const char *file_of(const char *name) {
+  return *name ? name : NULL;
+}
+
 static int run_study(struct study *study, const struct job_spec *spec, char **argv, int argc) {
   char work[PATH_MAX], output[PATH_MAX];
   _cleanup_(freep) char *pairs = NULL, *resume = NULL;
@@ -108,6 +114,9 @@ static int run_study(struct study *study, const struct job_spec *spec, char **ar
                               .pairs_pack = argc > 4 ? argv[3] : NULL,
                               .pairs_text = pairs,
                               .pairs_bytes = pairs_bytes,
+                              .public_pack = file_of(spec->mask.public_dataset),
+                              .embedder_model = file_of(spec->mask.embedder),
+                              .reference_model = file_of(spec->mask.reference),
                               .work_directory = work,
                               .resume = resume,
                               .output_directory = output,

@@ -23,11 +23,12 @@ struct problem {
   uint32_t counts[BATCH];
 };
 
-static void make_problem(struct problem *p, enum head_kind kind, enum head_negatives negatives, float scale) {
+static void make_problem(struct problem *p, enum head_kind kind, enum head_negatives negatives,
+                         enum head_margins margins, float scale) {
   lcg_state = 31;
   memset(p, 0, sizeof(*p));
   p->kind = kind;
-  p->options = (struct head_options){scale, 0.45f, negatives};
+  p->options = (struct head_options){scale, 0.45f, negatives, margins};
   for (uint32_t i = 0; i < BATCH * SIZE; i++)
     p->embeddings[i] = (double)lcg();
   for (uint32_t i = 0; i < CLASSES * SIZE; i++)
@@ -62,7 +63,8 @@ static double loss_of(const struct problem *p, uint32_t i) {
   for (uint32_t j = 0; j < p->counts[i]; j++)
     most = fmax(most, (double)mix[j].weight);
   for (uint32_t j = 0; j < p->counts[i]; j++) {
-    const double margin = (double)p->options.margin * (double)mix[j].weight / most;
+    const double share = p->options.margins == HEAD_MARGINS_EQUAL ? 1 : (double)mix[j].weight / most;
+    const double margin = (double)p->options.margin * share;
     const double own = cosine(p->embeddings + i * SIZE, p->weights + mix[j].identity * SIZE);
     const double a = s * target_cosine(p, own, margin);
     double sum = 1; /* relative to e^a */
@@ -118,8 +120,8 @@ static void check_problem(struct problem *p, uint32_t threads) {
     const double margin = cosine(p->embeddings + i * SIZE, p->weights + own * SIZE) - best;
     assert_true(fabs((double)margins[i] - margin) < 1e-5);
   }
-  (void)snprintf(check_context, sizeof(check_context), "kind %d, negatives %d, scale %g", (int)p->kind,
-                 (int)p->options.negatives, (double)p->options.scale);
+  (void)snprintf(check_context, sizeof(check_context), "kind %d, negatives %d, margins %d, scale %g",
+                 (int)p->kind, (int)p->options.negatives, (int)p->options.margins, (double)p->options.scale);
   check_close("losses", losses, want_losses, BATCH, 1e-6, 2e-5);
   assert_true(fabs(loss - mean_loss(p)) < 2e-5 * fabs(loss));
   differences(p, p->embeddings, BATCH * SIZE, want_embeddings);
@@ -136,12 +138,40 @@ static void all_modes(void **state) {
   static const float scales[] = {1, 16, 64};
   for (int kind = 0; kind < 2; kind++)
     for (int negatives = 0; negatives < 2; negatives++)
-      for (size_t s = 0; s < ARRAY_SIZE(scales); s++) {
-        struct problem p;
-        make_problem(&p, kind ? HEAD_ARCFACE : HEAD_COSFACE,
-                     negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS, scales[s]);
-        check_problem(&p, 1 + (uint32_t)s % THREADS);
-      }
+      for (int margins = 0; margins < 2; margins++)
+        for (size_t s = 0; s < ARRAY_SIZE(scales); s++) {
+          struct problem p;
+          make_problem(&p, kind ? HEAD_ARCFACE : HEAD_COSFACE,
+                       negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
+                       margins ? HEAD_MARGINS_EQUAL : HEAD_MARGINS_SCALED, scales[s]);
+          check_problem(&p, 1 + (uint32_t)s % THREADS);
+        }
+}
+
+/* A part of the mix that is nobody's: the labels' weights add up to less than 1 and are taken as they are, so
+ * half the weights give half the loss and half the gradients. */
+static void weights_are_not_scaled_up(void **state) {
+  (void)state;
+  struct problem p;
+  struct head *head = NULL;
+  float embeddings[BATCH * SIZE], gradient[2][BATCH * SIZE], classes[CLASSES * SIZE];
+  make_problem(&p, HEAD_COSFACE, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 16);
+  assert_int_equal(head_new(CLASSES, SIZE, BATCH, 1, HEAD_COSFACE, 1, &head, NULL), 0);
+  for (uint32_t i = 0; i < BATCH * SIZE; i++)
+    embeddings[i] = (float)p.embeddings[i];
+  const double whole =
+      head_step(head, &p.options, embeddings, BATCH, p.labels, STRIDE, p.counts, gradient[0], NULL, NULL);
+  memcpy(classes, head_gradient(head), sizeof(classes));
+  for (uint32_t i = 0; i < BATCH * STRIDE; i++)
+    p.labels[i].weight /= 2;
+  const double half =
+      head_step(head, &p.options, embeddings, BATCH, p.labels, STRIDE, p.counts, gradient[1], NULL, NULL);
+  assert_true(whole > 0.1 && fabs(half - whole / 2) < 1e-6 * whole);
+  for (uint32_t i = 0; i < BATCH * SIZE; i++)
+    assert_true(fabsf(gradient[1][i] - gradient[0][i] / 2) < 1e-5f);
+  for (uint32_t i = 0; i < CLASSES * SIZE; i++)
+    assert_true(fabsf(head_gradient(head)[i] - classes[i] / 2) < 1e-5f);
+  head_free(head);
 }
 
 /* Cosines of 1 and -1, where the formulas divide by a sine of 0 and exponentials leave float's range. */
@@ -156,7 +186,8 @@ static void extreme_cosines(void **state) {
       assert_int_equal(head_new(3, 4, 2, 1, kind ? HEAD_ARCFACE : HEAD_COSFACE, 1, &head, NULL), 0);
       const float weights[12] = {1, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0};
       memcpy(head_weights(head), weights, sizeof(weights));
-      const struct head_options options = {64, 0.5f, negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS};
+      const struct head_options options = {64, 0.5f, negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
+                                           HEAD_MARGINS_SCALED};
       const double loss = head_step(head, &options, embeddings, 2, labels, 2, counts, gradient, losses, NULL);
       assert_true(isfinite(loss) && losses[1] > 100); /* all wrong: about 64 (2 + m) */
       for (int i = 0; i < 8; i++)
@@ -175,7 +206,7 @@ static void everybody_in_the_mix(void **state) {
   const struct head_label labels[] = {{0, 0.5f}, {1, 0.5f}};
   const uint32_t counts[] = {2};
   assert_int_equal(head_new(2, 3, 1, 1, HEAD_COSFACE, 1, &head, NULL), 0);
-  const struct head_options options = {30, 0.3f, HEAD_NEGATIVES_OTHERS};
+  const struct head_options options = {30, 0.3f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
   assert_true(head_step(head, &options, embeddings, 1, labels, 2, counts, gradient, losses, NULL) == 0);
   for (int i = 0; i < 3; i++)
     assert_true(gradient[i] == 0);
@@ -201,7 +232,7 @@ static void many_classes(void **state) {
     counts[i] = 1;
   }
   for (uint32_t k = 0; k < 2; k++) {
-    const struct head_options options = {64, 0.4f, HEAD_NEGATIVES_OTHERS};
+    const struct head_options options = {64, 0.4f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
     assert_int_equal(head_new(MANY, WIDTH, 16, k == 0 ? 1 : THREADS, HEAD_COSFACE, 12, &heads[k], NULL), 0);
     losses[k] =
         head_step(heads[k], &options, embeddings, IMAGES, labels, 1, counts, gradients[k], NULL, NULL);
@@ -239,7 +270,7 @@ static void gradient_steps(void **state) {
   struct problem p;
   struct head *head = NULL;
   float embeddings[BATCH * SIZE], gradient[BATCH * SIZE];
-  make_problem(&p, HEAD_COSFACE, HEAD_NEGATIVES_OTHERS, 16);
+  make_problem(&p, HEAD_COSFACE, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 16);
   assert_int_equal(head_new(CLASSES, SIZE, BATCH, 1, HEAD_COSFACE, 1, &head, NULL), 0);
   for (uint32_t i = 0; i < BATCH * SIZE; i++)
     embeddings[i] = (float)p.embeddings[i];
@@ -272,13 +303,10 @@ static void errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(all_modes),
-      cmocka_unit_test(extreme_cosines),
-      cmocka_unit_test(everybody_in_the_mix),
-      cmocka_unit_test(many_classes),
-      cmocka_unit_test(initial_weights),
-      cmocka_unit_test(gradient_steps),
-      cmocka_unit_test(errors),
+      cmocka_unit_test(all_modes),       cmocka_unit_test(weights_are_not_scaled_up),
+      cmocka_unit_test(extreme_cosines), cmocka_unit_test(everybody_in_the_mix),
+      cmocka_unit_test(many_classes),    cmocka_unit_test(initial_weights),
+      cmocka_unit_test(gradient_steps),  cmocka_unit_test(errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

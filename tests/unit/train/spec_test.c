@@ -39,9 +39,19 @@ static void defaults(void **state) {
   assert_int_equal(spec.mask.method, MASK_AHM);
   assert_int_equal(spec.mask.drop_low, 3);
   assert_int_equal(spec.mask.k_count, 5);
-  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_ALL); /* learned with the paper's reward */
+  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_OTHERS);
   assert_true(fabs(spec.train.lr - 0.05 * spec.train.batch / 128) < 1e-12);
   assert_true(spec.audit.attack[0]);
+  assert_int_equal(spec.mask.pool, MIX_POOL_PRIVATE);
+  assert_int_equal(spec.mask.margins, HEAD_MARGINS_SCALED);
+  assert_int_equal(spec.mask.recipes, 0);
+  assert_int_equal(spec.mask.decoys, 0);
+  assert_true(spec.mask.unmixed == 0.25);
+  assert_string_equal(spec.mask.public_dataset, "");
+  json_t *all = job_spec_json(&spec), *shown = json_object_get(all, "mask");
+  assert_true(json_is_null(json_object_get(shown, "public_dataset")));
+  assert_true(json_is_null(json_object_get(shown, "recipes_per_image")));
+  json_decref(all);
   job_spec_free(&spec);
 }
 
@@ -52,7 +62,7 @@ static void every_mistake_at_once(void **state) {
   assert_int_equal(
       parse(
           "{\"type\":\"train\",\"dataset\":\"orl\",\"model\":{\"arch\":\"vgg\",\"input\":50},"
-          "\"train\":{\"epochs\":0,\"batch\":\"many\",\"lr\":0},\"mask\":{\"k\":[1,7],\"reward\":\"probe\"},"
+          "\"train\":{\"epochs\":0,\"batch\":\"many\",\"lr\":0},\"mask\":{\"k\":[1,7],\"reward\":\"prize\"},"
           "\"audit\":{\"attacks\":[\"linear\",\"magic\"]},\"colour\":1}",
           &spec, &problems),
       -EINVAL);
@@ -99,6 +109,24 @@ static void missing_and_conflicting(void **state) {
        "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
        "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"public\"}}", "/mask/public_dataset",
+       "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"both\",\"public_dataset\":null}}",
+       "/mask/public_dataset", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"decoys\":2}}", "/mask/public_dataset", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"decoys\":17,\"public_dataset\":\"p\"}}",
+       "/mask/decoys", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"decoys\":1,"
+       "\"public_dataset\":\"p\"}}",
+       "/mask/decoys", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"public_dataset\":\"../p\"}}",
+       "/mask/public_dataset", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"recipes_per_image\":3}}", "/mask/recipes_per_image",
+       "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"recipes_per_image\":\"few\"}}",
+       "/mask/recipes_per_image", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"margins\":\"none\"}}", "/mask/margins",
+       "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"f16\"}}", "/train/precision",
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
@@ -121,6 +149,8 @@ static void shown_and_parsed_again(void **state) {
   (void)state;
   static const char *const bodies[] = {
       "{\"type\":\"train\",\"dataset\":\"orl\"}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"pool\":\"both\",\"public_dataset\":\"p\","
+      "\"recipes_per_image\":4,\"decoys\":5,\"margins\":\"equal\"}}",
       "{\"type\":\"train\",\"dataset\":\"c\",\"holdout\":{\"identities\":0,\"pairs\":{\"dataset\":\"lfw\","
       "\"name\":\"view2\"}},"
       "\"model\":{\"arch\":\"iresnet18\",\"input\":64},\"mask\":{\"method\":\"ahm\",\"drop_low\":10,\"k\":[4]"

@@ -16,7 +16,7 @@ static const uint32_t all_k[5] = {2, 3, 4, 5, 6};
 
 static struct strategy *make(void) {
   struct strategy *strategy = NULL;
-  assert_int_equal(strategy_new(CHANNELS, all_k, 5, 1, &strategy, NULL), 0);
+  assert_int_equal(strategy_new(CHANNELS, all_k, 5, STRATEGY_FLOOR, 1, &strategy, NULL), 0);
   return strategy;
 }
 
@@ -134,9 +134,9 @@ static void saved_and_loaded_to_the_bit(void **state) {
 static void bad_actions(void **state) {
   (void)state;
   struct strategy *s = NULL;
-  assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, 1, &s, NULL), -EINVAL);
-  assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, 1, &s, NULL), -EINVAL);
-  assert_int_equal(strategy_new(3, all_k, 0, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, all_k, 0, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
 }
 
 int main(void) {

@@ -1,0 +1,205 @@
+#include "core/train/embedder.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/image/pack.h"
+
+#define CHECKPOINT "checkpoint-%u-%llu.safetensors"
+
+/* Public sets have few images of most people, so the network is small, the margin low and the augmentation
+ * strong; small sets are gone through more often. */
+#define SIGHT_TARGET 400000u /* images looked at in all */
+#define EPOCHS_LEAST 12u
+#define EPOCHS_MOST 40u
+#define HOLDOUT 0.1
+#define WIDTH 0.5
+#define EMBEDDING 128
+#define MARGIN 0.2
+#define DROPOUT 0.3
+#define SHIFT_SHARE 16u /* of the side, each way */
+
+static int make_spec(uint32_t size, uint32_t images, uint64_t seed, struct job_spec *ret_spec,
+                     struct guise_error *err) {
+  struct spec_problems problems = {NULL, 0};
+  const uint32_t epochs = MIN(MAX(SIGHT_TARGET / MAX(images, 1u), EPOCHS_LEAST), EPOCHS_MOST);
+  json_t *body = json_pack(
+      "{s:s, s:s, s:{s:f}, s:{s:s, s:i, s:i, s:f, s:f}, s:{s:s}, s:{s:i, s:i, s:f, s:f, s:i}, s:{s:[]}}",
+      "type", "train", "dataset", "public", "holdout", "identities", HOLDOUT, "model", "arch", "freq_ir",
+      "input", (int)size, "embedding", EMBEDDING, "width", WIDTH, "dropout", DROPOUT, "mask", "method",
+      "none", "train", "epochs", (int)epochs, "batch", 64, "margin", MARGIN, "lr", 0.05, "shift",
+      (int)MIN(size / SHIFT_SHARE, 16u), "audit", "attacks");
+  int r = body ? job_spec_parse(body, ret_spec, &problems) : -ENOMEM;
+  if (r == 0)
+    ret_spec->train.seed = seed; /* any 64 bits, unlike a user's */
+  else
+    error_set(err, r, "cannot describe the embedder's training: %s",
+              problems.count ? problems.problem[0].detail : strerror(-r));
+  spec_problems_free(&problems);
+  json_decref(body);
+  return r;
+}
+
+/* ---- callbacks of the training within the job ---- */
+
+struct inner {
+  const struct job_callbacks *outer;
+  char last[PATH_MAX]; /* checkpoint */
+};
+
+static void on_phase(void *context, const char *phase) {
+  (void)context; /* the job is preparing all the while */
+  (void)phase;
+}
+
+static void on_progress(void *context, const struct job_progress *progress) {
+  const struct inner *inner = context;
+  struct job_progress outer = {
+      .images_per_s = progress->images_per_s, .eta_s = -1, .loss = progress->loss}; /* none of its own yet */
+  inner->outer->progress(inner->outer->context, &outer);
+}
+
+static void on_log(void *context, const char *level, const char *text) {
+  const struct inner *inner = context;
+  char line[600];
+  (void)snprintf(line, sizeof(line), "embedder: %s", text);
+  inner->outer->log(inner->outer->context, level, line);
+}
+
+static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
+                         const struct metric_row *rows, uint32_t count) {
+  struct inner *inner = context;
+  (void)epochs_done;
+  (void)step;
+  (void)rows;
+  (void)count;
+  if (*inner->last && strcmp(inner->last, path) != 0)
+    (void)unlink(inner->last);
+  (void)snprintf(inner->last, sizeof(inner->last), "%s", path);
+  return 0;
+}
+
+static enum job_stop on_should_stop(void *context) {
+  const struct inner *inner = context;
+  return inner->outer->should_stop(inner->outer->context);
+}
+
+/* ---- files ---- */
+
+/* Calls for each checkpoint; the one of the most steps goes to ret_path ("" = none), or, with `remove`, all
+ * go. */
+static void scan_checkpoints(const char *directory, bool remove, char ret_path[PATH_MAX]) {
+  DIR *dir = opendir(directory);
+  struct dirent *entry;
+  unsigned long long most = 0;
+  *ret_path = 0;
+  while (dir && (entry = readdir(dir))) {
+    char path[PATH_MAX], name[64];
+    unsigned int epochs;
+    unsigned long long step;
+    if (sscanf(entry->d_name, CHECKPOINT, &epochs, &step) != 2 ||
+        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name) >= (int)sizeof(path))
+      continue;
+    (void)snprintf(name, sizeof(name), CHECKPOINT, epochs, step);
+    bool whole = strcmp(name, entry->d_name) == 0; /* not a file that was being written */
+    if (remove)
+      (void)unlink(path);
+    else if (whole && (*ret_path == 0 || step > most)) {
+      most = step;
+      memcpy(ret_path, path, sizeof(path));
+    }
+  }
+  if (dir)
+    (void)closedir(dir);
+}
+
+static int publish(const char *output, const char *work_directory, const char *path,
+                   struct guise_error *err) {
+  char model[PATH_MAX], unused[PATH_MAX];
+  if (snprintf(model, sizeof(model), "%s/model.safetensors", output) >= (int)sizeof(model))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = file_publish(model, path, err);
+  if (r < 0)
+    return r;
+  (void)directory_remove(output);
+  scan_checkpoints(work_directory, true, unused);
+  return 0;
+}
+
+/* ---- training ---- */
+
+static int run(const struct job_spec *spec, struct job_inputs *inputs, struct inner *inner,
+               struct job_outcome *outcome, struct guise_error *err) {
+  const struct job_callbacks callbacks = {inner,  on_phase,      on_progress,
+                                          on_log, on_checkpoint, on_should_stop};
+  char resume[PATH_MAX];
+  memcpy(resume, inner->last, sizeof(resume)); /* the callback writes there */
+  inputs->resume = *resume ? resume : NULL;
+  int r = job_run(spec, inputs, &callbacks, outcome, err);
+  if (r != -EBADMSG || !inputs->resume)
+    return r;
+  on_log(inner, "warning", "its checkpoint is of another version: it starts anew");
+  inputs->resume = NULL;
+  return job_run(spec, inputs, &callbacks, outcome, err);
+}
+
+static int train(const char *public_pack, const struct job_spec *spec, uint32_t threads,
+                 const char *work_directory, const char *path, const struct job_callbacks *callbacks,
+                 struct guise_error *err) {
+  struct inner inner = {.outer = callbacks};
+  struct job_outcome outcome = {NULL};
+  char output[PATH_MAX], text[64];
+  if (snprintf(output, sizeof(output), "%s/output", work_directory) >= (int)sizeof(output))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = directory_make(output, err);
+  if (r < 0)
+    return r;
+  scan_checkpoints(work_directory, false, inner.last);
+  struct job_inputs inputs = {.job_id = "",
+                              .dataset_pack = public_pack,
+                              .dataset_name = "public",
+                              .dataset_sha256 = "",
+                              .work_directory = work_directory,
+                              .output_directory = output,
+                              .threads = threads};
+  r = run(spec, &inputs, &inner, &outcome, err);
+  const double accuracy = json_number_value(json_object_get(outcome.summary, "accuracy"));
+  json_decref(outcome.summary);
+  if (r == 0)
+    r = publish(output, work_directory, path, err);
+  if (r < 0)
+    return r;
+  (void)snprintf(text, sizeof(text), "trained; %.2f %% on held-out people", 100 * accuracy);
+  on_log(&inner, "info", text);
+  return 0;
+}
+
+int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
+                   const char *work_directory, const struct job_callbacks *callbacks,
+                   char ret_path[static 4096], struct guise_error *err) {
+  struct pack *pack = NULL;
+  struct guise_error inner = {0};
+  struct job_spec spec;
+  callbacks->phase(callbacks->context, "preparing");
+  if (snprintf(ret_path, PATH_MAX, "%s/embedder.safetensors", work_directory) >= PATH_MAX)
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  if (access(ret_path, R_OK) == 0)
+    return 0;
+  int r = pack_open(public_pack, &pack, err);
+  if (r == 0)
+    r = make_spec(MIN(size, pack_size(pack) / 8 * 8), pack_images(pack), seed, &spec, err);
+  pack_free(pack);
+  if (r < 0)
+    return r;
+  r = train(public_pack, &spec, threads, work_directory, ret_path, callbacks, &inner);
+  job_spec_free(&spec);
+  if (r < 0 && r != -ECANCELED && r != -EINTR)
+    error_set(err, r, "the embedder could not be trained on the public data set: %s",
+              inner.text[0] ? inner.text : strerror(-r));
+  return r;
+}

@@ -1,0 +1,19 @@
+/* An embedder of public faces: the frozen judge of identity that probe and attackers use where the job names
+ * no model. */
+#pragma once
+
+#include <stdint.h>
+
+#include "core/train/job.h"
+
+/* Trains an undefended network of half width on all people of `public_pack` but a tenth, whose verification
+ * accuracy is logged, and writes work_directory/embedder.safetensors (a model of core/model), whose path
+ * comes back. size: pixels a side, a multiple of 8 from 32 on; less when the pack has less. work_directory is
+ * made; the training's checkpoints are kept there until it ends, so that a killed job continues, and one that
+ * finds the embedder finished has it at once. A directory belongs to one pack, size and seed.
+ *
+ * callbacks: phase ("preparing"), progress (fraction 0), log and should_stop are passed on; checkpoints are
+ * not. 0; -ECANCELED; -EINTR; another negative errno with err. */
+int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
+                   const char *work_directory, const struct job_callbacks *callbacks,
+                   char ret_path[static 4096], struct guise_error *err);

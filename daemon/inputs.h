@@ -1,0 +1,18 @@
+/* What a job reads besides its data set and its pairs: models and data sets that its specification names, one
+ * row each in the table of inputs.c. */
+#pragma once
+
+#include <limits.h>
+
+#include "daemon/service_internal.h"
+
+/* Looks up what the body names; what is missing or does not fit is told at its pointer. Fills row->inputs. */
+int inputs_check(struct service *service, const json_t *body, struct job_row *row,
+                 struct spec_problems *problems);
+
+struct input_files {
+  char path[JOB_INPUTS_MAX][PATH_MAX];
+};
+/* Sets the paths in *inputs, which point into *files. */
+int inputs_find(struct service *service, const char *job, struct input_files *files,
+                struct job_inputs *inputs, struct guise_error *err);
