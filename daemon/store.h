@@ -290,6 +290,7 @@ int store_model_get(struct store *store, const char *id, struct model_row *ret_r
 int store_model_list(struct store *store, const struct store_page *page, struct model_row **ret_rows,
                      uint32_t *ret_count, int64_t *ret_next);
 int store_model_file(struct store *store, const char *id, const char *name, struct model_file_row *ret_row);
+/* -EBUSY while a job that has not ended needs it; ret_blobs as of a data set. */
 int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
                        uint32_t *ret_count);
 

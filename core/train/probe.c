@@ -43,7 +43,7 @@ uint32_t probe_target(uint32_t size) {
 }
 
 uint32_t probe_embedder_input(uint32_t size) {
-  return MAX(probe_target(size) / BLOCK * BLOCK, 32u);
+  return MAX(probe_target(size) / BLOCK * BLOCK, 40u);
 }
 
 /* ---- the reconstructor ---- */

@@ -29,7 +29,8 @@ struct probe_options {
 
 /* Pixels a side of the reconstruction of faces of `size`: size/8 times 1, 2, 4 or 8. */
 uint32_t probe_target(uint32_t size);
-/* Input of an embedder that fits: a multiple of 8, at least 32. */
+/* Input of an embedder that fits: a multiple of 8, at least 40 (below, training falls back on the kernel
+ * library's slow reference convolutions). */
 uint32_t probe_embedder_input(uint32_t size);
 
 /* For templates of `mask`, whose constants are set and which outlives the probe. */

@@ -27,6 +27,7 @@ static atomic_uint target_epochs; /* a job stops by itself after so many; 0 = wh
 static atomic_int job_result;     /* what it returns then */
 static atomic_uint jobs_running, most_running, threads_running, most_threads;
 static atomic_uint last_resumed; /* epochs that the last started job continued from */
+static atomic_uint last_inputs;  /* bits of the files that the last started job found beside its data set */
 static atomic_uint killed_at;    /* _exit() in the middle of this epoch */
 
 static void note_most(atomic_uint *most, uint32_t now) {
@@ -88,6 +89,11 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
       epoch = (uint32_t)strtoul(text, NULL, 10);
   }
   atomic_store(&last_resumed, epoch);
+  const char *files[] = {inputs->public_pack, inputs->embedder_model, inputs->reference_model};
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < ARRAY_SIZE(files); i++)
+    found |= files[i] && access(files[i], R_OK) == 0 ? 1u << i : 0;
+  atomic_store(&last_inputs, found);
   int r = access(inputs->dataset_pack, R_OK) == 0 ? train(inputs, callbacks, epoch, err) : -ENOENT;
   if (r == 0) {
     char path[4096];
@@ -456,6 +462,79 @@ static void mistakes_are_told_together(void **state) {
   spec_problems_free(&problems);
 }
 
+/* A model that a finished job left. */
+static void make_model(struct service *service, const char *extra, char ret_id[STORE_ID]) {
+  struct job_row row;
+  char job[STORE_ID];
+  submit_job(service, extra, job);
+  wait_job(service, job, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_job_get(service, job, &row), 0);
+  memcpy(ret_id, row.model_id, STORE_ID);
+  job_row_clear(&row);
+}
+
+static void expect_problem(struct service *service, const char *extra, const char *pointer,
+                           const char *code) {
+  struct spec_problems problems = {NULL, 0};
+  struct job_row row;
+  assert_int_equal(submit(service, extra, &row, &problems), -EINVAL);
+  assert_int_equal(problems.count, 1);
+  assert_string_equal(problems.problem[0].pointer, pointer);
+  assert_string_equal(problems.problem[0].code, code);
+  spec_problems_free(&problems);
+}
+
+static void models_and_public_faces_of_a_job(void **state) {
+  struct fixture *f = *state;
+  char none[STORE_ID], mixed[STORE_ID], job[STORE_ID], extra[400];
+  ready_dataset(f->service, "orl");
+  ready_dataset(f->service, "faces");
+  make_model(f->service, ",\"mask\":{\"method\":\"none\"}", none);
+  make_model(f->service, "", mixed);
+  expect_problem(f->service, ",\"mask\":{\"public_dataset\":\"nobody\"}", "/mask/public_dataset",
+                 "unknown_value");
+  expect_problem(f->service, ",\"mask\":{\"embedder\":\"mdl_a\"}", "/mask/embedder", "unknown_value");
+  expect_problem(f->service, ",\"mask\":{\"reference\":\"mdl_a\"}", "/mask/reference", "unknown_value");
+  (void)snprintf(extra, sizeof(extra), ",\"mask\":{\"reference\":\"%s\"}", mixed);
+  expect_problem(f->service, extra, "/mask/reference", "conflict");
+  atomic_store(&target_epochs, 0);
+  (void)snprintf(extra, sizeof(extra),
+                 ",\"mask\":{\"reference\":\"%s\",\"embedder\":\"%s\",\"public_dataset\":\"faces\"}", none,
+                 mixed);
+  submit_job(f->service, extra, job);
+  wait_epoch(f->service, job, 1);
+  assert_true(atomic_load(&last_inputs) == 7); /* all three files were there */
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, none, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL), -EBUSY);
+  assert_int_equal(service_job_cancel(f->service, job, NULL, NULL), 0);
+  wait_job(f->service, job, JOB_STATE_CANCELED);
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), 0);
+  assert_int_equal(service_model_delete(f->service, none, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL), 0);
+}
+
+/* A job waits for public faces as for its own, and fails with them. */
+static void public_faces_are_waited_for(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row row;
+  char waits[STORE_ID], fails[STORE_ID];
+  bool created;
+  ready_dataset(f->service, "orl");
+  atomic_store(&ingest_hangs, true);
+  assert_int_equal(accept_upload(f->service, "faces", "faces", &row, &created), 0);
+  submit_job(f->service, ",\"mask\":{\"public_dataset\":\"faces\"}", waits);
+  (void)usleep(50000);
+  assert_int_equal(state_now(f->service, waits), JOB_STATE_QUEUED);
+  atomic_store(&ingest_hangs, false);
+  wait_job(f->service, waits, JOB_STATE_SUCCEEDED);
+  atomic_store(&ingest_hangs, true);
+  assert_int_equal(accept_upload(f->service, "broken", "bad", &row, &created), 0);
+  submit_job(f->service, ",\"mask\":{\"public_dataset\":\"broken\"}", fails);
+  atomic_store(&ingest_hangs, false);
+  wait_job(f->service, fails, JOB_STATE_FAILED);
+}
+
 static void failing_and_timing_out(void **state) {
   struct fixture *f = *state;
   struct job_row row;
@@ -691,6 +770,8 @@ int main(void) {
       TEST(an_ingest_is_stopped_by_delete_and_by_restart),
       TEST(a_job_from_start_to_model),
       TEST(mistakes_are_told_together),
+      TEST(models_and_public_faces_of_a_job),
+      TEST(public_faces_are_waited_for),
       TEST(failing_and_timing_out),
       TEST(canceling),
       TEST(pausing_and_resuming),

@@ -38,7 +38,7 @@ static void shifts(void **state) {
 static void draws(void **state) {
   (void)state;
   static const struct augmentation still = {0, false}, all = {1, true};
-  static uint8_t rgb[BYTES], shifted[BYTES];
+  static uint8_t rgb[BYTES], shifted[BYTES], pixels[BYTES];
   struct mask *mask = NULL;
   assert_int_equal(mask_new(&(struct mask_options){.method = MASK_NONE, .size = SIZE}, &mask, NULL), 0);
   const size_t n = mask_elements(mask);
@@ -59,6 +59,11 @@ static void draws(void **state) {
       i++;
     assert_true(i < 18);
     seen[i] = true;
+    /* the same draws as pixels */
+    rng_init(&rng, 1, RNG_AUGMENT, draw, 0);
+    augment_image(&all, &rng, rgb, SIZE, pixels);
+    mask_template(mask, pixels, false, NULL, scratch, out);
+    assert_memory_equal(out, want + (size_t)i * n, n * sizeof(float));
     rng_init(&rng, 1, RNG_AUGMENT, draw, 0);
     augment_template(mask, &still, &rng, rgb, shifted, scratch, out);
     assert_memory_equal(out, want + 4 * n, n * sizeof(float));

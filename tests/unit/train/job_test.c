@@ -20,6 +20,7 @@
 
 static char root[] = "/tmp/guise-job-XXXXXX";
 static char pack_path[256];
+static const char *public_pack, *embedder_model, *reference_model; /* inputs of the next jobs */
 
 /* What the daemon would keep: the rows of committed checkpoints and the last checkpoint. */
 struct record {
@@ -28,11 +29,14 @@ struct record {
   char checkpoint[4096];
   uint64_t steps_asked, stop_after; /* stop at the n-th question; 0 = never */
   enum job_stop stop;
+  bool only_training; /* questions count only once the job's own training has begun */
+  bool training;
 };
 
 static void on_phase(void *context, const char *phase) {
-  (void)context;
+  struct record *record = context;
   assert_non_null(phase);
+  record->training |= strcmp(phase, "training") == 0;
 }
 static void on_progress(void *context, const struct job_progress *progress) {
   (void)context;
@@ -57,6 +61,8 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
 }
 static enum job_stop on_should_stop(void *context) {
   struct record *record = context;
+  if (record->only_training && !record->training)
+    return JOB_CONTINUE;
   return record->stop_after && ++record->steps_asked >= record->stop_after ? record->stop : JOB_CONTINUE;
 }
 
@@ -77,6 +83,9 @@ static int run(const char *body, const char *name, const char *resume, struct re
                               .dataset_pack = pack_path,
                               .dataset_name = "synthetic",
                               .dataset_sha256 = "0",
+                              .public_pack = public_pack,
+                              .embedder_model = embedder_model,
+                              .reference_model = reference_model,
                               .work_directory = work,
                               .resume = resume,
                               .output_directory = output,
@@ -97,9 +106,9 @@ static int setup(void **state) {
   (void)snprintf(pack_path, sizeof(pack_path), "%s/pack", root);
   int fd = open(tar, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
   assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, 1, 10, 6, 32, &err), 0);
+  assert_int_equal(synth_write_tar(fd, 1, 10, 6, 40, &err), 0);
   (void)close(fd);
-  int r = ingest_archive(tar, pack_path, 32, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err);
+  int r = ingest_archive(tar, pack_path, 40, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err);
   if (r < 0)
     fail_msg("%s", err.text);
   assert_int_equal(result.images, 60);
@@ -133,7 +142,7 @@ static void output_hash(const char *name, const char *file, char ret_hex[SHA256_
   assert_int_equal(sha256_file(path, ret_hex, NULL), 0);
 }
 
-#define SMALL "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},\"audit\":{\"effort\":\"quick\"}"
+#define SMALL "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"effort\":\"quick\"}"
 
 static void an_undefended_job_learns(void **state) {
   (void)state;
@@ -181,7 +190,11 @@ static void compare(const struct record *a, const struct record *b) {
 
 static void suspended_and_resumed_to_the_bit(void **state) {
   (void)state;
-  static const char *const policies[][2] = {{"learned", ""}, {"fixed", ",\"k\":[3]"}, {"uniform", ""}};
+  static const char *const policies[][2] = {{"learned", ""},
+                                            {"learned", ",\"reward\":\"paper\""},
+                                            {"learned", ",\"ablation\":\"shuffled\""},
+                                            {"fixed", ",\"k\":[3]"},
+                                            {"uniform", ""}};
   for (size_t p = 0; p < ARRAY_SIZE(policies); p++) {
     char body[512], whole[SHA256_HEX], parts[SHA256_HEX];
     struct job_outcome outcome = {NULL};
@@ -268,6 +281,135 @@ static void a_learned_policy_reports_itself(void **state) {
   assert_true(isfinite(epoch_value(&record, "strategy.reward", 4)));
 }
 
+/* The probe's reward tells what it is made of, and who bounds the accuracy. */
+static void the_probe_reports_itself(void **state) {
+  (void)state;
+  static const char *const always[] = {"strategy.mu", "strategy.tau", "probe.error"};
+  static const char *const late[] = {"strategy.kl", "strategy.leak", "strategy.reward"};
+  char body[512];
+  struct record record = {.count = 0};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  (void)snprintf(body, sizeof(body), AHM, "learned", "");
+  assert_int_equal(run(body, "probe", NULL, &record, &outcome, &err), 0);
+  json_decref(outcome.summary);
+  for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+    for (uint32_t epoch = 1; epoch <= 4; epoch++)
+      assert_true(epoch_value(&record, always[i], epoch) >= 0);
+  for (size_t i = 0; i < ARRAY_SIZE(late); i++) /* the margin warms up in the first */
+    assert_true(isfinite(epoch_value(&record, late[i], 4)));
+  assert_true(epoch_value(&record, "strategy.tau", 4) == 0.5);
+  assert_true(epoch_value(&record, "strategy.kl", 4) > 0.5 && epoch_value(&record, "strategy.mu", 4) > 0);
+  /* R = 1 - leak - mu KL with the mu of each update, which only rose here */
+  double drop = 1 - epoch_value(&record, "strategy.leak", 4), kl = epoch_value(&record, "strategy.kl", 4),
+         reward = epoch_value(&record, "strategy.reward", 4);
+  assert_true(reward < drop && reward > drop - 1.5 * epoch_value(&record, "strategy.mu", 4) * kl);
+  /* each k that was decided on has its own rows; there is at least one */
+  int rows = 0;
+  for (uint32_t i = 0; i < record.count; i++)
+    rows += record.rows[i].epoch == 4 && strncmp(record.rows[i].name, "strategy.leak_", 14) == 0;
+  assert_true(rows >= 1 && rows <= 5);
+}
+
+static json_t *report_of(const char *name) {
+  char path[512];
+  (void)snprintf(path, sizeof(path), "%s/out-%s/report.json", root, name);
+  json_t *report = json_load_file(path, 0, NULL);
+  assert_non_null(report);
+  return report;
+}
+
+static bool is_enforced(const json_t *report) {
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  assert_string_equal(json_string_value(json_object_get(mixing, "reward")), "probe");
+  return json_is_true(json_object_get(mixing, "accuracy_bound_enforced"));
+}
+
+static void a_reference_bounds_the_accuracy(void **state) {
+  (void)state;
+  char body[512], model[512];
+  struct record record = {.count = 0};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  (void)snprintf(model, sizeof(model), "%s/out-none/model.safetensors", root); /* of the first test */
+  reference_model = embedder_model = model;
+  (void)snprintf(body, sizeof(body), AHM, "learned",
+                 ",\"reference\":\"mdl_a\",\"embedder\":\"mdl_a\",\"max_accuracy_drop\":0.1");
+  int r = run(body, "bounded", NULL, &record, &outcome, &err);
+  reference_model = embedder_model = NULL;
+  if (r < 0)
+    fail_msg("%s", err.text);
+  json_decref(outcome.summary);
+  double tau = 0.5; /* moved at the ends of the epochs in which the policy was updated: all but the first */
+  for (uint32_t epoch = 2; epoch <= 3; epoch++) {
+    tau *= exp(0.5 * (0.1 - epoch_value(&record, "strategy.accuracy_drop", epoch)) / 0.1);
+    tau = fmin(fmax(tau, 0.05), 3);
+    assert_true(fabs(epoch_value(&record, "strategy.tau", epoch + 1) - tau) < 1e-9);
+  }
+  json_t *bounded = report_of("bounded"), *unbounded = report_of("probe");
+  assert_true(is_enforced(bounded));
+  assert_false(is_enforced(unbounded));
+  json_decref(bounded);
+  json_decref(unbounded);
+}
+
+/* The embedder is trained first and kept: killed there or later, the job ends as if nothing had happened. */
+static void an_embedder_of_public_faces(void **state) {
+  (void)state;
+  char body[512], path[512], whole[SHA256_HEX], parts[SHA256_HEX];
+  struct record straight = {.count = 0}, resumed = {.stop_after = 25, .stop = JOB_SUSPEND};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  public_pack = pack_path;
+  (void)snprintf(body, sizeof(body), AHM, "learned", ",\"public_dataset\":\"faces\"");
+  if (run(body, "judged", NULL, &straight, &outcome, &err) < 0)
+    fail_msg("%s", err.text);
+  json_decref(outcome.summary);
+  assert_int_equal(run(body, "killed", NULL, &resumed, &outcome, &err), -EINTR);
+  assert_false(resumed.training);
+  assert_int_equal(resumed.checkpoints, 0);
+  (void)snprintf(path, sizeof(path), "%s/work-killed/embedder/embedder.safetensors", root);
+  assert_int_not_equal(access(path, R_OK), 0);
+  resumed.steps_asked = 0;
+  resumed.stop_after = 9;
+  resumed.only_training = true;
+  assert_int_equal(run(body, "killed", NULL, &resumed, &outcome, &err), -EINTR);
+  assert_int_equal(access(path, R_OK), 0);
+  resumed.stop_after = 0;
+  char checkpoint[4096];
+  memcpy(checkpoint, resumed.checkpoint, sizeof(checkpoint));
+  if (run(body, "killed", checkpoint, &resumed, &outcome, &err) < 0)
+    fail_msg("%s", err.text);
+  json_decref(outcome.summary);
+  public_pack = NULL;
+  compare(&straight, &resumed);
+  output_hash("judged", "model.safetensors", whole);
+  output_hash("killed", "model.safetensors", parts);
+  assert_string_equal(whole, parts);
+}
+
+static void ablations_take_something_away(void **state) {
+  (void)state;
+  double pi[ABLATIONS];
+  for (int a = 0; a < ABLATIONS; a++) {
+    char body[512], options[64];
+    struct record record = {.count = 0};
+    struct job_outcome outcome = {NULL};
+    struct guise_error err = {0};
+    (void)snprintf(options, sizeof(options), ",\"ablation\":\"%s\"",
+                   ablation_traits((enum strategy_ablation)a)->name);
+    (void)snprintf(body, sizeof(body), AHM, "learned", options);
+    if (run(body, "ablation", NULL, &record, &outcome, &err) < 0)
+      fail_msg("%s", err.text);
+    json_decref(outcome.summary);
+    pi[a] = epoch_value(&record, "strategy.pi_2", 4);
+    assert_true((epoch_value(&record, "strategy.mu", 4) > 0) == (a != ABLATION_NO_DUAL));
+  }
+  for (int a = 0; a < ABLATIONS; a++)
+    if (a != ABLATION_NONE && a != ABLATION_RANDOM) /* which draws otherwise from the same network */
+      assert_true(pi[a] != pi[ABLATION_NONE]);
+}
+
 static void cancel(void **state) {
   (void)state;
   struct record record = {.stop_after = 4, .stop = JOB_CANCEL};
@@ -288,9 +430,9 @@ static void errors_say_what_to_do(void **state) {
   assert_int_equal(run("{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":64}}", "big", NULL,
                        &record, &outcome, &err),
                    -EINVAL);
-  assert_non_null(strstr(err.text, "at most 32"));
+  assert_non_null(strstr(err.text, "at most 40"));
   assert_int_equal(
-      run("{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":32},\"holdout\":{\"identities\":0.9}}",
+      run("{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":40},\"holdout\":{\"identities\":0.9}}",
           "few", NULL, &record, &outcome, &err),
       -EINVAL);
   assert_non_null(strstr(err.text, "holdout.identities"));
@@ -305,6 +447,10 @@ int main(void) {
       cmocka_unit_test(suspended_and_resumed_to_the_bit),
       cmocka_unit_test(memory_and_precision),
       cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),
+      cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces),
+      cmocka_unit_test(ablations_take_something_away),
       cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };

@@ -40,6 +40,10 @@ static void defaults(void **state) {
   assert_int_equal(spec.mask.drop_low, 3);
   assert_int_equal(spec.mask.k_count, 5);
   assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_OTHERS);
+  assert_int_equal(spec.mask.reward, REWARD_PROBE);
+  assert_int_equal(spec.mask.ablation, ABLATION_NONE);
+  assert_true(spec.mask.max_accuracy_drop == 0.01);
+  assert_true(!*spec.mask.reference && !*spec.mask.embedder && !*spec.mask.public_dataset);
   assert_true(fabs(spec.train.lr - 0.05 * spec.train.batch / 128) < 1e-12);
   assert_true(spec.audit.attack[0]);
   assert_int_equal(spec.mask.pool, MIX_POOL_PRIVATE);
@@ -107,6 +111,21 @@ static void missing_and_conflicting(void **state) {
        "/mask/parameters/sigma", "unknown_field"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"parameters\":3}}", "/mask/parameters",
        "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"policy\":\"uniform\",\"reference\":\"mdl_a\"}}",
+       "/mask/reference", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"reward\":\"paper\",\"embedder\":\"mdl_a\"}}",
+       "/mask/embedder", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"mixup\",\"ablation\":\"bandit\"}}",
+       "/mask/ablation", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"ablation\":\"luck\"}}", "/mask/ablation",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"identities\":0},\"mask\":{\"reference\":"
+       "\"mdl_a\"}}",
+       "/mask/reference", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"max_accuracy_drop\":0}}", "/mask/max_accuracy_drop",
+       "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"embedder\":\"../a\"}}", "/mask/embedder",
+       "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"public\"}}", "/mask/public_dataset",
@@ -145,12 +164,29 @@ static void missing_and_conflicting(void **state) {
   }
 }
 
+/* The paper's reward is the recognition loss, so both then use the plain soft label. */
+static void negatives_of_the_reward(void **state) {
+  (void)state;
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"reward\":\"paper\"}}", &spec, &problems), 0);
+  assert_int_equal(spec.mask.reward, REWARD_PAPER);
+  assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_ALL);
+  job_spec_free(&spec);
+}
+
 static void shown_and_parsed_again(void **state) {
   (void)state;
   static const char *const bodies[] = {
       "{\"type\":\"train\",\"dataset\":\"orl\"}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"pool\":\"both\",\"public_dataset\":\"p\","
       "\"recipes_per_image\":4,\"decoys\":5,\"margins\":\"equal\"}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"reference\":\"mdl_r\",\"embedder\":\"mdl_e\","
+      "\"public_dataset\":\"lfw\",\"max_accuracy_drop\":0.02,\"ablation\":\"shuffled\"}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"reward\":\"paper\",\"reference\":null,"
+      "\"ablation\":"
+      "null}}",
       "{\"type\":\"train\",\"dataset\":\"c\",\"holdout\":{\"identities\":0,\"pairs\":{\"dataset\":\"lfw\","
       "\"name\":\"view2\"}},"
       "\"model\":{\"arch\":\"iresnet18\",\"input\":64},\"mask\":{\"method\":\"ahm\",\"drop_low\":10,\"k\":[4]"
@@ -180,6 +216,7 @@ int main(void) {
       cmocka_unit_test(defaults),
       cmocka_unit_test(every_mistake_at_once),
       cmocka_unit_test(missing_and_conflicting),
+      cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(shown_and_parsed_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,235 @@
+/* The probe learns to reconstruct, sees more in fewer faces, and its price follows the formulas. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/image/synth.h"
+#include "core/train/dual.h"
+#include "core/train/probe.h"
+
+enum { SIZE = 32, PEOPLE = 16, IMAGES = 8, FACES = PEOPLE * IMAGES, BATCH = 16, MIXES = 32 };
+
+struct fixture {
+  uint8_t faces[FACES][SIZE * SIZE * 3];
+  struct mask *mask;
+  float *templates, *scratch, *mixed;
+};
+
+static const uint8_t *face(void *context, uint32_t i) {
+  const struct fixture *f = context;
+  return f->faces[i];
+}
+
+static void make_mask(struct fixture *f, enum mask_dct dct) {
+  struct mask_options options = mask_options_default(MASK_AHM, SIZE);
+  options.dct = dct;
+  assert_int_equal(mask_new(&options, &f->mask, NULL), 0);
+  assert_int_equal(mask_fit(f->mask, face, f, FACES, NULL), 0);
+  const size_t elements = mask_elements(f->mask);
+  f->templates = tensor_alloc(FACES * elements * sizeof(float));
+  f->mixed = tensor_alloc(MIXES * elements * sizeof(float));
+  f->scratch = tensor_alloc(mask_scratch(f->mask) * sizeof(float));
+  for (uint32_t i = 0; i < FACES; i++)
+    mask_template(f->mask, f->faces[i], false, NULL, f->scratch, f->templates + i * elements);
+}
+
+static void drop_mask(struct fixture *f) {
+  tensor_free(f->templates);
+  tensor_free(f->mixed);
+  tensor_free(f->scratch);
+  f->mask = mask_free(f->mask);
+}
+
+static int set_up(void **state) {
+  struct fixture *f = calloc(1, sizeof(*f));
+  for (uint32_t i = 0; i < FACES; i++)
+    synth_face(3, i / IMAGES, i % IMAGES, SIZE, f->faces[i]);
+  *state = f;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  free(*state);
+  return 0;
+}
+
+static struct probe *make_probe(const struct fixture *f) {
+  const struct probe_options options = {
+      .batch = BATCH, .mixes = MIXES, .faces = FACES, .threads = 1, .seed = 7};
+  struct guise_error err = {0};
+  struct probe *probe = NULL;
+  if (probe_new(f->mask, &options, &probe, &err) < 0)
+    fail_msg("%s", err.text);
+  return probe;
+}
+
+/* Mixes of k of all faces. */
+static void draw_mixes(uint64_t step, uint32_t k, uint32_t count, struct mix *ret_mixes) {
+  uint32_t identity[FACES];
+  for (uint32_t i = 0; i < FACES; i++)
+    identity[i] = i / IMAGES;
+  for (uint32_t i = 0; i < count; i++) {
+    struct rng rng;
+    float lambda[MIX_MAX];
+    rng_init(&rng, 5, RNG_MIX, step, i);
+    mix_draw_lambdas(&rng, k, lambda);
+    mix_compose(&rng, rng_below(&rng, FACES), k, lambda, identity, FACES, &ret_mixes[i]);
+  }
+}
+
+static double train_step(const struct fixture *f, struct probe *probe, uint64_t step) {
+  struct mix mixes[BATCH];
+  const uint8_t *targets[BATCH];
+  double error = 0;
+  draw_mixes(step, 1 + (uint32_t)(step % MIX_MAX), BATCH, mixes);
+  mix_templates(mixes, BATCH, f->templates, mask_elements(f->mask), probe_input(probe));
+  for (uint32_t i = 0; i < BATCH; i++) {
+    uint32_t best = 0;
+    for (uint32_t j = 1; j < mixes[i].k; j++)
+      best = mixes[i].lambda[j] > mixes[i].lambda[best] ? j : best;
+    targets[i] = f->faces[mixes[i].member[best]];
+  }
+  assert_int_equal(probe_step(probe, targets, &error, NULL), 0);
+  return error;
+}
+
+/* Mean error of steps [first, first + 60). */
+static double train(const struct fixture *f, struct probe *probe, uint64_t first) {
+  double sum = 0;
+  for (uint64_t step = first; step < first + 60; step++)
+    sum += train_step(f, probe, step) / 60;
+  return sum;
+}
+
+static double mean_leak(const struct fixture *f, struct probe *probe, uint32_t k) {
+  struct mix mixes[MIXES];
+  const uint8_t *faces[FACES];
+  float leaks[MIXES];
+  double sum = 0;
+  draw_mixes(1000 + k, k, MIXES, mixes);
+  mix_templates(mixes, MIXES, f->templates, mask_elements(f->mask), f->mixed);
+  for (uint32_t i = 0; i < FACES; i++)
+    faces[i] = f->faces[i];
+  assert_int_equal(probe_leaks(probe, mixes, MIXES, f->mixed, faces, leaks, NULL), 0);
+  for (uint32_t i = 0; i < MIXES; i++) {
+    assert_true(leaks[i] >= -1 && leaks[i] <= 1);
+    sum += (double)leaks[i] / MIXES;
+  }
+  return sum;
+}
+
+static void learns_and_sees_more_in_fewer_faces(void **state) {
+  struct fixture *f = *state;
+  make_mask(f, MASK_DCT_NATIVE);
+  struct probe *probe = make_probe(f);
+  double first = train(f, probe, 0);
+  for (uint64_t at = 60; at < 300; at += 60)
+    (void)train(f, probe, at);
+  double last = train(f, probe, 300);
+  if (!(last < 0.75 * first))
+    fail_msg("error %g, then %g grey levels", first, last);
+  double one = mean_leak(f, probe, 1), two = mean_leak(f, probe, 2), six = mean_leak(f, probe, 6);
+  if (!(one > 0.7 && one > two + 0.05 && two > six + 0.05))
+    fail_msg("leak of 1, 2 and 6 faces: %g, %g, %g", one, two, six);
+  probe_free(probe);
+  drop_mask(f);
+}
+
+/* One block a pixel: there is no inverse DCT to begin with. */
+static void learns_from_upsampled_templates(void **state) {
+  struct fixture *f = *state;
+  make_mask(f, MASK_DCT_UPSAMPLED);
+  struct probe *probe = make_probe(f);
+  double first = train(f, probe, 0), second = train(f, probe, 60);
+  if (!(second < 0.9 * first))
+    fail_msg("error %g, then %g grey levels", first, second);
+  probe_free(probe);
+  drop_mask(f);
+}
+
+/* Members beyond the faces to protect are not compared: a public face gives nobody away. */
+static void public_faces_do_not_leak(void **state) {
+  struct fixture *f = *state;
+  make_mask(f, MASK_DCT_NATIVE);
+  const struct probe_options options = {.batch = BATCH, .mixes = MIXES, .faces = 1, .threads = 1, .seed = 7};
+  const uint8_t *faces[1] = {f->faces[0]};
+  struct probe *probe = NULL;
+  float leaks[2];
+  struct mix mixes[2] = {{.k = 2, .member = {0, 9}, .lambda = {.5f, .5f}},
+                         {.k = 1, .member = {9}, .lambda = {1}}};
+  assert_int_equal(probe_new(f->mask, &options, &probe, NULL), 0);
+  mix_templates(mixes, 2, f->templates, mask_elements(f->mask), f->mixed);
+  assert_int_equal(probe_leaks(probe, mixes, 2, f->mixed, faces, leaks, NULL), 0);
+  assert_true(leaks[0] > -1);
+  assert_true(leaks[1] == -1);
+  probe_free(probe);
+  drop_mask(f);
+}
+
+static void sizes(void **state) {
+  (void)state;
+  static const uint32_t wanted[][3] = {{32, 32, 40},  {56, 56, 56},  {64, 32, 40}, {72, 36, 40},
+                                       {112, 56, 56}, {120, 30, 40}, {224, 56, 56}};
+  for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+    assert_int_equal(probe_target(wanted[i][0]), wanted[i][1]);
+    assert_int_equal(probe_embedder_input(wanted[i][0]), wanted[i][2]);
+  }
+}
+
+static void the_price_rises_and_falls(void **state) {
+  struct dual dual;
+  (void)state;
+  dual_start(&dual);
+  assert_true(dual.mu == 0 && dual.tau == 0.5);
+  dual_step(&dual, 1.5, 0.3, true); /* the first value is the average */
+  assert_true(fabs(dual.mu - 0.01 * (1.5 - 0.5)) < 1e-12);
+  dual_step(&dual, 0.5, 0.3, true); /* average 1.4 */
+  assert_true(fabs(dual.mu - (0.01 + 0.01 * (1.4 - 0.5))) < 1e-12);
+  double before = dual.mu;
+  for (int i = 0; i < 50; i++)
+    dual_step(&dual, 2, 0.3, true);
+  assert_true(dual.mu > before + 0.5);
+  for (int i = 0; i < 1000; i++)
+    dual_step(&dual, 0.1, 0.3, true);
+  assert_true(dual.mu == 0);
+  assert_true(fabs(dual.leak - 0.3) < 1e-9);
+  dual_start(&dual);
+  dual_step(&dual, 5, 0.3, false);
+  assert_true(dual.mu == 0 && dual.kl == 5);
+}
+
+static void tau_follows_the_accuracy(void **state) {
+  struct dual dual;
+  (void)state;
+  dual_start(&dual);
+  dual.reference_accuracy = 0.9;
+  dual_epoch(&dual, 0.9, 0.01); /* nothing lost: exp(.5) */
+  assert_true(fabs(dual.tau - 0.5 * exp(0.5)) < 1e-12);
+  dual_epoch(&dual, 0.89, 0.01); /* all that may be lost: stays */
+  assert_true(fabs(dual.tau - 0.5 * exp(0.5)) < 1e-12);
+  dual_epoch(&dual, 0.87, 0.01); /* twice too much: exp(-1) */
+  assert_true(fabs(dual.tau - 0.5 * exp(-0.5)) < 1e-12);
+  dual_epoch(&dual, 0.5, 0.01);
+  assert_true(dual.tau == 0.05);
+  for (int i = 0; i < 20; i++)
+    dual_epoch(&dual, 0.95, 0.01);
+  assert_true(dual.tau == 3);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(learns_and_sees_more_in_fewer_faces, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(learns_from_upsampled_templates, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(public_faces_do_not_leak, set_up, tear_down),
+      cmocka_unit_test(sizes),
+      cmocka_unit_test(the_price_rises_and_falls),
+      cmocka_unit_test(tau_follows_the_accuracy),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
