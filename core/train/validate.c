@@ -221,12 +221,23 @@ static const uint8_t *resized_image(void *context, uint32_t i) {
   return resized->pixels + resized->bytes * i;
 }
 
+/* The same seed and as many people and images trained on: the same people were held out. */
+static bool same_split(const struct trainer *t, const struct model_info *info) {
+  return info->training.seed == t->spec->train.seed &&
+         info->training.identities == t->data.train.identities &&
+         info->training.images == t->data.train.count;
+}
+
 int verify_model(struct trainer *t, const struct verify_set *set, const char *model_path, bool both_flips,
                  struct verification *ret_verification, struct guise_error *err) {
   _cleanup_(model_freep) struct model *model = NULL;
   int r = model_load(model_path, t->eval_batch, t->threads, &model, err);
   if (r < 0)
     return r;
+  if (set->data && !same_split(t, &model->info))
+    trainer_log(t, "warning",
+                "mask.reference was not trained on the people of this job: it may know some of those who are "
+                "held out here; train it with the same data set, holdout and seed");
   const uint32_t size = model->info.input;
   struct verifier by = {model->graph,          model->mask,  model->batch,
                         model->info.embedding, verify_image, (void *)set};

@@ -32,7 +32,8 @@ int verify_sets_open(struct trainer *trainer, const struct job_inputs *inputs, s
                      struct guise_error *err);
 void verify_sets_close(struct verify_sets *sets);
 
-/* Another model on a set of this job: its pairs, its images, at the model's own size. */
+/* The reference on a set of this job: its pairs, its images, at the model's own size. Warns when it may have
+ * been trained on the people of the set. */
 int verify_model(struct trainer *trainer, const struct verify_set *set, const char *model_path,
                  bool both_flips, struct verification *ret_verification, struct guise_error *err);
 
