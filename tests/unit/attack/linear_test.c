@@ -289,7 +289,7 @@ static void solver_reproduces_the_template(void **state) {
   assert_int_equal(solver_init(&solver, mask), 0);
   mask_template(mask, pixels[0], false, NULL, solver.scratch, template_);
   assert_in_range(solver_run(&solver, template_), 1, 5);
-  mask_linear_forward(mask, solver.x, solver.scratch, again);
+  mask_linear_forward(mask, 0, solver.x, solver.scratch, again);
   for (size_t i = 0; i < n; i++) {
     float wanted = template_[i] + constants->mean[i / cells] / constants->deviation[i / cells];
     assert_true(fabsf(again[i] - wanted) < 2e-3f);
