@@ -33,10 +33,10 @@ static int setup(struct mask *mask, struct guise_error *err) {
   float *strength = calloc(n, sizeof(*strength));
   if (!strength)
     return error_set(err, -ENOMEM, "out of memory making a mask");
+  const float step = FRAME / (float)mask->grid;
   for (size_t i = 0; i < n; i++) {
-    const float step = FRAME / (float)mask->grid;
-    const uint8_t region =
-        region_at(((float)(i % mask->grid) + 0.5f) * step, ((float)(i / mask->grid) + 0.5f) * step);
+    const size_t row = i / mask->grid, column = i % mask->grid;
+    const uint8_t region = region_at(((float)column + 0.5f) * step, ((float)row + 0.5f) * step);
     strength[i] = (float)mask->options.parameter[region];
   }
   mask->state = strength;
