@@ -87,6 +87,7 @@ void mask_keep(struct mask *mask, const uint8_t *coefficient, uint32_t count, bo
   for (uint32_t i = 0; i < count; i++)
     listed[coefficient[i]] = true;
   c->channels = 0;
+  memset(c->channel, 0, sizeof(c->channel));
   for (uint32_t channel = 0; channel < DCT_CHANNELS; channel++)
     if (listed[channel % DCT_COEFFICIENTS] != without)
       c->channel[c->channels++] = (uint16_t)channel;
