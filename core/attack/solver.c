@@ -18,8 +18,7 @@
 #define TOLERANCE 1e-6
 
 int solver_init(struct solver *solver, const struct mask *mask) {
-  const struct mask_constants *constants = mask_constants(mask);
-  uint32_t channels = constants->channels, size = mask_size(mask);
+  uint32_t size = mask_size(mask);
   *solver = (struct solver){.mask = mask, .pixels = (size_t)3 * size * size, .elements = mask_elements(mask)};
   float **vectors[] = {&solver->x, &solver->residual, &solver->direction, &solver->image};
   bool complete = true;
@@ -27,13 +26,10 @@ int solver_init(struct solver *solver, const struct mask *mask) {
     complete = (*vectors[i] = tensor_alloc(solver->pixels * sizeof(float))) && complete;
   solver->code = tensor_alloc(solver->elements * sizeof(float));
   solver->scratch = tensor_alloc(MAX(mask_scratch(mask), (size_t)1) * sizeof(float));
-  solver->weight = calloc(channels, sizeof(*solver->weight));
-  if (!complete || !solver->code || !solver->scratch || !solver->weight) {
+  if (!complete || !solver->code || !solver->scratch) {
     solver_done(solver);
     return -ENOMEM;
   }
-  for (uint32_t c = 0; c < channels; c++)
-    solver->weight[c] = (double)constants->deviation[c] * (double)constants->deviation[c];
   return 0;
 }
 
@@ -44,23 +40,25 @@ void solver_done(struct solver *solver) {
   tensor_free(solver->image);
   tensor_free(solver->code);
   tensor_free(solver->scratch);
-  free(solver->weight);
   memset(solver, 0, sizeof(*solver));
 }
 
 static void weigh(const struct solver *solver, float *code) {
+  const struct mask_constants *constants = mask_constants(solver->mask);
   uint32_t channels = mask_channels(solver->mask);
   size_t cells = solver->elements / channels;
-  for (uint32_t c = 0; c < channels; c++)
+  for (uint32_t c = 0; c < channels; c++) {
+    const double deviation = (double)constants->deviation[solver->index[c]];
     for (size_t i = 0; i < cells; i++)
-      code[c * cells + i] *= (float)solver->weight[c];
+      code[c * cells + i] *= (float)(deviation * deviation);
+  }
 }
 
 /* image := A^T W A direction */
 static void apply_normal(struct solver *solver) {
-  mask_linear_forward(solver->mask, solver->direction, solver->scratch, solver->code);
+  mask_linear_forward(solver->mask, solver->layout, solver->direction, solver->scratch, solver->code);
   weigh(solver, solver->code);
-  mask_linear_adjoint(solver->mask, solver->code, solver->scratch, solver->image);
+  mask_linear_adjoint(solver->mask, solver->layout, solver->code, solver->scratch, solver->image);
 }
 
 static double dot(const float *a, const float *b, size_t n) {
@@ -73,17 +71,22 @@ static double dot(const float *a, const float *b, size_t n) {
 /* residual := A^T W y */
 static void start(struct solver *solver, const float *template_) {
   const struct mask_constants *constants = mask_constants(solver->mask);
-  size_t cells = solver->elements / constants->channels;
-  for (uint32_t c = 0; c < constants->channels; c++)
+  const uint32_t channels = mask_channels(solver->mask);
+  size_t cells = solver->elements / channels;
+  for (uint32_t c = 0; c < channels; c++) {
+    const float mean = constants->mean[solver->index[c]] / constants->deviation[solver->index[c]];
     for (size_t i = 0; i < cells; i++)
-      solver->code[c * cells + i] = template_[c * cells + i] + constants->mean[c] / constants->deviation[c];
+      solver->code[c * cells + i] = template_[c * cells + i] + mean;
+  }
   weigh(solver, solver->code);
-  mask_linear_adjoint(solver->mask, solver->code, solver->scratch, solver->residual);
+  mask_linear_adjoint(solver->mask, solver->layout, solver->code, solver->scratch, solver->residual);
 }
 
 uint32_t solver_run(struct solver *solver, const float *template_) {
   size_t n = solver->pixels;
   uint32_t steps = 0;
+  solver->layout = mask_find_layout(solver->mask, template_, solver->scratch);
+  mask_layout(solver->mask, solver->layout, solver->index);
   memset(solver->x, 0, n * sizeof(float));
   start(solver, template_);
   memcpy(solver->direction, solver->residual, n * sizeof(float));

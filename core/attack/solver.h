@@ -10,12 +10,13 @@ struct solver {
   size_t pixels, elements;                        /* 3 * size^2; C * G^2 */
   float *x, *residual, *direction, *image, *code; /* pixels each; code: elements */
   float *scratch;
-  double *weight; /* C */
+  uint32_t layout;
+  uint16_t index[MASK_CHANNELS_MAX]; /* of the layout, see mask_layout */
 };
 
 int solver_init(struct solver *solver, const struct mask *mask); /* 0 or -ENOMEM */
 void solver_done(struct solver *solver);
 
-/* template_: (C,G,G), as mask_template or a mix of such gives it. The result, planar YCbCr minus 128, is
- * solver->x until the next call. Returns the iterations done. Deterministic. */
+/* template_: (C,G,G), as mask_template or a mix of such gives it; its layout is found first. The result,
+ * planar YCbCr minus 128, is solver->x until the next call. Returns the iterations done. Deterministic. */
 uint32_t solver_run(struct solver *solver, const float *template_);

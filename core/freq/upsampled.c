@@ -92,6 +92,10 @@ struct upsampled_dct *upsampled_dct_free(struct upsampled_dct *dct) {
   return NULL;
 }
 
+float upsampled_dct_tap(const struct upsampled_dct *dct, uint32_t block, uint32_t u, uint32_t t) {
+  return dct->taps[(u * UPSAMPLED_TAPS + t) * dct->size + block];
+}
+
 void upsampled_dct_forward(const struct upsampled_dct *dct, const float *planar, float *ret_coefficients) {
   const size_t plane = (size_t)dct->size * dct->size;
   for (size_t c = 0; c < 3; c++)

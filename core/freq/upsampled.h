@@ -18,6 +18,10 @@ struct upsampled_dct;
 int upsampled_dct_new(uint32_t size, struct upsampled_dct **ret_dct, struct guise_error *err);
 struct upsampled_dct *upsampled_dct_free(struct upsampled_dct *dct);
 
+/* The transform of one axis: coefficient u of block i is the sum over t = 0..2 of tap(i, u, t) times source
+ * pixel i - 1 + t (0 where there is none); a coefficient (u,v) multiplies the taps of both axes. */
+float upsampled_dct_tap(const struct upsampled_dct *dct, uint32_t block, uint32_t u, uint32_t t);
+
 /* planar: (3,size,size), coefficients: (192,size,size); no aliasing; any alignment. adjoint is the exact
  * transpose of forward. inverse gives the pixels whose coefficients come nearest in least squares (the
  * transform is injective): those of forward for coefficients that come from it. */

@@ -12,7 +12,16 @@
 
 struct partial {
   double sum[MASK_CHANNELS_MAX], square[MASK_CHANNELS_MAX];
+  float least[MASK_CHANNELS_MAX], most[MASK_CHANNELS_MAX];
 };
+
+/* Both start at 0: a range that does not hold 0 is taken for one that does. */
+static void widen(const float *values, size_t n, float *least, float *most) {
+  for (size_t i = 0; i < n; i++) {
+    *least = values[i] < *least ? values[i] : *least;
+    *most = values[i] > *most ? values[i] : *most;
+  }
+}
 
 static void add_image(const struct mask *mask, const uint8_t *rgb, uint32_t index, float *scratch,
                       struct partial *partial) {
@@ -31,6 +40,8 @@ static void add_image(const struct mask *mask, const uint8_t *rgb, uint32_t inde
     }
     partial->sum[c] += sum;
     partial->square[c] += square;
+    if (mask->row->measures_reach)
+      widen(raw + c * n, n, &partial->least[c], &partial->most[c]);
   }
 }
 
@@ -44,6 +55,9 @@ static void set_moments(struct mask *mask, const struct partial *total, double v
     double mean = total->sum[c] / values, variance = total->square[c] / values - mean * mean;
     k->mean[c] = (float)mean;
     k->deviation[c] = fmaxf((float)sqrt(fmax(variance, 0)), DEVIATION_FLOOR);
+    k->reach[c] = 0;
+    if (mask->row->measures_reach)
+      k->reach[c] = fmaxf(total->most[c] - k->mean[c], k->mean[c] - total->least[c]) / k->deviation[c];
     energy += total->square[c];
     if (k->channel[c] % DCT_COEFFICIENTS == 0)
       mean_pixel += total->sum[c] * DCT_BLOCK / (3 * per_plane);
@@ -71,6 +85,8 @@ int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t 
       for (size_t c = 0; c < mask->constants.channels; c++) {
         total->sum[c] += partials[b].sum[c];
         total->square[c] += partials[b].square[c];
+        total->least[c] = fminf(total->least[c], partials[b].least[c]);
+        total->most[c] = fmaxf(total->most[c], partials[b].most[c]);
       }
     set_moments(mask, total, (double)used * (double)mask_cells(mask));
   }

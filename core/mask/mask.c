@@ -8,7 +8,11 @@
 #include "core/mask/methods.h"
 
 static const struct mask_row *const table[MASK_METHODS] = {
-    [MASK_NONE] = &mask_none, [MASK_MIXUP] = &mask_mixup, [MASK_AHM] = &mask_ahm};
+    [MASK_NONE] = &mask_none,         [MASK_BLUR] = &mask_blur,
+    [MASK_MIXUP] = &mask_mixup,       [MASK_INSTAHIDE] = &mask_instahide,
+    [MASK_DUETFACE] = &mask_duetface, [MASK_PARTIALFACE] = &mask_partialface,
+    [MASK_DCTDP] = &mask_dctdp,       [MASK_LDP_SLICING] = &mask_ldp_slicing,
+    [MASK_REGIONAL] = &mask_regional, [MASK_AHM] = &mask_ahm};
 
 const struct mask_traits *mask_traits(enum mask_method method) {
   return &table[method]->traits;
@@ -52,11 +56,14 @@ struct mask_options mask_options_default(enum mask_method method, uint32_t size)
 
 /* ---- construction ---- */
 
-static int check_options(const struct mask_options *options, struct guise_error *err) {
+int mask_check_options(const struct mask_options *options, struct guise_error *err) {
   const struct mask_traits *traits = mask_traits(options->method);
   if (options->drop_low > 60)
     return error_set(err, -EINVAL, "drop_low is %u; at most 60 of 64 coefficients may be dropped",
                      options->drop_low);
+  if (traits->own_channels && options->drop_low > 0)
+    return error_set(err, -EINVAL, "the mask %s chooses its coefficients itself: leave drop_low out",
+                     traits->name);
   if (!isfinite(options->clip) || options->clip < 0)
     return error_set(err, -EINVAL, "clip must be 0 (none) or a number of deviations");
   for (uint32_t i = 0; i < traits->parameter_count; i++) {
@@ -65,21 +72,30 @@ static int check_options(const struct mask_options *options, struct guise_error 
       return error_set(err, -EINVAL, "%s of the mask %s must be from %g to %g", p->name, traits->name,
                        p->minimum, p->maximum);
   }
-  return 0;
+  return table[options->method]->check ? table[options->method]->check(options, err) : 0;
 }
 
-static void choose_channels(struct mask *mask) {
+bool mask_guarantee(const struct mask_options *options, const struct mask_constants *constants,
+                    struct mask_guarantee *ret_guarantee) {
+  const struct mask_row *row = table[options->method];
+  return row->guarantee && row->guarantee(options, constants, ret_guarantee);
+}
+
+void mask_keep(struct mask *mask, const uint8_t *coefficient, uint32_t count, bool without) {
   struct mask_constants *c = &mask->constants;
-  bool dropped[DCT_COEFFICIENTS] = {false};
-  for (uint32_t rank = 0; rank < mask->options.drop_low; rank++)
-    dropped[zigzag8[rank]] = true;
+  bool listed[DCT_COEFFICIENTS] = {false};
+  for (uint32_t i = 0; i < count; i++)
+    listed[coefficient[i]] = true;
+  c->channels = 0;
+  memset(c->channel, 0, sizeof(c->channel));
   for (uint32_t channel = 0; channel < DCT_CHANNELS; channel++)
-    if (!dropped[channel % DCT_COEFFICIENTS])
+    if (listed[channel % DCT_COEFFICIENTS] != without)
       c->channel[c->channels++] = (uint16_t)channel;
+  mask->channels = c->channels;
 }
 
 int mask_new(const struct mask_options *options, struct mask **ret_mask, struct guise_error *err) {
-  int r = check_options(options, err);
+  int r = mask_check_options(options, err);
   if (r < 0)
     return r;
   struct mask *mask = calloc(1, sizeof(*mask));
@@ -87,8 +103,8 @@ int mask_new(const struct mask_options *options, struct mask **ret_mask, struct 
     return error_set(err, -ENOMEM, "out of memory making a mask");
   mask->row = table[options->method];
   mask->options = *options;
-  choose_channels(mask);
-  mask->channels = mask->constants.channels;
+  mask->layouts = 1;
+  mask_keep(mask, zigzag8, options->drop_low, true);
   r = mask_transform_new(options->dct, options->size, &mask->transform, err);
   if (r == 0) {
     mask->grid = mask_transform_grid(mask->transform);
@@ -142,7 +158,7 @@ bool mask_inverts_to_pixels(const struct mask *mask) {
   return mask->row->traits.located && mask->options.dct == MASK_DCT_NATIVE;
 }
 bool mask_is_linear(const struct mask *mask) {
-  return !mask->row->pick && !mask->row->invert;
+  return !mask->row->restore && !mask->row->invert;
 }
 bool mask_has_after_mix(const struct mask *mask) {
   return mask->row->after_mix != NULL;
@@ -167,14 +183,36 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
                      constants->channels, mask->constants.channels);
   for (uint32_t c = 0; c < constants->channels; c++)
     if (constants->channel[c] >= DCT_CHANNELS ||
+        (mask->row->traits.own_channels && constants->channel[c] != mask->constants.channel[c]) ||
         (located && c > 0 && constants->channel[c] <= constants->channel[c - 1]) ||
-        !isfinite(constants->mean[c]) || !isfinite(constants->deviation[c]) || constants->deviation[c] <= 0)
+        !isfinite(constants->mean[c]) || !isfinite(constants->reach[c]) || constants->reach[c] < 0 ||
+        !isfinite(constants->deviation[c]) || constants->deviation[c] <= 0)
       return error_set(err, -EINVAL, "channel %u of the mask's constants is damaged", c);
   for (uint32_t i = 0; i < constants->learnt_count; i++)
     if (!isfinite(constants->learnt[i]))
       return error_set(err, -EINVAL, "what the mask has learnt is damaged");
-  mask->constants = *constants;
-  return 0;
+  int r = mask->row->accept ? mask->row->accept(mask, constants, err) : 0;
+  if (r == 0)
+    mask->constants = *constants;
+  return r;
+}
+
+/* ---- layouts ---- */
+
+uint32_t mask_layouts(const struct mask *mask) {
+  return mask->layouts;
+}
+
+void mask_layout(const struct mask *mask, uint32_t layout, uint16_t *ret_index) {
+  if (mask->row->layout)
+    mask->row->layout(mask, layout, ret_index);
+  else
+    for (uint32_t c = 0; c < mask->channels; c++)
+      ret_index[c] = (uint16_t)c;
+}
+
+uint32_t mask_find_layout(const struct mask *mask, const float *template_, float *scratch) {
+  return mask->row->find_layout ? mask->row->find_layout(mask, template_, scratch) : 0;
 }
 
 int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err) {
@@ -218,6 +256,8 @@ void mask_standardise(const struct mask *mask, uint32_t index, const float *raw,
 void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *planar,
                        float *ret_coefficients) {
   rgb_to_ycbcr(rgb, mask->options.size, flip, planar);
+  if (mask->row->filter)
+    mask->row->filter(mask, planar, ret_coefficients);
   if (mask->row->pixels)
     mask->row->pixels(mask, rng, planar, ret_coefficients);
   mask_transform_forward(mask->transform, planar, ret_coefficients);
@@ -239,15 +279,17 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
   const struct mask_constants *k = &mask->constants;
   const size_t n = mask_cells(mask);
   float *coefficients = scratch + mask_pixels(mask), *raw = coefficients + DCT_CHANNELS * n;
+  uint16_t index[MASK_CHANNELS_MAX];
   mask_coefficients(mask, rgb, flip, rng, scratch, coefficients);
   if (mask->row->gather)
     mask_gather(mask, coefficients, raw);
-  float *target = mask->row->pick ? raw : ret_template;
-  for (uint32_t c = 0; c < k->channels; c++)
-    mask_standardise(mask, c, mask->row->gather ? raw + c * n : coefficients + k->channel[c] * n,
-                     target + c * n);
-  if (mask->row->pick)
-    mask->row->pick(mask, rng, raw, ret_template);
+  mask_layout(mask, mask->layouts > 1 ? rng_below(rng, mask->layouts) : 0, index);
+  for (uint32_t c = 0; c < mask->channels; c++)
+    mask_standardise(mask, index[c],
+                     mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n,
+                     ret_template + c * n);
+  if (mask->row->perturb)
+    mask->row->perturb(mask, rng, ret_template);
 }
 
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_) {
@@ -265,27 +307,45 @@ void mask_inference_template(const struct mask *mask, const uint8_t *rgb, bool f
 
 /* ---- the linear operator ---- */
 
-void mask_linear_forward(const struct mask *mask, const float *planar, float *scratch, float *ret_template) {
+void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *planar, float *scratch,
+                         float *ret_template) {
   const struct mask_constants *k = &mask->constants;
   const size_t n = mask_cells(mask);
-  mask_transform_forward(mask->transform, planar, scratch);
-  mask_gather(mask, scratch, ret_template);
-  for (uint32_t c = 0; c < k->channels; c++)
+  float *coefficients = scratch + mask_pixels(mask), *raw = coefficients + DCT_CHANNELS * n;
+  uint16_t index[MASK_CHANNELS_MAX];
+  if (mask->row->filter) {
+    memcpy(scratch, planar, mask_pixels(mask) * sizeof(float));
+    mask->row->filter(mask, scratch, coefficients);
+    planar = scratch;
+  }
+  mask_transform_forward(mask->transform, planar, coefficients);
+  if (mask->row->gather)
+    mask_gather(mask, coefficients, raw);
+  mask_layout(mask, layout, index);
+  for (uint32_t c = 0; c < mask->channels; c++) {
+    const float *from = mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n;
+    const float deviation = k->deviation[index[c]];
     for (size_t i = 0; i < n; i++)
-      ret_template[c * n + i] /= k->deviation[c];
+      ret_template[c * n + i] = from[i] / deviation;
+  }
 }
 
-/* raw: gain * value + offset of each channel; coefficients: where they come from, the rest 0. */
-static void spread(const struct mask *mask, const float *template_, bool transpose, float *raw,
-                   float *ret_coefficients) {
+void mask_spread(const struct mask *mask, uint32_t layout, const float *template_, bool transpose, float *raw,
+                 float *ret_coefficients) {
   const struct mask_constants *k = &mask->constants;
   const size_t n = mask_cells(mask);
   float *to = mask->row->scatter ? raw : ret_coefficients;
+  uint16_t index[MASK_CHANNELS_MAX];
+  mask_layout(mask, layout, index);
   if (!mask->row->scatter)
     memset(ret_coefficients, 0, DCT_CHANNELS * n * sizeof(float));
-  for (uint32_t c = 0; c < k->channels; c++) {
-    const float gain = transpose ? 1 / k->deviation[c] : k->deviation[c], offset = transpose ? 0 : k->mean[c];
-    float *channel = to + (mask->row->scatter ? c : k->channel[c]) * n;
+  else if (mask->channels < k->channels)
+    memset(raw, 0, k->channels * n * sizeof(float));
+  for (uint32_t c = 0; c < mask->channels; c++) {
+    const uint32_t from = index[c];
+    const float gain = transpose ? 1 / k->deviation[from] : k->deviation[from],
+                offset = transpose ? 0 : k->mean[from];
+    float *channel = to + (mask->row->scatter ? from : k->channel[from]) * n;
     for (size_t i = 0; i < n; i++)
       channel[i] = gain * template_[c * n + i] + offset;
   }
@@ -293,16 +353,26 @@ static void spread(const struct mask *mask, const float *template_, bool transpo
     mask->row->scatter(mask, raw, ret_coefficients);
 }
 
-void mask_linear_adjoint(const struct mask *mask, const float *template_, float *scratch, float *ret_planar) {
-  spread(mask, template_, true, scratch + DCT_CHANNELS * mask_cells(mask), scratch);
+void mask_linear_adjoint(const struct mask *mask, uint32_t layout, const float *template_, float *scratch,
+                         float *ret_planar) {
+  mask_spread(mask, layout, template_, true, scratch + DCT_CHANNELS * mask_cells(mask), scratch);
   mask_transform_adjoint(mask->transform, scratch, ret_planar);
+  if (mask->row->filter)
+    mask->row->filter(mask, ret_planar, scratch);
 }
 
 void mask_invert(const struct mask *mask, const float *template_, float *scratch, float *ret_planar) {
+  float *raw = scratch + DCT_CHANNELS * mask_cells(mask);
   if (mask->row->invert) {
     mask->row->invert(mask, template_, scratch, ret_planar);
     return;
   }
-  spread(mask, template_, false, scratch + DCT_CHANNELS * mask_cells(mask), scratch);
+  const uint32_t layout = mask_find_layout(mask, template_, scratch);
+  if (mask->row->restore) {
+    memcpy(raw, template_, mask_elements(mask) * sizeof(float));
+    mask->row->restore(mask, raw);
+    template_ = raw;
+  }
+  mask_spread(mask, layout, template_, false, raw, scratch);
   mask_transform_inverse(mask->transform, scratch, ret_planar);
 }

@@ -16,7 +16,19 @@
 #define MASK_PARAMETERS_MAX 6
 #define MIX_MAX 6 /* largest k */
 
-enum mask_method { MASK_NONE, MASK_MIXUP, MASK_AHM, MASK_METHODS };
+enum mask_method {
+  MASK_NONE,
+  MASK_BLUR,
+  MASK_MIXUP,
+  MASK_INSTAHIDE,
+  MASK_DUETFACE,
+  MASK_PARTIALFACE,
+  MASK_DCTDP,
+  MASK_LDP_SLICING,
+  MASK_REGIONAL,
+  MASK_AHM,
+  MASK_METHODS
+};
 enum mask_dct { MASK_DCT_NATIVE, MASK_DCT_UPSAMPLED, MASK_DCTS };
 
 const char *mask_dct_name(enum mask_dct dct);                     /* "native", "upsampled" */
@@ -34,11 +46,14 @@ struct mask_traits {
   const char *name;    /* as in the API */
   const char *summary; /* one line for the documentation */
   bool mixes;          /* templates are mixed during training */
-  bool has_strategy;   /* k may be chosen by the strategy network */
+  bool chooses_k;      /* how many faces a mix has is the job's choice, with |N(0,1)| weights; else Beta, 2 */
+  bool has_strategy;   /* and k may be chosen by the strategy network */
+  uint32_t default_k;  /* of methods that choose it; 0 = all of 2..6 */
   /* Templates are drawn: mask_template and mask_after_mix need random numbers, in use as in training. */
   bool random;
   /* Each channel is one coefficient of known frequency, so that a network may begin with the inverse DCT. */
   bool located;
+  bool own_channels; /* the method says which coefficients it keeps: drop_low must be 0 */
   uint32_t default_drop_low;
   float default_clip; /* of the standardised coefficient; 0 = none */
   const struct mask_parameter *parameters;
@@ -67,17 +82,30 @@ struct mask_constants {
   float mean[MASK_CHANNELS_MAX];       /* of the channels, coefficient units */
   float deviation[MASK_CHANNELS_MAX];  /* > 0 */
   float clip;                          /* 0 = none */
-  float pixel_scale;     /* deviation of the pixels after the inverse DCT: the network's first layer
-                            divides by it */
+  float pixel_scale;              /* deviation of the pixels after the inverse DCT: the network's first layer
+                                     divides by it */
+  float reach[MASK_CHANNELS_MAX]; /* of methods that measure it, else 0: the largest distance from the mean
+                                     among the images of the fit, deviations */
   uint32_t learnt_count; /* what the method learnt before the training, 0..192 numbers; its file says which */
   float learnt[MASK_CHANNELS_MAX];
+};
+
+/* A promise that holds whatever an attacker knows beside the template, as far as its draws are secret. */
+struct mask_guarantee {
+  double epsilon, delta; /* of one unit */
+  char unit[160];
+  char text[400];
 };
 
 struct mask;
 struct decoys; /* core/mask/decoys.h */
 
-/* The mask is not usable before its constants are set. -EINVAL with err when an option is out of range or the
- * method cannot do it. */
+/* -EINVAL with err when an option is out of range or the method cannot do it. */
+int mask_check_options(const struct mask_options *options, struct guise_error *err);
+/* Whether the method gives a formal guarantee with these options and constants, and which. */
+bool mask_guarantee(const struct mask_options *options, const struct mask_constants *constants,
+                    struct mask_guarantee *ret_guarantee);
+/* The mask is not usable before its constants are set. -EINVAL as mask_check_options. */
 int mask_new(const struct mask_options *options, struct mask **ret_mask, struct guise_error *err);
 struct mask *mask_free(struct mask *mask);
 
@@ -119,13 +147,23 @@ uint32_t mask_inference_mixes(const struct mask *mask); /* 1 without decoys */
 void mask_inference_template(const struct mask *mask, const uint8_t *rgb, bool flip, uint32_t t,
                              struct rng *rng, float *scratch, float *ret_template);
 
-/* The mask as a linear operator between planar YCbCr pixels (3,size,size) and templates, without clip, mean
- * removed, noise left out: for attacks and for the network's first layer. adjoint is the exact transpose of
- * forward. Only while mask_is_linear. */
-bool mask_is_linear(const struct mask *mask);
-void mask_linear_forward(const struct mask *mask, const float *planar, float *scratch, float *ret_template);
-void mask_linear_adjoint(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);
+/* How a template's channels are laid out: drawn for each image among mask_layouts(); 1 of most methods.
+ * ret_index[c] (C): which channel of the constants is the template's channel c. */
+uint32_t mask_layouts(const struct mask *mask);
+void mask_layout(const struct mask *mask, uint32_t layout, uint16_t *ret_index);
+/* The likeliest layout of a template, from nothing but the mask and its constants. */
+uint32_t mask_find_layout(const struct mask *mask, const float *template_, float *scratch);
 
-/* The best public inverse of one unmixed template, from nothing but the mask and its constants: undo the
- * standardisation, zero what was dropped, inverse DCT; or the method's own. planar YCbCr minus 128. */
+/* The mask as a linear operator between planar YCbCr pixels (3,size,size) and templates of one layout,
+ * without clip, mean removed, noise left out: for attacks and for the network's first layer. adjoint is the
+ * exact transpose of forward. Only while mask_is_linear. */
+bool mask_is_linear(const struct mask *mask);
+void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *planar, float *scratch,
+                         float *ret_template);
+void mask_linear_adjoint(const struct mask *mask, uint32_t layout, const float *template_, float *scratch,
+                         float *ret_planar);
+
+/* The best public inverse of one unmixed template, from nothing but the mask and its constants: find the
+ * layout, undo the standardisation, zero what was dropped, inverse DCT; or the method's own. planar YCbCr
+ * minus 128. */
 void mask_invert(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);

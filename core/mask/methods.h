@@ -1,10 +1,10 @@
 /* The rows of the table in mask.c, one file each, and what they may hook into. Internal to core/mask.
  *
- *   pixels (3,S,S) -[pixels]-> -DCT-> coefficients (192,G,G) -[coefficients]-> -[gather]-> raw (K,G,G)
- *     -standardise, clip-> (K,G,G) -[pick]-> template (C,G,G) -mixing-> -[after_mix]->
+ *   pixels (3,S,S) -[filter]-[pixels]-> -DCT-> coefficients (192,G,G) -[coefficients]-> -[gather]-> raw
+ *     (K,G,G) -[layout]-> (C,G,G) -standardise, clip-> -[perturb]-> template (C,G,G) -mixing-> -[after_mix]->
  *
  * Constants are fitted on what gather gives, so that whatever stands before it is inside the moments. A hook
- * that is NULL does nothing: gather then takes the coefficients of constants.channel, pick everything. */
+ * that is NULL does nothing: gather then takes the coefficients of constants.channel, and C = K. */
 #pragma once
 
 #include "core/mask/mask.h"
@@ -12,20 +12,34 @@
 
 struct mask_row {
   struct mask_traits traits;
-  /* Checks the options, sets mask->constants.channels and .channel (given with drop_low's choice),
-   * mask->channels (K at first) and mask->state. */
+  bool measures_reach; /* the fit sets constants.reach */
+  /* What mask_check_options says beyond the ranges. */
+  int (*check)(const struct mask_options *options, struct guise_error *err);
+  /* Sets mask->constants.channels and .channel (given with drop_low's choice), mask->channels (C; K at
+   * first), mask->layouts (1 at first) and mask->state. */
   int (*setup)(struct mask *mask, struct guise_error *err);
   void (*release)(void *state);
-  /* In place. scratch: at least 3 S S floats. */
+  /* What constants from a file must fulfil beyond being numbers. */
+  int (*accept)(const struct mask *mask, const struct mask_constants *constants, struct guise_error *err);
+  /* In place; scratch: at least 3 S S floats. filter is linear and its own transpose. */
+  void (*filter)(const struct mask *mask, float *planar, float *scratch);
   void (*pixels)(const struct mask *mask, struct rng *rng, float *planar, float *scratch);
   void (*coefficients)(const struct mask *mask, struct rng *rng, float *coefficients);
   /* Linear; with its transpose, which adds nothing to but overwrites all 192 channels. */
   void (*gather)(const struct mask *mask, const float *coefficients, float *ret_raw);
   void (*scatter)(const struct mask *mask, const float *raw, float *ret_coefficients);
-  void (*pick)(const struct mask *mask, struct rng *rng, const float *standardised, float *ret_template);
+  /* Of methods that draw a layout an image: see mask_layout and mask_find_layout. */
+  void (*layout)(const struct mask *mask, uint32_t layout, uint16_t *ret_index);
+  uint32_t (*find_layout)(const struct mask *mask, const float *template_, float *scratch);
+  /* In place on a standardised, clipped template: what is lost on purpose; restore: the best guess of what
+   * it was. Only of methods with one layout. */
+  void (*perturb)(const struct mask *mask, struct rng *rng, float *template_);
+  void (*restore)(const struct mask *mask, float *template_);
   void (*after_mix)(const struct mask *mask, struct rng *rng, float *template_, float *scratch);
-  /* The best public inverse, where undoing the gather does not give it. */
+  /* The best public inverse, where undoing the steps above does not give it. */
   void (*invert)(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);
+  bool (*guarantee)(const struct mask_options *options, const struct mask_constants *constants,
+                    struct mask_guarantee *ret_guarantee);
 };
 
 struct mask {
@@ -33,12 +47,14 @@ struct mask {
   struct mask_options options;
   struct mask_transform *transform;
   uint32_t grid, channels; /* of the template */
+  uint32_t layouts;
   struct mask_constants constants;
   void *state;           /* the method's own */
   struct decoys *decoys; /* NULL = none */
 };
 
-extern const struct mask_row mask_none, mask_mixup, mask_ahm;
+extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, mask_duetface,
+    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ahm;
 
 static inline size_t mask_cells(const struct mask *mask) {
   return (size_t)mask->grid * mask->grid;
@@ -54,3 +70,9 @@ void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, s
 void mask_gather(const struct mask *mask, const float *coefficients, float *ret_raw);
 /* Channel `index` of the constants: (value - mean) / deviation, clipped. */
 void mask_standardise(const struct mask *mask, uint32_t index, const float *raw, float *ret_standardised);
+/* The template of one layout as coefficients: standardisation undone, zero what it does not hold; transpose:
+ * divided by the deviations instead. */
+void mask_spread(const struct mask *mask, uint32_t layout, const float *template_, bool transpose, float *raw,
+                 float *ret_coefficients);
+/* Keeps of each colour the `count` coefficients of this list (u * 8 + v) or, `without`, all others. */
+void mask_keep(struct mask *mask, const uint8_t *coefficient, uint32_t count, bool without);

@@ -38,6 +38,10 @@ uint32_t mask_transform_grid(const struct mask_transform *transform) {
   return transform->grid;
 }
 
+const struct upsampled_dct *mask_transform_upsampled(const struct mask_transform *transform) {
+  return transform->upsampled;
+}
+
 void mask_transform_forward(const struct mask_transform *transform, const float *planar,
                             float *ret_coefficients) {
   if (transform->native)

@@ -16,6 +16,21 @@ static json_int_t count_at(const json_t *object, const char *key) {
   return json_integer_value(json_object_get(object, key));
 }
 
+/* "; epsilon 1, measured 0; seed 7" */
+static void add_mask_options(struct text *card, const json_t *mask) {
+  const char *name, *before = "; ";
+  json_t *value;
+  json_object_foreach(json_object_get(mask, "parameters"), name, value) {
+    text_add(card, "%s", before);
+    text_add_markdown(card, name);
+    text_add(card, " %.6g", json_number_value(value));
+    before = ", ";
+  }
+  text_add(card, "; transform ");
+  text_add_markdown(card, json_text_at(mask, "dct"));
+  text_add(card, ", seed %" JSON_INTEGER_FORMAT, count_at(mask, "seed"));
+}
+
 static void add_details(struct text *card, const json_t *report) {
   const json_t *model = json_object_get(report, "model"), *mask = json_object_get(report, "mask");
   text_add(card, "## Model\n\n- Network: ");
@@ -28,8 +43,9 @@ static void add_details(struct text *card, const json_t *report) {
   text_add_markdown(card, json_text_at(mask, "method"));
   text_add(card, " (");
   text_add_markdown(card, json_text_at(mask, "summary"));
-  text_add(card, "), %" JSON_INTEGER_FORMAT " of 192 channels kept\n- SHA-256 of the weights: `",
-           count_at(mask, "channels"));
+  text_add(card, "), %" JSON_INTEGER_FORMAT " of 192 channels kept", count_at(mask, "channels"));
+  add_mask_options(card, mask);
+  text_add(card, "\n- SHA-256 of the weights: `");
   text_add_markdown(card, json_text_at(model, "sha256"));
   text_add(card, "`\n- Made by guise ");
   text_add_markdown(card, json_text_at(report, "guise_version"));

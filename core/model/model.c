@@ -142,6 +142,8 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
   tensors[parameters + 1] = vector("mask.mean", "F32", info->constants.mean, channels);
   tensors[parameters + 2] = vector("mask.deviation", "F32", info->constants.deviation, channels);
   uint32_t count = parameters + 3;
+  if (info->constants.reach[0] > 0)
+    tensors[count++] = vector("mask.reach", "F32", info->constants.reach, channels);
   if (info->constants.learnt_count > 0)
     tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
   if (info->decoys)
@@ -284,6 +286,11 @@ static int read_constants(const struct safetensors *file, struct mask_constants 
       return error_set(err, -EBADMSG, "the mask's constants of channel %u are not valid", c);
     constants->channel[c] = (uint16_t)value;
   }
+  const struct safetensor *reach = safetensors_find(file, "mask.reach");
+  if (reach && (reach->rank != 1 || strcmp(reach->dtype, "F32") != 0 || reach->shape[0] != channel->shape[0]))
+    return error_set(err, -EBADMSG, "the reach of the mask's channels is of the wrong shape");
+  if (reach)
+    memcpy(constants->reach, reach->data, reach->bytes);
   const struct safetensor *learnt = safetensors_find(file, "mask.learnt");
   if (!learnt)
     return 0;

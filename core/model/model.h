@@ -3,8 +3,8 @@
  * it.
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
- * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.learnt" (F32) where there is any,
- * and with decoys their templates "mask.decoys" (F32, n, C*G*G).
+ * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
+ * (F32) where there are any, and with decoys their templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "mask", "mask.dct", "mask.drop_low", "mask.seed", "mask.clip", "mask.pixel_scale", "mask.parameter.NAME",
  * with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T),

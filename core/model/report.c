@@ -61,10 +61,23 @@ static json_t *mixing_json(const struct report_reward *reward) {
 static json_t *mask_json(const struct report_input *input) {
   const struct model_info *info = input->model;
   const struct mask_traits *traits = mask_traits(info->mask.method);
-  return json_pack("{s:s, s:s, s:o, s:o, s:f, s:o}", "method", traits->name, "summary", traits->summary,
-                   "drop_low", count_json(info->mask.drop_low), "channels",
-                   count_json(info->constants.channels), "clip", (double)info->constants.clip, "mixing",
-                   mixing_json(&input->reward));
+  json_t *parameters = json_object();
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(info->mask.parameter[i]));
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:f, s:o, s:o, s:o}", "method", traits->name, "summary",
+                   traits->summary, "dct", mask_dct_name(info->mask.dct), "drop_low",
+                   count_json(info->mask.drop_low), "channels", count_json(info->constants.channels), "clip",
+                   (double)info->constants.clip, "parameters", parameters, "seed",
+                   count_json(info->mask.seed), "mixing", mixing_json(&input->reward));
+}
+
+static json_t *formal_json(const struct model_info *info) {
+  struct mask_guarantee guarantee;
+  if (!mask_guarantee(&info->mask, &info->constants, &guarantee))
+    return json_pack("{s:s, s:n, s:n, s:n}", "guarantee", "none", "epsilon", "delta", "unit");
+  return json_pack("{s:s, s:o, s:o, s:s}", "guarantee", guarantee.text, "epsilon",
+                   json_real_or_null(guarantee.epsilon), "delta", json_real_or_null(guarantee.delta), "unit",
+                   guarantee.unit);
 }
 
 static json_t *verification_json(const struct report_verification *entry) {
@@ -200,14 +213,14 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
   json_t *attacks = input->attacks ? json_deep_copy(input->attacks) : json_array();
   json_t *spec = input->spec ? json_deep_copy(input->spec) : json_null();
   json_t *report = json_pack(
-      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:s, s:n, s:n, s:n}, s:{s:o, "
+      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, "
       "s:o, s:o},"
       " s:o}",
       "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now, "guise_version",
       GUISE_VERSION, "headline", headline_json(attacks), "job", "id", input->job_id, "seed",
       count_json(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
       mask_json(input), "utility", utility_json(input), "attacks", attacks, "not_measured",
-      not_measured_json(), "formal", "guarantee", "none", "epsilon", "delta", "unit", "cost", "train_seconds",
+      not_measured_json(), "formal", formal_json(input->model), "cost", "train_seconds",
       positive_or_null(input->train_seconds), "images_per_s", positive_or_null(input->images_per_s),
       "peak_memory_bytes", positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
   if (!report)

@@ -326,8 +326,16 @@ static void add_gaps(struct text *html, const json_t *report) {
   }
   text_add(html, "</table></div>\n<p><strong>Formal guarantee:</strong> ");
   text_add_html(html, json_text_at(json_object_get(report, "formal"), "guarantee"));
-  text_add(html,
-           ". No differential privacy was applied; epsilon and delta do not exist for this model.</p>\n");
+  if (json_is_null(json_object_get(json_object_get(report, "formal"), "epsilon"))) {
+    text_add(html,
+             ". No differential privacy was applied; epsilon and delta do not exist for this model.</p>\n");
+    return;
+  }
+  const json_t *formal = json_object_get(report, "formal");
+  text_add(html, ". Epsilon %.4g, delta %.4g; unit: ", json_number_at(formal, "epsilon"),
+           json_number_at(formal, "delta"));
+  text_add_html(html, json_text_at(formal, "unit"));
+  text_add(html, ".</p>\n");
 }
 
 /* ---- facts ---- */
@@ -357,6 +365,16 @@ static void add_mixing(struct text *html, const json_t *mixing) {
   text_add(html, "</span></td></tr>\n");
 }
 
+static void add_parameters(struct text *html, const json_t *parameters) {
+  const char *name;
+  json_t *value;
+  json_object_foreach((json_t *)parameters, name, value) {
+    text_add(html, "<tr><th>Mask's ");
+    text_add_html(html, name);
+    text_add(html, "</th><td>%.6g</td></tr>\n", json_number_value(value));
+  }
+}
+
 static void add_facts(struct text *html, const json_t *report) {
   const json_t *data = json_object_get(report, "data"), *model = json_object_get(report, "model");
   const json_t *mask = json_object_get(report, "mask"), *cost = json_object_get(report, "cost");
@@ -376,6 +394,9 @@ static void add_facts(struct text *html, const json_t *report) {
   add_row(html, "What it does", json_text_at(mask, "summary"));
   add_row_count(html, "Lowest frequencies dropped (each colour)", mask, "drop_low");
   add_row_count(html, "Channels kept (of 192)", mask, "channels");
+  add_row(html, "Transform", json_text_at(mask, "dct"));
+  add_parameters(html, json_object_get(mask, "parameters"));
+  add_row_count(html, "Seed of the mask", mask, "seed");
   add_mixing(html, json_object_get(mask, "mixing"));
   add_row(html, "Network", json_text_at(model, "arch"));
   add_row_count(html, "Input, pixels", model, "input");

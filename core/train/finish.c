@@ -41,12 +41,12 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
 
 /* How the training templates were mixed: by the policy's choices in the last epoch. */
 static struct attack_mixing mixing_of(const struct trainer *t) {
-  bool strategic = mask_traits(t->spec->mask.method)->has_strategy;
+  bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
   struct attack_mixing mixing = {
-      .unmixed = strategic ? t->spec->mask.unmixed : 0, .beta = !strategic, .alpha = 0.4f};
+      .unmixed = chooses ? t->spec->mask.unmixed : 0, .beta = !chooses, .alpha = 0.4f};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     mixing.probability[k] = t->last_histogram[k];
-  if (!strategic)
+  if (!chooses)
     mixing.probability[2] = 1;
   return mixing;
 }
@@ -124,7 +124,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   if (!traits->mixes)
     return reward;
   struct attack_mixing mixing = mixing_of(t);
-  reward.policy = traits->has_strategy ? policies[t->spec->mask.policy] : "fixed";
+  reward.policy = traits->chooses_k ? policies[t->spec->mask.policy] : "fixed";
   reward.reward = !t->strategy ? NULL : t->probe ? "probe" : "paper";
   reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;

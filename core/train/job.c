@@ -64,7 +64,7 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
 static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
   const struct epoch_sums *sums = &t->sums;
   int r = 0;
-  if (!mask_traits(t->spec->mask.method)->has_strategy)
+  if (!mask_traits(t->spec->mask.method)->chooses_k)
     return 0;
   if (sums->mixed > 0)
     r = trainer_add_row(t, "strategy.mean_k", epoch, sums->k / sums->mixed, true);

@@ -90,7 +90,7 @@ uint32_t trainer_most(const struct trainer *t) {
 }
 
 void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t k, struct mix *ret_mix) {
-  const bool beta = !mask_traits(t->spec->mask.method)->has_strategy; /* mixup */
+  const bool beta = !mask_traits(t->spec->mask.method)->chooses_k; /* mixup */
   const struct mix_pool pool = pool_of(t);
   float lambda[MIX_MAX];
   if (frozen(t)) {

@@ -48,6 +48,7 @@ static const char *names_dct[MASK_DCTS + 1];
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
+#define POLICY_UNSET ((enum strategy_policy)99)
 
 static const struct field fields[] = {
     {"", "dataset", FIELD_NAME, AT(dataset), 0, 0, false, false, 0, NULL},
@@ -478,8 +479,7 @@ static void set_defaults(struct job_spec *spec) {
   spec->mask.clip = NAN;
   for (uint32_t i = 0; i < MASK_PARAMETERS_MAX; i++)
     spec->mask.parameter[i] = NAN;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
-    spec->mask.k[spec->mask.k_count++] = k;
+  spec->mask.policy = POLICY_UNSET;
   spec->mask.unmixed = 0.25;
   spec->mask.max_accuracy_drop = 0.01;
   spec->train.epochs = 24;
@@ -498,12 +498,28 @@ static void set_defaults(struct job_spec *spec) {
   spec->mask.negatives = NEGATIVES_UNSET;
 }
 
+/* Whether the strategy network chooses, as far as it is known: the policy is resolved last. */
 static bool learns(const struct job_spec *spec) {
-  return mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED;
+  return mask_traits(spec->mask.method)->has_strategy &&
+         (spec->mask.policy == POLICY_LEARNED || spec->mask.policy == POLICY_UNSET);
+}
+
+/* How many faces are mixed, of methods that leave it to the job; the others show what they would be given. */
+static void resolve_k(struct job_spec *spec) {
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  if (spec->mask.k_count == 0)
+    for (uint32_t k = traits->default_k ? traits->default_k : 2;
+         k <= (traits->default_k ? traits->default_k : MIX_MAX); k++)
+      spec->mask.k[spec->mask.k_count++] = k;
+  if (spec->mask.policy == POLICY_UNSET)
+    spec->mask.policy = traits->has_strategy || !traits->chooses_k ? POLICY_LEARNED
+                        : spec->mask.k_count == 1                  ? POLICY_FIXED
+                                                                   : POLICY_UNIFORM;
 }
 
 /* Defaults that depend on other fields. */
 static void resolve(struct job_spec *spec) {
+  resolve_k(spec);
   if (spec->model.embedding == 0)
     spec->model.embedding = arch_default_embedding(spec->model.arch);
   if (spec->mask.drop_low == UINT32_MAX)
@@ -606,12 +622,27 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     return spec_problems_add(
         problems, "/train/precision", "conflict", NULL,
         "bf16 needs a processor with AVX512_BF16, which this one does not have: use f32");
-  if (mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_FIXED &&
-      spec->mask.k_count != 1)
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  if (traits->chooses_k && !traits->has_strategy && spec->mask.policy == POLICY_LEARNED)
+    return spec_problems_add(problems, "/mask/policy", "conflict", json_pack("[s,s]", "fixed", "uniform"),
+                             "the strategy network does not choose for the mask %s: use \"fixed\" or "
+                             "\"uniform\"",
+                             traits->name);
+  if (traits->chooses_k && spec->mask.policy == POLICY_FIXED &&
+      (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
   int r = check_network(spec, problems);
   return r < 0 ? r : check_probe(spec, problems);
+}
+
+/* What the method itself has to say about the resolved options. */
+static int check_mask(const struct job_spec *spec, struct spec_problems *problems) {
+  const struct mask_options options = job_spec_mask(spec);
+  struct guise_error err = {0};
+  return mask_check_options(&options, &err) < 0
+             ? spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text)
+             : 0;
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {
@@ -644,8 +675,14 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     return r;
   }
   resolve(&spec);
-  *ret_spec = spec;
-  return 0;
+  r = check_mask(&spec, problems);
+  if (r == 0 && problems->count > before)
+    r = -EINVAL;
+  if (r < 0)
+    job_spec_free(&spec);
+  else
+    *ret_spec = spec;
+  return r;
 }
 
 void job_spec_free(struct job_spec *spec) {

@@ -95,7 +95,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
 }
 
 int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
-  bool strategic = mask_traits(t->spec->mask.method)->has_strategy;
+  const bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
   float marginal[STRATEGY_ACTIONS_MAX] = {0};
   if (t->strategy) {
     fill_states(t);
@@ -109,7 +109,7 @@ int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
   }
   const uint32_t most = trainer_most(t);
   for (uint32_t i = 0; i < t->batch; i++) {
-    ret_k[i] = strategic ? choose_k(t, i, marginal) : 2;
+    ret_k[i] = chooses ? choose_k(t, i, marginal) : 2;
     ret_k[i] = MIN(ret_k[i], most);
   }
   return 0;

@@ -324,6 +324,7 @@ static int fill_batch(struct trainer *t, struct guise_error *err) {
   uint32_t k[t->batch];
   if (!mask_traits(t->spec->mask.method)->mixes) {
     make_templates(t, input);
+    after_mix(t, input);
     for (uint32_t i = 0; i < t->batch; i++) {
       t->labels[i * MIX_MAX] = (struct head_label){t->identity[i], 1};
       t->label_counts[i] = 1;

@@ -16,6 +16,7 @@
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
 #include "core/image/synth.h"
+#include "core/metric/quality.h"
 #include "unit/model/schema.h"
 
 #define SIZE 64
@@ -127,6 +128,53 @@ static void dropping_frequencies_costs_likeness(void **state) {
   double none = ssim_of(MASK_NONE, 0), three = ssim_of(MASK_AHM, 3), ten = ssim_of(MASK_AHM, 10);
   assert_true(none > three + 0.02);
   assert_true(three > ten + 0.02);
+}
+
+/* Faces that the solver takes back from one method, and what the template shows without solving. */
+static void solve(enum mask_method method, enum mask_dct dct, double *ret_seen, double *ret_solved) {
+  struct mask_options options = mask_options_default(method, SIZE);
+  struct mask *mask = NULL;
+  struct solver solver;
+  options.dct = dct;
+  assert_int_equal(mask_new(&options, &mask, NULL), 0);
+  assert_int_equal(mask_fit(mask, test_image, NULL, FACES, NULL), 0);
+  assert_int_equal(solver_init(&solver, mask), 0);
+  float *template_ = malloc(mask_elements(mask) * sizeof(float)), *truth = malloc(PIXELS * sizeof(float)),
+        *seen = malloc(PIXELS * sizeof(float));
+  *ret_seen = *ret_solved = 0;
+  for (uint32_t i = 0; i < FACES; i++) {
+    struct rng rng;
+    mask_rng_inference(&rng, i);
+    rgb_to_ycbcr(test_image(NULL, i), SIZE, false, truth);
+    mask_template(mask, test_image(NULL, i), false, &rng, solver.scratch, template_);
+    mask_invert(mask, template_, solver.scratch, seen);
+    (void)solver_run(&solver, template_);
+    for (size_t p = 0; p < PIXELS; p++) { /* as bytes would be */
+      truth[p] += 128;
+      seen[p] += 128;
+      solver.x[p] += 128;
+    }
+    *ret_seen += quality_ssim(truth, seen, 3, SIZE) / FACES;
+    *ret_solved += quality_ssim(truth, solver.x, 3, SIZE) / FACES;
+  }
+  free(template_);
+  free(truth);
+  free(seen);
+  solver_done(&solver);
+  mask_free(mask);
+}
+
+/* A blur is undone in part, and 27 up-sampled channels whose layout must be found first give back more than
+ * they show. */
+static void solving_takes_masks_back(void **state) {
+  (void)state;
+  double seen, solved;
+  solve(MASK_BLUR, MASK_DCT_NATIVE, &seen, &solved);
+  if (solved < seen + 0.05)
+    fail_msg("blur: %g seen, %g solved", seen, solved);
+  solve(MASK_PARTIALFACE, MASK_DCT_UPSAMPLED, &seen, &solved);
+  if (solved < seen + 0.1)
+    fail_msg("partialface: %g seen, %g solved", seen, solved);
 }
 
 static void mixing_costs_likeness(void **state) {
@@ -289,7 +337,7 @@ static void solver_reproduces_the_template(void **state) {
   assert_int_equal(solver_init(&solver, mask), 0);
   mask_template(mask, pixels[0], false, NULL, solver.scratch, template_);
   assert_in_range(solver_run(&solver, template_), 1, 5);
-  mask_linear_forward(mask, solver.x, solver.scratch, again);
+  mask_linear_forward(mask, 0, solver.x, solver.scratch, again);
   for (size_t i = 0; i < n; i++) {
     float wanted = template_[i] + constants->mean[i / cells] / constants->deviation[i / cells];
     assert_true(fabsf(again[i] - wanted) < 2e-3f);
@@ -403,6 +451,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(undefended_faces_come_back),
       cmocka_unit_test(dropping_frequencies_costs_likeness),
+      cmocka_unit_test(solving_takes_masks_back),
       cmocka_unit_test(mixing_costs_likeness),
       cmocka_unit_test(broken_attacker_is_inconclusive),
       cmocka_unit_test(json_fits_the_schema),

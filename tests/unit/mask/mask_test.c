@@ -175,8 +175,8 @@ static void check_operator(enum mask_dct dct, uint32_t channels, uint32_t grid) 
     x[i] = rng_normal(&rng);
   for (size_t i = 0; i < n; i++)
     y[i] = rng_normal(&rng);
-  mask_linear_forward(mask, x, scratch, ax);
-  mask_linear_adjoint(mask, y, scratch, aty);
+  mask_linear_forward(mask, 0, x, scratch, ax);
+  mask_linear_adjoint(mask, 0, y, scratch, aty);
   for (size_t i = 0; i < n; i++)
     left += (double)ax[i] * (double)y[i];
   for (size_t i = 0; i < p; i++)
@@ -184,7 +184,7 @@ static void check_operator(enum mask_dct dct, uint32_t channels, uint32_t grid) 
   assert_true(fabs(left - right) < 1e-4 * fabs(left) + 1e-3);
   const struct mask_constants *k = mask_constants(mask);
   rgb_to_ycbcr(faces[1], 32, false, x);
-  mask_linear_forward(mask, x, scratch, ax);
+  mask_linear_forward(mask, 0, x, scratch, ax);
   mask_template(mask, faces[1], false, NULL, scratch, y);
   for (size_t i = 0; i < n; i++) {
     const size_t c = i / ((size_t)grid * grid);
@@ -228,7 +228,7 @@ static void methods(void **state) {
     assert_int_equal(mask_method_from_name(mask_traits((enum mask_method)m)->name, &method), 0);
     assert_int_equal(method, m);
   }
-  assert_int_equal(mask_method_from_name("blur", &method), -ENOENT);
+  assert_int_equal(mask_method_from_name("blurred", &method), -ENOENT);
   free(out);
   free(mirrored);
   free(scratch);

@@ -155,6 +155,46 @@ static void information_comes_back(void **state) {
   assert_int_equal(back->training.images, FACES);
 }
 
+/* Method, transform, seed, numbers and all constants, so that a loaded model masks as it was trained. */
+static void mask_comes_back(enum mask_method method) {
+  const struct mask_traits *traits = mask_traits(method);
+  _cleanup_(model_freep) struct model *model = NULL;
+  struct guise_error err = {0};
+  struct model_info written = info;
+  struct graph *small = NULL;
+  struct mask *one = NULL;
+  written.arch = traits->located ? ARCH_FREQ_IR : ARCH_FREQ_CONV;
+  written.width = 0.25f;
+  written.mask = mask_options_default(method, SIZE);
+  written.mask.seed = 1ull << 40;
+  if (traits->parameter_count > 0)
+    written.mask.parameter[0] = 0.3;
+  assert_int_equal(mask_new(&written.mask, &one, &err), 0);
+  assert_int_equal(mask_fit(one, test_image, NULL, FACES, &err), 0);
+  written.constants = *mask_constants(one);
+  struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};
+  struct arch_options options = arch_options_for(one, EMBEDDING, written.width, written.dropout);
+  assert_int_equal(graph_new(&config, &small, &err), 0);
+  (void)arch_describe(small, written.arch, &options);
+  assert_int_equal(graph_build(small, &err), 0);
+  assert_int_equal(model_save(damaged, small, &written, &err), 0);
+  if (model_load(damaged, 1, 1, &model, &err) < 0)
+    fail_msg("%s: %s", traits->name, err.text);
+  assert_int_equal(model->info.mask.method, method);
+  assert_true(model->info.mask.seed == written.mask.seed);
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    assert_true((float)model->info.mask.parameter[i] == (float)written.mask.parameter[i]);
+  assert_memory_equal(mask_constants(model->mask), &written.constants, sizeof(written.constants));
+  graph_free(small);
+  mask_free(one);
+}
+
+static void every_mask_comes_back(void **state) {
+  (void)state;
+  for (int method = 0; method < MASK_METHODS; method++)
+    mask_comes_back((enum mask_method)method);
+}
+
 /* Both flips: the raw embeddings are added, then scaled. Mirrored images must give the same sum. */
 static void flip_sum_is_symmetric(void **state) {
   (void)state;
@@ -448,10 +488,10 @@ static void other_files_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(loaded_model_embeds_the_same), cmocka_unit_test(information_comes_back),
-      cmocka_unit_test(flip_sum_is_symmetric),        cmocka_unit_test(embedding_stops_and_refuses),
-      cmocka_unit_test(no_class_head_and_no_names),   cmocka_unit_test(damaged_models_are_refused),
-      cmocka_unit_test(decoys_are_mixed_in),          cmocka_unit_test(damaged_decoys_are_refused),
-      cmocka_unit_test(other_files_are_refused),
+      cmocka_unit_test(every_mask_comes_back),        cmocka_unit_test(flip_sum_is_symmetric),
+      cmocka_unit_test(embedding_stops_and_refuses),  cmocka_unit_test(no_class_head_and_no_names),
+      cmocka_unit_test(damaged_models_are_refused),   cmocka_unit_test(decoys_are_mixed_in),
+      cmocka_unit_test(damaged_decoys_are_refused),   cmocka_unit_test(other_files_are_refused),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -93,9 +93,8 @@ static const struct report_verification verifications[] = {
                 .tar_at_far_3 = NAN}},
 };
 
-static json_t *sample_report(const json_t *attacks, bool synthetic) {
+static json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
   static const char *const notes[] = {"A note with " HOSTILE};
-  struct model_info info = sample_info();
   struct report_input input = {
       .job_id = "job_1",
       .dataset_name = "faces " HOSTILE,
@@ -108,7 +107,7 @@ static json_t *sample_report(const json_t *attacks, bool synthetic) {
       .held_out_identities = 10,
       .held_out_images = 100,
       .split_sha256 = SHA,
-      .model = &info,
+      .model = info,
       .model_sha256 = SHA,
       .model_bytes = 12345,
       .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = .25},
@@ -128,6 +127,11 @@ static json_t *sample_report(const json_t *attacks, bool synthetic) {
     fail_msg("%s", err.text);
   json_decref(spec);
   return report;
+}
+
+static json_t *sample_report(const json_t *attacks, bool synthetic) {
+  const struct model_info info = sample_info();
+  return sample_report_of(&info, attacks, synthetic);
 }
 
 static void check_schema(const json_t *report) {
@@ -324,6 +328,31 @@ static void card_escapes_markup(void **state) {
   json_decref(attacks);
 }
 
+/* Method, its numbers, seed and guarantee with its unit, in the report and both renderings. */
+static void guarantee_is_shown(void **state) {
+  (void)state;
+  struct model_info info = sample_info();
+  _cleanup_(freep) char *card = NULL, *html = NULL;
+  info.mask = mask_options_default(MASK_LDP_SLICING, 112);
+  info.mask.parameter[0] = 12.5;
+  info.mask.seed = 77;
+  json_t *report = sample_report_of(&info, NULL, false);
+  check_schema(report);
+  const json_t *formal = json_object_get(report, "formal"), *mask = json_object_get(report, "mask");
+  assert_true(json_number_at(formal, "epsilon") == 12.5);
+  assert_true(json_number_at(formal, "delta") == 0);
+  assert_non_null(strstr(json_text_at(formal, "unit"), "one pixel"));
+  assert_true(json_number_at(json_object_get(mask, "parameters"), "epsilon") == 12.5);
+  assert_int_equal(json_integer_value(json_object_get(mask, "seed")), 77);
+  assert_int_equal(card_markdown(report, &card, NULL), 0);
+  assert_non_null(strstr(card, "epsilon 12.5; transform native, seed 77"));
+  assert_non_null(strstr(card, "12.5-local differential privacy of one pixel"));
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_non_null(strstr(html, "Epsilon 12.5, delta 0; unit: one pixel"));
+  assert_null(strstr(html, "No differential privacy"));
+  json_decref(report);
+}
+
 static void summary_for_the_model_resource(void **state) {
   (void)state;
   json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(attacks, false),
@@ -375,6 +404,7 @@ int main(void) {
       cmocka_unit_test(html_takes_no_foreign_pictures),
       cmocka_unit_test(victims_are_on_the_private_page_only),
       cmocka_unit_test(card_escapes_markup),
+      cmocka_unit_test(guarantee_is_shown),
       cmocka_unit_test(summary_for_the_model_resource),
       cmocka_unit_test(other_documents_are_refused),
   };

@@ -15,7 +15,9 @@
 
 #include "core/base/file.h"
 #include "core/image/ingest.h"
+#include "core/image/synth.h"
 #include "core/image/tar_write.h"
+#include "core/model/model.h"
 #include "core/train/job.h"
 
 static char root[] = "/tmp/guise-job-XXXXXX";
@@ -410,6 +412,72 @@ static void ablations_take_something_away(void **state) {
       assert_true(pi[a] != pi[ABLATION_NONE]);
 }
 
+/* The model of a job loads, and embeds the same each time, whatever the mask draws. */
+static void check_model(const char *name) {
+  char path[512];
+  uint8_t face[32 * 32 * 3];
+  const uint8_t *rgb[1] = {face};
+  float first[32], again[32];
+  struct model *model = NULL;
+  struct guise_error err = {0};
+  synth_face(9, 1, 1, 32, face);
+  (void)snprintf(path, sizeof(path), "%s/out-%s/model.safetensors", root, name);
+  if (model_load(path, 1, 1, &model, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(model_embed(model, rgb, 1, true, first, &err), 0);
+  assert_int_equal(model_embed(model, rgb, 1, true, again, &err), 0);
+  assert_memory_equal(first, again, sizeof(first));
+  model_free(model);
+}
+
+static void train_method(enum mask_method method, enum mask_dct dct, bool interrupted) {
+  const struct mask_traits *traits = mask_traits(method);
+  struct record record = {.count = 0}, resumed = {.stop_after = 9, .stop = JOB_SUSPEND};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  struct mask_guarantee guarantee;
+  char body[512], whole[SHA256_HEX], parts[SHA256_HEX], checkpoint[4096];
+  const bool pixels = traits->located || dct == MASK_DCT_UPSAMPLED;
+  (void)snprintf(body, sizeof(body),
+                 "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"%s\",\"dct\":\"%s\"},"
+                 "\"model\":{\"arch\":\"%s\",\"input\":32,\"width\":0.25,\"embedding\":32},"
+                 "\"audit\":{\"effort\":\"quick\"},\"train\":{\"epochs\":2,\"batch\":8}}",
+                 traits->name, mask_dct_name(dct), pixels ? "freq_ir" : "freq_conv");
+  if (run(body, "method", NULL, &record, &outcome, &err) < 0)
+    fail_msg("%s: %s", traits->name, err.text);
+  json_decref(outcome.summary);
+  assert_true(epoch_value(&record, "loss", 2) > 0);
+  json_t *report = report_of("method");
+  const json_t *mask = json_object_get(report, "mask");
+  const struct mask_options options = mask_options_default(method, 32);
+  const struct mask_constants constants = {.channels = 189, .clip = 3};
+  assert_string_equal(json_string_value(json_object_get(mask, "method")), traits->name);
+  assert_int_equal(json_object_size(json_object_get(mask, "parameters")), traits->parameter_count);
+  assert_int_equal(json_is_object(json_object_get(mask, "mixing")), traits->mixes);
+  assert_int_equal(json_is_real(json_object_get(json_object_get(report, "formal"), "epsilon")),
+                   mask_guarantee(&options, &constants, &guarantee));
+  json_decref(report);
+  check_model("method");
+  if (!interrupted)
+    return;
+  output_hash("method", "model.safetensors", whole);
+  assert_int_equal(run(body, "method-resumed", NULL, &resumed, &outcome, &err), -EINTR);
+  resumed.stop_after = 0;
+  memcpy(checkpoint, resumed.checkpoint, sizeof(checkpoint));
+  if (run(body, "method-resumed", checkpoint, &resumed, &outcome, &err) < 0)
+    fail_msg("%s: %s", traits->name, err.text);
+  json_decref(outcome.summary);
+  output_hash("method-resumed", "model.safetensors", parts);
+  assert_string_equal(whole, parts);
+}
+
+static void every_method_trains(void **state) {
+  (void)state;
+  for (int method = 0; method < MASK_METHODS; method++)
+    train_method((enum mask_method)method, MASK_DCT_NATIVE, method == MASK_INSTAHIDE || method == MASK_DCTDP);
+  train_method(MASK_PARTIALFACE, MASK_DCT_UPSAMPLED, false);
+}
+
 static void cancel(void **state) {
   (void)state;
   struct record record = {.stop_after = 4, .stop = JOB_CANCEL};
@@ -443,15 +511,11 @@ static void errors_say_what_to_do(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),
-      cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(memory_and_precision),
-      cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),
-      cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces),
-      cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),    cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(memory_and_precision),        cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),    cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces), cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(every_method_trains),         cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

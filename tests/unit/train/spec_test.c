@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/train/spec.h"
@@ -109,6 +110,16 @@ static void missing_and_conflicting(void **state) {
        "/model/arch", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"parameters\":{\"sigma\":1}}}",
        "/mask/parameters/sigma", "unknown_field"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"blur\",\"parameters\":{\"sigma\":99}}}",
+       "/mask/parameters/sigma", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"instahide\",\"policy\":\"learned\"}}",
+       "/mask/policy", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"duetface\",\"drop_low\":3}}", "/mask",
+       "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"dctdp\",\"clip\":0}}", "/mask",
+       "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"partialface\"}}", "/model/arch",
+       "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"parameters\":3}}", "/mask/parameters",
        "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"policy\":\"uniform\",\"reference\":\"mdl_a\"}}",
@@ -211,12 +222,40 @@ static void shown_and_parsed_again(void **state) {
   }
 }
 
+/* k and who picks it, of a method that has no strategy network. */
+static void k_of_instahide(void **state) {
+  (void)state;
+  static const struct {
+    const char *more;
+    uint32_t k, count;
+    enum strategy_policy policy;
+  } cases[] = {{"", 4, 1, POLICY_FIXED},
+               {",\"k\":[3]", 3, 1, POLICY_FIXED},
+               {",\"k\":[2,5]", 2, 2, POLICY_UNIFORM},
+               {",\"policy\":\"uniform\"", 4, 1, POLICY_UNIFORM}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    char body[200];
+    (void)snprintf(body, sizeof(body),
+                   "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"instahide\"%s}}",
+                   cases[i].more);
+    assert_int_equal(parse(body, &spec, &problems), 0);
+    assert_int_equal(spec.mask.k[0], cases[i].k);
+    assert_int_equal(spec.mask.k_count, cases[i].count);
+    assert_int_equal(spec.mask.policy, cases[i].policy);
+    assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_OTHERS);
+    job_spec_free(&spec);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
       cmocka_unit_test(every_mistake_at_once),
       cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(negatives_of_the_reward),
+      cmocka_unit_test(k_of_instahide),
       cmocka_unit_test(shown_and_parsed_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,147 @@
+/* guise-bench pictures: what each masking method leaves of a drawn face. A column a method, in the order of
+ * the API's list; rows: the face, the energy of its template (native), the best public inverse of the native
+ * and of the up-sampled template as they are in use, and of a native training template of methods that mix.
+ * The inverse is least squares where the mask is linear, else the method's own. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/attack/solver.h"
+#include "core/base/file.h"
+#include "core/freq/dct.h"
+#include "core/image/synth.h"
+#include "core/mask/mixing.h"
+#include "core/model/png.h"
+#include "tests/bench/bench.h"
+
+enum { FITTED = 120, ROWS = 5, SEED = 4, SIZE_DEFAULT = 64, K_DEFAULT = 4 };
+
+struct sheet {
+  uint32_t size;
+  uint8_t *rgb;   /* (ROWS * size, MASK_METHODS * size, 3) */
+  uint8_t *faces; /* (FITTED, size, size, 3) */
+};
+
+static const uint8_t *face(void *context, uint32_t i) {
+  const struct sheet *sheet = context;
+  return sheet->faces + (size_t)i * 3 * sheet->size * sheet->size;
+}
+
+static void put(const struct sheet *sheet, uint32_t row, uint32_t column, const uint8_t *rgb) {
+  const size_t line = (size_t)3 * sheet->size;
+  for (size_t y = 0; y < sheet->size; y++)
+    memcpy(sheet->rgb + ((row * sheet->size + y) * MASK_METHODS + column) * line, rgb + y * line, line);
+}
+
+/* template_ := of the shown face alone or, in training, mixed with the next k - 1. */
+static void make_template(const struct sheet *sheet, const struct mask *mask, uint32_t k, float *scratch,
+                          float *part, float *template_) {
+  const struct mask_traits *traits = mask_traits(mask_method(mask));
+  float lambda[MIX_MAX];
+  struct rng rng;
+  rng_init(&rng, SEED, RNG_MIX, 0, 0);
+  if (k > 1 && !traits->chooses_k)
+    mix_draw_beta(&rng, 0.4f, lambda);
+  else
+    mix_draw_lambdas(&rng, k, lambda);
+  memset(template_, 0, mask_elements(mask) * sizeof(float));
+  for (uint32_t j = 0; j < k; j++) {
+    mask_rng_inference(&rng, j);
+    mask_template(mask, face((void *)sheet, 2 * j), false, &rng, scratch, part);
+    for (size_t i = 0; i < mask_elements(mask); i++)
+      template_[i] += lambda[j] * part[i];
+  }
+  rng_init(&rng, SEED, RNG_AFTER_MIX, 0, 0);
+  mask_after_mix(mask, &rng, scratch, template_);
+}
+
+/* Root of the mean square of each cell's channels, white where it is largest. */
+static void draw_energy(const struct mask *mask, const float *template_, uint32_t size, uint8_t *ret_rgb) {
+  const size_t grid = mask_grid(mask), cells = grid * grid, elements = mask_elements(mask);
+  double energy[cells], largest = 0;
+  memset(energy, 0, sizeof(energy));
+  for (size_t i = 0; i < elements; i++)
+    energy[i % cells] += (double)(template_[i] * template_[i]);
+  for (size_t i = 0; i < cells; i++)
+    largest = fmax(largest, energy[i]);
+  for (size_t i = 0; i < (size_t)size * size; i++) {
+    const size_t cell = i / size * grid / size * grid + i % size * grid / size;
+    memset(ret_rgb + 3 * i, largest > 0 ? (int)lrint(255 * sqrt(energy[cell] / largest)) : 0, 3);
+  }
+}
+
+static int draw_method(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
+                       struct guise_error *err) {
+  const struct mask_traits *traits = mask_traits(method);
+  struct mask_options options = mask_options_default(method, sheet->size);
+  struct mask *mask = NULL;
+  struct solver solver;
+  uint8_t *rgb = malloc((size_t)3 * sheet->size * sheet->size);
+  options.dct = dct;
+  options.seed = SEED;
+  int r = mask_new(&options, &mask, err);
+  if (r == 0)
+    r = mask_fit(mask, face, (void *)sheet, FITTED, err);
+  if (r < 0 || !rgb || solver_init(&solver, mask) < 0) {
+    mask_free(mask);
+    free(rgb);
+    return r < 0 ? r : error_set(err, -ENOMEM, "out of memory");
+  }
+  float *template_ = malloc(2 * mask_elements(mask) * sizeof(float)), *part = template_ + mask_elements(mask);
+  const uint32_t mixed = traits->default_k ? traits->default_k : traits->chooses_k ? K_DEFAULT : 2;
+  const uint32_t last = traits->mixes && dct == MASK_DCT_NATIVE ? 2 : 1;
+  for (uint32_t i = 0; i < last && template_; i++) {
+    make_template(sheet, mask, i ? mixed : 1, solver.scratch, part, template_);
+    if (mask_is_linear(mask))
+      (void)solver_run(&solver, template_);
+    else
+      mask_invert(mask, template_, solver.scratch, solver.x);
+    ycbcr_to_rgb(solver.x, sheet->size, rgb);
+    put(sheet, i ? 4 : dct == MASK_DCT_NATIVE ? 2 : 3, (uint32_t)method, rgb);
+    if (i == 0 && dct == MASK_DCT_NATIVE) {
+      draw_energy(mask, template_, sheet->size, rgb);
+      put(sheet, 1, (uint32_t)method, rgb);
+      put(sheet, 0, (uint32_t)method, face((void *)sheet, 0));
+    }
+  }
+  if (!template_)
+    r = error_set(err, -ENOMEM, "out of memory");
+  free(template_);
+  solver_done(&solver);
+  mask_free(mask);
+  free(rgb);
+  return r;
+}
+
+int bench_pictures(int argc, char **argv) {
+  struct guise_error err = {0};
+  struct sheet sheet = {.size = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : SIZE_DEFAULT};
+  if (argc < 1 || sheet.size < 32 || sheet.size > 224 || sheet.size % 8) {
+    (void)fprintf(stderr, "usage: guise-bench pictures OUT.png [SIZE, a multiple of 8 from 32 to 224]\n");
+    return 2;
+  }
+  const size_t pixels = (size_t)3 * sheet.size * sheet.size;
+  void *png = NULL;
+  size_t bytes = 0;
+  sheet.rgb = malloc(ROWS * MASK_METHODS * pixels);
+  sheet.faces = malloc(FITTED * pixels);
+  int r = sheet.rgb && sheet.faces ? 0 : error_set(&err, -ENOMEM, "out of memory");
+  for (uint32_t i = 0; i < FITTED && r == 0; i++)
+    synth_face(SEED, i / 2, i % 2, sheet.size, sheet.faces + i * pixels);
+  if (r == 0)
+    memset(sheet.rgb, 255, ROWS * MASK_METHODS * pixels);
+  for (int method = 0; method < MASK_METHODS; method++)
+    for (int dct = 0; dct < MASK_DCTS && r == 0; dct++)
+      r = draw_method(&sheet, (enum mask_method)method, (enum mask_dct)dct, &err);
+  if (r == 0 && (r = png_encode(sheet.rgb, MASK_METHODS * sheet.size, ROWS * sheet.size, &png, &bytes)) < 0)
+    error_set(&err, r, "cannot encode the picture");
+  if (r == 0)
+    r = file_write_atomic(argv[0], png, bytes, &err);
+  if (r < 0)
+    (void)fprintf(stderr, "%s\n", err.text);
+  free(png);
+  free(sheet.rgb);
+  free(sheet.faces);
+  return r < 0;
+}
