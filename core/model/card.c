@@ -16,6 +16,20 @@ static json_int_t count_at(const json_t *object, const char *key) {
   return json_integer_value(json_object_get(object, key));
 }
 
+static void add_onnx(struct text *card, const json_t *files) {
+  size_t i;
+  json_t *file;
+  json_array_foreach(files, i, file) {
+    text_add(card, "- ONNX from the ");
+    text_add_markdown(card, json_text_at(file, "start"));
+    text_add(card, " on: ");
+    text_add_markdown(card, json_text_at(file, "name"));
+    text_add(card, ", SHA-256 `");
+    text_add_markdown(card, json_text_at(file, "sha256"));
+    text_add(card, "`\n");
+  }
+}
+
 static void add_details(struct text *card, const json_t *report) {
   const json_t *model = json_object_get(report, "model"), *mask = json_object_get(report, "mask");
   text_add(card, "## Model\n\n- Network: ");
@@ -31,7 +45,9 @@ static void add_details(struct text *card, const json_t *report) {
   text_add(card, "), %" JSON_INTEGER_FORMAT " of 192 channels kept\n- SHA-256 of the weights: `",
            count_at(mask, "channels"));
   text_add_markdown(card, json_text_at(model, "sha256"));
-  text_add(card, "`\n- Made by guise ");
+  text_add(card, "`\n");
+  add_onnx(card, json_object_get(model, "onnx"));
+  text_add(card, "- Made by guise ");
   text_add_markdown(card, json_text_at(report, "guise_version"));
   text_add(card, ", job ");
   text_add_markdown(card, json_text_at(json_object_get(report, "job"), "id"));
