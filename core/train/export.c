@@ -34,7 +34,7 @@ static int export_one(const struct trainer *t, const char *directory, const char
   struct guise_error why = {0};
   if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
-  int r = model_save_onnx(path, t->eval, info, start, metadata, &why);
+  int r = model_save_onnx(path, t->eval, t->mask, info, start, metadata, &why);
   if (r == -ENOTSUP || r == -EFBIG) {
     trainer_log(t, "warning", "no %s: %s", name, why.text);
     return 0;
@@ -50,7 +50,7 @@ static int export_one(const struct trainer *t, const char *directory, const char
 int export_onnx(const struct trainer *t, const char *directory, const struct model_info *info, json_t *report,
                 struct guise_error *err) {
   /* A mask that cannot be part of a graph leaves both files starting at the template. */
-  const enum onnx_start first = mask_traits(info->method)->exportable ? ONNX_IMAGE : ONNX_TEMPLATE;
+  const enum onnx_start first = mask_is_exportable(t->mask) ? ONNX_IMAGE : ONNX_TEMPLATE;
   json_t *metadata = summary_metadata(report);
   if (!metadata)
     return error_set(err, -ENOMEM, "out of memory exporting the model");

@@ -94,6 +94,21 @@ static struct tensor *output(const struct call *call, uint32_t rank, const size_
   return new_tensor(call->in, call->node->output[0], rank, shape);
 }
 
+/* sum += weight * x shifted by (u, v), for one plane. */
+static void add_shifted(const float *x, size_t h, size_t w, double weight, int64_t u, int64_t v,
+                        size_t stride, size_t oh, size_t ow, double *sum) {
+  for (size_t r = 0; r < oh; r++) {
+    const int64_t row = (int64_t)(r * stride) + u;
+    if (row < 0 || row >= (int64_t)h)
+      continue;
+    for (size_t c = 0; c < ow; c++) {
+      const int64_t column = (int64_t)(c * stride) + v;
+      if (column >= 0 && column < (int64_t)w)
+        sum[r * ow + c] += weight * (double)x[(size_t)row * w + (size_t)column];
+    }
+  }
+}
+
 static void run_conv(const struct call *call) {
   const struct tensor *x = call->input[0], *w = call->input[1], *b = call->input[2];
   const size_t groups = (size_t)integer(call->node, "group", 1), kernel = w->shape[2];
@@ -105,25 +120,22 @@ static void run_conv(const struct call *call) {
   const size_t oh = (h + 2 * (size_t)pad - kernel) / stride + 1,
                ow = (width + 2 * (size_t)pad - kernel) / stride + 1;
   struct tensor *y = output(call, 4, (size_t[4]){x->shape[0], out, oh, ow});
+  double *sum = calloc(oh * ow, sizeof(double));
+  assert_non_null(sum);
   for (size_t n = 0; n < x->shape[0]; n++)
-    for (size_t o = 0; o < out; o++)
-      for (size_t r = 0; r < oh; r++)
-        for (size_t c = 0; c < ow; c++) {
-          double sum = b ? (double)b->values[o] : 0;
-          for (size_t i = 0; i < in; i++)
-            for (size_t u = 0; u < kernel; u++)
-              for (size_t v = 0; v < kernel; v++) {
-                const int64_t row = (int64_t)(r * stride + u) - pad, column = (int64_t)(c * stride + v) - pad;
-                if (row < 0 || column < 0 || row >= (int64_t)h || column >= (int64_t)width)
-                  continue;
-                const size_t channel = o / (out / groups) * in + i;
-                sum +=
-                    (double)w->values[((o * in + i) * kernel + u) * kernel + v] *
-                    (double)
-                        x->values[((n * x->shape[1] + channel) * h + (size_t)row) * width + (size_t)column];
-              }
-          y->values[((n * out + o) * oh + r) * ow + c] = (float)sum;
-        }
+    for (size_t o = 0; o < out; o++) {
+      for (size_t i = 0; i < oh * ow; i++)
+        sum[i] = b ? (double)b->values[o] : 0;
+      for (size_t i = 0; i < in; i++)
+        for (size_t u = 0; u < kernel; u++)
+          for (size_t v = 0; v < kernel; v++)
+            add_shifted(x->values + (n * x->shape[1] + o / (out / groups) * in + i) * h * width, h, width,
+                        (double)w->values[((o * in + i) * kernel + u) * kernel + v], (int64_t)u - pad,
+                        (int64_t)v - pad, stride, oh, ow, sum);
+      for (size_t i = 0; i < oh * ow; i++)
+        y->values[(n * out + o) * oh * ow + i] = (float)sum[i];
+    }
+  free(sum);
 }
 
 /* Ungrouped, without padding. */
