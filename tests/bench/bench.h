@@ -14,6 +14,7 @@ int bench_masking(int argc, char **argv);
 int bench_jobs(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_ingest(int argc, char **argv);
+int bench_onnx(int argc, char **argv);
 
 /* profile.c: prints a graph's profile of `steps` steps that took step_seconds each; peak: FMA operations a
  * second. */

@@ -19,6 +19,7 @@ static const struct {
     {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--runs N]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
+    {"onnx", bench_onnx, "PACK DIRECTORY [--faces N] [--size PX] [--threads N]"},
 };
 
 int main(int argc, char **argv) {
