@@ -80,19 +80,13 @@ static uint64_t memory_bound(struct service *service) {
 
 /* ---- embedding ---- */
 
-/* ret_rgb: (input,input,3). -EBADMSG: the image's fault. */
-static int decode(struct service *service, const struct service_image *image, uint32_t input,
-                  uint8_t *ret_rgb, struct guise_error *err) {
-  return decode_image(service->config.decoder, image->data, image->bytes, input, ret_rgb, err);
-}
-
 static int embed_one(struct service *service, struct model *model, const struct service_image *image,
                      float *ret_embedding, struct guise_error *err) {
   const uint32_t input = model->info.input;
   _cleanup_(freep) uint8_t *rgb = malloc((size_t)3 * input * input);
   if (!rgb)
     return error_set(err, -ENOMEM, "out of memory for an image");
-  int r = decode(service, image, input, rgb, err);
+  int r = decode_image(service->config.decoder, image->data, image->bytes, input, rgb, err);
   return r < 0 ? r : model_embed(model, (const uint8_t *const[]){rgb}, 1, false, ret_embedding, err);
 }
 
