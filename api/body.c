@@ -7,6 +7,7 @@
 #include "api/reply.h"
 
 #define TEXT_BYTES_MAX (16u << 20)
+#define JSON_AROUND 1024u
 
 static uint64_t limit_of(struct request *request) {
   struct config config;
@@ -18,6 +19,10 @@ static uint64_t limit_of(struct request *request) {
     return config.json_max_bytes;
   case BODY_TEXT:
     return TEXT_BYTES_MAX;
+  case BODY_IMAGE:
+    return config.image_max_bytes;
+  case BODY_IMAGES: /* base64, and what stands around it */
+    return route_images(request->route) * (config.image_max_bytes + 2) / 3 * 4 + JSON_AROUND;
   case BODY_UPLOAD:
     break;
   }
@@ -51,7 +56,8 @@ bool body_begin(struct request *request, const char *content_type) {
   if (route->body == BODY_NONE)
     return true;
   if (!media_type_is(content_type, route->types)) {
-    reply_problem(request, PROBLEM_MEDIA_TYPE, "the body's Content-Type must be %s, in UTF-8", route->types);
+    reply_problem(request, PROBLEM_MEDIA_TYPE, "the body's Content-Type must be %s%s", route->types,
+                  route->body == BODY_IMAGE ? "" : ", in UTF-8");
     reply_header(request, route->method == ROUTE_POST ? "Accept-Post" : "Accept", "%s", route->types);
     return false;
   }
@@ -120,7 +126,7 @@ bool body_finish(struct request *request) {
   struct guise_error err = {0};
   if (request->upload)
     return finish_upload(request);
-  if (request->route->body != BODY_JSON)
+  if (request->route->body != BODY_JSON && request->route->body != BODY_IMAGES)
     return true;
   int r = json_read(request->body ? request->body : "", request->body_size, &request->json, &err);
   if (r == -EBADMSG)

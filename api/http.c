@@ -120,6 +120,24 @@ static bool take_idempotency_key(struct request *request) {
   return true;
 }
 
+/* Before the body is taken: what is refused here costs nothing. */
+static bool pass_limit(struct request *request) {
+  struct config config;
+  if (route_images(request->route) == 0)
+    return true;
+  service_config_now(request->service, &config);
+  const uint32_t seconds =
+      limit_take(&request->http->limit, limit_client(request->peer->fd), route_images(request->route),
+                 (double)config.inference_rate, (double)config.inference_burst, clock_ns());
+  if (seconds == 0)
+    return true;
+  reply_problem(request, PROBLEM_RATE,
+                "at most %llu images a second are embedded for one client; try again in %u s",
+                (unsigned long long)config.inference_rate, seconds);
+  reply_header(request, "Retry-After", "%u", seconds);
+  return false;
+}
+
 /* ---- a request's life
  * -------------------------------------------------------------------------------------------------- */
 
@@ -147,7 +165,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
   bool welcome = pass_guard(request, version) && pass_router(request, method) &&
-                 take_idempotency_key(request) &&
+                 take_idempotency_key(request) && pass_limit(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
   if (!welcome)

@@ -49,7 +49,7 @@ void list_models(struct request *request) {
   reply_page(request, "models", data, next);
 }
 
-static bool find_model(struct request *request, struct model_row *ret_row) {
+bool model_find(struct request *request, struct model_row *ret_row) {
   int r = store_model_get(service_store(request->service), request->parameter[0], ret_row);
   if (r == -ENOENT)
     reply_problem(request, PROBLEM_NOT_FOUND, "there is no model %s; GET /v1/models lists those there are",
@@ -61,7 +61,7 @@ static bool find_model(struct request *request, struct model_row *ret_row) {
 
 void get_model(struct request *request) {
   struct model_row row;
-  if (!find_model(request, &row))
+  if (!model_find(request, &row))
     return;
   reply_json(request, MHD_HTTP_OK, model_json(&row));
   model_row_clear(&row);
@@ -70,7 +70,7 @@ void get_model(struct request *request) {
 void delete_model(struct request *request) {
   struct guise_error err = {0};
   struct model_row row;
-  if (!find_model(request, &row))
+  if (!model_find(request, &row))
     return;
   model_row_clear(&row);
   int r = service_model_delete(request->service, request->parameter[0], &err);
@@ -80,9 +80,18 @@ void delete_model(struct request *request) {
     reply_empty(request, MHD_HTTP_NO_CONTENT);
 }
 
+bool model_is_allowed(struct request *request, const struct model_row *model) {
+  const char *unsafe = target_query(&request->target, "unsafe", 0);
+  if (model->audited || (unsafe && strcmp(unsafe, "true") == 0))
+    return true;
+  reply_problem(request, PROBLEM_FORBIDDEN,
+                "no attack has been run on this model, so nothing is known of what it gives away: train "
+                "with audit.attacks, or ask with ?unsafe=true");
+  return false;
+}
+
 /* What may be handed out; false with an answer. */
 static bool may_have(struct request *request, const struct model_row *model, const char *name) {
-  const char *unsafe = target_query(&request->target, "unsafe", 0);
   if (strcmp(name, PRIVATE_REPORT) == 0) {
     reply_problem(
         request, PROBLEM_FORBIDDEN,
@@ -90,14 +99,7 @@ static bool may_have(struct request *request, const struct model_row *model, con
         " shows faces of the data set: it needs a token of its own scope, and this version has no tokens");
     return false;
   }
-  if (!model->audited && !(unsafe && strcmp(unsafe, "true") == 0)) {
-    reply_problem(request, PROBLEM_FORBIDDEN,
-                  "no attack has been run on this model, so nothing is known of what it gives away: train "
-                  "with audit.attacks, "
-                  "or ask with ?unsafe=true");
-    return false;
-  }
-  return true;
+  return model_is_allowed(request, model);
 }
 
 static const char *type_of(const char *name) {
@@ -177,7 +179,7 @@ void get_model_file(struct request *request) {
   struct model_row model;
   struct model_file_row file;
   const char *name = request->parameter[1];
-  if (!find_model(request, &model))
+  if (!model_find(request, &model))
     return;
   bool allowed = may_have(request, &model, name);
   model_row_clear(&model);

@@ -20,6 +20,7 @@ static const struct {
     [PROBLEM_MEDIA_TYPE] = {"media-type", "The media type is not supported here", 415},
     [PROBLEM_RANGE] = {"range", "The range cannot be satisfied", 416},
     [PROBLEM_INVALID] = {"invalid", "The request has wrong values", 422},
+    [PROBLEM_RATE] = {"too-many-requests", "Too many requests", 429},
     [PROBLEM_HEADERS_TOO_LARGE] = {"headers-too-large", "The request has too many headers", 431},
     [PROBLEM_INTERNAL] = {"internal", "Internal error", 500},
     [PROBLEM_UNAVAILABLE] = {"unavailable", "The service cannot do this now", 503},

@@ -24,6 +24,7 @@ enum problem_code {
   PROBLEM_MEDIA_TYPE,        /* 415 */
   PROBLEM_RANGE,             /* 416 */
   PROBLEM_INVALID,           /* 422 */
+  PROBLEM_RATE,              /* 429 */
   PROBLEM_HEADERS_TOO_LARGE, /* 431 */
   PROBLEM_INTERNAL,          /* 500: guise's fault */
   PROBLEM_UNAVAILABLE,       /* 503 */

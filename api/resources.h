@@ -38,3 +38,12 @@ void list_models(struct request *request);
 void get_model(struct request *request);
 void delete_model(struct request *request);
 void get_model_file(struct request *request);
+/* The model of the path; false with an answer. model_row_clear. */
+bool model_find(struct request *request, struct model_row *ret_row);
+/* Whether the model may be handed out or used: audited, or asked for with ?unsafe=true; false with an answer.
+ */
+bool model_is_allowed(struct request *request, const struct model_row *model);
+
+/* inference.c */
+void embed_face(struct request *request);
+void verify_faces(struct request *request);

@@ -35,6 +35,10 @@ const struct route routes[] = {
     {ROUTE_DELETE, "/v1/models/{id}", delete_model, true, BODY_NONE, "", "", "deleteModel"},
     {ROUTE_GET, "/v1/models/{id}/files/{file}", get_model_file, false, BODY_NONE, "", "unsafe",
      "getModelFile"},
+    {ROUTE_POST, "/v1/models/{id}/embed", embed_face, true, BODY_IMAGE, "image/jpeg,image/png", "unsafe",
+     "embedFace"},
+    {ROUTE_POST, "/v1/models/{id}/verify", verify_faces, true, BODY_IMAGES, "application/json", "unsafe",
+     "verifyFaces"},
 };
 const size_t route_count = ARRAY_SIZE(routes);
 

@@ -2,8 +2,8 @@
  *
  * Threads. One libmicrohttpd thread (epoll) runs every callback; it never waits. A route is either `inline`
  * (reads the database through the pool of read-only connections, well below a millisecond) or runs on a
- * thread of the service's pool while its connection is suspended. A timer thread cuts slow senders and sends
- * the heartbeats of event streams. The service's event listener wakes streams.
+ * thread of the service's pool, or its inference thread, while its connection is suspended. A timer thread
+ * cuts slow senders and sends the heartbeats of event streams. The service's event listener wakes streams.
  *
  * A request's life. uri_log (the raw target is known) makes it; the first call of the access handler sees the
  * headers: guard, router, body limits; then come body chunks (JSON into memory, an upload through a buffer
@@ -22,6 +22,7 @@
 
 #include "api/guard.h"
 #include "api/http.h"
+#include "api/limit.h"
 #include "api/problem.h"
 #include "api/target.h"
 
@@ -72,11 +73,19 @@ struct http {
   bool done;
   atomic_llong timer_ns;
   atomic_uint references;
+  struct limit limit; /* libmicrohttpd's thread only */
 };
 void http_unref(struct http *http);
 
 enum request_stage { STAGE_NEW, STAGE_BODY, STAGE_DISPATCHED, STAGE_ANSWERED };
-enum body_kind { BODY_NONE, BODY_JSON, BODY_TEXT, BODY_UPLOAD };
+enum body_kind {
+  BODY_NONE,
+  BODY_JSON,
+  BODY_TEXT,
+  BODY_UPLOAD,
+  BODY_IMAGE,
+  BODY_IMAGES, /* JSON with two images in it */
+};
 
 struct request {
   struct http *http;
@@ -93,7 +102,7 @@ struct request {
 
   /* body */
   struct guard_body announced;
-  char *body; /* JSON or text, with a NUL behind it; of an upload the part not yet written */
+  char *body; /* JSON, text or an image, with a NUL behind it; of an upload the part not yet written */
   size_t body_size, body_capacity;
   struct upload *upload;
   int upload_result; /* the first failure of writing */
@@ -125,6 +134,11 @@ struct route {
   const char *query;     /* names of the query parameters, comma-separated */
   const char *operation; /* operationId in schema/openapi.yaml */
 };
+/* How many images it embeds: such routes run on the inference thread, and the images count against the
+ * client's rate. */
+static inline uint32_t route_images(const struct route *route) {
+  return route->body == BODY_IMAGE ? 1 : route->body == BODY_IMAGES ? 2 : 0;
+}
 extern const struct route routes[];
 extern const size_t route_count;
 const char *route_method_name(enum route_method method);

@@ -50,7 +50,10 @@ static void run(void *context) {
 
 int work_start(struct request *request, void (*work)(struct request *request)) {
   struct http *http = request->http;
+  const bool infers = route_images(request->route) > 0;
   int r = 0;
+  if (infers && !service_infer_room(request->service))
+    return -EAGAIN; /* nobody else adds to that queue, so what is free here is free below */
   (void)pthread_mutex_lock(&http->lock);
   if (http->stopping)
     r = -ESHUTDOWN;
@@ -66,7 +69,7 @@ int work_start(struct request *request, void (*work)(struct request *request)) {
   (void)pthread_mutex_unlock(&http->lock);
   if (r < 0)
     return r;
-  r = service_run(request->service, run, request_ref(request));
+  r = (infers ? service_infer : service_run)(request->service, run, request_ref(request));
   if (r < 0) {
     (void)pthread_mutex_lock(&http->lock);
     request->working = false;

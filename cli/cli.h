@@ -88,6 +88,8 @@ int command_resume(struct cli *cli, int argc, char **argv);
 int command_metrics(struct cli *cli, int argc, char **argv);
 int command_models(struct cli *cli, int argc, char **argv);
 int command_get(struct cli *cli, int argc, char **argv);
+int command_embed(struct cli *cli, int argc, char **argv);
+int command_verify(struct cli *cli, int argc, char **argv);
 int command_report(struct cli *cli, int argc, char **argv);
 int command_ready(struct cli *cli, int argc, char **argv);
 int command_synth(struct cli *cli, int argc, char **argv);

@@ -55,6 +55,20 @@ static const struct command commands[] = {
      "  -o DIR     into this directory (default: the current one)\n"
      "  --unsafe   also from a model whose attacks have not run",
      command_get},
+    {"embed", "MODEL|JOB IMAGE [--unsafe]", "print the embedding of a face",
+     "IMAGE is an aligned face crop, JPEG or PNG; it is masked the way the model was trained. The embedding "
+     "has\n"
+     "length 1: the dot product of two is their similarity.\n"
+     "  --unsafe   also with a model whose attacks have not run",
+     command_embed},
+    {"verify", "MODEL|JOB IMAGE IMAGE [--far 0.1|0.01|0.001] [--unsafe]",
+     "tell whether two faces are one person's",
+     "The threshold is the one at which the model took that share of different people for the same when it "
+     "was\n"
+     "verified on people it had not seen.\n"
+     "  --far F    false accept rate (default 0.01)\n"
+     "  --unsafe   also with a model whose attacks have not run",
+     command_verify},
     {"report", "MODEL|JOB|FILE.json", "print what a model is good for and what attackers got out of it", NULL,
      command_report},
     {"study run", "FILE.json -o DIR [--parallel N] [--retry]", "run a grid of training jobs with seeds",

@@ -27,6 +27,11 @@ struct config {
   uint64_t json_max_bytes;         /* of one JSON body */
   char allowed_hosts[CONFIG_TEXT]; /* Host values allowed besides localhost, 127.0.0.1 and [::1]; comma
                                       separated, no ports */
+  uint64_t image_max_bytes;        /* of one image of embed and verify */
+  uint64_t inference_rate;         /* images a second that a client may have embedded */
+  uint64_t inference_burst;        /* images a client may have embedded at once */
+  uint64_t inference_queue;        /* requests that wait for the inference thread at most */
+  uint64_t inference_memory_bytes; /* of models kept in memory for embed and verify */
   uint64_t connections;            /* open HTTP connections at most */
   uint64_t request_timeout_s;      /* deadline of a request that sends nothing new */
   uint64_t heartbeat_s;            /* of event streams */

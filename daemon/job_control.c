@@ -308,6 +308,8 @@ int service_model_delete(struct service *service, const char *id, struct guise_e
   if (r == 0)
     blob_remove(service, blobs, count);
   (void)pthread_mutex_unlock(&service->blob_lock);
+  for (uint32_t i = 0; r == 0 && i < count; i++)
+    inference_forget(service, blobs[i]);
   if (r == -ENOENT)
     return error_set(err, r, "there is no model %s", id);
   if (r == -EBUSY)

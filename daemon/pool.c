@@ -38,8 +38,19 @@ static void *pool_main(void *context) {
   return NULL;
 }
 
-int pool_start(struct pool *pool, struct guise_error *err) {
-  for (; pool->threads < POOL_THREADS; pool->threads++) {
+void pool_init(struct pool *pool) {
+  (void)pthread_mutex_init(&pool->lock, NULL);
+  (void)pthread_cond_init(&pool->changed, NULL);
+}
+
+void pool_done(struct pool *pool) {
+  (void)pthread_cond_destroy(&pool->changed);
+  (void)pthread_mutex_destroy(&pool->lock);
+}
+
+int pool_start(struct pool *pool, uint32_t threads, uint32_t most_waiting, struct guise_error *err) {
+  pool->most_waiting = most_waiting;
+  for (; pool->threads < MIN(threads, POOL_THREADS_MAX); pool->threads++) {
     int r = pthread_create(&pool->thread[pool->threads], NULL, pool_main, pool);
     if (r != 0)
       return error_set(err, -r, "cannot start a thread: %s", strerror(r));
@@ -53,7 +64,7 @@ int pool_add(struct pool *pool, void (*work)(void *context), void *context) {
   (void)pthread_mutex_lock(&pool->lock);
   if (r == 0 && (pool->stopping || pool->threads == 0))
     r = -ESHUTDOWN;
-  else if (r == 0 && pool->waiting >= POOL_WAITING)
+  else if (r == 0 && pool->waiting >= pool->most_waiting)
     r = -EAGAIN;
   if (r == 0) {
     *entry = (struct pool_work){.work = work, .context = context};

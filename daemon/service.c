@@ -11,8 +11,8 @@
 static void init_locks(struct service *service) {
   (void)pthread_rwlock_init(&service->config_lock, NULL);
   (void)pthread_mutex_init(&service->blob_lock, NULL);
-  (void)pthread_mutex_init(&service->pool.lock, NULL);
-  (void)pthread_cond_init(&service->pool.changed, NULL);
+  pool_init(&service->pool);
+  inference_init(&service->inference);
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
   condition_init(&service->ingest.changed);
   (void)pthread_mutex_init(&service->scheduler.lock, NULL);
@@ -26,8 +26,8 @@ static void destroy_locks(struct service *service) {
   (void)pthread_mutex_destroy(&service->scheduler.lock);
   (void)pthread_cond_destroy(&service->ingest.changed);
   (void)pthread_mutex_destroy(&service->ingest.lock);
-  (void)pthread_cond_destroy(&service->pool.changed);
-  (void)pthread_mutex_destroy(&service->pool.lock);
+  inference_done(&service->inference);
+  pool_done(&service->pool);
   (void)pthread_mutex_destroy(&service->blob_lock);
   (void)pthread_rwlock_destroy(&service->config_lock);
 }
@@ -68,7 +68,9 @@ int service_open(const struct config *config, struct service **ret_service, stru
 }
 
 int service_start(struct service *service, struct guise_error *err) {
-  int r = pool_start(&service->pool, err);
+  int r = pool_start(&service->pool, API_THREADS, API_WAITING, err);
+  if (r == 0)
+    r = inference_start(service, err);
   if (r == 0)
     r = ingest_start(service, err);
   if (r == 0)
@@ -103,6 +105,7 @@ struct service *service_free(struct service *service) {
   scheduler_stop(service);
   scheduler_join(service);
   ingest_join(service);
+  inference_stop(service);
   pool_stop(&service->pool);
   store_close(service->store);
   closep(&service->lock_fd);

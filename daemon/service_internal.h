@@ -10,8 +10,9 @@
 #include "core/train/job.h"
 #include "daemon/service.h"
 
-#define POOL_THREADS 4u
-#define POOL_WAITING 1024u
+#define POOL_THREADS_MAX 4u
+#define API_THREADS 4u
+#define API_WAITING 1024u
 
 /* ---- bus.c: listeners of job events ---- */
 struct listener {
@@ -28,7 +29,7 @@ void bus_done(struct bus *bus);
 /* Tells every listener; seq 0 (no event) is ignored. Never with a lock held. */
 void bus_emit(struct service *service, const char *job, int64_t seq);
 
-/* ---- pool.c: threads for blocking work of the API ---- */
+/* ---- pool.c: threads for blocking work of the API, with a bounded queue ---- */
 struct pool_work {
   void (*work)(void *context);
   void *context;
@@ -37,14 +38,32 @@ struct pool_work {
 struct pool {
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  pthread_t thread[POOL_THREADS];
-  uint32_t threads, waiting;
+  pthread_t thread[POOL_THREADS_MAX];
+  uint32_t threads, waiting, most_waiting;
   struct pool_work *first, *last;
   bool stopping;
 };
-int pool_start(struct pool *pool, struct guise_error *err);
+void pool_init(struct pool *pool);
+void pool_done(struct pool *pool);
+int pool_start(struct pool *pool, uint32_t threads, uint32_t most_waiting, struct guise_error *err);
+/* -EAGAIN: most_waiting are waiting. -ESHUTDOWN. */
 int pool_add(struct pool *pool, void (*work)(void *context), void *context);
 void pool_stop(struct pool *pool); /* runs what waits, then joins */
+
+/* ---- inference.c: embeddings, on a thread of its own ---- */
+struct loaded;
+struct inference {
+  struct pool pool;
+  pthread_mutex_t lock; /* guards what follows; held while a model is at work */
+  struct loaded *first; /* models in memory, most recently used first */
+  uint64_t bytes;       /* of them */
+  uint32_t models, loads;
+};
+void inference_init(struct inference *inference);
+void inference_done(struct inference *inference);
+int inference_start(struct service *service, struct guise_error *err);
+void inference_stop(struct service *service);
+void inference_forget(struct service *service, const char *sha256); /* a model's file is erased */
 
 /* ---- ingest.c: one thread that turns uploads into packs ---- */
 struct ingest {
@@ -121,6 +140,7 @@ struct service {
   pthread_mutex_t blob_lock;
   struct bus bus;
   struct pool pool;
+  struct inference inference;
   struct ingest ingest;
   struct scheduler scheduler;
   atomic_bool started, draining;

@@ -163,6 +163,11 @@ bool mask_is_linear(const struct mask *mask) {
 bool mask_has_after_mix(const struct mask *mask) {
   return mask->row->after_mix != NULL;
 }
+bool mask_is_exportable(const struct mask *mask) {
+  const struct mask_row *row = mask->row;
+  return !row->traits.random && !row->filter && !row->pixels && !row->coefficients && !row->gather &&
+         !row->layout && !row->perturb && !row->after_mix && !mask->decoys;
+}
 
 /* planar pixels; all 192 coefficients; what gather gives, where it is not made on the way */
 size_t mask_scratch(const struct mask *mask) {

@@ -138,6 +138,10 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
 /* The last step of methods that hide the mix itself; every template passes it, mixed or not. */
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_);
 bool mask_has_after_mix(const struct mask *mask);
+/* Whether a template at inference is colour, transform, selection and standardisation by the constants and
+ * nothing else, so that an exported graph can begin at the image. Models of masks that are drawn, mix decoys
+ * in or have steps of their own are exported from the template on. */
+bool mask_is_exportable(const struct mask *mask);
 /* The draws of image `index` wherever faces are recognised, verified or attacked: the same each time. */
 void mask_rng_inference(struct rng *rng, uint32_t index);
 

@@ -12,6 +12,9 @@
 #define FOLDS_MAX 1000u
 #define BOOTSTRAP_DRAWS 1000u
 
+const struct verification_rate verification_rates[VERIFICATION_RATES] = {
+    {1e-1, "1e-1"}, {1e-2, "1e-2"}, {1e-3, "1e-3"}};
+
 struct scored {
   float similarity;
   uint32_t fold;
@@ -114,6 +117,29 @@ static uint32_t cross_validate(const struct scored *sorted, uint32_t pairs, uint
   return right_in_all;
 }
 
+/* Midway between the pair `last` and the next lower one. */
+static double threshold_below(const struct scored *sorted, uint32_t pairs, uint32_t last) {
+  const double here = (double)sorted[last].similarity;
+  return last + 1 < pairs ? (here + (double)sorted[last + 1].similarity) / 2 : here - margin_beyond(here);
+}
+
+/* From the highest similarity down, as long as few enough negatives are above. */
+static void find_thresholds(const struct scored *sorted, uint32_t pairs, struct verification *verification) {
+  const double negatives = verification->negatives, top = (double)sorted[0].similarity;
+  for (uint32_t k = 0; k < VERIFICATION_RATES; k++) {
+    const double far = verification_rates[k].far;
+    double threshold = top + margin_beyond(top), intruders = 0;
+    for (uint32_t i = 0; i < pairs; i++) {
+      intruders += !sorted[i].same;
+      if (intruders / negatives > far)
+        break;
+      if (i + 1 == pairs || sorted[i + 1].similarity < sorted[i].similarity)
+        threshold = threshold_below(sorted, pairs, i);
+    }
+    verification->threshold_at_far[k] = negatives * far >= 10 ? threshold : NAN;
+  }
+}
+
 /* EER, AUROC and TAR@FAR in one walk over groups of equal similarity. */
 static void walk_roc(const struct scored *sorted, uint32_t pairs, struct verification *verification) {
   const double positives = verification->positives, negatives = verification->negatives;
@@ -168,6 +194,7 @@ int verification_evaluate(const float *similarity, const bool *same, const uint3
   verification.accuracy_high = interval.high;
   verification.threshold = best_threshold(sorted, pairs, FOLDS_MAX);
   walk_roc(sorted, pairs, &verification);
+  find_thresholds(sorted, pairs, &verification);
   *ret_verification = verification;
   return 0;
 }

@@ -7,6 +7,14 @@
 
 #include "core/base/base.h"
 
+/* False accept rates at which thresholds are kept; a rate needs 10 / rate negatives. */
+#define VERIFICATION_RATES 3
+struct verification_rate {
+  double far;
+  const char *name; /* "1e-2", as in names of metrics */
+};
+extern const struct verification_rate verification_rates[VERIFICATION_RATES];
+
 struct verification {
   uint32_t pairs, positives, negatives;
   double accuracy;           /* k-fold: the threshold comes from the other folds */
@@ -18,6 +26,9 @@ struct verification {
   double tar_at_far_2; /* TAR @ FAR 1e-2; NAN with fewer than 1,000 negatives */
   double tar_at_far_3; /* TAR @ FAR 1e-3; NAN with fewer than 10,000 negatives */
   double threshold;    /* similarity that maximises accuracy over all pairs */
+  /* The lowest threshold at which at most that share of the negatives lies above; NAN with too few of them.
+   */
+  double threshold_at_far[VERIFICATION_RATES];
 };
 
 /* similarity[i], same[i], fold[i] in 0..folds-1 for `pairs` pairs; folds >= 2; both kinds of pair must occur

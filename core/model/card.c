@@ -31,6 +31,20 @@ static void add_mask_options(struct text *card, const json_t *mask) {
   text_add(card, ", seed %" JSON_INTEGER_FORMAT, count_at(mask, "seed"));
 }
 
+static void add_onnx(struct text *card, const json_t *files) {
+  size_t i;
+  json_t *file;
+  json_array_foreach(files, i, file) {
+    text_add(card, "- ONNX from the ");
+    text_add_markdown(card, json_text_at(file, "start"));
+    text_add(card, " on: ");
+    text_add_markdown(card, json_text_at(file, "name"));
+    text_add(card, ", SHA-256 `");
+    text_add_markdown(card, json_text_at(file, "sha256"));
+    text_add(card, "`\n");
+  }
+}
+
 static void add_details(struct text *card, const json_t *report) {
   const json_t *model = json_object_get(report, "model"), *mask = json_object_get(report, "mask");
   text_add(card, "## Model\n\n- Network: ");
@@ -47,7 +61,9 @@ static void add_details(struct text *card, const json_t *report) {
   add_mask_options(card, mask);
   text_add(card, "\n- SHA-256 of the weights: `");
   text_add_markdown(card, json_text_at(model, "sha256"));
-  text_add(card, "`\n- Made by guise ");
+  text_add(card, "`\n");
+  add_onnx(card, json_object_get(model, "onnx"));
+  text_add(card, "- Made by guise ");
   text_add_markdown(card, json_text_at(report, "guise_version"));
   text_add(card, ", job ");
   text_add_markdown(card, json_text_at(json_object_get(report, "job"), "id"));

@@ -70,7 +70,7 @@ static void put_mask(json_t *metadata, const struct mask_options *mask) {
     put_real(metadata, parameter_key(&traits->parameters[i]).text, (float)mask->parameter[i]);
 }
 
-static json_t *info_metadata(const struct model_info *info) {
+json_t *model_metadata(const struct model_info *info) {
   json_t *metadata = json_object();
   if (!metadata)
     return NULL;
@@ -122,7 +122,7 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
     return error_set(err, -EINVAL, "the mask has %u channels; 1 to %d are possible", channels,
                      MASK_CHANNELS_MAX);
   _cleanup_(freep) struct safetensor *tensors = calloc(parameters + TENSORS_MASK, sizeof(*tensors));
-  json_t *metadata = info_metadata(info);
+  json_t *metadata = model_metadata(info);
   if (!tensors || !metadata) {
     json_decref(metadata);
     return error_set(err, -ENOMEM, "out of memory saving the model");

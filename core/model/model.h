@@ -11,6 +11,7 @@
  * and the training's facts. */
 #pragma once
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "core/base/base.h"
@@ -42,6 +43,9 @@ struct model_info {
 
 /* Writes atomically. The graph is one that arch_describe made with info's options. */
 int model_save(const char *path, struct graph *graph, const struct model_info *info, struct guise_error *err);
+
+/* The file's __metadata__: an object of strings. New reference; NULL when out of memory. */
+json_t *model_metadata(const struct model_info *info);
 
 /* A model ready to embed. All fields are the model's own; read-only for the caller (the graph is for one
  * thread at a time). */

@@ -80,17 +80,30 @@ static json_t *formal_json(const struct model_info *info) {
                    guarantee.unit);
 }
 
+/* Sets "threshold_at_far_1e-2" and its like, from numbers or from an object that has them. */
+static int add_thresholds(json_t *target, const double *values, const json_t *from) {
+  int r = target ? 0 : -1;
+  for (uint32_t i = 0; r == 0 && i < VERIFICATION_RATES; i++) {
+    char key[40];
+    (void)snprintf(key, sizeof(key), "threshold_at_far_%s", verification_rates[i].name);
+    r = json_object_set_new(target, key, json_real_or_null(values ? values[i] : json_number_at(from, key)));
+  }
+  return r;
+}
+
 static json_t *verification_json(const struct report_verification *entry) {
   const struct verification *v = &entry->result;
-  return json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o}",
-                   "protocol", entry->protocol, "dataset", entry->dataset, "pairs",
-                   text_or_null(entry->pairs), "view", entry->both_flips ? "both flips" : "one view",
-                   "positives", count_json(v->positives), "negatives", count_json(v->negatives), "accuracy",
-                   "mean", json_real_or_null(v->accuracy), "low", json_real_or_null(v->accuracy_low), "high",
-                   json_real_or_null(v->accuracy_high), "deviation", json_real_or_null(v->accuracy_deviation),
-                   "eer", json_real_or_null(v->eer), "auroc", json_real_or_null(v->auroc), "tar_at_far_1e-2",
-                   json_real_or_null(v->tar_at_far_2), "tar_at_far_1e-3", json_real_or_null(v->tar_at_far_3),
-                   "threshold", json_real_or_null(v->threshold));
+  json_t *json = json_pack(
+      "{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o}", "protocol",
+      entry->protocol, "dataset", entry->dataset, "pairs", text_or_null(entry->pairs), "view",
+      entry->both_flips ? "both flips" : "one view", "positives", count_json(v->positives), "negatives",
+      count_json(v->negatives), "accuracy", "mean", json_real_or_null(v->accuracy), "low",
+      json_real_or_null(v->accuracy_low), "high", json_real_or_null(v->accuracy_high), "deviation",
+      json_real_or_null(v->accuracy_deviation), "eer", json_real_or_null(v->eer), "auroc",
+      json_real_or_null(v->auroc), "tar_at_far_1e-2", json_real_or_null(v->tar_at_far_2), "tar_at_far_1e-3",
+      json_real_or_null(v->tar_at_far_3), "threshold", json_real_or_null(v->threshold));
+  (void)add_thresholds(json, v->threshold_at_far, NULL);
+  return json;
 }
 
 static json_t *utility_json(const struct report_input *input) {
@@ -229,6 +242,18 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
   return 0;
 }
 
+int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
+                    struct guise_error *err) {
+  json_t *model = json_object_get(report, "model");
+  if (!json_object_get(model, "onnx"))
+    (void)json_object_set_new(model, "onnx", json_array());
+  json_t *file = json_pack("{s:s, s:s, s:s, s:o}", "name", name, "start", start, "sha256", sha256, "bytes",
+                           count_json(bytes));
+  if (json_array_append_new(json_object_get(model, "onnx"), file) < 0)
+    return error_set(err, -ENOMEM, "out of memory writing the report");
+  return 0;
+}
+
 /* ---- summary ---- */
 
 static json_t *verdicts_json(const json_t *attacks) {
@@ -262,15 +287,19 @@ static const json_t *leading_verification(const json_t *report) {
 
 json_t *report_summary(const json_t *report) {
   const json_t *first = leading_verification(report), *attacks = json_object_get(report, "attacks");
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:o}}", "accuracy",
-                   json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")), "eer",
-                   json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
-                   json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
-                   json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
-                   text_or_null(json_text_at(first, "protocol")), "audit", "complete",
-                   json_array_size(attacks) > 0 ? 1 : 0, "verdict",
-                   json_text_at(json_object_get(report, "headline"), "verdict"), "attacks",
-                   verdicts_json(attacks));
+  json_t *summary = json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:o}}", "accuracy",
+                              json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")),
+                              "eer", json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
+                              json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
+                              json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
+                              text_or_null(json_text_at(first, "protocol")), "audit", "complete",
+                              json_array_size(attacks) > 0 ? 1 : 0, "verdict",
+                              json_text_at(json_object_get(report, "headline"), "verdict"), "attacks",
+                              verdicts_json(attacks));
+  if (add_thresholds(summary, NULL, first) == 0)
+    return summary;
+  json_decref(summary);
+  return NULL;
 }
 
 /* ---- files ---- */

@@ -60,8 +60,14 @@ struct report_input {
 /* New reference. -EINVAL, -ENOMEM. */
 int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err);
 
+/* Lists an exported file in the report: {"name","start","sha256","bytes"} in model.onnx. start: "image" or
+ * "template". -ENOMEM. */
+int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
+                    struct guise_error *err);
+
 /* The short form for the model resource and the job's outcome:
  * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
+ * "threshold_at_far_1e-1", ...,
  * "protocol","audit":{"complete":true,"verdict":"leaks","attacks":[{"attack","surface","verdict"}..]}}. New
  * reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);

@@ -77,6 +77,18 @@ static void add_row_hash(struct text *html, const char *name, const char *hash) 
   text_add(html, "</td></tr>\n");
 }
 
+static void add_onnx(struct text *html, const json_t *files) {
+  size_t i;
+  json_t *file;
+  json_array_foreach(files, i, file) {
+    text_add(html, "<tr><th>SHA-256 of ");
+    text_add_html(html, json_text_at(file, "name"));
+    text_add(html, "</th><td class=\"hash\">");
+    text_add_html(html, json_text_at(file, "sha256"));
+    text_add(html, "</td></tr>\n");
+  }
+}
+
 /* ---- head ---- */
 
 static void add_head(struct text *html, const json_t *report, bool private_page) {
@@ -403,6 +415,7 @@ static void add_facts(struct text *html, const json_t *report) {
   add_row_count(html, "Embedding", model, "embedding");
   add_row_count(html, "Epochs", model, "epochs");
   add_row_hash(html, "SHA-256 of the model", json_text_at(model, "sha256"));
+  add_onnx(html, json_object_get(model, "onnx"));
   add_row_count(html, "Seed", json_object_get(report, "job"), "seed");
   if (isfinite(json_number_at(cost, "train_seconds")))
     text_add(html, "<tr><th>Training time</th><td>%.0f s</td></tr>\n", json_number_at(cost, "train_seconds"));

@@ -19,6 +19,7 @@
 #include "core/nn/dnnl/conv.h"
 #include "core/nn/graph.h"
 #include "core/nn/kernels.h"
+#include "core/nn/visit.h"
 
 struct shape {
   uint32_t c, h, w;
@@ -50,6 +51,9 @@ struct layer_type {
    * contribute(). */
   int (*backward)(struct graph *graph, int index, int dy);
   void (*release)(struct node *node); /* frees what the node owns; NULL: nothing */
+  /* Tells a visitor what the layer computes; -ENOTSUP when this setting or the visitor has no word for it.
+   * NULL: the kind has none. */
+  int (*visit)(const struct graph *graph, int index, const struct graph_visitor *visitor);
 };
 extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
     layer_dropout, layer_linear, layer_idct, layer_global_conv, layer_conv_transpose, layer_group_norm,
@@ -60,6 +64,7 @@ enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS, SPECTRAL_U, SPECTRAL_V };
 #define NODE_TRAINABLE 2 /* parameters from here on are statistics */
 #define NODE_PARAMETERS 4
+#define NORM_EPSILON 1e-5 /* of batch norms */
 
 struct node {
   const struct layer_type *type;
@@ -250,6 +255,9 @@ static inline uint64_t share_begin(uint64_t count, int thread, int threads) {
 /* Grows an array by one zeroed element; NULL when out of memory. */
 void *array_grow(void **array, uint32_t *count, size_t size);
 
+/* visit.c */
+struct graph_value graph_value_of(const struct graph *graph, int index);
+
 /* plan.c */
 int plan_buffer(struct graph *graph, size_t bytes, bool pinned); /* buffer index or -ENOMEM */
 int plan_arena(struct graph *graph, struct guise_error *err);
@@ -311,8 +319,9 @@ int layout_run_unpack(struct graph *graph, const struct op *op, struct guise_err
 
 /* layer_conv.c */
 int conv_again(struct graph *graph, int index); /* emits the forward pass once more; its new buffer */
-void convs_fold(struct graph *graph);           /* marks the batch norms that folded convolutions take over */
-int convs_bind(struct graph *graph);            /* after plan_arena */
+int conv_visit(const struct graph *graph, int index, const struct graph_visitor *visitor);
+void convs_fold(struct graph *graph); /* marks the batch norms that folded convolutions take over */
+int convs_bind(struct graph *graph);  /* after plan_arena */
 /* Puts the master weights into the format of a pass (forward or backward data). */
 int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_error *err);
 

@@ -335,12 +335,25 @@ static bool reads_plain(const struct node *node, const struct node *source) {
   return source->shape.c <= PLAIN_CHANNELS_MAX && groups(&node->conv) == 1;
 }
 
+int conv_visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  const struct graph_parameter *bias = node_parameter(graph, node, BIAS);
+  struct conv_options options = node->conv;
+  if (!visitor->conv || options.spectral_norm)
+    return -ENOTSUP;
+  options.groups = groups(&options);
+  return visitor->conv(visitor->context, graph_value_of(graph, node->input[0]), &options,
+                       node_parameter(graph, node, WEIGHT)->value, bias ? bias->value : NULL,
+                       graph_value_of(graph, index));
+}
+
 const struct layer_type layer_conv = {.name = "conv",
                                       .half_value = true,
                                       .reads_plain = reads_plain,
                                       .parameters = parameters,
                                       .forward = forward,
-                                      .backward = backward};
+                                      .backward = backward,
+                                      .visit = conv_visit};
 
 static float *optional(const struct graph_parameter *parameter, bool gradient) {
   return !parameter ? NULL : gradient ? parameter->gradient : parameter->value;

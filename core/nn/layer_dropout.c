@@ -106,4 +106,12 @@ static int backward(struct graph *graph, int index, int dy) {
   return graph_contribute(graph, node->input[0], dx);
 }
 
-const struct layer_type layer_dropout = {.name = "dropout", .forward = forward, .backward = backward};
+static int visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  if (!visitor->identity)
+    return -ENOTSUP;
+  return visitor->identity(visitor->context, graph_value_of(graph, graph->nodes[index].input[0]),
+                           graph_value_of(graph, index));
+}
+
+const struct layer_type layer_dropout = {
+    .name = "dropout", .forward = forward, .backward = backward, .visit = visit};

@@ -123,5 +123,8 @@ static int backward(struct graph *graph, int index, int dy) {
   return graph_contribute(graph, node->input[0], dx);
 }
 
-const struct layer_type layer_global_conv = {
-    .name = "global conv", .parameters = parameters, .forward = forward, .backward = backward};
+const struct layer_type layer_global_conv = {.name = "global conv",
+                                             .parameters = parameters,
+                                             .forward = forward,
+                                             .backward = backward,
+                                             .visit = conv_visit};

@@ -212,10 +212,19 @@ static bool reads_plain(const struct node *node, const struct node *source) {
   return true;
 }
 
+static int visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  if (!visitor->block_idct)
+    return -ENOTSUP;
+  return visitor->block_idct(visitor->context, graph_value_of(graph, node->input[0]), &node->idct,
+                             graph_value_of(graph, index));
+}
+
 const struct layer_type layer_idct = {.name = "block idct",
                                       .half_value = true,
                                       .plain_value = true,
                                       .reads_plain = reads_plain,
                                       .forward = forward,
                                       .backward = backward,
-                                      .release = release};
+                                      .release = release,
+                                      .visit = visit};

@@ -42,5 +42,9 @@ static int backward(struct graph *graph, int index, int dy) {
   return 0;
 }
 
+static int visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  return visitor->input ? visitor->input(visitor->context, graph_value_of(graph, index)) : -ENOTSUP;
+}
+
 const struct layer_type layer_input = {
-    .name = "input", .plain_value = true, .forward = forward, .backward = backward};
+    .name = "input", .plain_value = true, .forward = forward, .backward = backward, .visit = visit};

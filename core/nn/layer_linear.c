@@ -163,8 +163,19 @@ static int backward(struct graph *graph, int index, int dy) {
   return graph_contribute(graph, node->input[0], dx);
 }
 
+static int visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  const struct graph_parameter *bias = node_parameter(graph, node, BIAS);
+  if (!visitor->linear || node->linear.spectral_norm)
+    return -ENOTSUP;
+  return visitor->linear(visitor->context, graph_value_of(graph, node->input[0]),
+                         node_parameter(graph, node, WEIGHT)->value, bias ? bias->value : NULL,
+                         graph_value_of(graph, index));
+}
+
 const struct layer_type layer_linear = {.name = "linear",
                                         .float_value = true,
                                         .parameters = parameters,
                                         .forward = forward,
-                                        .backward = backward};
+                                        .backward = backward,
+                                        .visit = visit};

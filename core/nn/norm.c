@@ -15,7 +15,6 @@
 
 #include "core/nn/graph_internal.h"
 
-#define EPSILON 1e-5
 #define RUNNING_MOMENTUM 0.1
 
 #define NORM_VECTORS 6u /* mean, inverse, scale, shift, p, q */
@@ -91,7 +90,7 @@ static struct kernel_shape kernel_shape(const struct graph *graph, struct shape 
 static void set_coefficients(const struct graph *graph, struct norm *norm, uint32_t c, double mean,
                              double variance) {
   const struct node *node = &graph->nodes[norm->node];
-  const double inverse = 1.0 / sqrt(variance + EPSILON);
+  const double inverse = 1.0 / sqrt(variance + NORM_EPSILON);
   const double scale = (double)node_parameter(graph, node, GAMMA)->value[c] * inverse;
   norm->mean[c] = (float)mean;
   norm->inverse[c] = (float)inverse;
@@ -110,7 +109,7 @@ void norm_folded(const struct graph *graph, int index, uint32_t channel, double 
                  double *ret_shift) {
   const struct node *node = &graph->nodes[index];
   const double variance = (double)node_parameter(graph, node, RUNNING_VARIANCE)->value[channel];
-  *ret_scale = (double)node_parameter(graph, node, GAMMA)->value[channel] / sqrt(variance + EPSILON);
+  *ret_scale = (double)node_parameter(graph, node, GAMMA)->value[channel] / sqrt(variance + NORM_EPSILON);
   *ret_shift = (double)node_parameter(graph, node, BETA)->value[channel] -
                *ret_scale * (double)node_parameter(graph, node, RUNNING_MEAN)->value[channel];
 }

@@ -239,8 +239,48 @@ static int backward(struct graph *graph, int index, int dy) {
   return 0;
 }
 
-const struct layer_type layer_batch_norm = {
-    .name = "batch norm", .parameters = norm_parameters, .forward = forward, .backward = backward};
-const struct layer_type layer_prelu = {
-    .name = "prelu", .parameters = prelu_parameters, .forward = forward, .backward = backward};
-const struct layer_type layer_add = {.name = "add", .forward = forward, .backward = backward};
+/* ---- visits ---- */
+
+static int visit_norm(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  const struct graph_batch_norm_values values = {
+      .gamma = node_parameter(graph, node, GAMMA)->value,
+      .beta = node_parameter(graph, node, BETA)->value,
+      .mean = node_parameter(graph, node, RUNNING_MEAN)->value,
+      .variance = node_parameter(graph, node, RUNNING_VARIANCE)->value,
+      .epsilon = NORM_EPSILON,
+  };
+  if (!visitor->batch_norm)
+    return -ENOTSUP;
+  return visitor->batch_norm(visitor->context, graph_value_of(graph, node->input[0]), &values,
+                             graph_value_of(graph, index));
+}
+
+static int visit_prelu(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  if (!visitor->prelu)
+    return -ENOTSUP;
+  return visitor->prelu(visitor->context, graph_value_of(graph, node->input[0]),
+                        node_parameter(graph, node, WEIGHT)->value, graph_value_of(graph, index));
+}
+
+static int visit_add(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  if (!visitor->add)
+    return -ENOTSUP;
+  return visitor->add(visitor->context, graph_value_of(graph, node->input[0]),
+                      graph_value_of(graph, node->input[1]), graph_value_of(graph, index));
+}
+
+const struct layer_type layer_batch_norm = {.name = "batch norm",
+                                            .parameters = norm_parameters,
+                                            .forward = forward,
+                                            .backward = backward,
+                                            .visit = visit_norm};
+const struct layer_type layer_prelu = {.name = "prelu",
+                                       .parameters = prelu_parameters,
+                                       .forward = forward,
+                                       .backward = backward,
+                                       .visit = visit_prelu};
+const struct layer_type layer_add = {
+    .name = "add", .forward = forward, .backward = backward, .visit = visit_add};

@@ -7,6 +7,7 @@
 #include "core/attack/attack.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
+#include "core/train/export.h"
 
 struct audit {
   json_t *attacks;  /* for the report */
@@ -222,6 +223,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
     error_set(err, r, "cannot read back %s: %s", model_path, strerror(-r));
   if (r == 0)
     r = report_json(&input, &report, err);
+  if (r == 0)
+    r = export_onnx(t, inputs->output_directory, info, report, err);
   if (r == 0)
     r = report_write(inputs->output_directory, report, audit->pictures, err);
   if (r == 0 && !(ret_outcome->summary = report_summary(report)))

@@ -22,8 +22,8 @@ struct job_inputs {
   const char *reference_model;  /* likewise of mask.reference */
   const char *work_directory;   /* checkpoints are written here; exists */
   const char *resume;           /* checkpoint to continue from; NULL = from the start */
-  const char *output_directory; /* exists; model.safetensors, report.json, report.html, card.md, scores.csv
-                                   are written here at the end */
+  const char *output_directory; /* exists; model.safetensors, the ONNX files, report.json, report.html,
+                                   card.md, scores.csv are written here at the end */
   uint32_t threads;             /* the budget */
 };
 

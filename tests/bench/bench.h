@@ -16,6 +16,7 @@ int bench_jobs(int argc, char **argv);
 int bench_pictures(int argc, char **argv);
 int bench_train(int argc, char **argv);
 int bench_ingest(int argc, char **argv);
+int bench_onnx(int argc, char **argv);
 
 /* profile.c: prints a graph's profile of `steps` steps that took step_seconds each; peak: FMA operations a
  * second. */

@@ -21,6 +21,7 @@ static const struct {
     {"pictures", bench_pictures, "OUT.png [SIZE]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
+    {"onnx", bench_onnx, "PACK DIRECTORY [--faces N] [--size PX] [--threads N]"},
 };
 
 int main(int argc, char **argv) {

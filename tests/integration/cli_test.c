@@ -134,8 +134,8 @@ static void downloads_verified_files(void **state) {
   (void)state;
   expect_text(shell(0, "\"$G\" models")->out, "mdl_");
   (void)shell(0, "\"$G\" get $J -o \"$D/result\"");
-  (void)shell(0, "cd \"$D/result\" && test -s model.safetensors && test -s report.json && test -s "
-                 "report.html && test -s card.md");
+  (void)shell(0, "cd \"$D/result\" && test -s model.safetensors && test -s model.onnx && test -s "
+                 "model-template.onnx && test -s report.json && test -s report.html && test -s card.md");
   (void)shell(0, "\"$G\" --json get $J report.json -o \"$D/result\" >\"$D/model.json\"; "
                  "sum=$(sha256sum <\"$D/result/model.safetensors\" | cut -d' ' -f1); grep -q \"$sum\" "
                  "\"$D/model.json\"");

@@ -132,9 +132,42 @@ static void tar_needs_enough_negatives(void **state) {
   }
   assert_int_equal(verification_evaluate(set.similarity, set.same, set.fold, pairs, 10, 1, &v, NULL), 0);
   assert_true(fabs(v.tar_at_far_3 - 0.75) < 1e-12); /* exactly 10 of 10,000 negatives are above */
+  /* below the tenth negative and the positives comes the eleventh, .9990 */
+  assert_true(v.threshold_at_far[2] > 0.9990 && v.threshold_at_far[2] < 0.99905);
+  assert_true(v.threshold_at_far[1] > 0.99 && v.threshold_at_far[1] < 0.9901);
+  assert_true(v.threshold_at_far[0] > 0.9 && v.threshold_at_far[0] < 0.9001);
   assert_int_equal(
       verification_evaluate(set.similarity + 1, set.same + 1, set.fold + 1, pairs - 1, 10, 1, &v, NULL), 0);
   assert_true(isnan(v.tar_at_far_3) && !isnan(v.tar_at_far_2));
+  assert_true(isnan(v.threshold_at_far[2]) && !isnan(v.threshold_at_far[1]));
+}
+
+static uint32_t negatives_above(const struct pair_set *set, uint32_t pairs, double threshold) {
+  uint32_t above = 0;
+  for (uint32_t i = 0; i < pairs; i++)
+    above += !set->same[i] && (double)set->similarity[i] > threshold;
+  return above;
+}
+
+/* With many ties: at the threshold few enough negatives pass, at the next lower similarity too many. */
+static void thresholds_keep_their_rates(void **state) {
+  (void)state;
+  const uint32_t pairs = 3000;
+  _cleanup_(pair_set_done) struct pair_set set = pair_set_new(pairs);
+  struct verification v;
+  golden_scores(&set, pairs, 200, 7);
+  assert_int_equal(verification_evaluate(set.similarity, set.same, set.fold, pairs, 10, 1, &v, NULL), 0);
+  assert_true(v.negatives >= 1000);
+  for (uint32_t k = 0; k < 2; k++) {
+    const double most = verification_rates[k].far * v.negatives, threshold = v.threshold_at_far[k];
+    double below = -INFINITY; /* the highest similarity that the threshold refuses */
+    for (uint32_t i = 0; i < pairs; i++)
+      if ((double)set.similarity[i] <= threshold)
+        below = fmax(below, (double)set.similarity[i]);
+    assert_true(negatives_above(&set, pairs, threshold) <= most);
+    assert_true(negatives_above(&set, pairs, below - 1e-6) > most);
+  }
+  assert_true(isnan(v.threshold_at_far[2]));
 }
 
 static void bad_input_is_refused(void **state) {
@@ -266,6 +299,7 @@ int main(void) {
       cmocka_unit_test(threshold_comes_from_other_folds),
       cmocka_unit_test(perfect_and_useless),
       cmocka_unit_test(tar_needs_enough_negatives),
+      cmocka_unit_test(thresholds_keep_their_rates),
       cmocka_unit_test(bad_input_is_refused),
       cmocka_unit_test(all_positive_pairs),
       cmocka_unit_test(capped_draw_is_uniform),

@@ -64,6 +64,8 @@ static struct model_info sample_info(void) {
                              .training = {.epochs = 24, .steps = 1000, .seed = 1}};
 }
 
+#define ONNX_SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static const struct report_verification verifications[] = {
     {.protocol = "pairs",
      .dataset = "lfw",
@@ -77,7 +79,8 @@ static const struct report_verification verifications[] = {
                 .eer = .19,
                 .auroc = .9,
                 .tar_at_far_2 = .25,
-                .tar_at_far_3 = NAN}},
+                .tar_at_far_3 = NAN,
+                .threshold_at_far = {.2, .4, NAN}}},
     {.protocol = "held-out people",
      .dataset = "orl",
      .both_flips = true,
@@ -90,7 +93,8 @@ static const struct report_verification verifications[] = {
                 .eer = .1,
                 .auroc = .96,
                 .tar_at_far_2 = NAN,
-                .tar_at_far_3 = NAN}},
+                .tar_at_far_3 = NAN,
+                .threshold_at_far = {NAN, NAN, NAN}}},
 };
 
 static json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
@@ -123,7 +127,8 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
   json_t *spec = json_pack("{s:{s:s}}", "labels", "x", HOSTILE), *report = NULL;
   struct guise_error err = {0};
   input.spec = spec;
-  if (report_json(&input, &report, &err) != 0)
+  if (report_json(&input, &report, &err) != 0 ||
+      report_add_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
     fail_msg("%s", err.text);
   json_decref(spec);
   return report;
@@ -250,6 +255,8 @@ static void synthetic_data_is_called_so(void **state) {
   assert_int_equal(card_markdown(report, &card, NULL), 0);
   assert_non_null(strstr(html, "Drawn faces."));
   assert_non_null(strstr(html, "No attack was run"));
+  assert_non_null(strstr(html, ONNX_SHA));
+  assert_non_null(strstr(card, "ONNX from the image on: model.onnx, SHA-256 `" ONNX_SHA "`"));
   assert_non_null(strstr(card, "no figure below says anything about real faces"));
   json_decref(report);
 }
@@ -361,6 +368,8 @@ static void summary_for_the_model_resource(void **state) {
   assert_true(json_number_at(summary, "accuracy") == .8125);
   assert_string_equal(json_text_at(summary, "protocol"), "pairs");
   assert_true(json_is_null(json_object_get(summary, "tar_at_far_1e-3")));
+  assert_true(json_number_at(summary, "threshold_at_far_1e-2") == .4);
+  assert_true(json_is_null(json_object_get(summary, "threshold_at_far_1e-3")));
   const json_t *audit = json_object_get(summary, "audit");
   assert_true(json_is_true(json_object_get(audit, "complete")));
   assert_int_equal(json_array_size(json_object_get(audit, "attacks")), 2);

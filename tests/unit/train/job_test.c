@@ -144,6 +144,22 @@ static void output_hash(const char *name, const char *file, char ret_hex[SHA256_
   assert_int_equal(sha256_file(path, ret_hex, NULL), 0);
 }
 
+/* The files for other runtimes stand in the report with their hashes. */
+static void report_lists_onnx(const char *name) {
+  char path[512], hex[SHA256_HEX];
+  (void)snprintf(path, sizeof(path), "%s/out-%s/report.json", root, name);
+  json_t *report = json_load_file(path, 0, NULL), *file;
+  json_t *files = json_object_get(json_object_get(report, "model"), "onnx");
+  size_t i;
+  assert_int_equal(json_array_size(files), 2);
+  json_array_foreach(files, i, file) {
+    output_hash(name, json_string_value(json_object_get(file, "name")), hex);
+    assert_string_equal(json_string_value(json_object_get(file, "sha256")), hex);
+    assert_string_equal(json_string_value(json_object_get(file, "start")), i == 0 ? "image" : "template");
+  }
+  json_decref(report);
+}
+
 #define SMALL "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"effort\":\"quick\"}"
 
 static void an_undefended_job_learns(void **state) {
@@ -164,13 +180,14 @@ static void an_undefended_job_learns(void **state) {
     assert_true(accuracy >= 0.4 && accuracy <= 1);
   }
   assert_true(epoch_value(&record, "loss", 8) < epoch_value(&record, "loss", 2));
-  static const char *const files[] = {"model.safetensors", "report.json", "report.html", "card.md",
-                                      "scores.csv"};
+  static const char *const files[] = {"model.safetensors", "model.onnx", "model-template.onnx", "report.json",
+                                      "report.html",       "card.md",    "scores.csv"};
   for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
     char hex[SHA256_HEX];
     output_hash("none", files[i], hex);
   }
   assert_true(json_is_number(json_object_get(outcome.summary, "accuracy")));
+  report_lists_onnx("none");
   json_decref(outcome.summary);
 }
 

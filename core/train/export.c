@@ -1,0 +1,62 @@
+#include "core/train/export.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "core/model/onnx.h"
+#include "core/model/report.h"
+#include "core/model/text.h"
+
+/* What the report's summary says, as strings. */
+static json_t *summary_metadata(const json_t *report) {
+  json_t *summary = report_summary(report), *metadata = json_object();
+  const double accuracy = json_number_at(summary, "accuracy");
+  _cleanup_(freep) char *audit = json_dumps(json_object_get(summary, "audit"), JSON_COMPACT | JSON_SORT_KEYS);
+  int r = summary && metadata && audit ? 0 : -1;
+  if (r == 0 && isfinite(accuracy))
+    r |= json_object_set_new(metadata, "accuracy", json_sprintf("%.6f", accuracy));
+  if (r == 0 && json_text_at(summary, "protocol")[0])
+    r |= json_object_set_new(metadata, "accuracy.protocol", json_string(json_text_at(summary, "protocol")));
+  if (r == 0)
+    r |= json_object_set_new(metadata, "audit", json_string(audit));
+  json_decref(summary);
+  if (r == 0)
+    return metadata;
+  json_decref(metadata);
+  return NULL;
+}
+
+static int export_one(const struct trainer *t, const char *directory, const char *name, enum onnx_start start,
+                      const struct model_info *info, const json_t *metadata, json_t *report,
+                      struct guise_error *err) {
+  char path[4096], sha256[SHA256_HEX];
+  uint64_t bytes = 0;
+  struct guise_error why = {0};
+  if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  int r = model_save_onnx(path, t->eval, t->mask, info, start, metadata, &why);
+  if (r == -ENOTSUP || r == -EFBIG) {
+    trainer_log(t, "warning", "no %s: %s", name, why.text);
+    return 0;
+  }
+  if (r < 0)
+    return error_set(err, r, "%s", why.text);
+  r = sha256_file(path, sha256, &bytes);
+  if (r < 0)
+    return error_set(err, r, "cannot read back %s", path);
+  return report_add_onnx(report, name, start == ONNX_IMAGE ? "image" : "template", sha256, bytes, err);
+}
+
+int export_onnx(const struct trainer *t, const char *directory, const struct model_info *info, json_t *report,
+                struct guise_error *err) {
+  /* A mask that cannot be part of a graph leaves both files starting at the template. */
+  const enum onnx_start first = mask_is_exportable(t->mask) ? ONNX_IMAGE : ONNX_TEMPLATE;
+  json_t *metadata = summary_metadata(report);
+  if (!metadata)
+    return error_set(err, -ENOMEM, "out of memory exporting the model");
+  int r = export_one(t, directory, "model.onnx", first, info, metadata, report, err);
+  if (r == 0)
+    r = export_one(t, directory, "model-template.onnx", ONNX_TEMPLATE, info, metadata, report, err);
+  json_decref(metadata);
+  return r;
+}

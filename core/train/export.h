@@ -1,0 +1,12 @@
+/* The model for other runtimes: model.onnx and model-template.onnx (core/model/onnx.h). */
+#pragma once
+
+#include "core/train/trainer.h"
+
+struct model_info;
+
+/* Writes both files of t->eval into the directory and lists them in the report, whose accuracy and verdicts
+ * go into their metadata. A network that ONNX cannot hold is logged as a warning and left out: the job's
+ * model is model.safetensors. */
+int export_onnx(const struct trainer *t, const char *directory, const struct model_info *info, json_t *report,
+                struct guise_error *err);
