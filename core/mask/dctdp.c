@@ -55,13 +55,17 @@ static int check(const struct mask_options *options, struct guise_error *err) {
 static int accept(const struct mask *mask, const struct mask_constants *k, struct guise_error *err) {
   if (k->learnt_count != 0 && k->learnt_count != DCT_CHANNELS)
     return error_set(err, -EINVAL, "the budgets of dctdp are 192 weights, not %u", k->learnt_count);
+  bool any = !measured(&mask->options);
   for (uint32_t c = 0; c < k->channels; c++) {
+    any |= k->reach[c] > 0;
     if (k->learnt_count && !(k->learnt[k->channel[c]] > 0))
       return error_set(err, -EINVAL, "the budget of channel %u is not above 0", c);
     const double scale = 2 * (double)bound(&mask->options, k, c) / budget(&mask->options, k, c);
     if (!(scale >= 0 && scale < (double)FLT_MAX / 1e6) || (!measured(&mask->options) && !(k->clip > 0)))
       return error_set(err, -EINVAL, "the noise of channel %u has no finite scale", c);
   }
+  if (!any)
+    return error_set(err, -EINVAL, "the range of the channels, which the noise is scaled by, is missing");
   return 0;
 }
 

@@ -13,7 +13,7 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 5u /* at most */
+#define TENSORS_MASK 6u /* at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
@@ -114,6 +114,13 @@ static struct safetensor decoy_tensor(const struct model_info *info) {
                              .bytes = decoys->count * decoys->elements * sizeof(float)};
 }
 
+static bool has_reach(const struct mask_constants *constants) {
+  bool any = false;
+  for (uint32_t c = 0; c < constants->channels; c++)
+    any |= constants->reach[c] > 0;
+  return any;
+}
+
 int model_save(const char *path, struct graph *graph, const struct model_info *info,
                struct guise_error *err) {
   uint32_t parameters = graph_parameters(graph), channels = info->constants.channels;
@@ -142,7 +149,7 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
   tensors[parameters + 1] = vector("mask.mean", "F32", info->constants.mean, channels);
   tensors[parameters + 2] = vector("mask.deviation", "F32", info->constants.deviation, channels);
   uint32_t count = parameters + 3;
-  if (info->constants.reach[0] > 0)
+  if (has_reach(&info->constants))
     tensors[count++] = vector("mask.reach", "F32", info->constants.reach, channels);
   if (info->constants.learnt_count > 0)
     tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);

@@ -636,10 +636,12 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
   return r < 0 ? r : check_probe(spec, problems);
 }
 
-/* What the method itself has to say about the resolved options. */
+/* What the method itself has to say about its options, once resolved. */
 static int check_mask(const struct job_spec *spec, struct spec_problems *problems) {
-  const struct mask_options options = job_spec_mask(spec);
+  struct job_spec resolved = *spec;
   struct guise_error err = {0};
+  resolve(&resolved);
+  const struct mask_options options = job_spec_mask(&resolved);
   return mask_check_options(&options, &err) < 0
              ? spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text)
              : 0;
@@ -668,6 +670,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     r = check_public_faces(&spec, problems);
   if (r == 0)
     r = check_together(&spec, problems);
+  if (r == 0)
+    r = check_mask(&spec, problems);
   if (r == 0 && problems->count > before)
     r = -EINVAL;
   if (r < 0) {
@@ -675,14 +679,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     return r;
   }
   resolve(&spec);
-  r = check_mask(&spec, problems);
-  if (r == 0 && problems->count > before)
-    r = -EINVAL;
-  if (r < 0)
-    job_spec_free(&spec);
-  else
-    *ret_spec = spec;
-  return r;
+  *ret_spec = spec;
+  return 0;
 }
 
 void job_spec_free(struct job_spec *spec) {

@@ -426,6 +426,9 @@ static void measured_sensitivity(void **state) {
   for (uint32_t c = 0; c < k->channels; c++)
     assert_true(fabsf(largest[c] - k->reach[c]) < 1e-3f * k->reach[c] && k->reach[c] > 0.5f);
   check_noise(mask, 5, 2 * (double)k->reach[5]);
+  struct mask_constants bad = *k;
+  memset(bad.reach, 0, sizeof(bad.reach));
+  refused_constants(mask, &bad);
   work_done(&work);
   mask_free(plain);
   mask_free(mask);
