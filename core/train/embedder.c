@@ -10,7 +10,7 @@
 #include "core/base/file.h"
 #include "core/image/pack.h"
 
-#define CHECKPOINT "checkpoint-%u-%llu.safetensors"
+#define CHECKPOINT "checkpoint-" /* what checkpoint.c's names begin with */
 
 /* Public sets have few images of most people, so the network is small, the margin low and the augmentation
  * strong; small sets are gone through more often. */
@@ -91,26 +91,35 @@ static enum job_stop on_should_stop(void *context) {
 
 /* ---- files ---- */
 
-/* Calls for each checkpoint; the one of the most steps goes to ret_path ("" = none), or, with `remove`, all
- * go. */
+/* The steps in a checkpoint's name, "checkpoint-EPOCHS-STEPS.safetensors"; UINT64_MAX for other files and for
+ * one that was being written. */
+static uint64_t steps_of(const char *name) {
+  char *end;
+  if (strncmp(name, CHECKPOINT, strlen(CHECKPOINT)) != 0)
+    return UINT64_MAX;
+  (void)strtoul(name + strlen(CHECKPOINT), &end, 10);
+  if (*end != '-')
+    return UINT64_MAX;
+  const uint64_t steps = strtoull(end + 1, &end, 10);
+  return strcmp(end, ".safetensors") == 0 ? steps : UINT64_MAX;
+}
+
+/* Removes all checkpoints, whole or not, or finds the one of the most steps ("" = none). */
 static void scan_checkpoints(const char *directory, bool remove, char ret_path[PATH_MAX]) {
   DIR *dir = opendir(directory);
   struct dirent *entry;
-  unsigned long long most = 0;
+  uint64_t most = 0;
   *ret_path = 0;
   while (dir && (entry = readdir(dir))) {
-    char path[PATH_MAX], name[64];
-    unsigned int epochs;
-    unsigned long long step;
-    if (sscanf(entry->d_name, CHECKPOINT, &epochs, &step) != 2 ||
+    char path[PATH_MAX];
+    const uint64_t steps = steps_of(entry->d_name);
+    if (strncmp(entry->d_name, CHECKPOINT, strlen(CHECKPOINT)) != 0 ||
         snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name) >= (int)sizeof(path))
       continue;
-    (void)snprintf(name, sizeof(name), CHECKPOINT, epochs, step);
-    bool whole = strcmp(name, entry->d_name) == 0; /* not a file that was being written */
     if (remove)
       (void)unlink(path);
-    else if (whole && (*ret_path == 0 || step > most)) {
-      most = step;
+    else if (steps != UINT64_MAX && (*ret_path == 0 || steps > most)) {
+      most = steps;
       memcpy(ret_path, path, sizeof(path));
     }
   }

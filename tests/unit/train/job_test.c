@@ -33,6 +33,7 @@ struct record {
   enum job_stop stop;
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
+  bool embedder_continued; /* said so */
 };
 
 static void on_phase(void *context, const char *phase) {
@@ -45,8 +46,9 @@ static void on_progress(void *context, const struct job_progress *progress) {
   assert_true(progress->fraction >= 0 && progress->fraction <= 1);
 }
 static void on_log(void *context, const char *level, const char *text) {
-  (void)context;
+  struct record *record = context;
   assert_true(*level && *text);
+  record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -393,6 +395,7 @@ static void an_embedder_of_public_faces(void **state) {
   resumed.stop_after = 9;
   resumed.only_training = true;
   assert_int_equal(run(body, "killed", NULL, &resumed, &outcome, &err), -EINTR);
+  assert_true(resumed.embedder_continued);
   assert_int_equal(access(path, R_OK), 0);
   resumed.stop_after = 0;
   char checkpoint[4096];
