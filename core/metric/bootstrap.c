@@ -22,10 +22,16 @@ static double quantile(const double *sorted, uint32_t count, double q) {
   return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
 }
 
-static void interval_from_draws(double *means, uint32_t draws, struct interval *interval) {
-  qsort(means, draws, sizeof(*means), compare_doubles);
-  interval->low = quantile(means, draws, 0.025);
-  interval->high = quantile(means, draws, 0.975);
+void bootstrap_interval(double *values, uint32_t draws, struct interval *interval) {
+  uint32_t finite = 0;
+  for (uint32_t i = 0; i < draws; i++)
+    if (isfinite(values[i]))
+      values[finite++] = values[i];
+  if (finite == 0)
+    return;
+  qsort(values, finite, sizeof(*values), compare_doubles);
+  interval->low = quantile(values, finite, 0.025);
+  interval->high = quantile(values, finite, 0.975);
 }
 
 static double draw_clusters(const double *sum, const uint32_t *size, uint32_t clusters, uint32_t draw,
@@ -63,7 +69,7 @@ struct interval bootstrap_mean(const double *value, const uint32_t *cluster, uin
   }
   for (uint32_t d = 0; d < draws; d++)
     means[d] = draw_clusters(sum, size, clusters, d, seed);
-  interval_from_draws(means, draws, &interval);
+  bootstrap_interval(means, draws, &interval);
   return interval;
 }
 
@@ -84,6 +90,6 @@ struct interval bootstrap_share(uint32_t successes, uint32_t count, uint32_t dra
       hits += rng_below(&rng, count) < successes;
     means[d] = (double)hits / (double)count;
   }
-  interval_from_draws(means, draws, &interval);
+  bootstrap_interval(means, draws, &interval);
   return interval;
 }

@@ -16,3 +16,7 @@ struct interval bootstrap_mean(const double *value, const uint32_t *cluster, uin
 /* The same for `successes` ones among `count` zeros and ones, each a cluster of its own, without writing them
  * out. */
 struct interval bootstrap_share(uint32_t successes, uint32_t count, uint32_t draws, uint64_t seed);
+
+/* Sets low and high from the figure's values in `draws` draws, which it sorts. Draws in which it does not
+ * exist (not finite) are left out; without any other the bounds stay as they are. */
+void bootstrap_interval(double *values, uint32_t draws, struct interval *interval);

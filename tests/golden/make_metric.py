@@ -99,12 +99,72 @@ def verification(pairs):
     return [mean, deviation, best_threshold(pairs), eer, auroc] + tar
 
 
+def matrix(rows, columns, people, levels, seed):
+    """Similarities with ties, exact in float32, and for each pair whether it is ignored, the same or different."""
+    random = lcg(seed)
+    owner_r = [next(random) % people for _ in range(rows)]
+    owner_c = [next(random) % people for _ in range(columns)]
+    score, kind = [], []
+    for r in range(rows):
+        for c in range(columns):
+            same = owner_r[r] == owner_c[c]
+            ignored = next(random) % 16 == 0
+            score.append((next(random) % levels + (levels // 3 if same else 0)) / 256)
+            kind.append(0 if ignored else 1 if same else 2)
+    return owner_r, owner_c, score, kind
+
+
+def tenth(values_by_person):
+    own = sorted((sum(v) / len(v) for v in values_by_person.values()), reverse=True)
+    own = own[: (len(own) + 9) // 10]
+    return sum(own) / len(own)
+
+
+def matching(rows, columns, owner_r, score, kind):
+    """TAR at FAR 1e-2 and 1e-3, rank-1 and AUROC, then each figure's highest tenth of people; from the definitions."""
+    pairs = [(score[r * columns + c], kind[r * columns + c], owner_r[r]) for r in range(rows) for c in range(columns)]
+    same = [(s, p) for s, k, p in pairs if k == 1]
+    different = [s for s, k, _ in pairs if k == 2]
+    figures, worst = [], []
+    for limit, least in ((1e-2, 1000), (1e-3, 10000)):
+        # a pair is accepted when the pairs of different people at least as similar are few enough
+        accepted = {}
+        for t in {s for s, _ in same}:
+            accepted[t] = sum(d >= t for d in different) <= limit * len(different)
+        by = {}
+        for s, p in same:
+            by.setdefault(p, []).append(accepted[s])
+        few = len(different) < least
+        figures.append(math.nan if few else sum(accepted[s] for s, _ in same) / len(same))
+        worst.append(math.nan if few else tenth(by))
+    by, hits = {}, []
+    for r in range(rows):
+        line = [(score[r * columns + c], kind[r * columns + c]) for c in range(columns)]
+        mine, others = [s for s, k in line if k == 1], [s for s, k in line if k == 2]
+        if mine:
+            hits.append(max(mine) > max(others))
+            by.setdefault(owner_r[r], []).append(hits[-1])
+    figures.append(sum(hits) / len(hits))
+    worst.append(tenth(by))
+    by, area = {}, []
+    for s, p in same:
+        area.append(sum((s > d) + (s == d) / 2 for d in different) / len(different))
+        by.setdefault(p, []).append(area[-1])
+    figures.append(sum(area) / len(area))
+    worst.append(tenth(by))
+    return figures + worst
+
+
 def main():
     for planes, size, noise, seed in [(1, 11, 4, 1), (3, 16, 30, 2), (2, 24, 100, 3)]:
         a, b = images(planes, size, noise, seed)
         print("quality", planes, size, noise, seed, f"{psnr(a, b):.12g} {ssim(a, b, planes, size):.12g}")
     for pairs, levels, seed in [(60, 50, 4), (600, 40, 5), (3000, 400, 6)]:
         print("verification", pairs, levels, seed, *[f"{v:.12g}" for v in verification(scores(pairs, levels, seed))])
+    for rows, columns, people, levels, seed in [(30, 25, 8, 40, 7), (50, 60, 12, 300, 8), (120, 100, 30, 2000, 9)]:
+        owner_r, _, score, kind = matrix(rows, columns, people, levels, seed)
+        values = matching(rows, columns, owner_r, score, kind)
+        print("match", rows, columns, people, levels, seed, *[f"{v:.12g}" for v in values])
 
 
 if __name__ == "__main__":
