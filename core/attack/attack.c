@@ -9,6 +9,11 @@ const struct attack attacks[] = {
      .summary = "Least-squares recovery of the pixels from templates, knowing the mask",
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
      .run = attack_linear_run},
+    {.name = "linkage",
+     .summary = "A student of a public face recogniser links templates to photographs, knowing the mask",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
+     .needs_public_faces = true,
+     .run = attack_linkage_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

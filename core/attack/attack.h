@@ -24,7 +24,7 @@ const char *surface_name(enum attack_surface surface);   /* "training templates"
 enum attack_verdict { VERDICT_LEAKS, VERDICT_RESISTS, VERDICT_INCONCLUSIVE };
 const char *verdict_name(enum attack_verdict verdict); /* "leaks", "resists", "inconclusive" */
 
-enum attack_effort { EFFORT_QUICK, EFFORT_STANDARD, EFFORT_THOROUGH }; /* at most 100, 400, all faces */
+enum attack_effort { EFFORT_QUICK, EFFORT_STANDARD, EFFORT_THOROUGH }; /* how many faces: each attack says */
 const char *effort_name(enum attack_effort effort);
 int effort_from_name(const char *name, enum attack_effort *ret_effort); /* 0 or -ENOENT */
 
@@ -50,6 +50,7 @@ struct attack_mixing {
 struct attack_context {
   struct attack_faces victims; /* people the model was not trained on; at least two people */
   struct attack_faces open;    /* public faces; count 0 = none */
+  const char *teacher;         /* path of a public model.safetensors; NULL = none */
   const struct mask *mask;     /* under attack; its size is that of all images */
   const struct mask
       *control; /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
@@ -61,7 +62,7 @@ struct attack_context {
   void *stop_context;
 };
 
-#define ATTACK_METRICS_MAX 8
+#define ATTACK_METRICS_MAX 10
 #define ATTACK_PICTURES_MAX 3 /* of each source and surface */
 
 struct attack_metric {
@@ -73,7 +74,8 @@ struct attack_metric {
   double chance;             /* the same figure against somebody else's face */
   double chance_worst_tenth; /* and its mean over the tenth of people with the highest chance */
   struct interval control;   /* without the mask */
-  double control_threshold;  /* what the control must reach */
+  double control_threshold;  /* what the control must reach; NAN: it need not */
+  double ceiling; /* what the attacker's own tools reach on photographs; NAN where that means nothing */
 };
 
 /* Side by side: original, template as seen, recovered: (size, 3 * size, 3) RGB bytes. */
@@ -104,7 +106,9 @@ struct attack_result {
   uint64_t seed;
   uint32_t size; /* pixels of a side */
   uint32_t faces, people;
-  uint32_t steps; /* the attacker's iterations a face, at most */
+  uint32_t steps;        /* the attacker's iterations: of training with public faces, else a face, at most */
+  uint32_t public_faces; /* it learnt from; 0 = it does not learn */
+  uint64_t parameters;   /* of its network; 0 = none */
   double seconds;
   struct attack_surface_result surface[SURFACES];
   uint32_t surfaces;
@@ -124,7 +128,7 @@ const struct attack *attack_find(const char *name); /* NULL when unknown */
 
 /* Checks the context and runs. 0; -EINVAL (too few people, an attack that needs public faces has none);
  * -ECANCELED; -ENOMEM. On 0 free with attack_result_done. Blocks; uses context->threads OpenMP threads; the
- * same result for any number of them. */
+ * same result for any number of them, but for attacks that train a network: for the same number. */
 int attack_run(const struct attack *attack, const struct attack_context *context,
                struct attack_result *ret_result, struct guise_error *err);
 void attack_result_done(struct attack_result *result); /* frees what it holds, not the struct */

@@ -9,12 +9,13 @@ static json_t *interval_json(struct interval interval) {
 }
 
 static json_t *metric_json(const struct attack_metric *metric) {
-  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit",
+  return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", metric->name, "unit",
                    metric->unit, "description", metric->description, "value", interval_json(metric->value),
                    "worst_tenth", json_real_or_null(metric->worst_tenth), "chance",
                    json_real_or_null(metric->chance), "chance_worst_tenth",
                    json_real_or_null(metric->chance_worst_tenth), "control", interval_json(metric->control),
-                   "control_threshold", json_real_or_null(metric->control_threshold));
+                   "control_threshold", json_real_or_null(metric->control_threshold), "ceiling",
+                   json_real_or_null(metric->ceiling));
 }
 
 static json_t *picture_json(const struct attack_picture *picture, uint32_t size) {
@@ -64,11 +65,12 @@ json_t *attack_result_json(const struct attack_result *result) {
       json_decref(list);
       return NULL;
     }
-  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:o, s:o}", "attack", result->name, "summary",
-                   result->summary, "effort", effort_name(result->effort), "seed", (json_int_t)result->seed,
-                   "size", (int)result->size, "faces", (int)result->faces, "people", (int)result->people,
-                   "steps", (int)result->steps, "seconds", json_real_or_null(result->seconds), "surfaces",
-                   list);
+  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o}", "attack", result->name,
+                   "summary", result->summary, "effort", effort_name(result->effort), "seed",
+                   (json_int_t)result->seed, "size", (int)result->size, "faces", (int)result->faces, "people",
+                   (int)result->people, "steps", (int)result->steps, "public_faces",
+                   (int)result->public_faces, "parameters", (json_int_t)result->parameters, "seconds",
+                   json_real_or_null(result->seconds), "surfaces", list);
 }
 
 json_t *attack_result_private(const struct attack_result *result) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/subtract.h"
 #include "core/base/philox.h"
 #include "core/image/synth.h"
 
@@ -125,6 +126,50 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
   mix_compose_from(&rng, lead, k, lambda, &pool, ret_mix);
 }
 
+void mix_single(uint32_t face, struct mix *ret_mix) {
+  *ret_mix = (struct mix){.k = 1, .member = {face}, .lambda = {1}};
+}
+
+uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix) {
+  uint32_t best = 0; /* the lead is never public */
+  for (uint32_t j = 1; j < mix->k; j++)
+    if (face_sample_owns(sample, mix->member[j]) && mix->lambda[j] > mix->lambda[best])
+      best = j;
+  return best;
+}
+
+void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
+                          float *scratch, float *part, float *ret_template) {
+  size_t elements = mask_elements(mask);
+  struct rng rng;
+  memset(ret_template, 0, elements * sizeof(float));
+  for (uint32_t j = 0; j < mix->k; j++) {
+    const uint32_t member = mix->member[j];
+    mask_rng_inference(&rng, face_sample_owns(sample, member) ? sample->index[member] : ~member);
+    mask_template(mask, face_sample_image(sample, member), false, &rng, scratch, part);
+    for (size_t i = 0; i < elements; i++)
+      ret_template[i] += mix->lambda[j] * part[i];
+  }
+  rng_init(&rng, 0, RNG_AFTER_MIX, 0, sample->index[mix->member[0]]);
+  mask_after_mix(mask, &rng, scratch, ret_template);
+}
+
+void decoyed_template(const struct mask *mask, const uint8_t *rgb, bool flip, const struct rng *start,
+                      float *scratch, float *seen, float *ret_first, float *ret_template) {
+  const struct decoys *decoys = mask_decoys(mask);
+  const size_t elements = mask_elements(mask);
+  for (uint32_t t = 0; t < decoys->mixes; t++) {
+    struct rng rng = *start;
+    mask_inference_template(mask, rgb, flip, t, &rng, scratch, seen + t * elements);
+  }
+  if (ret_first)
+    memcpy(ret_first, seen, elements * sizeof(float));
+  if (mask_has_after_mix(mask)) /* what is sent is no sum with the decoys any more */
+    memcpy(ret_template, seen, elements * sizeof(float));
+  else
+    (void)subtract_decoys(decoys, seen, ret_template);
+}
+
 static bool member_of(const struct mix *mix, uint32_t face) {
   for (uint32_t j = 0; j < mix->k; j++)
     if (mix->member[j] == face)
@@ -155,6 +200,25 @@ uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix
     }
   }
   return outside;
+}
+
+/* ---- the control ---- */
+
+static const uint8_t *sampled_image(void *context, uint32_t i) {
+  return face_sample_image(context, i);
+}
+
+int control_mask(uint32_t size, struct face_sample *sample, struct mask **ret_mask, struct guise_error *err) {
+  struct mask *mask = NULL;
+  const struct mask_options options = mask_options_default(MASK_NONE, size);
+  int r = mask_new(&options, &mask, err);
+  if (r == 0)
+    r = mask_fit(mask, sampled_image, sample, sample->count, err);
+  if (r < 0)
+    mask_free(mask);
+  else
+    *ret_mask = mask;
+  return r;
 }
 
 /* ---- figures over people ---- */

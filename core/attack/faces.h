@@ -35,6 +35,23 @@ static inline bool face_sample_owns(const struct face_sample *sample, uint32_t i
 void face_sample_mix(const struct face_sample *sample, const struct attack_mixing *mixing, uint32_t lead,
                      uint64_t seed, struct mix *ret_mix);
 
+void mix_single(uint32_t face, struct mix *ret_mix); /* an unmixed template */
+uint32_t mix_heaviest(const struct mix *mix);        /* the member with the largest lambda, 0..k-1 */
+
+/* sum_j lambda_j template_j, as the client computes it. scratch: mask_scratch() floats; part:
+ * mask_elements(). */
+void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
+                          float *scratch, float *part, float *ret_template);
+
+/* What is left of the templates sent for one recognition once the mask's decoys, which it must have, are taken out.
+ * start: the draws as of mask_rng_inference; seen: (decoys' mixes, elements), spent; ret_first: the first of what
+ * was sent, may be NULL. */
+void decoyed_template(const struct mask *mask, const uint8_t *rgb, bool flip, const struct rng *start,
+                      float *scratch, float *seen, float *ret_first, float *ret_template);
+
+/* The undefended mask: all coefficients, fitted on the attacked faces. *ret_mask is the caller's. */
+int control_mask(uint32_t size, struct face_sample *sample, struct mask **ret_mask, struct guise_error *err);
+
 /* A seeded face of a person who is not among the mix's members; falls back to any face outside the mix, then
  * to the next face, when everybody is in it. `turn` tells several draws for one mix apart. */
 uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix *mix, uint32_t lead,
@@ -58,3 +75,5 @@ void attack_decide(struct attack_surface_result *surface);
 
 int attack_linear_run(const struct attack_context *context, struct attack_result *ret_result,
                       struct guise_error *err);
+int attack_linkage_run(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err);

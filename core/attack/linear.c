@@ -86,47 +86,20 @@ static void worker_done(struct worker *worker) {
   tensor_free(worker->rgb);
 }
 
-static const struct mix *unmixed(uint32_t face, struct mix *mix) {
-  *mix = (struct mix){.k = 1, .member = {face}, .lambda = {1}};
-  return mix;
-}
-
 /* worker->mixed := what is left of the templates sent for one recognition once the decoys are taken out;
  * worker->part: the first of those templates. */
 static void make_decoyed(struct worker *worker, const struct face_sample *sample, uint32_t face) {
-  const size_t elements = worker->solver.elements;
-  for (uint32_t t = 0; t < worker->decoys->mixes; t++) {
-    struct rng rng;
-    mask_rng_inference(&rng, sample->index[face]);
-    mask_inference_template(worker->solver.mask, face_sample_image(sample, face), false, t, &rng,
-                            worker->solver.scratch, worker->seen + t * elements);
-  }
-  memcpy(worker->part, worker->seen, elements * sizeof(float));
-  if (mask_has_after_mix(worker->solver.mask)) /* what is sent is no sum with the decoys any more */
-    memcpy(worker->mixed, worker->seen, elements * sizeof(float));
-  else
-    (void)subtract_decoys(worker->decoys, worker->seen, worker->mixed);
+  struct rng rng;
+  mask_rng_inference(&rng, sample->index[face]);
+  decoyed_template(worker->solver.mask, face_sample_image(sample, face), false, &rng, worker->solver.scratch,
+                   worker->seen, worker->part, worker->mixed);
 }
 
-/* worker->mixed := sum_j lambda_j template_j, as the client computes it. */
 static void make_template(struct worker *worker, const struct face_sample *sample, const struct mix *mix) {
-  if (worker->decoys) {
+  if (worker->decoys)
     make_decoyed(worker, sample, mix->member[0]);
-    return;
-  }
-  memset(worker->mixed, 0, worker->solver.elements * sizeof(float));
-  for (uint32_t j = 0; j < mix->k; j++) {
-    struct rng rng;
-    const uint32_t member = mix->member[j];
-    mask_rng_inference(&rng, face_sample_owns(sample, member) ? sample->index[member] : ~member);
-    mask_template(worker->solver.mask, face_sample_image(sample, mix->member[j]), false, &rng,
-                  worker->solver.scratch, worker->part);
-    for (size_t i = 0; i < worker->solver.elements; i++)
-      worker->mixed[i] += mix->lambda[j] * worker->part[i];
-  }
-  struct rng rng;
-  rng_init(&rng, 0, RNG_AFTER_MIX, 0, sample->index[mix->member[0]]);
-  mask_after_mix(worker->solver.mask, &rng, worker->solver.scratch, worker->mixed);
+  else
+    face_sample_template(sample, worker->solver.mask, mix, worker->solver.scratch, worker->part, worker->mixed);
 }
 
 /* worker->solver.x := the face by least squares, or by the method's own inverse where it is not linear. */
@@ -168,15 +141,6 @@ static struct likeness compare(struct worker *worker, const uint8_t *rgb) {
                            quality_psnr(worker->a, worker->b, 3, size)};
 }
 
-/* Of the faces that are not public. */
-static uint32_t heaviest(const struct face_sample *sample, const struct mix *mix) {
-  uint32_t best = 0; /* the lead is never public */
-  for (uint32_t j = 1; j < mix->k; j++)
-    if (face_sample_owns(sample, mix->member[j]) && mix->lambda[j] > mix->lambda[best])
-      best = j;
-  return best;
-}
-
 static void keep_best(struct likeness *best, struct likeness other) {
   best->ssim = fmax(best->ssim, other.ssim);
   best->psnr = fmax(best->psnr, other.psnr);
@@ -185,7 +149,7 @@ static void keep_best(struct likeness *best, struct likeness other) {
 static struct outcome attack_face(struct worker *worker, const struct face_sample *sample,
                                   const struct mix *mix, uint32_t lead, uint64_t seed) {
   struct outcome outcome = {.k = mix->k};
-  uint32_t heavy = heaviest(sample, mix);
+  uint32_t heavy = mix_heaviest(sample, mix);
   make_template(worker, sample, mix);
   outcome.steps = recover(worker);
   for (uint32_t j = 0; j < mix->k; j++) {
@@ -220,7 +184,7 @@ static void campaign_mix(const struct campaign *campaign, uint32_t face, struct 
   if (campaign->mixing)
     face_sample_mix(campaign->sample, campaign->mixing, face, campaign->context->seed, ret_mix);
   else
-    (void)unmixed(face, ret_mix);
+    mix_single(face, ret_mix);
 }
 
 /* Only the calling thread asks, so that should_stop need not be thread-safe. */
@@ -315,7 +279,8 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
   *metric = (struct attack_metric){.name = row->name,
                                    .unit = row->unit,
                                    .description = row->description,
-                                   .control_threshold = row->control_threshold};
+                                   .control_threshold = row->control_threshold,
+                                   .ceiling = NAN};
   int r = people_interval(sample, values, seed, &metric->value, &metric->worst_tenth);
   if (r == 0)
     r = people_interval(sample, chances, seed, &chance, &metric->chance_worst_tenth);
@@ -341,7 +306,7 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   if (!strip)
     return -ENOMEM;
   campaign_mix(campaign, face, &mix);
-  const uint8_t *truth = face_sample_image(campaign->sample, mix.member[heaviest(campaign->sample, &mix)]);
+  const uint8_t *truth = face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
   put_panel(truth, size, 0, strip);
   mask_invert(campaign->mask, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
@@ -445,25 +410,6 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   return r < 0 ? error_set(err, r, "out of memory attacking %u faces", count) : 0;
 }
 
-static const uint8_t *sampled_image(void *context, uint32_t i) {
-  return face_sample_image(context, i);
-}
-
-/* The undefended mask: all coefficients, fitted on the attacked faces. */
-static int control_mask(const struct attack_context *context, struct face_sample *sample,
-                        struct mask **ret_mask, struct guise_error *err) {
-  struct mask *mask = NULL;
-  const struct mask_options options = mask_options_default(MASK_NONE, mask_size(context->mask));
-  int r = mask_new(&options, &mask, err);
-  if (r == 0)
-    r = mask_fit(mask, sampled_image, sample, sample->count, err);
-  if (r < 0)
-    mask_free(mask);
-  else
-    *ret_mask = mask;
-  return r;
-}
-
 static int run_surfaces(const struct attack_context *context, struct face_sample *sample,
                         const struct mask *control, struct attack_result *result, struct guise_error *err) {
   _cleanup_(freep) struct outcome *undefended = calloc(sample->count + 1, sizeof(*undefended));
@@ -496,7 +442,7 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
   ret_result->faces = sample.count;
   ret_result->people = sample.people;
   if (!context->control)
-    r = control_mask(context, &sample, &fitted, err);
+    r = control_mask(mask_size(context->mask), &sample, &fitted, err);
   if (r == 0)
     r = run_surfaces(context, &sample, context->control ? context->control : fitted, ret_result, err);
   mask_free(fitted);

@@ -35,8 +35,7 @@ static int forward(const struct embed_job *job, uint32_t first, uint32_t count, 
   return graph_forward(job->graph, GRAPH_EVAL, 0, err);
 }
 
-/* Scales to length 1; false when a value is not finite. */
-static bool normalise(float *embedding, uint32_t n) {
+bool embedding_normalise(float *embedding, uint32_t n) {
   double squares = 0;
   for (uint32_t i = 0; i < n; i++)
     squares += (double)embedding[i] * (double)embedding[i];
@@ -57,7 +56,7 @@ static void add_output(const struct embed_job *job, uint32_t count, float *sums)
   for (uint32_t i = 0; i < count; i++) {
     memcpy(embedding, output + (size_t)i * job->embedding, sizeof(embedding));
     if (each)
-      (void)normalise(embedding, job->embedding); /* what is not finite stays so in the sum */
+      (void)embedding_normalise(embedding, job->embedding); /* what is not finite stays so in the sum */
     for (uint32_t d = 0; d < job->embedding; d++)
       sums[(size_t)i * job->embedding + d] += embedding[d];
   }
@@ -74,7 +73,7 @@ static int embed_batch(const struct embed_job *job, uint32_t first, uint32_t cou
       add_output(job, count, ret_embeddings);
     }
   for (uint32_t i = 0; i < count; i++)
-    if (!normalise(ret_embeddings + (size_t)i * job->embedding, job->embedding))
+    if (!embedding_normalise(ret_embeddings + (size_t)i * job->embedding, job->embedding))
       return error_set(err, -EDOM,
                        "the embedding of image %u is not a number: the model is damaged or has diverged",
                        first + i);

@@ -24,3 +24,6 @@ int embed_images(struct graph *graph, const struct mask *mask, uint32_t batch, u
                  const uint8_t *(*image)(void *context, uint32_t i), void *context, uint32_t count,
                  bool flip_sum, float *ret_embeddings, bool (*should_stop)(void *stop_context),
                  void *stop_context, struct guise_error *err);
+
+/* Scales to length 1 (zeros stay zeros); false when a value is not finite. */
+bool embedding_normalise(float *embedding, uint32_t n);

@@ -1,0 +1,332 @@
+#include "core/attack/student.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/base/philox.h"
+#include "core/image/pack.h"
+#include "core/model/embed.h"
+
+/* Sequences of RNG_ATTACK beyond those of faces.c. */
+#define DRAW_ORDER (1ull << 32)
+#define DRAW_MIRROR (1ull << 33)
+
+#define SCRATCH_WIDTH 0.5f /* of a network that begins from nothing */
+/* Adam's rate: fine-tuning must not forget what the teacher knows, training from nothing has nothing to
+ * forget. */
+#define RATE_FROM_TEACHER 3e-4f
+#define RATE_FROM_SCRATCH 1e-3f
+
+struct student {
+  struct student_options options;
+  struct graph *graph;
+  uint32_t batch, embedding;
+  float rate;
+  float *scratch;   /* (threads, stride) of the mask */
+  float *templates; /* (batch, elements) before mixing */
+  float *part;      /* (threads, elements) one member of a mix */
+  size_t stride, elements;
+};
+
+/* ---- the teacher ---- */
+
+struct photographs {
+  const struct face_sample *faces;
+  uint8_t *pixels; /* (count, size, size, 3) as the teacher wants them */
+  size_t bytes;    /* of one */
+};
+
+static const uint8_t *photograph(void *context, uint32_t i) {
+  const struct photographs *photographs = context;
+  return photographs->pixels + photographs->bytes * i;
+}
+
+static void mirror(uint8_t *rgb, uint32_t size) {
+  for (uint32_t y = 0; y < size; y++)
+    for (uint32_t left = 0, right = size - 1; left < right; left++, right--)
+      for (size_t c = 0; c < 3; c++) {
+        uint8_t *a = rgb + ((size_t)y * size + left) * 3 + c, *b = rgb + ((size_t)y * size + right) * 3 + c;
+        uint8_t kept = *a;
+        *a = *b;
+        *b = kept;
+      }
+}
+
+int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
+                  const struct student_options *options, float *ret_embeddings, struct guise_error *err) {
+  uint32_t wanted = teacher->info.input, dimension = teacher->info.embedding;
+  struct photographs photographs = {.faces = faces, .bytes = (size_t)wanted * wanted * 3};
+  photographs.pixels = tensor_alloc(photographs.bytes * teacher->batch);
+  if (!photographs.pixels)
+    return error_set(err, -ENOMEM, "out of memory for the teacher's photographs");
+  int r = 0;
+  for (uint32_t first = 0; first < faces->count && r == 0; first += teacher->batch) {
+    uint32_t count = MIN(teacher->batch, faces->count - first);
+#pragma omp parallel for schedule(static) num_threads(options->threads)
+    for (uint32_t i = 0; i < count; i++) {
+      uint8_t *pixels = photographs.pixels + photographs.bytes * i;
+      image_resize(face_sample_image(faces, first + i), size, size, pixels, wanted);
+      if (mirrored)
+        mirror(pixels, wanted);
+    }
+    r = embed_images(teacher->graph, teacher->mask, teacher->batch, dimension, photograph, &photographs,
+                     count, false, ret_embeddings + (size_t)first * dimension, options->should_stop,
+                     options->stop_context, err);
+  }
+  tensor_free(photographs.pixels);
+  return r;
+}
+
+/* ---- making a student ---- */
+
+bool student_fits(const struct model *teacher, const struct mask *mask) {
+  return teacher->info.input == mask_size(mask) && teacher->info.arch != ARCH_FREQ_CONV &&
+         mask_inverts_to_pixels(teacher->mask) && mask_inverts_to_pixels(mask);
+}
+
+/* What the student looks like: the teacher behind this mask's inverse, or the default network at half the
+ * width. Whoever knows the mask undoes it first, so that the network sees pixels again. */
+static int describe(const struct model *teacher, bool from_teacher, const struct mask *mask,
+                    struct graph *graph) {
+  struct arch_options options =
+      arch_options_for(mask, teacher->info.embedding, from_teacher ? teacher->info.width : SCRATCH_WIDTH, 0);
+  if (from_teacher) /* pixels reach the teacher's weights as they did in its own training */
+    options.mask.pixel_scale = teacher->info.constants.pixel_scale;
+  return arch_describe(graph, from_teacher ? teacher->info.arch : ARCH_FREQ_IR, &options);
+}
+
+static int make_graph(struct student *student, struct model *teacher, struct guise_error *err) {
+  const struct student_options *options = &student->options;
+  bool from_teacher = !options->from_scratch && student_fits(teacher, options->mask);
+  struct graph_config config = {.batch = student->batch,
+                                .threads = options->threads,
+                                .training = true,
+                                .winograd = true,
+                                .optimizer = GRAPH_ADAM,
+                                .seed = options->seed};
+  int r = graph_new(&config, &student->graph, err);
+  if (r < 0)
+    return r;
+  (void)describe(teacher, from_teacher, options->mask, student->graph); /* graph_build tells what it says */
+  r = graph_build(student->graph, err);
+  if (r == 0 && from_teacher)
+    r = graph_copy_parameters(student->graph, teacher->graph, err);
+  student->rate = from_teacher ? RATE_FROM_TEACHER : RATE_FROM_SCRATCH;
+  return r;
+}
+
+static int student_new(struct model *teacher, const struct student_options *options,
+                       struct student **ret_student, struct guise_error *err) {
+  _cleanup_(student_freep) struct student *student = calloc(1, sizeof(*student));
+  if (!student)
+    return error_set(err, -ENOMEM, "out of memory for a student network");
+  *student = (struct student){.options = *options,
+                              .batch = STUDENT_BATCH,
+                              .embedding = teacher->info.embedding,
+                              .stride = (mask_scratch(options->mask) + 15) / 16 * 16,
+                              .elements = mask_elements(options->mask)};
+  int r = make_graph(student, teacher, err);
+  if (r < 0)
+    return r;
+  size_t elements = student->elements * sizeof(float);
+  student->scratch = tensor_alloc(options->threads * student->stride * sizeof(float));
+  student->templates = tensor_alloc(student->batch * elements);
+  student->part = tensor_alloc(options->threads * elements);
+  if (!student->scratch || !student->templates || !student->part)
+    return error_set(err, -ENOMEM, "out of memory for a student network");
+  *ret_student = TAKE(student);
+  return 0;
+}
+
+struct student *student_free(struct student *student) {
+  if (!student)
+    return NULL;
+  graph_free(student->graph);
+  tensor_free(student->scratch);
+  tensor_free(student->templates);
+  tensor_free(student->part);
+  free(student);
+  return NULL;
+}
+
+uint64_t student_parameters(const struct student *student) {
+  uint64_t count = 0;
+  for (uint32_t i = 0; i < graph_parameters(student->graph); i++) {
+    const struct graph_parameter *parameter = graph_parameter(student->graph, i);
+    count += parameter->gradient ? parameter->count : 0;
+  }
+  return count;
+}
+
+/* ---- training ---- */
+
+struct lesson {
+  const struct face_sample *faces;
+  const float *targets; /* (2, faces->count, embedding) */
+  uint32_t *order;      /* (faces->count) of this pass over the faces */
+  uint32_t face[STUDENT_BATCH], person[STUDENT_BATCH];
+  bool mirrored[STUDENT_BATCH];
+  struct mix mix[STUDENT_BATCH];
+};
+
+/* Chooses the step's faces, in a new order each time all have been seen. */
+static void choose_faces(const struct student *student, struct lesson *lesson, uint32_t step) {
+  uint32_t per_pass = lesson->faces->count / student->batch, at = step % per_pass * student->batch;
+  struct rng rng;
+  if (step % per_pass == 0) {
+    rng_init(&rng, student->options.seed, RNG_ATTACK, DRAW_ORDER + step / per_pass, 0);
+    rng_permutation(&rng, lesson->order, lesson->faces->count);
+  }
+  rng_init(&rng, student->options.seed, RNG_ATTACK, DRAW_MIRROR + step, 0);
+  for (uint32_t i = 0; i < student->batch; i++) {
+    lesson->face[i] = lesson->order[at + i];
+    lesson->person[i] = lesson->faces->person[lesson->face[i]];
+    lesson->mirrored[i] = rng_u32(&rng) & 1;
+  }
+}
+
+/* Mixes within the batch, as the training that is attacked does, anew each step. */
+static void mix_faces(const struct student *student, struct lesson *lesson, uint32_t step) {
+  const struct face_sample batch = {.person = lesson->person, .count = student->batch};
+  uint64_t seed = student->options.seed + (step + 1) * 0x9E3779B97F4A7C15ull;
+  for (uint32_t i = 0; i < student->batch; i++)
+    face_sample_mix(&batch, student->options.mixing, i, seed, &lesson->mix[i]);
+  mix_templates(lesson->mix, student->batch, student->templates, student->elements,
+                graph_input_data(student->graph));
+}
+
+static void hide_mixes(struct student *student, uint32_t step) {
+  if (!mask_has_after_mix(student->options.mask))
+    return;
+#pragma omp parallel for schedule(static) num_threads(student->options.threads)
+  for (uint32_t i = 0; i < student->batch; i++) {
+    struct rng rng;
+    rng_init(&rng, student->options.seed, RNG_AFTER_MIX, step + 1ull, i);
+    mask_after_mix(student->options.mask, &rng,
+                   student->scratch + (size_t)omp_get_thread_num() * student->stride,
+                   graph_input_data(student->graph) + i * student->elements);
+  }
+}
+
+static void fill_batch(struct student *student, struct lesson *lesson, uint32_t step) {
+  float *templates = student->options.mixing ? student->templates : graph_input_data(student->graph);
+  choose_faces(student, lesson, step);
+#pragma omp parallel for schedule(static) num_threads(student->options.threads)
+  for (uint32_t i = 0; i < student->batch; i++) {
+    struct rng rng;
+    rng_init(&rng, student->options.seed, RNG_MASK, step + 1ull, i); /* a random mask draws anew each time */
+    mask_template(
+        student->options.mask, face_sample_image(lesson->faces, lesson->face[i]), lesson->mirrored[i], &rng,
+        student->scratch + (size_t)omp_get_thread_num() * student->stride, templates + i * student->elements);
+  }
+  if (student->options.mixing)
+    mix_faces(student, lesson, step);
+  hide_mixes(student, step);
+}
+
+/* What template i should say: the face with the largest share. */
+static const float *target_of(const struct student *student, const struct lesson *lesson, uint32_t i) {
+  uint32_t member = student->options.mixing ? lesson->mix[i].member[mix_heaviest(&lesson->mix[i])] : i;
+  size_t row = (lesson->mirrored[member] ? lesson->faces->count : 0) + (size_t)lesson->face[member];
+  return lesson->targets + row * student->embedding;
+}
+
+/* The mean of 1 - cos(y, t) and its gradient, (cos y/|y| - t) / |y|. */
+static double cosine_loss(const struct student *student, const struct lesson *lesson) {
+  const uint32_t n = student->embedding;
+  const float *output = graph_output_data(student->graph);
+  float *gradient = graph_output_gradient(student->graph);
+  double total = 0;
+  for (uint32_t i = 0; i < student->batch; i++) {
+    const float *y = output + (size_t)i * n, *t = target_of(student, lesson, i);
+    double squares = 1e-12, product = 0;
+    for (uint32_t c = 0; c < n; c++) {
+      squares += (double)y[c] * (double)y[c];
+      product += (double)y[c] * (double)t[c];
+    }
+    double length = sqrt(squares), cosine = product / length;
+    for (uint32_t c = 0; c < n; c++)
+      gradient[(size_t)i * n + c] =
+          (float)((cosine * (double)y[c] / length - (double)t[c]) / (length * student->batch));
+    total += 1 - cosine;
+  }
+  return total / student->batch;
+}
+
+static int train_step(struct student *student, struct lesson *lesson, uint32_t step,
+                      struct guise_error *err) {
+  const double pi = 3.14159265358979323846, done = (double)step / student->options.steps;
+  const struct adam_options adam = {.rate = student->rate * (float)(0.5 * (1 + cos(pi * done))),
+                                    .beta1 = 0.9f,
+                                    .beta2 = 0.999f,
+                                    .epsilon = 1e-8f};
+  fill_batch(student, lesson, step);
+  int r = graph_forward(student->graph, GRAPH_TRAIN, step, err);
+  if (r < 0)
+    return r;
+  if (!isfinite(cosine_loss(student, lesson)))
+    return error_set(err, -EDOM, "the attack's student network diverged at step %u", step);
+  r = graph_backward(student->graph, err);
+  return r < 0 ? r : graph_adam(student->graph, &adam, step + 1, err);
+}
+
+static int stop_code(const struct student_options *options, struct guise_error *err) {
+  if (options->should_stop && options->should_stop(options->stop_context))
+    return error_set(err, -ECANCELED, "the attack was stopped");
+  return 0;
+}
+
+int student_train(struct model *teacher, const struct student_options *options,
+                  const struct face_sample *faces, const float *targets, struct student **ret_student,
+                  struct guise_error *err) {
+  if (faces->count < STUDENT_FACES_LEAST)
+    return error_set(err, -EINVAL,
+                     "an attack that learns needs at least %u public faces, not %u: name a larger data set "
+                     "in audit.public_dataset",
+                     STUDENT_FACES_LEAST, faces->count);
+  _cleanup_(student_freep) struct student *student = NULL;
+  _cleanup_(freep) uint32_t *order = calloc(faces->count, sizeof(*order));
+  struct lesson lesson = {.faces = faces, .targets = targets, .order = order};
+  if (!order)
+    return error_set(err, -ENOMEM, "out of memory for %u public faces", faces->count);
+  int r = student_new(teacher, options, &student, err);
+  for (uint32_t step = 0; step < options->steps && r == 0; step++) {
+    r = stop_code(options, err);
+    if (r == 0)
+      r = train_step(student, &lesson, step, err);
+  }
+  if (r == 0)
+    *ret_student = TAKE(student);
+  return r;
+}
+
+/* ---- what it says ---- */
+
+int student_embed(struct student *student, const struct face_sample *faces, const struct mix *mixes,
+                  float *ret_embeddings, struct guise_error *err) {
+  float *input = graph_input_data(student->graph);
+  for (uint32_t first = 0; first < faces->count; first += student->batch) {
+    uint32_t count = MIN(student->batch, faces->count - first);
+    int r = stop_code(&student->options, err);
+    if (r < 0)
+      return r;
+#pragma omp parallel for schedule(static) num_threads(student->options.threads)
+    for (uint32_t i = 0; i < student->batch; i++) { /* the last batch is filled up with its first template */
+      size_t thread = (size_t)omp_get_thread_num();
+      face_sample_template(faces, student->options.mask, &mixes[first + (i < count ? i : 0)],
+                           student->scratch + thread * student->stride,
+                           student->part + thread * student->elements, input + i * student->elements);
+    }
+    r = graph_forward(student->graph, GRAPH_EVAL, 0, err);
+    if (r < 0)
+      return r;
+    float *rows = ret_embeddings + (size_t)first * student->embedding;
+    memcpy(rows, graph_output_data(student->graph), (size_t)count * student->embedding * sizeof(float));
+    for (uint32_t i = 0; i < count; i++)
+      if (!embedding_normalise(rows + (size_t)i * student->embedding, student->embedding))
+        return error_set(err, -EDOM, "the attack's student network diverged");
+  }
+  return 0;
+}

@@ -1,0 +1,486 @@
+/* The linkage attack on drawn faces: what it must link, what it must not, and that a weak attacker is not
+ * taken for a private mask. The teacher is a small network trained here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+// cmocka needs the four headers above
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/attack/faces.h"
+#include "core/attack/linkage.h"
+#include "core/attack/student.h"
+#include "core/base/philox.h"
+#include "core/image/pack.h"
+#include "core/image/synth.h"
+#include "core/model/text.h"
+#include "core/nn/head.h"
+#include "unit/model/schema.h"
+
+#define SIZE 32u
+#define PIXELS ((size_t)SIZE * SIZE * 3)
+#define EMBEDDING 32u
+#define TEACHER_PEOPLE 48u
+#define TEACHER_IMAGES 6u
+#define TEACHER_BATCH 32u
+#define TEACHER_STEPS 150u
+
+/* Faces of people numbered from `first`. */
+struct crowd {
+  uint8_t *pixels;
+  uint32_t *identity;
+  uint32_t count;
+};
+
+static struct crowd victims, open;
+static char teacher[] = "/tmp/guise-teacher-XXXXXX";
+
+static struct crowd crowd_of(uint32_t first, uint32_t people, uint32_t images) {
+  struct crowd crowd = {.count = people * images};
+  crowd.pixels = malloc(crowd.count * PIXELS);
+  crowd.identity = calloc(crowd.count, sizeof(*crowd.identity));
+  assert_non_null(crowd.pixels);
+  assert_non_null(crowd.identity);
+  for (uint32_t i = 0; i < crowd.count; i++) {
+    crowd.identity[i] = first + i / images;
+    synth_face(11, first + i / images, i % images, SIZE, crowd.pixels + i * PIXELS);
+  }
+  return crowd;
+}
+
+static void crowd_done(struct crowd *crowd) {
+  free(crowd->pixels);
+  free(crowd->identity);
+}
+
+static const uint8_t *crowd_image(void *context, uint32_t i) {
+  return ((const struct crowd *)context)->pixels + i * PIXELS;
+}
+
+static struct attack_faces faces_of(struct crowd *crowd) {
+  return (struct attack_faces){crowd_image, crowd, crowd->identity, crowd->count};
+}
+
+static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low, float clip) {
+  struct mask *mask = NULL;
+  struct guise_error err = {0};
+  struct mask_options options = mask_options_default(method, SIZE);
+  options.drop_low = drop_low;
+  options.clip = clip;
+  if (mask_new(&options, &mask, &err) != 0 || mask_fit(mask, crowd_image, &open, open.count, &err) != 0)
+    fail_msg("%s", err.text);
+  return mask;
+}
+
+/* ---- the teacher ---- */
+
+static void teach_step(struct graph *graph, struct head *head, const struct mask *mask,
+                       const struct crowd *crowd, uint32_t step) {
+  struct rng rng;
+  struct head_label labels[TEACHER_BATCH];
+  uint32_t counts[TEACHER_BATCH];
+  const struct head_options options = {.scale = 16, .margin = .1f};
+  float *scratch = malloc(mask_scratch(mask) * sizeof(float));
+  rng_init(&rng, 1, RNG_SHUFFLE, step, 0);
+  for (uint32_t i = 0; i < TEACHER_BATCH; i++) {
+    uint32_t face = rng_below(&rng, crowd->count);
+    labels[i] = (struct head_label){crowd->identity[face] - crowd->identity[0], 1};
+    counts[i] = 1;
+    mask_template(mask, crowd->pixels + face * PIXELS, rng_u32(&rng) & 1, NULL, scratch,
+                  graph_input_data(graph) + i * mask_elements(mask));
+  }
+  assert_int_equal(graph_forward(graph, GRAPH_TRAIN, step, NULL), 0);
+  (void)head_step(head, &options, graph_output_data(graph), TEACHER_BATCH, labels, 1, counts,
+                  graph_output_gradient(graph), NULL, NULL);
+  assert_int_equal(graph_backward(graph, NULL), 0);
+  float rate = .05f * (1 - (float)step / TEACHER_STEPS);
+  graph_sgd(graph, rate, .9f, 5e-4f);
+  head_sgd(head, rate, .9f, 5e-4f);
+  free(scratch);
+}
+
+static int train_teacher(void **state) {
+  (void)state;
+  open = crowd_of(1000, 64, 4);
+  victims = crowd_of(2000, 20, 3);
+  struct crowd crowd = crowd_of(0, TEACHER_PEOPLE, TEACHER_IMAGES);
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct model_info info = {.arch = ARCH_FREQ_IR,
+                            .input = SIZE,
+                            .embedding = EMBEDDING,
+                            .width = .25f,
+                            .mask = mask_options_default(MASK_NONE, SIZE),
+                            .constants = *mask_constants(mask)};
+  struct graph_config config = {
+      .batch = TEACHER_BATCH, .threads = 2, .training = true, .winograd = true, .seed = 4};
+  struct arch_options options = arch_options_for(mask, EMBEDDING, info.width, 0);
+  struct graph *graph = NULL;
+  struct head *head = NULL;
+  assert_int_equal(graph_new(&config, &graph, NULL), 0);
+  assert_true(arch_describe(graph, info.arch, &options) >= 0);
+  assert_int_equal(graph_build(graph, NULL), 0);
+  assert_int_equal(head_new(TEACHER_PEOPLE, EMBEDDING, TEACHER_BATCH, 2, HEAD_COSFACE, 4, &head, NULL), 0);
+  for (uint32_t step = 0; step < TEACHER_STEPS; step++)
+    teach_step(graph, head, mask, &crowd, step);
+  int fd = mkstemp(teacher);
+  assert_true(fd >= 0);
+  (void)close(fd);
+  assert_int_equal(model_save(teacher, graph, &info, NULL), 0);
+  head_free(head);
+  graph_free(graph);
+  mask_free(mask);
+  crowd_done(&crowd);
+  return 0;
+}
+
+static int forget_teacher(void **state) {
+  (void)state;
+  crowd_done(&open);
+  crowd_done(&victims);
+  return unlink(teacher);
+}
+
+/* ---- running ---- */
+
+static const struct linkage_budget small = {.victims = 60, .pairs = 256, .passes = 6};
+
+static struct attack_context context_of(const struct mask *mask, uint32_t k) {
+  struct attack_context context = {.victims = faces_of(&victims),
+                                   .open = faces_of(&open),
+                                   .teacher = teacher,
+                                   .mask = mask,
+                                   .effort = EFFORT_QUICK,
+                                   .seed = 3,
+                                   .threads = 2};
+  if (k > 1)
+    context.mixing.probability[k] = 1;
+  else
+    context.mixing.unmixed = 1;
+  return context;
+}
+
+static struct attack_result run(const struct attack_context *context, const struct linkage_budget *budget) {
+  struct attack_result result = {.name = "linkage", .summary = "", .effort = context->effort, .size = SIZE};
+  struct guise_error err = {0};
+  if (linkage_run(context, budget, &result, &err) != 0)
+    fail_msg("%s", err.text);
+  return result;
+}
+
+static const struct attack_surface_result *surface_of(const struct attack_result *result,
+                                                      enum attack_surface which) {
+  for (uint32_t s = 0; s < result->surfaces; s++)
+    if (result->surface[s].surface == which)
+      return &result->surface[s];
+  fail_msg("the surface is missing");
+  return NULL;
+}
+
+static const struct attack_metric *metric_of(const struct attack_surface_result *surface, const char *name) {
+  for (uint32_t i = 0; i < surface->metrics; i++)
+    if (strcmp(surface->metric[i].name, name) == 0)
+      return &surface->metric[i];
+  fail_msg("the metric %s is missing", name);
+  return NULL;
+}
+
+static void undefended_templates_are_linked(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context, &small);
+  assert_int_equal(result.surfaces, 2);
+  assert_int_equal(result.faces, 60);
+  assert_int_equal(result.people, 20);
+  assert_int_equal(result.public_faces, 256);
+  assert_int_equal(result.steps, 6 * 256 / STUDENT_BATCH);
+  assert_true(result.parameters > 10000);
+  for (uint32_t s = 0; s < 2; s++) {
+    const struct attack_surface_result *surface = &result.surface[s];
+    const struct attack_metric *tar = metric_of(surface, "tar_at_far_1e-2"),
+                               *auroc = metric_of(surface, "auroc"),
+                               *same = metric_of(surface, "tar_at_far_1e-2_same_image");
+    if (surface->verdict != VERDICT_LEAKS)
+      fail_msg("%s", surface->reason);
+    assert_string_equal(surface->decided_by, "tar_at_far_1e-2");
+    /* the teacher tells drawn people apart, and the student comes near it */
+    assert_true(tar->ceiling > .3 && auroc->ceiling > .85);
+    assert_true(tar->value.mean > .8 * tar->ceiling && auroc->value.mean > auroc->ceiling - .05);
+    assert_true(tar->control.mean >= tar->control_threshold);
+    assert_true(same->value.mean > .9 && same->ceiling == 1);
+    /* somebody else's templates are linked as often as the false links allow */
+    assert_true(tar->chance < .03 && fabs(auroc->chance - .5) < .05);
+    assert_true(tar->value.low <= tar->value.mean && tar->value.mean <= tar->value.high);
+    assert_true(tar->worst_tenth >= tar->value.mean);
+    assert_true(isnan(metric_of(surface, "tar_at_far_1e-3")->value.mean)); /* 3,420 pairs of strangers */
+    assert_int_equal(surface->metrics, 8);                                 /* nothing is mixed */
+    assert_int_equal(surface->pictures, 0);
+  }
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+/* One step from nothing: the control fails, so nothing is said about the mask, which here is none. */
+static void a_weak_attacker_is_inconclusive(void **state) {
+  (void)state;
+  const struct linkage_budget weak = {
+      .victims = 60, .pairs = 64, .passes = 1, .steps = 1, .from_scratch = true};
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context, &weak);
+  assert_int_equal(result.steps, 1);
+  for (uint32_t s = 0; s < result.surfaces; s++) {
+    assert_int_equal(result.surface[s].verdict, VERDICT_INCONCLUSIVE);
+    assert_non_null(strstr(result.surface[s].reason, "Without any mask"));
+  }
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+/* Clipped to nothing, a template holds no more than a network's rounding loses. */
+static void a_mask_that_destroys_gives_chance(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 1e-20f);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context, &small);
+  const struct attack_surface_result *surface = surface_of(&result, SURFACE_INFERENCE_TEMPLATES);
+  const struct attack_metric *tar = metric_of(surface, "tar_at_far_1e-2"),
+                             *auroc = metric_of(surface, "auroc");
+  assert_true(tar->value.mean < .04 && fabs(auroc->value.mean - .5) < .08);
+  assert_true(tar->control.mean >= tar->control_threshold);
+  if (surface->verdict != VERDICT_RESISTS)
+    fail_msg("%s", surface->reason);
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+static void mixes_are_linked_less(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 4);
+  struct attack_result result = run(&context, &small);
+  const struct attack_surface_result *one = surface_of(&result, SURFACE_INFERENCE_TEMPLATES),
+                                     *many = surface_of(&result, SURFACE_TRAINING_TEMPLATES);
+  assert_true(one->mean_k == 1 && many->mean_k == 4);
+  assert_true(metric_of(one, "auroc")->value.mean > metric_of(many, "auroc")->value.mean + .05);
+  assert_true(metric_of(many, "auroc")->value.mean > .55); /* but linked all the same */
+  /* a mix of four shows four people: by luck, too, one of them is found more often */
+  assert_true(metric_of(many, "rank_1_anyone")->chance > 2 * metric_of(many, "rank_1")->chance);
+  assert_true(metric_of(many, "rank_1_anyone")->value.mean > metric_of(many, "rank_1")->value.mean);
+  assert_int_equal(many->metrics, 10);
+  /* both are held against the same control */
+  assert_true(metric_of(one, "auroc")->control.mean == metric_of(many, "auroc")->control.mean);
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+/* ---- properties ---- */
+
+static void the_seed_decides(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 40, .pairs = 64, .passes = 2};
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  json_t *json[3];
+  for (uint32_t i = 0; i < 3; i++) {
+    struct attack_context context = context_of(mask, 3);
+    context.seed = i < 2 ? 3 : 4;
+    struct attack_result result = run(&context, &tiny);
+    json[i] = json_object_get(attack_result_json(&result), "surfaces");
+    assert_non_null(json[i]);
+    attack_result_done(&result);
+  }
+  assert_true(json_equal(json[0], json[1]));
+  assert_false(json_equal(json[0], json[2]));
+  mask_free(mask);
+}
+
+static void json_fits_the_schema(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 40, .pairs = 32, .passes = 1};
+  json_error_t problem;
+  json_t *schema =
+      json_load_file(GUISE_GOLDEN "/../../schema/report.schema.json", JSON_REJECT_DUPLICATES, &problem);
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 2);
+  struct attack_result result = run(&context, &tiny);
+  json_t *json = attack_result_json(&result);
+  struct schema_check check = {.root = schema};
+  if (!schema_valid(&check, json_object_get(json_object_get(schema, "$defs"), "attack"), json, ""))
+    fail_msg("%s", check.problem);
+  json_decref(json);
+  json_decref(schema);
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
+/* With one photograph each, nobody can be linked to another one: the own photograph decides. */
+static void single_photographs_decide_by_themselves(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 48, .pairs = 32, .passes = 1};
+  struct crowd singles = crowd_of(3000, 48, 1);
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  context.victims = faces_of(&singles);
+  struct attack_result result = run(&context, &tiny);
+  const struct attack_surface_result *surface = surface_of(&result, SURFACE_INFERENCE_TEMPLATES);
+  assert_int_equal(result.people, 48);
+  assert_string_equal(surface->decided_by, "tar_at_far_1e-2_same_image");
+  assert_true(isnan(metric_of(surface, "tar_at_far_1e-2")->value.mean));
+  assert_int_equal(surface->verdict, VERDICT_LEAKS);
+  attack_result_done(&result);
+  crowd_done(&singles);
+  mask_free(mask);
+}
+
+/* Those with one photograph are left out where others have more, and few victims are many people. */
+static void victims_have_two_photographs(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 20, .pairs = 32, .passes = 1};
+  struct crowd mixed = crowd_of(4000, 20, 3);
+  for (uint32_t i = 0; i < 30; i++) /* the first ten people fall apart into thirty */
+    mixed.identity[i] = 9000 + i;
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  context.victims = faces_of(&mixed);
+  struct attack_result result = run(&context, &tiny);
+  assert_int_equal(result.people, 10);
+  assert_int_equal(result.faces, 20);
+  attack_result_done(&result);
+  crowd_done(&mixed);
+  mask_free(mask);
+}
+
+static bool stop_later(void *asked) {
+  return ++*(uint32_t *)asked > 30;
+}
+
+static void stops_when_asked(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 1);
+  uint32_t asked = 0;
+  context.should_stop = stop_later;
+  context.stop_context = &asked;
+  struct attack_result result = {.faces = 77};
+  struct guise_error err = {0};
+  assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -ECANCELED);
+  assert_int_equal(result.faces, 77);
+  assert_int_equal(asked, 31);
+  mask_free(mask);
+}
+
+static void impossible_contexts_are_refused(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result;
+  struct guise_error err = {0};
+  context.open.count = STUDENT_FACES_LEAST - 1;
+  assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "audit.public_dataset"));
+  context.open.count = 0;
+  assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "audit.public_dataset"));
+  context = context_of(mask, 1);
+  context.teacher = NULL;
+  assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "audit.teacher"));
+  context.teacher = "/nonexistent/model.safetensors";
+  assert_true(attack_run(attack_find("linkage"), &context, &result, &err) < 0);
+  mask_free(mask);
+}
+
+/* ---- the student ---- */
+
+/* A mask of another size cannot begin with the teacher's weights, and does without; photographs are enlarged
+ * for the teacher. */
+static void a_student_from_nothing_learns(void **state) {
+  (void)state;
+  _cleanup_(model_freep) struct model *model = NULL;
+  struct attack_faces faces = faces_of(&open);
+  struct face_sample sample;
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0), *larger = NULL;
+  assert_int_equal(model_load(teacher, STUDENT_BATCH, 2, &model, NULL), 0);
+  const struct mask_options wide = mask_options_default(MASK_NONE, 48);
+  assert_int_equal(mask_new(&wide, &larger, NULL), 0);
+  assert_true(student_fits(model, mask));
+  assert_false(student_fits(model, larger));
+  assert_int_equal(face_sample_draw(&faces, 256, 1, &sample), 0);
+  float *targets = calloc((size_t)2 * 256 * EMBEDDING, sizeof(float)),
+        *said = calloc((size_t)256 * EMBEDDING, sizeof(float));
+  struct mix *mixes = calloc(256, sizeof(*mixes));
+  struct student_options options = {.mask = mask, .from_scratch = true, .seed = 1, .threads = 2};
+  for (uint32_t i = 0; i < 2; i++)
+    assert_int_equal(
+        teacher_embed(model, &sample, SIZE, i == 1, &options, targets + (size_t)i * 256 * EMBEDDING, NULL),
+        0);
+  for (uint32_t i = 0; i < 256; i++)
+    mix_single(i, &mixes[i]);
+  double cosine[2] = {0, 0};
+  for (uint32_t i = 0; i < 2; i++) {
+    _cleanup_(student_freep) struct student *student = NULL;
+    options.steps = i ? 80 : 1;
+    assert_int_equal(student_train(model, &options, &sample, targets, &student, NULL), 0);
+    assert_int_equal(student_embed(student, &sample, mixes, said, NULL), 0);
+    for (uint32_t e = 0; e < 256 * EMBEDDING; e++)
+      cosine[i] += (double)(said[e] * targets[e]) / 256;
+  }
+  assert_true(cosine[0] < .3);
+  assert_true(cosine[1] > .7);
+  free(targets);
+  free(said);
+  free(mixes);
+  face_sample_done(&sample);
+  mask_free(mask);
+  mask_free(larger);
+}
+
+/* What is mirrored beside the teacher is mirrored to the student, too. */
+static void teacher_sees_the_mirror_image(void **state) {
+  (void)state;
+  _cleanup_(model_freep) struct model *model = NULL;
+  struct attack_faces faces = faces_of(&victims), turned = faces;
+  struct crowd mirrored = crowd_of(2000, 20, 3);
+  struct face_sample sample, other;
+  struct student_options options = {.threads = 1};
+  turned.context = &mirrored;
+  for (uint32_t i = 0; i < mirrored.count; i++)
+    for (uint32_t y = 0; y < SIZE; y++)
+      for (uint32_t x = 0; x < SIZE; x++)
+        memcpy(mirrored.pixels + i * PIXELS + (y * SIZE + x) * 3,
+               victims.pixels + i * PIXELS + (y * SIZE + SIZE - 1 - x) * 3, 3);
+  assert_int_equal(model_load(teacher, 16, 1, &model, NULL), 0);
+  assert_int_equal(face_sample_draw(&faces, 60, 1, &sample), 0);
+  assert_int_equal(face_sample_draw(&turned, 60, 1, &other), 0);
+  float a[60 * EMBEDDING], b[60 * EMBEDDING];
+  assert_int_equal(teacher_embed(model, &sample, SIZE, true, &options, a, NULL), 0);
+  assert_int_equal(teacher_embed(model, &other, SIZE, false, &options, b, NULL), 0);
+  assert_memory_equal(a, b, sizeof(a));
+  assert_int_equal(teacher_embed(model, &sample, SIZE, false, &options, b, NULL), 0);
+  assert_memory_not_equal(a, b, sizeof(a));
+  face_sample_done(&sample);
+  face_sample_done(&other);
+  crowd_done(&mirrored);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(undefended_templates_are_linked),
+      cmocka_unit_test(a_weak_attacker_is_inconclusive),
+      cmocka_unit_test(a_mask_that_destroys_gives_chance),
+      cmocka_unit_test(mixes_are_linked_less),
+      cmocka_unit_test(the_seed_decides),
+      cmocka_unit_test(json_fits_the_schema),
+      cmocka_unit_test(single_photographs_decide_by_themselves),
+      cmocka_unit_test(victims_have_two_photographs),
+      cmocka_unit_test(stops_when_asked),
+      cmocka_unit_test(impossible_contexts_are_refused),
+      cmocka_unit_test(a_student_from_nothing_learns),
+      cmocka_unit_test(teacher_sees_the_mirror_image),
+  };
+  return cmocka_run_group_tests(tests, train_teacher, forget_teacher);
+}
