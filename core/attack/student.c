@@ -304,29 +304,52 @@ int student_train(struct model *teacher, const struct student_options *options,
 
 /* ---- what it says ---- */
 
+/* Fills the input with templates from `first` on, beginning anew after the last. */
+static void fill_templates(struct student *student, const struct face_sample *faces, const struct mix *mixes,
+                           uint32_t first) {
+  float *input = graph_input_data(student->graph);
+#pragma omp parallel for schedule(static) num_threads(student->options.threads)
+  for (uint32_t i = 0; i < student->batch; i++) {
+    size_t thread = (size_t)omp_get_thread_num();
+    face_sample_template(faces, student->options.mask, &mixes[(first + i) % faces->count],
+                         student->scratch + thread * student->stride,
+                         student->part + thread * student->elements, input + i * student->elements);
+  }
+}
+
+/* Whoever holds the templates also knows how they are distributed: the norms' statistics, learnt from public
+ * faces, are taken again from what is attacked. */
+static int adapt(struct student *student, const struct face_sample *faces, const struct mix *mixes,
+                 struct guise_error *err) {
+  int r = 0;
+  graph_statistics_reset(student->graph);
+  for (uint32_t first = 0; first < faces->count && r == 0; first += student->batch) {
+    r = stop_code(&student->options, err);
+    if (r < 0)
+      break;
+    fill_templates(student, faces, mixes, first);
+    r = graph_forward(student->graph, GRAPH_STATISTICS, 0, err);
+  }
+  if (r == 0)
+    graph_statistics_finish(student->graph);
+  return r;
+}
+
 int student_embed(struct student *student, const struct face_sample *faces, const struct mix *mixes,
                   float *ret_embeddings, struct guise_error *err) {
-  float *input = graph_input_data(student->graph);
-  for (uint32_t first = 0; first < faces->count; first += student->batch) {
+  int r = adapt(student, faces, mixes, err);
+  for (uint32_t first = 0; first < faces->count && r == 0; first += student->batch) {
     uint32_t count = MIN(student->batch, faces->count - first);
-    int r = stop_code(&student->options, err);
-    if (r < 0)
-      return r;
-#pragma omp parallel for schedule(static) num_threads(student->options.threads)
-    for (uint32_t i = 0; i < student->batch; i++) { /* the last batch is filled up with its first template */
-      size_t thread = (size_t)omp_get_thread_num();
-      face_sample_template(faces, student->options.mask, &mixes[first + (i < count ? i : 0)],
-                           student->scratch + thread * student->stride,
-                           student->part + thread * student->elements, input + i * student->elements);
-    }
-    r = graph_forward(student->graph, GRAPH_EVAL, 0, err);
-    if (r < 0)
-      return r;
     float *rows = ret_embeddings + (size_t)first * student->embedding;
+    if ((r = stop_code(&student->options, err)) < 0)
+      break;
+    fill_templates(student, faces, mixes, first);
+    if ((r = graph_forward(student->graph, GRAPH_EVAL, 0, err)) < 0)
+      break;
     memcpy(rows, graph_output_data(student->graph), (size_t)count * student->embedding * sizeof(float));
     for (uint32_t i = 0; i < count; i++)
       if (!embedding_normalise(rows + (size_t)i * student->embedding, student->embedding))
-        return error_set(err, -EDOM, "the attack's student network diverged");
+        r = error_set(err, -EDOM, "the attack's student network diverged");
   }
-  return 0;
+  return r;
 }

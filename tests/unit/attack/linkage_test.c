@@ -21,7 +21,7 @@
 #include "core/nn/head.h"
 #include "unit/model/schema.h"
 
-#define SIZE 32u
+#define SIZE 48u
 #define PIXELS ((size_t)SIZE * SIZE * 3)
 #define EMBEDDING 32u
 #define TEACHER_PEOPLE 48u
@@ -116,14 +116,14 @@ static int train_teacher(void **state) {
                             .mask = mask_options_default(MASK_NONE, SIZE),
                             .constants = *mask_constants(mask)};
   struct graph_config config = {
-      .batch = TEACHER_BATCH, .threads = 2, .training = true, .winograd = true, .seed = 4};
+      .batch = TEACHER_BATCH, .threads = 1, .training = true, .winograd = true, .seed = 4};
   struct arch_options options = arch_options_for(mask, EMBEDDING, info.width, 0);
   struct graph *graph = NULL;
   struct head *head = NULL;
   assert_int_equal(graph_new(&config, &graph, NULL), 0);
   assert_true(arch_describe(graph, info.arch, &options) >= 0);
   assert_int_equal(graph_build(graph, NULL), 0);
-  assert_int_equal(head_new(TEACHER_PEOPLE, EMBEDDING, TEACHER_BATCH, 2, HEAD_COSFACE, 4, &head, NULL), 0);
+  assert_int_equal(head_new(TEACHER_PEOPLE, EMBEDDING, TEACHER_BATCH, 1, HEAD_COSFACE, 4, &head, NULL), 0);
   for (uint32_t step = 0; step < TEACHER_STEPS; step++)
     teach_step(graph, head, mask, &crowd, step);
   int fd = mkstemp(teacher);
@@ -155,7 +155,7 @@ static struct attack_context context_of(const struct mask *mask, uint32_t k) {
                                    .mask = mask,
                                    .effort = EFFORT_QUICK,
                                    .seed = 3,
-                                   .threads = 2};
+                                   .threads = 1};
   if (k > 1)
     context.mixing.probability[k] = 1;
   else
@@ -404,8 +404,8 @@ static void a_student_from_nothing_learns(void **state) {
   struct attack_faces faces = faces_of(&open);
   struct face_sample sample;
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0), *larger = NULL;
-  assert_int_equal(model_load(teacher, STUDENT_BATCH, 2, &model, NULL), 0);
-  const struct mask_options wide = mask_options_default(MASK_NONE, 48);
+  assert_int_equal(model_load(teacher, STUDENT_BATCH, 1, &model, NULL), 0);
+  const struct mask_options wide = mask_options_default(MASK_NONE, 64);
   assert_int_equal(mask_new(&wide, &larger, NULL), 0);
   assert_true(student_fits(model, mask));
   assert_false(student_fits(model, larger));
@@ -413,7 +413,7 @@ static void a_student_from_nothing_learns(void **state) {
   float *targets = calloc((size_t)2 * 256 * EMBEDDING, sizeof(float)),
         *said = calloc((size_t)256 * EMBEDDING, sizeof(float));
   struct mix *mixes = calloc(256, sizeof(*mixes));
-  struct student_options options = {.mask = mask, .from_scratch = true, .seed = 1, .threads = 2};
+  struct student_options options = {.mask = mask, .from_scratch = true, .seed = 1, .threads = 1};
   for (uint32_t i = 0; i < 2; i++)
     assert_int_equal(
         teacher_embed(model, &sample, SIZE, i == 1, &options, targets + (size_t)i * 256 * EMBEDDING, NULL),

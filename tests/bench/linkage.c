@@ -1,0 +1,150 @@
+/* guise-bench linkage: the linkage attack alone, on a pack of victims, with a pack of public faces and a
+ * teacher; for studies of the attacker itself. */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/attack/linkage.h"
+#include "core/model/model.h"
+#include "core/train/data.h"
+#include "tests/bench/bench.h"
+
+struct study {
+  struct job_data victims, open;
+  struct face_view victims_view, open_view;
+  struct mask_options mask;
+  struct linkage_budget budget;
+  struct attack_context context;
+};
+
+static int open_faces(const char *path, uint32_t size, struct job_data *data, struct face_view *view,
+                      struct attack_faces *ret_faces, struct guise_error *err) {
+  int r = job_data_open(path, size, 0, 1, data, err);
+  if (r < 0)
+    return r;
+  *view = (struct face_view){data, data->train.image};
+  *ret_faces = (struct attack_faces){face_view_image, view, data->train.identity, data->train.count};
+  return 0;
+}
+
+static void print_metric(const char *surface, const struct attack_metric *metric) {
+  (void)printf("%s  %-27s %.3f (%.3f to %.3f)  worst tenth %.3f  chance %.3f  control %.3f (%.3f to %.3f)  "
+               "ceiling %.3f\n",
+               surface, metric->name, metric->value.mean, metric->value.low, metric->value.high,
+               metric->worst_tenth, metric->chance, metric->control.mean, metric->control.low,
+               metric->control.high, metric->ceiling);
+}
+
+static void print_result(const struct attack_result *result) {
+  (void)printf("%u faces of %u people, %u public faces, %u steps, %.0f s\n", result->faces, result->people,
+               result->public_faces, result->steps, result->seconds);
+  for (uint32_t s = 0; s < result->surfaces; s++) {
+    const struct attack_surface_result *surface = &result->surface[s];
+    for (uint32_t i = 0; i < surface->metrics; i++)
+      print_metric(surface_letter(surface->surface), &surface->metric[i]);
+    (void)printf("%s  %.2f faces a template: %s. %s\n", surface_letter(surface->surface), surface->mean_k,
+                 verdict_name(surface->verdict), surface->reason);
+  }
+}
+
+static int run_study(struct study *study, char **argv, struct guise_error *err) {
+  struct attack_context *context = &study->context;
+  struct mask *mask = NULL;
+  struct attack_result result = {.name = "linkage"};
+  uint32_t size = study->mask.size;
+  int64_t begin = clock_ns();
+  int r = open_faces(argv[0], size, &study->victims, &study->victims_view, &context->victims, err);
+  if (r == 0)
+    r = open_faces(argv[1], size, &study->open, &study->open_view, &context->open, err);
+  if (r == 0)
+    r = mask_new(&study->mask, &mask, err);
+  if (r == 0) /* constants from public faces, as from any others */
+    r = mask_fit(mask, face_view_image, &study->open_view, context->open.count, err);
+  context->mask = mask;
+  context->teacher = argv[2];
+  if (r == 0)
+    r = linkage_run(context, &study->budget, &result, err);
+  result.seconds = (double)(clock_ns() - begin) * 1e-9;
+  if (r == 0)
+    print_result(&result);
+  attack_result_done(&result);
+  mask_free(mask);
+  job_data_close(&study->victims);
+  job_data_close(&study->open);
+  return r;
+}
+
+static uint32_t number(const char *text) {
+  return (uint32_t)strtoul(text, NULL, 10);
+}
+
+static int parse_options(struct study *study, int argc, char **argv) {
+  enum { MASK = 1, DROP, SIZE, K, UNMIXED, EFFORT, PAIRS, PASSES, SCRATCH, THREADS, SEED };
+  static const struct option options[] = {{"mask", 1, NULL, MASK},       {"drop-low", 1, NULL, DROP},
+                                          {"size", 1, NULL, SIZE},       {"k", 1, NULL, K},
+                                          {"unmixed", 1, NULL, UNMIXED}, {"effort", 1, NULL, EFFORT},
+                                          {"pairs", 1, NULL, PAIRS},     {"passes", 1, NULL, PASSES},
+                                          {"scratch", 0, NULL, SCRATCH}, {"threads", 1, NULL, THREADS},
+                                          {"seed", 1, NULL, SEED},       {NULL, 0, NULL, 0}};
+  enum mask_method method = MASK_AHM;
+  uint32_t drop_low = UINT32_MAX, size = 112, pairs = 0, passes = 0;
+  bool scratch = false;
+  int option;
+  *study = (struct study){.context = {.effort = EFFORT_QUICK, .seed = 1, .threads = 1}};
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    study->context.mixing.probability[k] = 1;
+  optind = 0;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) > 0) {
+    if (option == MASK && mask_method_from_name(optarg, &method) < 0)
+      return -EINVAL;
+    if (option == EFFORT && effort_from_name(optarg, &study->context.effort) < 0)
+      return -EINVAL;
+    drop_low = option == DROP ? number(optarg) : drop_low;
+    size = option == SIZE ? number(optarg) : size;
+    pairs = option == PAIRS ? number(optarg) : pairs;
+    passes = option == PASSES ? number(optarg) : passes;
+    scratch |= option == SCRATCH;
+    if (option == THREADS)
+      study->context.threads = number(optarg);
+    if (option == SEED)
+      study->context.seed = number(optarg);
+    if (option == UNMIXED)
+      study->context.mixing.unmixed = strtod(optarg, NULL);
+    for (uint32_t k = 2; option == K && k <= MIX_MAX; k++)
+      study->context.mixing.probability[k] = k == number(optarg);
+    if (option == '?')
+      return -EINVAL;
+  }
+  study->mask = mask_options_default(method, size);
+  study->mask.drop_low = drop_low == UINT32_MAX ? study->mask.drop_low : drop_low;
+  if (!mask_traits(method)->has_strategy)
+    study->context.mixing = (struct attack_mixing){.beta = true, .alpha = .4f};
+  study->budget = linkage_budgets[study->context.effort];
+  study->budget.pairs = pairs ? pairs : study->budget.pairs;
+  study->budget.passes = passes ? passes : study->budget.passes;
+  study->budget.from_scratch = scratch;
+  return optind + 3 == argc ? 0 : -EINVAL;
+}
+
+int bench_linkage(int argc, char **argv) {
+  struct study study;
+  struct guise_error err = {0};
+  char *shifted[argc + 1];
+  shifted[0] = "linkage"; /* getopt skips a program's name */
+  for (int i = 0; i < argc; i++)
+    shifted[i + 1] = argv[i];
+  if (parse_options(&study, argc + 1, shifted) < 0) {
+    (void)fputs(
+        "usage: guise-bench linkage VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size "
+        "PX] "
+        "[--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] [--threads N] "
+        "[--seed N]\n",
+        stderr);
+    return 2;
+  }
+  int r = run_study(&study, shifted + optind, &err);
+  if (r < 0)
+    (void)fprintf(stderr, "%s\n", err.text);
+  return r < 0;
+}
