@@ -83,6 +83,8 @@ static void metric_row(struct table *table, const json_t *attack, const json_t *
   table_cell(table, "%s", text);
   format_interval(json_object_get(metric, "control"), text, sizeof(text));
   table_cell(table, "%s", text);
+  format_figure(json_real_or(metric, "ceiling", NAN), text, sizeof(text));
+  table_cell(table, "%s", text);
   table_cell(table, "%s", decides ? json_text(surface, "verdict", "?") : "");
 }
 
@@ -114,7 +116,8 @@ static void print_reasons(const json_t *attacks) {
 
 static int print_attacks(const json_t *report) {
   static const char *const heading[] = {"ATTACK",      "SURFACE", "METRIC",  "WITH THE MASK [95 %]",
-                                        "WORST TENTH", "CHANCE",  "CONTROL", "VERDICT"};
+                                        "WORST TENTH", "CHANCE",  "CONTROL", "CEILING",
+                                        "VERDICT"};
   const json_t *attacks = json_object_get(report, "attacks"), *attack;
   _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
   size_t i;
@@ -127,7 +130,8 @@ static int print_attacks(const json_t *report) {
     table_cell(table, "%s", heading[i]);
   json_array_foreach(attacks, i, attack) attack_rows(table, attack);
   int r = table_print(table, stdout);
-  (void)puts("control: the same attack without the mask; chance: against somebody else's face");
+  (void)puts("control: the same attack without the mask; chance: against somebody else's face; ceiling: with "
+             "photographs instead of templates");
   print_reasons(attacks);
   return r;
 }

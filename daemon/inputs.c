@@ -12,19 +12,57 @@ struct input {
   bool model;         /* else a data set */
   const char *method; /* the mask that a model must have; NULL = any */
   size_t path;        /* member of struct job_inputs */
+  bool foreign;       /* must know nobody of the job's own data set, as far as names tell */
+  bool large;         /* images must be of the job's input size at least */
 };
 
 static const struct input table[] = {
-    {"mask", "public_dataset", "/mask/public_dataset", false, NULL, offsetof(struct job_inputs, public_pack)},
-    {"mask", "embedder", "/mask/embedder", true, NULL, offsetof(struct job_inputs, embedder_model)},
-    {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model)},
+    {"mask", "public_dataset", "/mask/public_dataset", false, NULL, offsetof(struct job_inputs, public_pack),
+     false, false},
+    {"mask", "embedder", "/mask/embedder", true, NULL, offsetof(struct job_inputs, embedder_model), false,
+     false},
+    {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model),
+     false, false},
+    {"audit", "public_dataset", "/audit/public_dataset", false, NULL,
+     offsetof(struct job_inputs, audit_public_pack), true, true},
+    {"audit", "teacher", "/audit/teacher", true, NULL, offsetof(struct job_inputs, teacher_model), true,
+     false},
 };
 _Static_assert(ARRAY_SIZE(table) <= JOB_INPUTS_MAX, "a job has a place for each of its inputs");
 
 /* ---- submitting ---- */
 
-static int check_dataset(struct service *service, const struct input *input, const char *name,
-                         struct job_input *ret_found, struct spec_problems *problems) {
+/* Attackers who have seen the people they attack would be no outsiders. */
+static int check_foreign(struct service *service, const struct input *input, const json_t *body,
+                         const char *dataset, const char *sha256, struct spec_problems *problems) {
+  const char *name = json_string_value(json_object_get(body, "dataset"));
+  struct dataset_row own;
+  int r = input->foreign && name && *name ? store_dataset_get(service->store, name, &own) : -ENOENT;
+  if (r < 0)
+    return r == -ENOENT ? 0 : r; /* a missing data set is told at its own place */
+  bool same = strcmp(own.id, dataset) == 0 || (*own.sha256 && strcmp(own.sha256, sha256) == 0);
+  if (!same)
+    return 0;
+  return spec_problems_add(problems, input->pointer, "conflict", NULL,
+                           input->model
+                               ? "the model was trained on the job's own data set: a teacher must be "
+                                 "of other, public faces"
+                               : "public faces cannot be the job's own: name another data set");
+}
+
+static int check_size(const struct input *input, const json_t *body, const struct dataset_row *row,
+                      struct spec_problems *problems) {
+  uint32_t size = inputs_wanted_size(body);
+  if (!input->large || size <= row->size)
+    return 0;
+  return spec_problems_add(problems, input->pointer, "out_of_range", NULL,
+                           "model.input is %u pixels but the data set %.100s holds images of %u: upload it "
+                           "with a larger size, or choose a smaller input",
+                           size, row->name, row->size);
+}
+
+static int check_dataset(struct service *service, const struct input *input, const json_t *body,
+                         const char *name, struct job_input *ret_found, struct spec_problems *problems) {
   struct dataset_row row;
   int r = store_dataset_get(service->store, name, &row);
   if (r == -ENOENT)
@@ -35,7 +73,9 @@ static int check_dataset(struct service *service, const struct input *input, con
                              "the data set %.100s could not be read (%.100s)", name, row.error);
   if (r == 0)
     memcpy(ret_found->dataset_id, row.id, sizeof(row.id));
-  return r;
+  if (r == 0)
+    r = check_foreign(service, input, body, row.id, row.sha256, problems);
+  return r < 0 ? r : check_size(input, body, &row, problems);
 }
 
 static int check_method(const struct input *input, const struct model_row *model,
@@ -51,7 +91,7 @@ static int check_method(const struct input *input, const struct model_row *model
   return r;
 }
 
-static int check_model(struct service *service, const struct input *input, const char *id,
+static int check_model(struct service *service, const struct input *input, const json_t *body, const char *id,
                        struct job_input *ret_found, struct spec_problems *problems) {
   struct model_file_row file;
   struct model_row model;
@@ -66,8 +106,16 @@ static int check_model(struct service *service, const struct input *input, const
   memcpy(ret_found->model_id, model.id, sizeof(model.id));
   if (input->method)
     r = check_method(input, &model, problems);
+  if (r == 0)
+    r = check_foreign(service, input, body, model.dataset_id, "", problems);
   model_row_clear(&model);
   return r;
+}
+
+uint32_t inputs_wanted_size(const json_t *body) {
+  const json_t *input = json_object_get(json_object_get(body, "model"), "input");
+  json_int_t value = json_integer_value(input);
+  return !input || json_is_null(input) ? 112 : value > 0 && value <= 224 ? (uint32_t)value : 0;
 }
 
 int inputs_check(struct service *service, const json_t *body, struct job_row *row,
@@ -80,7 +128,7 @@ int inputs_check(struct service *service, const json_t *body, struct job_row *ro
     if (!name || !*name)
       continue; /* the spec's own checks tell */
     *found = (struct job_input){.pointer = input->pointer};
-    r = (input->model ? check_model : check_dataset)(service, input, name, found, problems);
+    r = (input->model ? check_model : check_dataset)(service, input, body, name, found, problems);
     row->input_count += found->dataset_id[0] || found->model_id[0];
   }
   return r;

@@ -10,6 +10,9 @@
 int inputs_check(struct service *service, const json_t *body, struct job_row *row,
                  struct spec_problems *problems);
 
+/* The input's size: of the body when it is given and whole, else the default; 0 when it is wrong. */
+uint32_t inputs_wanted_size(const json_t *body);
+
 struct input_files {
   char path[JOB_INPUTS_MAX][PATH_MAX];
 };

@@ -80,13 +80,6 @@ static int check_references(struct service *service, const json_t *body, struct 
   return r;
 }
 
-/* The input's size: of the body when it is given and whole, else the default. */
-static uint32_t wanted_input(const json_t *body) {
-  const json_t *input = json_object_get(json_object_get(body, "model"), "input");
-  json_int_t value = json_integer_value(input);
-  return !input || json_is_null(input) ? 112 : value > 0 && value <= 224 ? (uint32_t)value : 0;
-}
-
 static int fill_row(const struct job_spec *spec, const struct references *found, struct job_row *row) {
   json_t *resolved = job_spec_json(spec);
   row->state = JOB_STATE_QUEUED;
@@ -160,7 +153,7 @@ int service_job_submit(struct service *service, const json_t *body, bool dry_run
   int parsed = job_spec_parse(body, &spec, problems);
   r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, body, &found, problems);
   if (r == 0)
-    r = check_size(&found.dataset, "/model/input", wanted_input(body), problems);
+    r = check_size(&found.dataset, "/model/input", inputs_wanted_size(body), problems);
   if (r == 0)
     r = inputs_check(service, body, &row, problems);
   if (r == 0 && problems->count > before)

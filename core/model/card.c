@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/model/report.h"
 #include "core/model/text.h"
 
 static void add_share(struct text *card, double share) {
@@ -135,19 +136,8 @@ static void add_utility(struct text *card, const json_t *utility) {
   text_add(card, "\n");
 }
 
-static const json_t *deciding_metric(const json_t *surface) {
-  const char *name = json_text_at(surface, "decided_by");
-  size_t i;
-  json_t *metric;
-  json_array_foreach(json_object_get(surface, "metrics"), i, metric) {
-    if (strcmp(json_text_at(metric, "name"), name) == 0)
-      return metric;
-  }
-  return NULL;
-}
-
 static void add_attack_row(struct text *card, const json_t *attack, const json_t *surface) {
-  const json_t *metric = deciding_metric(surface), *value = json_object_get(metric, "value");
+  const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
   text_add(card, "| ");
   text_add_markdown(card, json_text_at(attack, "attack"));
   text_add(card, " | ");
@@ -167,7 +157,9 @@ static void add_privacy(struct text *card, const json_t *report) {
   json_t *attack, *surface, *note;
   text_add(card, "## Privacy\n\n");
   text_add_markdown(card, json_text_at(json_object_get(report, "headline"), "text"));
-  text_add(card, " Linkage, the headline measure, is not measured. Formal guarantee: ");
+  if (json_array_size(json_object_get(json_object_get(report, "headline"), "linkage")) == 0)
+    text_add(card, " Linkage, the headline measure, is not measured.");
+  text_add(card, " Formal guarantee: ");
   text_add_markdown(card, json_text_at(json_object_get(report, "formal"), "guarantee"));
   text_add(card, ".\n\n");
   if (json_array_size(attacks) > 0)

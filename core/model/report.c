@@ -91,6 +91,17 @@ static int add_thresholds(json_t *target, const double *values, const json_t *fr
   return r;
 }
 
+const json_t *report_deciding_metric(const json_t *surface) {
+  const char *name = json_text_at(surface, "decided_by");
+  size_t i;
+  json_t *metric;
+  json_array_foreach(json_object_get(surface, "metrics"), i, metric) {
+    if (strcmp(json_text_at(metric, "name"), name) == 0)
+      return metric;
+  }
+  return NULL;
+}
+
 static json_t *verification_json(const struct report_verification *entry) {
   const struct verification *v = &entry->result;
   json_t *json = json_pack(
@@ -117,7 +128,17 @@ static json_t *utility_json(const struct report_input *input) {
 }
 
 /* What this version cannot measure is said, so that silence is not read as safety. */
-static json_t *not_measured_json(void) {
+static bool was_run(const json_t *attacks, const char *name) {
+  size_t i;
+  json_t *attack;
+  json_array_foreach(attacks, i, attack) {
+    if (strcmp(json_text_at(attack, "attack"), name) == 0)
+      return true;
+  }
+  return false;
+}
+
+static json_t *not_measured_json(const json_t *attacks) {
   static const struct {
     const char *attack, *surface, *what;
   } rows[] = {
@@ -133,7 +154,8 @@ static json_t *not_measured_json(void) {
   };
   json_t *list = json_array();
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-    if (json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "attack", rows[i].attack, "surface",
+    if (!was_run(attacks, rows[i].attack) &&
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "attack", rows[i].attack, "surface",
                                               rows[i].surface, "what", rows[i].what)) < 0) {
       json_decref(list);
       return NULL;
@@ -163,6 +185,33 @@ static struct tally count_verdicts(const json_t *attacks) {
   return tally;
 }
 
+/* The figure that decides on each surface, of the attack that decides whether templates protect people. */
+static json_t *linkage_json(const json_t *attacks) {
+  json_t *list = json_array(), *attack, *surface;
+  size_t i, s;
+  json_array_foreach(attacks, i, attack) {
+    if (strcmp(json_text_at(attack, "attack"), "linkage") != 0)
+      continue;
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
+      json_t *entry = json_pack(
+          "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "surface", json_text_at(surface, "surface"),
+          "surface_name", json_text_at(surface, "surface_name"), "verdict", json_text_at(surface, "verdict"),
+          "metric", json_text_at(metric, "name"), "mean", json_real_or_null(json_number_at(value, "mean")),
+          "low", json_real_or_null(json_number_at(value, "low")), "high",
+          json_real_or_null(json_number_at(value, "high")), "chance",
+          json_real_or_null(json_number_at(metric, "chance")), "control",
+          json_real_or_null(json_number_at(json_object_get(metric, "control"), "mean")), "ceiling",
+          json_real_or_null(json_number_at(metric, "ceiling")));
+      if (json_array_append_new(list, entry) < 0) {
+        json_decref(list);
+        return NULL;
+      }
+    }
+  }
+  return list;
+}
+
 static json_t *headline_json(const json_t *attacks) {
   struct tally tally = count_verdicts(attacks);
   uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
@@ -189,7 +238,7 @@ static json_t *headline_json(const json_t *attacks) {
         text, sizeof(text),
         "The attacks that were run did not recover faces on any of %u surfaces. Other attacks were not run.",
         all);
-  return json_pack("{s:s, s:s}", "verdict", verdict, "text", text);
+  return json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text, "linkage", linkage_json(attacks));
 }
 
 static json_t *notes_json(const struct report_input *input) {
@@ -233,7 +282,7 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
       GUISE_VERSION, "headline", headline_json(attacks), "job", "id", input->job_id, "seed",
       count_json(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
       mask_json(input), "utility", utility_json(input), "attacks", attacks, "not_measured",
-      not_measured_json(), "formal", formal_json(input->model), "cost", "train_seconds",
+      not_measured_json(attacks), "formal", formal_json(input->model), "cost", "train_seconds",
       positive_or_null(input->train_seconds), "images_per_s", positive_or_null(input->images_per_s),
       "peak_memory_bytes", positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
   if (!report)
@@ -287,15 +336,16 @@ static const json_t *leading_verification(const json_t *report) {
 
 json_t *report_summary(const json_t *report) {
   const json_t *first = leading_verification(report), *attacks = json_object_get(report, "attacks");
-  json_t *summary = json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:o}}", "accuracy",
-                              json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")),
-                              "eer", json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
-                              json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
-                              json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
-                              text_or_null(json_text_at(first, "protocol")), "audit", "complete",
-                              json_array_size(attacks) > 0 ? 1 : 0, "verdict",
-                              json_text_at(json_object_get(report, "headline"), "verdict"), "attacks",
-                              verdicts_json(attacks));
+  const json_t *headline = json_object_get(report, "headline");
+  json_t *summary =
+      json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:O, s:o}}", "accuracy",
+                json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")), "eer",
+                json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
+                json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
+                json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
+                text_or_null(json_text_at(first, "protocol")), "audit", "complete",
+                json_array_size(attacks) > 0 ? 1 : 0, "verdict", json_text_at(headline, "verdict"), "linkage",
+                json_object_get(headline, "linkage"), "attacks", verdicts_json(attacks));
   if (add_thresholds(summary, NULL, first) == 0)
     return summary;
   json_decref(summary);

@@ -68,9 +68,12 @@ int report_add_onnx(json_t *report, const char *name, const char *start, const c
 /* The short form for the model resource and the job's outcome:
  * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
  * "threshold_at_far_1e-1", ...,
- * "protocol","audit":{"complete":true,"verdict":"leaks","attacks":[{"attack","surface","verdict"}..]}}. New
- * reference; NULL when out of memory. */
+ * "protocol","audit":{"complete":true,"verdict":"leaks","linkage":[..as in the headline],
+ * "attacks":[{"attack","surface","verdict"}..]}}. New reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);
+
+/* The metric that a surface's verdict rests on, borrowed; NULL when there is none. */
+const json_t *report_deciding_metric(const json_t *surface);
 
 /* Self-contained HTML: no network, no script. private_pictures: array of attack_result_private(), or NULL for
  * the public report. *ret_html is freed by the caller. */

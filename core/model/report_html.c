@@ -91,6 +91,45 @@ static void add_onnx(struct text *html, const json_t *files) {
 
 /* ---- head ---- */
 
+/* The figures that decide whether templates protect people, before all others. */
+static void add_linkage(struct text *html, const json_t *linkage) {
+  size_t i;
+  json_t *entry;
+  if (json_array_size(linkage) == 0) {
+    text_add(html, "<p class=\"soft\">Linkage, the measure that decides whether templates protect people, is "
+                   "<strong>not measured</strong> in this report.");
+  } else {
+    text_add(html,
+             "<div class=\"scroll\"><table><tr><th>Linked to the person (95&nbsp;%% range)</th>"
+             "<th>Share</th><th>Chance</th><th>Without a mask</th><th>On photographs</th><th></th></tr>\n");
+    json_array_foreach(linkage, i, entry) {
+      text_add(html, "<tr><td>");
+      text_add_html(html, json_text_at(entry, "surface_name"));
+      text_add(html, "<br><span class=\"soft\">");
+      text_add_html(html, json_text_at(entry, "metric"));
+      text_add(html, "</span></td><td><strong>");
+      add_percent(html, json_number_at(entry, "mean"), "not measured");
+      text_add(html, "</strong><br><span class=\"soft\">");
+      add_percent(html, json_number_at(entry, "low"), "?");
+      text_add(html, " to ");
+      add_percent(html, json_number_at(entry, "high"), "?");
+      text_add(html, "</span></td><td>");
+      add_percent(html, json_number_at(entry, "chance"), "not measured");
+      text_add(html, "</td><td>");
+      add_percent(html, json_number_at(entry, "control"), "not measured");
+      text_add(html, "</td><td>");
+      add_percent(html, json_number_at(entry, "ceiling"), "not measured");
+      text_add(html, "</td><td class=\"verdict %s\">", verdict_class(json_text_at(entry, "verdict")));
+      text_add_html(html, json_text_at(entry, "verdict"));
+      text_add(html, "</td></tr>\n");
+    }
+    text_add(html,
+             "</table></div><p class=\"soft\">Linkage, whether a template tells whose face it is, decides "
+             "whether templates protect people.");
+  }
+  text_add(html, " How alike pictures look (SSIM, PSNR) is no measure of privacy by itself.</p></div>\n");
+}
+
 static void add_head(struct text *html, const json_t *report, bool private_page) {
   const json_t *headline = json_object_get(report, "headline"), *data = json_object_get(report, "data");
   const char *verdict = json_text_at(headline, "verdict");
@@ -120,11 +159,7 @@ static void add_head(struct text *html, const json_t *report, bool private_page)
   text_add_html(html, verdict);
   text_add(html, "</span><br>");
   text_add_html(html, json_text_at(headline, "text"));
-  text_add(
-      html,
-      "<p class=\"soft\">Linkage, the measure that decides whether templates protect people, is <strong>not "
-      "measured</strong> in this report. How alike pictures look (SSIM, PSNR) is no measure of privacy by "
-      "itself.</p></div>\n");
+  add_linkage(html, json_object_get(headline, "linkage"));
   if (json_is_true(json_object_get(data, "synthetic")))
     text_add(html, "<div class=\"box\"><strong>Drawn faces.</strong> The data set is drawn by a program. No "
                    "figure on this page "
@@ -253,6 +288,7 @@ static void add_metric(struct text *html, const json_t *metric, bool decides) {
   add_chance(html, metric);
   add_cell_number(html, json_number_at(control, "mean"), unit);
   add_cell_number(html, json_number_at(metric, "control_threshold"), unit);
+  add_cell_number(html, json_number_at(metric, "ceiling"), unit);
   text_add(html, "</tr>\n");
 }
 
@@ -278,7 +314,8 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
       html,
       "</p>\n<div class=\"scroll\"><table><tr><th>Figure</th><th>Attack (95&nbsp;%% range)</th><th>Worst "
       "tenth of people"
-      "</th><th>Chance (somebody else)</th><th>Control (no mask)</th><th>Control must reach</th></tr>\n");
+      "</th><th>Chance (somebody else)</th><th>Control (no mask)</th><th>Control must reach</th><th>On "
+      "photographs</th></tr>\n");
   json_array_foreach(metrics, i, metric) {
     add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
   }
@@ -310,11 +347,18 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
              json_integer_value(json_object_get(attack, "faces")),
              json_integer_value(json_object_get(attack, "people")));
     text_add_html(html, json_text_at(attack, "effort"));
-    text_add(html,
-             ", seed %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT
-             " steps a face at most, %.1f s in all.</p>\n",
+    text_add(html, ", seed %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(attack, "seed")),
-             json_integer_value(json_object_get(attack, "steps")), json_number_at(attack, "seconds"));
+             json_integer_value(json_object_get(attack, "steps")));
+    if (json_integer_value(json_object_get(attack, "public_faces")) > 0)
+      text_add(html,
+               " training steps of a network of %" JSON_INTEGER_FORMAT " numbers on %" JSON_INTEGER_FORMAT
+               " public faces",
+               json_integer_value(json_object_get(attack, "parameters")),
+               json_integer_value(json_object_get(attack, "public_faces")));
+    else
+      text_add(html, " steps a face at most");
+    text_add(html, ", %.1f s in all.</p>\n", json_number_at(attack, "seconds"));
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       add_surface(html, attack, surface, private_pictures);
     }
@@ -452,9 +496,11 @@ static void add_foot(struct text *html, const json_t *report) {
       "with this effort, did not; another one may. <strong>Inconclusive</strong>: the attack failed even "
       "where nothing "
       "was protected (the control), or the measurement is too coarse; it is never a sign of safety.</p>\n"
-      "<p><strong>Chance</strong> is what the same picture scores against somebody else's face. "
+      "<p><strong>Chance</strong> is what the same picture or template scores against somebody else's face. "
       "<strong>SSIM</strong> "
-      "runs from 0 (nothing in common) to 1 (the same picture). Ranges are 95&nbsp;%% intervals from "
+      "runs from 0 (nothing in common) to 1 (the same picture). <strong>On photographs</strong>: what the "
+      "attacker's own recogniser reaches when it sees the faces themselves; nobody links more than that. "
+      "Ranges are 95&nbsp;%% intervals from "
       "redrawing whole "
       "people, not single images.</p>\n"
       "<details><summary>The job as it was run</summary><pre class=\"hash\">");

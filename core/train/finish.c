@@ -10,11 +10,13 @@
 #include "core/train/export.h"
 
 struct audit {
-  json_t *attacks;  /* for the report */
-  json_t *pictures; /* the victims' own, for report-private.html */
+  struct job_data open; /* public faces for attacks that learn; without pack: none */
+  json_t *attacks;      /* for the report */
+  json_t *pictures;     /* the victims' own, for report-private.html */
 };
 
 static void audit_done(struct audit *audit) {
+  job_data_close(&audit->open);
   json_decref(audit->attacks);
   json_decref(audit->pictures);
 }
@@ -52,13 +54,16 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
   return mixing;
 }
 
-static int run_attack(struct trainer *t, const struct attack *attack, struct audit *audit,
-                      struct guise_error *err) {
+static int run_attack(struct trainer *t, const struct job_inputs *inputs, const struct attack *attack,
+                      struct audit *audit, struct guise_error *err) {
   /* without held-out people the training people are the victims: A1 does not use the model */
   const struct face_list *people = t->data.held.identities >= 2 ? &t->data.held : &t->data.train;
   struct face_view view = {&t->data, people->image}, open = {&t->open, t->open.train.image};
+  struct face_view learnt = {&audit->open, audit->open.train.image};
   struct attack_context context = {
       .victims = {face_view_image, &view, people->identity, people->count},
+      .open = {face_view_image, &learnt, audit->open.train.identity, audit->open.train.count},
+      .teacher = inputs->teacher_model,
       .mask = t->mask,
       .mixing = mixing_of(t),
       .effort = t->spec->audit.effort,
@@ -84,18 +89,28 @@ static int run_attack(struct trainer *t, const struct attack *attack, struct aud
   return r;
 }
 
-static int run_audit(struct trainer *t, struct audit *audit, struct guise_error *err) {
+static int open_public(struct trainer *t, const struct job_inputs *inputs, struct audit *audit,
+                       struct guise_error *err) {
+  struct guise_error inner = {0};
+  if (!inputs->audit_public_pack)
+    return 0;
+  int r =
+      job_data_open(inputs->audit_public_pack, t->data.size, 0, t->spec->train.seed, &audit->open, &inner);
+  return r < 0 ? error_set(err, r, "audit.public_dataset: %s", inner.text) : 0;
+}
+
+static int run_audit(struct trainer *t, const struct job_inputs *inputs, struct audit *audit,
+                     struct guise_error *err) {
   t->callbacks->phase(t->callbacks->context, "auditing");
   audit->attacks = json_array();
   audit->pictures = json_array();
   if (!audit->attacks || !audit->pictures)
     return error_set(err, -ENOMEM, "out of memory before the audit");
-  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++) {
-    int r = t->spec->audit.attack[i] ? run_attack(t, &attacks[i], audit, err) : 0;
-    if (r < 0)
-      return r;
-  }
-  return 0;
+  int r = open_public(t, inputs, audit, err);
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX && r == 0; i++)
+    if (t->spec->audit.attack[i])
+      r = run_attack(t, inputs, &attacks[i], audit, err);
+  return r;
 }
 
 /* scores_path: for the scores of the pairs behind the job's accuracy. */
@@ -237,7 +252,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
 int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                struct job_outcome *ret_outcome, struct guise_error *err) {
   struct report_verification entries[2 * VERIFY_SETS_MAX];
-  struct audit audit = {NULL, NULL};
+  struct audit audit = {.attacks = NULL};
   struct model_info info;
   uint32_t count = 0;
   char path[4096], scores[4096];
@@ -249,7 +264,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   if (r == 0)
     r = verify_all(t, sets, scores, entries, &count, err);
   if (r == 0)
-    r = run_audit(t, &audit, err);
+    r = run_audit(t, inputs, &audit, err);
   if (r == 0) {
     t->callbacks->phase(t->callbacks->context, "writing");
     r = model_save(path, t->eval, &info, err);

@@ -94,6 +94,8 @@ static const struct field fields[] = {
     {"train", "precision", FIELD_ENUM, AT(train.precision), 0, 0, false, false, 0, names_precision},
     {"train", "memory", FIELD_ENUM, AT(train.memory), 0, 0, false, false, 0, names_memory},
     {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
+    {"audit", "public_dataset", FIELD_NAME, AT(audit.public_dataset), 0, 0, true, false, 0, NULL},
+    {"audit", "teacher", FIELD_NAME, AT(audit.teacher), 0, 0, true, false, 0, NULL},
     {"resources", "threads", FIELD_UINT, AT(resources.threads), 1, 256, true, false, 0, NULL},
     {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0,
      NULL},
@@ -407,8 +409,6 @@ static int parse_special(const char *section, const char *key, const json_t *val
   } else if (strcmp(section, "audit") == 0) {
     if (strcmp(key, "attacks") == 0)
       return parse_attacks(value, spec, problems);
-    if (strcmp(key, "public_dataset") == 0)
-      return parse_fixed(section, key, json_is_null(value), "null", problems);
   } else if (strcmp(section, "") == 0) {
     if (strcmp(key, "labels") == 0)
       return parse_labels(value, spec, problems);
@@ -493,7 +493,8 @@ static void set_defaults(struct job_spec *spec) {
   spec->train.momentum = 0.9;
   spec->train.flip = true;
   spec->train.seed = 1;
-  spec->audit.attack[0] = true;
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    spec->audit.attack[i] = !attacks[i].needs_public_faces;
   spec->audit.effort = EFFORT_STANDARD;
   spec->mask.negatives = NEGATIVES_UNSET;
 }
@@ -612,6 +613,25 @@ static int check_probe(const struct job_spec *spec, struct spec_problems *proble
   return r;
 }
 
+static bool learning_attack(const struct job_spec *spec) {
+  bool any = false;
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    any |= spec->audit.attack[i] && attacks[i].needs_public_faces;
+  return any;
+}
+
+static int check_audit(const struct job_spec *spec, struct spec_problems *problems) {
+  if (learning_attack(spec) && !*spec->audit.public_dataset)
+    return spec_problems_add(problems, "/audit/public_dataset", "missing", NULL,
+                             "an attack that learns needs public faces: name a data set of people who are "
+                             "not in this one, or leave the attack out");
+  if (*spec->audit.teacher && !learning_attack(spec))
+    return spec_problems_add(problems, "/audit/teacher", "conflict", NULL,
+                             "no attack that was chosen learns from a teacher: choose \"linkage\" and "
+                             "audit.public_dataset, or leave it out");
+  return 0;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
@@ -633,6 +653,8 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
   int r = check_network(spec, problems);
+  if (r == 0)
+    r = check_audit(spec, problems);
   return r < 0 ? r : check_probe(spec, problems);
 }
 
@@ -645,6 +667,14 @@ static int check_mask(const struct job_spec *spec, struct spec_problems *problem
   return mask_check_options(&options, &err) < 0
              ? spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text)
              : 0;
+}
+
+/* Who gives public faces and names no attacks wants those that need them, too. */
+static void default_attacks(const json_t *body, struct job_spec *spec) {
+  if (json_object_get(json_object_get(body, "audit"), "attacks") || !*spec->audit.public_dataset)
+    return;
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    spec->audit.attack[i] = true;
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {
@@ -666,6 +696,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     r = parse_section("", body, &spec, problems);
   if (r == 0)
     r = parse_parameters(json_object_get(json_object_get(body, "mask"), "parameters"), &spec, problems);
+  default_attacks(body, &spec);
   if (r == 0)
     r = check_public_faces(&spec, problems);
   if (r == 0)

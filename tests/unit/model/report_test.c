@@ -36,10 +36,10 @@ static json_t *sample_picture(const char *source) {
 }
 
 static json_t *sample_surface(const char *letter, const char *verdict) {
-  json_t *metric =
-      json_pack("{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:o, s:n}", "name", "ssim", "unit", "", "description",
-                "Likeness", "value", interval_of(.8125, .75, .875), "worst_tenth", .9, "chance", .2,
-                "chance_worst_tenth", .25, "control", interval_of(1, 1, 1), "control_threshold");
+  json_t *metric = json_pack("{s:s, s:s, s:s, s:o, s:f, s:f, s:f, s:o, s:n, s:n}", "name", "ssim", "unit", "",
+                             "description", "Likeness", "value", interval_of(.8125, .75, .875), "worst_tenth",
+                             .9, "chance", .2, "chance_worst_tenth", .25, "control", interval_of(1, 1, 1),
+                             "control_threshold", "ceiling");
   return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:[o], s:[o]}", "surface", letter,
                    "surface_name", "inference templates", "threat_model", "Holds a template.", "verdict",
                    verdict, "reason", HOSTILE, "decided_by", "ssim", "threshold", .3, "threshold_worst_tenth",
@@ -47,10 +47,10 @@ static json_t *sample_surface(const char *letter, const char *verdict) {
 }
 
 static json_t *sample_attacks(const char *verdict_i, const char *verdict_t) {
-  return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:[o, o]}]", "attack", "linear", "summary",
-                   "Least squares", "effort", "quick", "seed", 1, "size", 16, "faces", 100, "people", 20,
-                   "steps", 3, "seconds", 1.5, "surfaces", sample_surface("I", verdict_i),
-                   sample_surface("T", verdict_t));
+  return json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:[o, o]}]", "attack", "linear",
+                   "summary", "Least squares", "effort", "quick", "seed", 1, "size", 16, "faces", 100,
+                   "people", 20, "steps", 3, "public_faces", 0, "parameters", 0, "seconds", 1.5, "surfaces",
+                   sample_surface("I", verdict_i), sample_surface("T", verdict_t));
 }
 
 static struct model_info sample_info(void) {
@@ -201,6 +201,43 @@ static void schema_refuses(void **state) {
   json_decref(report);
   json_decref(attacks);
   json_decref(schema);
+}
+
+/* The linkage figures stand before all others, and what was measured is not said to be missing. */
+static void linkage_comes_first(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists"), *other = sample_attacks("resists", "resists");
+  assert_int_equal(json_object_set_new(json_array_get(other, 0), "attack", json_string("linkage")), 0);
+  assert_int_equal(json_array_extend(attacks, other), 0);
+  json_t *report = sample_report(attacks, false), *without = sample_report(NULL, false);
+  _cleanup_(freep) char *html = NULL, *html_without = NULL, *card = NULL, *card_without = NULL;
+  check_schema(report);
+  check_schema(without);
+  const json_t *linkage = json_object_get(json_object_get(report, "headline"), "linkage");
+  assert_int_equal(json_array_size(linkage), 2);
+  assert_true(json_number_at(json_array_get(linkage, 0), "mean") == .8125);
+  assert_string_equal(json_text_at(json_array_get(linkage, 0), "verdict"), "resists");
+  assert_int_equal(json_array_size(json_object_get(report, "not_measured")) + 1,
+                   json_array_size(json_object_get(without, "not_measured")));
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_int_equal(report_html(without, NULL, &html_without, NULL), 0);
+  const char *figure = strstr(html, "Linked to the person");
+  assert_non_null(figure);
+  assert_true(figure < strstr(html, "What attackers got"));
+  assert_non_null(strstr(figure, "81.2"));
+  assert_null(strstr(html_without, "Linked to the person"));
+  assert_non_null(strstr(html_without, "<strong>not measured</strong>"));
+  assert_int_equal(card_markdown(report, &card, NULL), 0);
+  assert_int_equal(card_markdown(without, &card_without, NULL), 0);
+  assert_null(strstr(card, "headline measure, is not measured"));
+  assert_non_null(strstr(card_without, "headline measure, is not measured"));
+  json_t *summary = report_summary(report);
+  assert_int_equal(json_array_size(json_object_get(json_object_get(summary, "audit"), "linkage")), 2);
+  json_decref(summary);
+  json_decref(report);
+  json_decref(without);
+  json_decref(attacks);
+  json_decref(other);
 }
 
 static void headline_is_the_worst(void **state) {
@@ -407,6 +444,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(schema_refuses),
+      cmocka_unit_test(linkage_comes_first),
       cmocka_unit_test(headline_is_the_worst),
       cmocka_unit_test(html_is_safe_and_complete),
       cmocka_unit_test(synthetic_data_is_called_so),

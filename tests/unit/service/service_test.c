@@ -74,6 +74,8 @@ static int train(const struct job_inputs *inputs, const struct job_callbacks *ca
   }
 }
 
+static char last_public[4096], last_teacher[4096]; /* what the last job that began was given */
+
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
   uint32_t epoch = 0;
@@ -94,6 +96,10 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
   for (uint32_t i = 0; i < ARRAY_SIZE(files); i++)
     found |= files[i] && access(files[i], R_OK) == 0 ? 1u << i : 0;
   atomic_store(&last_inputs, found);
+  (void)snprintf(last_public, sizeof(last_public), "%s",
+                 inputs->audit_public_pack ? inputs->audit_public_pack : "");
+  (void)snprintf(last_teacher, sizeof(last_teacher), "%s",
+                 inputs->teacher_model ? inputs->teacher_model : "");
   int r = access(inputs->dataset_pack, R_OK) == 0 ? train(inputs, callbacks, epoch, err) : -ENOENT;
   if (r == 0) {
     char path[4096];
@@ -535,6 +541,41 @@ static void public_faces_are_waited_for(void **state) {
   wait_job(f->service, fails, JOB_STATE_FAILED);
 }
 
+/* Public faces and a teacher of other people: named, found, kept while they are needed. */
+static void what_attackers_learn_from(void **state) {
+  struct fixture *f = *state;
+  char own[STORE_ID], teacher[STORE_ID], id[STORE_ID], extra[300];
+  struct model_file_row file;
+  ready_dataset(f->service, "orl");
+  ready_dataset(f->service, "lfw");
+  expect_problem(f->service, ",\"audit\":{\"public_dataset\":\"none\"}", "/audit/public_dataset",
+                 "unknown_value");
+  expect_problem(f->service, ",\"audit\":{\"public_dataset\":\"orl\"}", "/audit/public_dataset", "conflict");
+  expect_problem(f->service, ",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_none\"}",
+                 "/audit/teacher", "unknown_value");
+  make_model(f->service, ",\"train\":{\"epochs\":1}", own);
+  assert_string_equal(last_public, "");
+  (void)snprintf(extra, sizeof(extra), ",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"%s\"}", own);
+  expect_problem(f->service, extra, "/audit/teacher", "conflict");
+
+  make_model(f->service, ",\"train\":{\"epochs\":1},\"dataset\":\"lfw\"", teacher);
+  assert_int_equal(store_model_file(service_store(f->service), teacher, "model.safetensors", &file), 0);
+  (void)snprintf(extra, sizeof(extra),
+                 ",\"train\":{\"epochs\":500},\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"%s\"}",
+                 teacher);
+  submit_job(f->service, extra, id);
+  wait_epoch(f->service, id, 1);
+  assert_non_null(strstr(last_teacher, file.sha256));
+  assert_int_equal(access(last_teacher, R_OK), 0);
+  assert_int_equal(access(last_public, R_OK), 0);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL), -EBUSY);
+  assert_int_equal(service_job_cancel(f->service, id, NULL, NULL), 0);
+  wait_job(f->service, id, JOB_STATE_CANCELED);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), 0);
+}
+
 static void failing_and_timing_out(void **state) {
   struct fixture *f = *state;
   struct job_row row;
@@ -772,6 +813,7 @@ int main(void) {
       TEST(mistakes_are_told_together),
       TEST(models_and_public_faces_of_a_job),
       TEST(public_faces_are_waited_for),
+      TEST(what_attackers_learn_from),
       TEST(failing_and_timing_out),
       TEST(canceling),
       TEST(pausing_and_resuming),

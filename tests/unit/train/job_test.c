@@ -21,8 +21,9 @@
 #include "core/train/job.h"
 
 static char root[] = "/tmp/guise-job-XXXXXX";
-static char pack_path[256];
+static char pack_path[256], audit_path[256];
 static const char *public_pack, *embedder_model, *reference_model; /* inputs of the next jobs */
+static const char *teacher_path; /* with public faces for the audit; NULL = without */
 
 /* What the daemon would keep: the rows of committed checkpoints and the last checkpoint. */
 struct record {
@@ -90,6 +91,8 @@ static int run(const char *body, const char *name, const char *resume, struct re
                               .public_pack = public_pack,
                               .embedder_model = embedder_model,
                               .reference_model = reference_model,
+                              .audit_public_pack = teacher_path ? audit_path : NULL,
+                              .teacher_model = teacher_path,
                               .work_directory = work,
                               .resume = resume,
                               .output_directory = output,
@@ -116,6 +119,14 @@ static int setup(void **state) {
   if (r < 0)
     fail_msg("%s", err.text);
   assert_int_equal(result.images, 60);
+  (void)snprintf(audit_path, sizeof(audit_path), "%s/audit", root);
+  fd = open(tar, O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(synth_write_tar(fd, 2, 20, 2, 40, &err), 0); /* other people: another seed */
+  (void)close(fd);
+  r = ingest_archive(tar, audit_path, 40, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err);
+  if (r < 0)
+    fail_msg("%s", err.text);
   return 0;
 }
 
@@ -529,13 +540,54 @@ static void errors_say_what_to_do(void **state) {
                    -ENOENT);
 }
 
+/* A model of an earlier job is the teacher; the linkage figures lead the summary and the report. */
+static void linkage_leads_the_report(void **state) {
+  (void)state;
+  struct record record = {.count = 0}, second = {.count = 0};
+  struct job_outcome outcome;
+  struct guise_error err = {0};
+  char path[512], report_path[512];
+  assert_int_equal(run("{\"type\":\"train\",\"dataset\":\"s\",\"holdout\":{\"identities\":0},"
+                       "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":1,\"batch\":10,\"seed\":1},"
+                       "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]}}",
+                       "teacher", NULL, &record, &outcome, &err),
+                   0);
+  json_decref(outcome.summary);
+  (void)snprintf(path, sizeof(path), "%s/out-teacher/model.safetensors", root);
+  teacher_path = path;
+  int r = run("{\"type\":\"train\",\"dataset\":\"s\",\"train\":{\"epochs\":1,\"batch\":10,\"seed\":1},"
+              "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},"
+              "\"audit\":{\"effort\":\"quick\",\"public_dataset\":\"open\"}}",
+              "linkage", NULL, &second, &outcome, &err);
+  teacher_path = NULL;
+  if (r < 0)
+    fail_msg("%s", err.text);
+  const json_t *audit = json_object_get(outcome.summary, "audit");
+  assert_int_equal(json_array_size(json_object_get(audit, "linkage")), 2); /* two surfaces */
+  assert_int_equal(json_array_size(json_object_get(audit, "attacks")), 4); /* of two attacks */
+  (void)snprintf(report_path, sizeof(report_path), "%s/out-linkage/report.json", root);
+  json_t *report = json_load_file(report_path, 0, NULL);
+  const json_t *attack = json_array_get(json_object_get(report, "attacks"), 1);
+  assert_string_equal(json_string_value(json_object_get(attack, "attack")), "linkage");
+  assert_int_equal(json_integer_value(json_object_get(attack, "public_faces")), 40);
+  assert_int_equal(json_array_size(json_object_get(json_object_get(report, "headline"), "linkage")), 2);
+  json_decref(report);
+  json_decref(outcome.summary);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),    cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(memory_and_precision),        cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),    cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces), cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(every_method_trains),         cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),
+      cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(memory_and_precision),
+      cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),
+      cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces),
+      cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(every_method_trains),
+      cmocka_unit_test(linkage_leads_the_report),
+      cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

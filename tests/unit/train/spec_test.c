@@ -159,6 +159,13 @@ static void missing_and_conflicting(void **state) {
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"f16\"}}", "/train/precision",
        "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"linkage\"]}}",
+       "/audit/public_dataset", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"linear\"],\"public_dataset\":\"b\","
+       "\"teacher\":\"mdl_x\"}}",
+       "/audit/teacher", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"public_dataset\":7}}", "/audit/public_dataset",
+       "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"labels\":{\"a\":1}}", "/labels", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"seed\":-1}}", "/train/seed", "out_of_range"},
@@ -187,6 +194,31 @@ static void negatives_of_the_reward(void **state) {
   job_spec_free(&spec);
 }
 
+/* Attacks that learn run where they can: when public faces are given, and always by name. */
+static void attacks_that_learn(void **state) {
+  (void)state;
+  static const struct {
+    const char *audit;
+    bool linear, linkage;
+  } cases[] = {{"{}", true, false},
+               {"{\"public_dataset\":null}", true, false},
+               {"{\"public_dataset\":\"lfw\"}", true, true},
+               {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linear\"]}", true, false},
+               {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linkage\"],\"teacher\":\"mdl_1\"}", false, true}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    char body[256];
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"audit\":%s}", cases[i].audit);
+    assert_int_equal(parse(body, &spec, &problems), 0);
+    for (uint32_t a = 0; a < attack_count; a++)
+      assert_int_equal(spec.audit.attack[a], strcmp(attacks[a].name, "linkage") == 0  ? cases[i].linkage
+                                             : strcmp(attacks[a].name, "linear") == 0 ? cases[i].linear
+                                                                                      : spec.audit.attack[a]);
+    job_spec_free(&spec);
+  }
+}
+
 static void shown_and_parsed_again(void **state) {
   (void)state;
   static const char *const bodies[] = {
@@ -198,6 +230,7 @@ static void shown_and_parsed_again(void **state) {
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"reward\":\"paper\",\"reference\":null,"
       "\"ablation\":"
       "null}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_1\"}}",
       "{\"type\":\"train\",\"dataset\":\"c\",\"holdout\":{\"identities\":0,\"pairs\":{\"dataset\":\"lfw\","
       "\"name\":\"view2\"}},"
       "\"model\":{\"arch\":\"iresnet18\",\"input\":64},\"mask\":{\"method\":\"ahm\",\"drop_low\":10,\"k\":[4]"
@@ -256,6 +289,7 @@ int main(void) {
       cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(k_of_instahide),
+      cmocka_unit_test(attacks_that_learn),
       cmocka_unit_test(shown_and_parsed_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
