@@ -32,10 +32,18 @@ struct student {
 
 /* ---- the teacher ---- */
 
+static int stop_code(const struct student_options *options, struct guise_error *err) {
+  if (options->should_stop && options->should_stop(options->stop_context))
+    return error_set(err, -ECANCELED, "the attack was stopped");
+  return 0;
+}
+
 struct photographs {
   const struct face_sample *faces;
-  uint8_t *pixels; /* (count, size, size, 3) as the teacher wants them */
+  uint8_t *pixels; /* (batch, wanted, wanted, 3), RGB as the teacher wants them */
   size_t bytes;    /* of one */
+  uint32_t size, wanted, threads;
+  bool mirrored;
 };
 
 static const uint8_t *photograph(void *context, uint32_t i) {
@@ -54,27 +62,90 @@ static void mirror(uint8_t *rgb, uint32_t size) {
       }
 }
 
+/* The photographs from `first` on, `count` of them, at the teacher's size. */
+static void load_photographs(const struct photographs *photographs, uint32_t first, uint32_t count) {
+  uint32_t size = photographs->size, wanted = photographs->wanted;
+#pragma omp parallel for schedule(static) num_threads(photographs->threads)
+  for (uint32_t i = 0; i < count; i++) {
+    uint8_t *pixels = photographs->pixels + photographs->bytes * i;
+    uint32_t face = (first + i) % photographs->faces->count;
+    image_resize(face_sample_image(photographs->faces, face), size, size, pixels, wanted);
+    if (photographs->mirrored)
+      mirror(pixels, wanted);
+  }
+}
+
+/* The teacher with its norms' statistics taken from these photographs. */
+static int adapt_teacher(struct model *teacher, const struct photographs *photographs,
+                         const struct student_options *options, struct graph *graph,
+                         struct guise_error *err) {
+  size_t elements = mask_elements(teacher->mask);
+  float *scratch = tensor_alloc(mask_scratch(teacher->mask) * sizeof(float));
+  int r = scratch ? graph_copy_parameters(graph, teacher->graph, err)
+                  : error_set(err, -ENOMEM, "out of memory for the teacher's photographs");
+  if (r == 0)
+    graph_statistics_reset(graph);
+  for (uint32_t first = 0; first < photographs->faces->count && r == 0; first += teacher->batch) {
+    if ((r = stop_code(options, err)) < 0)
+      break;
+    load_photographs(photographs, first, teacher->batch);
+    for (uint32_t i = 0; i < teacher->batch; i++) {
+      struct rng rng;
+      mask_rng_inference(&rng, first + i);
+      mask_template(teacher->mask, photographs->pixels + photographs->bytes * i, false, &rng, scratch,
+                    graph_input_data(graph) + i * elements);
+    }
+    r = graph_forward(graph, GRAPH_STATISTICS, 0, err);
+  }
+  if (r == 0)
+    graph_statistics_finish(graph);
+  tensor_free(scratch);
+  return r;
+}
+
+static int adapted_graph(struct model *teacher, const struct photographs *photographs,
+                         const struct student_options *options, struct graph **ret_graph,
+                         struct guise_error *err) {
+  const struct graph_config config = {.batch = teacher->batch, .threads = options->threads, .winograd = true};
+  const struct arch_options described =
+      arch_options_for(teacher->mask, teacher->info.embedding, teacher->info.width, teacher->info.dropout);
+  struct graph *graph = NULL;
+  int r = graph_new(&config, &graph, err);
+  if (r < 0)
+    return r;
+  (void)arch_describe(graph, teacher->info.arch, &described); /* graph_build tells what it says */
+  r = graph_build(graph, err);
+  if (r == 0)
+    r = adapt_teacher(teacher, photographs, options, graph, err);
+  if (r < 0)
+    graph_free(graph);
+  else
+    *ret_graph = graph;
+  return r;
+}
+
 int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
                   const struct student_options *options, float *ret_embeddings, struct guise_error *err) {
   uint32_t wanted = teacher->info.input, dimension = teacher->info.embedding;
-  struct photographs photographs = {.faces = faces, .bytes = (size_t)wanted * wanted * 3};
+  struct photographs photographs = {.faces = faces,
+                                    .bytes = (size_t)wanted * wanted * 3,
+                                    .size = size,
+                                    .wanted = wanted,
+                                    .threads = options->threads,
+                                    .mirrored = mirrored};
+  struct graph *adapted = NULL;
   photographs.pixels = tensor_alloc(photographs.bytes * teacher->batch);
   if (!photographs.pixels)
     return error_set(err, -ENOMEM, "out of memory for the teacher's photographs");
-  int r = 0;
+  int r = adapted_graph(teacher, &photographs, options, &adapted, err);
   for (uint32_t first = 0; first < faces->count && r == 0; first += teacher->batch) {
     uint32_t count = MIN(teacher->batch, faces->count - first);
-#pragma omp parallel for schedule(static) num_threads(options->threads)
-    for (uint32_t i = 0; i < count; i++) {
-      uint8_t *pixels = photographs.pixels + photographs.bytes * i;
-      image_resize(face_sample_image(faces, first + i), size, size, pixels, wanted);
-      if (mirrored)
-        mirror(pixels, wanted);
-    }
-    r = embed_images(teacher->graph, teacher->mask, teacher->batch, dimension, photograph, &photographs,
-                     count, false, ret_embeddings + (size_t)first * dimension, options->should_stop,
+    load_photographs(&photographs, first, count);
+    r = embed_images(adapted, teacher->mask, teacher->batch, dimension, photograph, &photographs, count,
+                     false, ret_embeddings + (size_t)first * dimension, options->should_stop,
                      options->stop_context, err);
   }
+  graph_free(adapted);
   tensor_free(photographs.pixels);
   return r;
 }
@@ -270,12 +341,6 @@ static int train_step(struct student *student, struct lesson *lesson, uint32_t s
     return error_set(err, -EDOM, "the attack's student network diverged at step %u", step);
   r = graph_backward(student->graph, err);
   return r < 0 ? r : graph_adam(student->graph, &adam, step + 1, err);
-}
-
-static int stop_code(const struct student_options *options, struct guise_error *err) {
-  if (options->should_stop && options->should_stop(options->stop_context))
-    return error_set(err, -ECANCELED, "the attack was stopped");
-  return 0;
 }
 
 int student_train(struct model *teacher, const struct student_options *options,

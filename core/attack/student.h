@@ -20,7 +20,9 @@ struct student_options {
 #define STUDENT_FACES_LEAST STUDENT_BATCH /* public faces */
 
 /* Embeddings of photographs by the teacher, (count, embedding) of length 1; mirrored: of the mirrored
- * photographs. The faces' size need not be the teacher's. 0, -ECANCELED, -ENOMEM, ... as embed_images. */
+ * photographs. The statistics of its norms are taken from these photographs, so that it is not confused by
+ * pictures of another kind than it learnt from; the student's are taken from the templates likewise. The
+ * faces' size need not be the teacher's. 0, -ECANCELED, -ENOMEM, ... as embed_images. */
 int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
                   const struct student_options *options, float *ret_embeddings, struct guise_error *err);
 

@@ -208,7 +208,7 @@ static void undefended_templates_are_linked(void **state) {
       fail_msg("%s", surface->reason);
     assert_string_equal(surface->decided_by, "tar_at_far_1e-2");
     /* the teacher tells drawn people apart, and the student comes near it */
-    assert_true(tar->ceiling > .3 && auroc->ceiling > .85);
+    assert_true(tar->ceiling > .2 && auroc->ceiling > .8);
     assert_true(tar->value.mean > .8 * tar->ceiling && auroc->value.mean > auroc->ceiling - .05);
     assert_true(tar->control.mean >= tar->control_threshold);
     assert_true(same->value.mean > .9 && same->ceiling == 1);
