@@ -36,16 +36,17 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
                      uint64_t seed, struct mix *ret_mix);
 
 void mix_single(uint32_t face, struct mix *ret_mix); /* an unmixed template */
-uint32_t mix_heaviest(const struct mix *mix);        /* the member with the largest lambda, 0..k-1 */
+/* The member with the largest lambda among those that are not public, 0..k-1. */
+uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix);
 
 /* sum_j lambda_j template_j, as the client computes it. scratch: mask_scratch() floats; part:
  * mask_elements(). */
 void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
                           float *scratch, float *part, float *ret_template);
 
-/* What is left of the templates sent for one recognition once the mask's decoys, which it must have, are taken out.
- * start: the draws as of mask_rng_inference; seen: (decoys' mixes, elements), spent; ret_first: the first of what
- * was sent, may be NULL. */
+/* What is left of the templates sent for one recognition once the mask's decoys, which it must have, are
+ * taken out. start: the draws as of mask_rng_inference; seen: (decoys' mixes, elements), spent; ret_first:
+ * the first of what was sent, may be NULL. */
 void decoyed_template(const struct mask *mask, const uint8_t *rgb, bool flip, const struct rng *start,
                       float *scratch, float *seen, float *ret_first, float *ret_template);
 

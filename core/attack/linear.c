@@ -99,7 +99,8 @@ static void make_template(struct worker *worker, const struct face_sample *sampl
   if (worker->decoys)
     make_decoyed(worker, sample, mix->member[0]);
   else
-    face_sample_template(sample, worker->solver.mask, mix, worker->solver.scratch, worker->part, worker->mixed);
+    face_sample_template(sample, worker->solver.mask, mix, worker->solver.scratch, worker->part,
+                         worker->mixed);
 }
 
 /* worker->solver.x := the face by least squares, or by the method's own inverse where it is not linear. */
@@ -306,7 +307,8 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   if (!strip)
     return -ENOMEM;
   campaign_mix(campaign, face, &mix);
-  const uint8_t *truth = face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
+  const uint8_t *truth =
+      face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
   put_panel(truth, size, 0, strip);
   mask_invert(campaign->mask, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,

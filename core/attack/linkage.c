@@ -58,9 +58,10 @@ struct stand_in {
   uint32_t *person, *photograph; /* (people) */
 };
 
+/* Public partners are nobody that could be linked. */
 static bool has_person(const struct face_sample *sample, const struct mix *mix, uint32_t person) {
   for (uint32_t j = 0; j < mix->k; j++)
-    if (sample->person[mix->member[j]] == person)
+    if (face_sample_owns(sample, mix->member[j]) && sample->person[mix->member[j]] == person)
       return true;
   return false;
 }
@@ -74,7 +75,7 @@ static bool has_face(const struct mix *mix, uint32_t face) {
 
 static enum match_kind true_kind(const struct face_sample *sample, const struct mix *mix, uint32_t face,
                                  enum relation relation) {
-  uint32_t heavy = mix->member[mix_heaviest(mix)];
+  uint32_t heavy = mix->member[mix_heaviest(sample, mix)];
   if (relation == SAME_IMAGE && face == heavy)
     return MATCH_SAME;
   if (!has_person(sample, mix, sample->person[face]))
@@ -86,7 +87,7 @@ static enum match_kind true_kind(const struct face_sample *sample, const struct 
 
 static enum match_kind chance_kind(const struct face_sample *sample, const struct mix *mix, uint32_t face,
                                    enum relation relation, const struct stand_in *stand_in) {
-  uint32_t person = sample->person[face], heavy = sample->person[mix->member[mix_heaviest(mix)]];
+  uint32_t person = sample->person[face], heavy = sample->person[mix->member[mix_heaviest(sample, mix)]];
   if (has_person(sample, mix, person))
     return MATCH_IGNORED;
   if (relation == SAME_IMAGE)
@@ -94,7 +95,8 @@ static enum match_kind chance_kind(const struct face_sample *sample, const struc
   if (relation == ACROSS_IMAGES)
     return stand_in->person[heavy] == person ? MATCH_SAME : MATCH_DIFFERENT;
   for (uint32_t j = 0; j < mix->k; j++)
-    if (stand_in->person[sample->person[mix->member[j]]] == person)
+    if (face_sample_owns(sample, mix->member[j]) &&
+        stand_in->person[sample->person[mix->member[j]]] == person)
       return MATCH_SAME;
   return MATCH_DIFFERENT;
 }
@@ -130,7 +132,7 @@ static int comparison_init(struct comparison *comparison, const struct face_samp
   comparison->kind = malloc((size_t)sample->count * sample->count);
   int r = comparison->owner && comparison->kind ? 0 : -ENOMEM;
   for (uint32_t i = 0; i < sample->count && r == 0; i++)
-    comparison->owner[i] = sample->person[mixes[i].member[mix_heaviest(&mixes[i])]];
+    comparison->owner[i] = sample->person[mixes[i].member[mix_heaviest(sample, &mixes[i])]];
   if (r == 0)
     r = match_new(similarity, sample->count, sample->count, &comparison->match);
   if (r < 0)
@@ -341,7 +343,8 @@ static void compose_victims(const struct assault *assault, const struct attack_m
 /* Embeddings of the victims' templates: by a student of `mask`, or with mask NULL by the teacher, which sees
  * the photographs. */
 static int embed_victims(struct assault *assault, const struct mask *mask, const struct attack_mixing *mixing,
-                         const struct mix *mixes, float *ret_templates, struct guise_error *err) {
+                         bool inference, const struct mix *mixes, float *ret_templates,
+                         struct guise_error *err) {
   _cleanup_(student_freep) struct student *student = NULL;
   struct student_options options = student_options_of(assault);
   size_t floats = (size_t)assault->victims->count * assault->teacher->info.embedding;
@@ -351,6 +354,7 @@ static int embed_victims(struct assault *assault, const struct mask *mask, const
   }
   options.mask = mask;
   options.mixing = mixing;
+  options.inference = inference;
   int r = student_train(assault->teacher, &options, assault->open, assault->targets, &student, err);
   if (r < 0)
     return r;
@@ -369,7 +373,7 @@ static int measure_all(struct comparison *comparison, bool chance, struct figure
 }
 
 static int attack_templates(struct assault *assault, const struct mask *mask,
-                            const struct attack_mixing *mixing, bool chance,
+                            const struct attack_mixing *mixing, bool inference, bool chance,
                             struct figures ret_figures[RELATIONS], double *ret_mean_k,
                             struct guise_error *err) {
   uint32_t count = assault->victims->count, faces = 0;
@@ -383,7 +387,7 @@ static int attack_templates(struct assault *assault, const struct mask *mask,
   compose_victims(assault, mixing, mixes);
   for (uint32_t i = 0; i < count; i++)
     faces += mixes[i].k;
-  int r = embed_victims(assault, mask, mixing, mixes, templates, err);
+  int r = embed_victims(assault, mask, mixing, inference, mixes, templates, err);
   if (r < 0)
     return r;
   similarities(assault, templates, similarity);
@@ -430,7 +434,8 @@ _Static_assert(ARRAY_SIZE(rows) <= ATTACK_METRICS_MAX, "every figure has its pla
 
 static const char threat_inference[] =
     "Holds templates sent for recognition, of one face each, and photographs of people they may be of. Knows "
-    "the mask: its method, which coefficients it keeps, its constants; so it makes templates of public faces "
+    "the mask: its method, which coefficients it keeps, its constants, its decoys if it has some, which are "
+    "taken out by least squares; so it makes templates of public faces "
     "and trains on them. Has a public face recogniser, no key and no weights of this model.";
 static const char threat_training[] =
     "Holds templates of the training store and photographs of people they may be of. Knows the mask and how "
@@ -500,18 +505,18 @@ static int run_surfaces(struct assault *assault, const struct mask *control, str
   double unmixed;
   if (!measured)
     return error_set(err, -ENOMEM, "out of memory for the attack's figures");
-  int r = attack_templates(assault, NULL, NULL, false, measured->ceiling, &unmixed, err);
+  int r = attack_templates(assault, NULL, NULL, false, false, measured->ceiling, &unmixed, err);
   if (r == 0)
-    r = attack_templates(assault, control, NULL, false, measured->control, &unmixed, err);
+    r = attack_templates(assault, control, NULL, false, false, measured->control, &unmixed, err);
   if (r == 0)
-    r = attack_templates(assault, context->mask, NULL, true, measured->attack, &measured->mean_k, err);
+    r = attack_templates(assault, context->mask, NULL, true, true, measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
   write_surface(SURFACE_INFERENCE_TEMPLATES, measured, result);
-  /* a mask that does not mix trains on the templates it is used with */
-  if (mask_traits(mask_method(context->mask))->mixes)
-    r = attack_templates(assault, context->mask, &context->mixing, true, measured->attack, &measured->mean_k,
-                         err);
+  bool mixes = mask_traits(mask_method(context->mask))->mixes;
+  if (mixes || mask_decoys(context->mask)) /* else it trains on what is sent */
+    r = attack_templates(assault, context->mask, mixes ? &context->mixing : NULL, false, true,
+                         measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
   write_surface(SURFACE_TRAINING_TEMPLATES, measured, result);
@@ -571,6 +576,7 @@ int linkage_run(const struct attack_context *context, const struct linkage_budge
     r = face_sample_draw(&chosen, budget->victims, context->seed, &victims);
   if (r == 0)
     r = face_sample_draw(&context->open, budget->pairs, context->seed, &open);
+  victims.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
   struct assault assault = {
       .context = context, .budget = budget, .teacher = teacher, .victims = &victims, .open = &open};
   r = r < 0 ? error_set(err, r, "out of memory choosing faces to attack") : run_on(&assault, ret_result, err);

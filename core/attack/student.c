@@ -27,6 +27,7 @@ struct student {
   float *scratch;   /* (threads, stride) of the mask */
   float *templates; /* (batch, elements) before mixing */
   float *part;      /* (threads, elements) one member of a mix */
+  float *seen;      /* (threads, decoys' mixes, elements) what was sent; NULL without decoys */
   size_t stride, elements;
 };
 
@@ -188,6 +189,10 @@ static int make_graph(struct student *student, struct model *teacher, struct gui
   return r;
 }
 
+static bool takes_decoys_out(const struct student *student) {
+  return student->options.inference && mask_decoys(student->options.mask) != NULL;
+}
+
 static int student_new(struct model *teacher, const struct student_options *options,
                        struct student **ret_student, struct guise_error *err) {
   _cleanup_(student_freep) struct student *student = calloc(1, sizeof(*student));
@@ -205,7 +210,10 @@ static int student_new(struct model *teacher, const struct student_options *opti
   student->scratch = tensor_alloc(options->threads * student->stride * sizeof(float));
   student->templates = tensor_alloc(student->batch * elements);
   student->part = tensor_alloc(options->threads * elements);
-  if (!student->scratch || !student->templates || !student->part)
+  if (takes_decoys_out(student))
+    student->seen = tensor_alloc(options->threads * mask_inference_mixes(options->mask) * elements);
+  if (!student->scratch || !student->templates || !student->part ||
+      (takes_decoys_out(student) && !student->seen))
     return error_set(err, -ENOMEM, "out of memory for a student network");
   *ret_student = TAKE(student);
   return 0;
@@ -218,6 +226,7 @@ struct student *student_free(struct student *student) {
   tensor_free(student->scratch);
   tensor_free(student->templates);
   tensor_free(student->part);
+  tensor_free(student->seen);
   free(student);
   return NULL;
 }
@@ -237,8 +246,10 @@ struct lesson {
   const struct face_sample *faces;
   const float *targets; /* (2, faces->count, embedding) */
   uint32_t *order;      /* (faces->count) of this pass over the faces */
-  uint32_t face[STUDENT_BATCH], person[STUDENT_BATCH];
+  uint32_t face[STUDENT_BATCH], index[STUDENT_BATCH], person[STUDENT_BATCH];
   bool mirrored[STUDENT_BATCH];
+  uint32_t
+      target[STUDENT_BATCH]; /* the face, 0..batch-1, that a template counts as: that of the largest share */
   struct mix mix[STUDENT_BATCH];
 };
 
@@ -253,23 +264,72 @@ static void choose_faces(const struct student *student, struct lesson *lesson, u
   rng_init(&rng, student->options.seed, RNG_ATTACK, DRAW_MIRROR + step, 0);
   for (uint32_t i = 0; i < student->batch; i++) {
     lesson->face[i] = lesson->order[at + i];
+    lesson->index[i] = lesson->faces->index[lesson->face[i]];
     lesson->person[i] = lesson->faces->person[lesson->face[i]];
+    lesson->target[i] = i;
     lesson->mirrored[i] = rng_u32(&rng) & 1;
   }
 }
 
-/* Mixes within the batch, as the training that is attacked does, anew each step. */
-static void mix_faces(const struct student *student, struct lesson *lesson, uint32_t step) {
-  const struct face_sample batch = {.person = lesson->person, .count = student->batch};
-  uint64_t seed = student->options.seed + (step + 1) * 0x9E3779B97F4A7C15ull;
-  for (uint32_t i = 0; i < student->batch; i++)
-    face_sample_mix(&batch, student->options.mixing, i, seed, &lesson->mix[i]);
-  mix_templates(lesson->mix, student->batch, student->templates, student->elements,
-                graph_input_data(student->graph));
+/* The template of one face: as it is sent, or as it goes into a mix. */
+static void face_template(struct student *student, const uint8_t *rgb, bool mirrored, struct rng *rng,
+                          float *ret_template) {
+  size_t thread = (size_t)omp_get_thread_num();
+  float *scratch = student->scratch + thread * student->stride;
+  if (!takes_decoys_out(student)) {
+    mask_template(student->options.mask, rgb, mirrored, rng, scratch, ret_template);
+    return;
+  }
+  size_t sent = mask_inference_mixes(student->options.mask) * student->elements;
+  decoyed_template(student->options.mask, rgb, mirrored, rng, scratch, student->seen + thread * sent, NULL,
+                   ret_template);
 }
 
+/* What a random mask draws for the step's i-th template; from STUDENT_BATCH on: for the partners of mix i. */
+static void draws_of(const struct student *student, uint32_t step, uint32_t i, struct rng *ret_rng) {
+  rng_init(ret_rng, student->options.seed, RNG_MASK, step + 1ull, i);
+}
+
+/* ret_template := mix i of the batch's templates and of public faces. */
+static void blend(struct student *student, const struct face_sample *batch, const struct lesson *lesson,
+                  uint32_t step, uint32_t i, float *ret_template) {
+  const struct mix *mix = &lesson->mix[i];
+  float *part = student->part + (size_t)omp_get_thread_num() * student->elements;
+  memset(ret_template, 0, student->elements * sizeof(float));
+  for (uint32_t j = 0; j < mix->k; j++) {
+    const float *member = student->templates + (size_t)mix->member[j] * student->elements;
+    if (!face_sample_owns(batch, mix->member[j])) {
+      struct rng rng;
+      draws_of(student, step, STUDENT_BATCH + i * MIX_MAX + j, &rng);
+      face_template(student, face_sample_image(batch, mix->member[j]), false, &rng, part);
+      member = part;
+    }
+    for (size_t e = 0; e < student->elements; e++)
+      ret_template[e] += mix->lambda[j] * member[e];
+  }
+}
+
+/* Mixes within the batch and with the pool's public faces, as the training that is attacked does, anew each
+ * step. */
+static void mix_faces(struct student *student, struct lesson *lesson, uint32_t step) {
+  const struct attack_mixing *mixing = student->options.mixing;
+  const struct face_sample batch = {.from = lesson->faces->from,
+                                    .index = lesson->index,
+                                    .person = lesson->person,
+                                    .count = student->batch,
+                                    .partners = mixing->partners.count > 0 ? &mixing->partners : NULL};
+  uint64_t seed = student->options.seed + (step + 1) * 0x9E3779B97F4A7C15ull;
+#pragma omp parallel for schedule(static) num_threads(student->options.threads)
+  for (uint32_t i = 0; i < student->batch; i++) {
+    face_sample_mix(&batch, mixing, i, seed, &lesson->mix[i]);
+    lesson->target[i] = lesson->mix[i].member[mix_heaviest(&batch, &lesson->mix[i])];
+    blend(student, &batch, lesson, step, i, graph_input_data(student->graph) + i * student->elements);
+  }
+}
+
+/* The last step of methods that hide the mix itself; part of a template that is sent. */
 static void hide_mixes(struct student *student, uint32_t step) {
-  if (!mask_has_after_mix(student->options.mask))
+  if (!mask_has_after_mix(student->options.mask) || takes_decoys_out(student))
     return;
 #pragma omp parallel for schedule(static) num_threads(student->options.threads)
   for (uint32_t i = 0; i < student->batch; i++) {
@@ -287,19 +347,18 @@ static void fill_batch(struct student *student, struct lesson *lesson, uint32_t 
 #pragma omp parallel for schedule(static) num_threads(student->options.threads)
   for (uint32_t i = 0; i < student->batch; i++) {
     struct rng rng;
-    rng_init(&rng, student->options.seed, RNG_MASK, step + 1ull, i); /* a random mask draws anew each time */
-    mask_template(
-        student->options.mask, face_sample_image(lesson->faces, lesson->face[i]), lesson->mirrored[i], &rng,
-        student->scratch + (size_t)omp_get_thread_num() * student->stride, templates + i * student->elements);
+    draws_of(student, step, i, &rng); /* a random mask draws anew each time */
+    face_template(student, face_sample_image(lesson->faces, lesson->face[i]), lesson->mirrored[i], &rng,
+                  templates + i * student->elements);
   }
   if (student->options.mixing)
     mix_faces(student, lesson, step);
   hide_mixes(student, step);
 }
 
-/* What template i should say: the face with the largest share. */
+/* What template i should say. */
 static const float *target_of(const struct student *student, const struct lesson *lesson, uint32_t i) {
-  uint32_t member = student->options.mixing ? lesson->mix[i].member[mix_heaviest(&lesson->mix[i])] : i;
+  uint32_t member = lesson->target[i];
   size_t row = (lesson->mirrored[member] ? lesson->faces->count : 0) + (size_t)lesson->face[member];
   return lesson->targets + row * student->embedding;
 }
@@ -375,10 +434,16 @@ static void fill_templates(struct student *student, const struct face_sample *fa
   float *input = graph_input_data(student->graph);
 #pragma omp parallel for schedule(static) num_threads(student->options.threads)
   for (uint32_t i = 0; i < student->batch; i++) {
+    const struct mix *mix = &mixes[(first + i) % faces->count];
     size_t thread = (size_t)omp_get_thread_num();
-    face_sample_template(faces, student->options.mask, &mixes[(first + i) % faces->count],
-                         student->scratch + thread * student->stride,
-                         student->part + thread * student->elements, input + i * student->elements);
+    struct rng rng;
+    mask_rng_inference(&rng, faces->index[mix->member[0]]);
+    if (takes_decoys_out(student))
+      face_template(student, face_sample_image(faces, mix->member[0]), false, &rng,
+                    input + i * student->elements);
+    else
+      face_sample_template(faces, student->options.mask, mix, student->scratch + thread * student->stride,
+                           student->part + thread * student->elements, input + i * student->elements);
   }
 }
 

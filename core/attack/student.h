@@ -8,8 +8,9 @@
 struct student_options {
   const struct mask *mask;            /* whose templates it reads */
   const struct attack_mixing *mixing; /* how they are mixed; NULL: they are not */
-  uint32_t steps;                     /* at least 1 */
-  bool from_scratch;                  /* never begin with the teacher's weights */
+  bool inference;    /* templates as sent for recognition, the mask's decoys taken out where it has some */
+  uint32_t steps;    /* at least 1 */
+  bool from_scratch; /* never begin with the teacher's weights */
   uint64_t seed;
   uint32_t threads;
   bool (*should_stop)(void *stop_context); /* may be NULL; asked in the calling thread */
@@ -44,6 +45,6 @@ DEFINE_CLEANUP(struct student *, student_free)
 uint64_t student_parameters(const struct student *student); /* trained numbers */
 
 /* Embeddings of the faces' templates, (count, embedding) of length 1. Template i is composed as mixes[i] says
- * (members are faces of the sample). */
+ * (members are faces of the sample or its partners). */
 int student_embed(struct student *student, const struct face_sample *faces, const struct mix *mixes,
                   float *ret_embeddings, struct guise_error *err);
