@@ -17,6 +17,7 @@
 #include "core/base/philox.h"
 #include "core/image/pack.h"
 #include "core/image/synth.h"
+#include "core/mask/decoys.h"
 #include "core/model/text.h"
 #include "core/nn/head.h"
 #include "unit/model/schema.h"
@@ -27,7 +28,7 @@
 #define TEACHER_PEOPLE 48u
 #define TEACHER_IMAGES 6u
 #define TEACHER_BATCH 32u
-#define TEACHER_STEPS 150u
+#define TEACHER_STEPS 100u
 
 /* Faces of people numbered from `first`. */
 struct crowd {
@@ -146,7 +147,7 @@ static int forget_teacher(void **state) {
 
 /* ---- running ---- */
 
-static const struct linkage_budget small = {.victims = 60, .pairs = 256, .passes = 6};
+static const struct linkage_budget small = {.victims = 60, .pairs = 256, .passes = 4};
 
 static struct attack_context context_of(const struct mask *mask, uint32_t k) {
   struct attack_context context = {.victims = faces_of(&victims),
@@ -197,7 +198,7 @@ static void undefended_templates_are_linked(void **state) {
   assert_int_equal(result.faces, 60);
   assert_int_equal(result.people, 20);
   assert_int_equal(result.public_faces, 256);
-  assert_int_equal(result.steps, 6 * 256 / STUDENT_BATCH);
+  assert_int_equal(result.steps, 4 * 256 / STUDENT_BATCH);
   assert_true(result.parameters > 10000);
   for (uint32_t s = 0; s < 2; s++) {
     const struct attack_surface_result *surface = &result.surface[s];
@@ -276,6 +277,56 @@ static void mixes_are_linked_less(void **state) {
   assert_true(metric_of(one, "auroc")->control.mean == metric_of(many, "auroc")->control.mean);
   attack_result_done(&result);
   mask_free(mask);
+}
+
+/* Public partners are in the mixes of victims and of the student's lessons; they are nobody to be linked. */
+static void public_partners_are_nobody(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 60, .pairs = 64, .passes = 2};
+  struct crowd partners = crowd_of(5000, 30, 1);
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 2);
+  context.mixing.pool = MIX_POOL_PUBLIC;
+  context.mixing.partners = faces_of(&partners);
+  struct attack_result result = run(&context, &tiny);
+  const struct attack_surface_result *many = surface_of(&result, SURFACE_TRAINING_TEMPLATES);
+  assert_true(many->mean_k == 2);
+  /* one of the two is public: "anyone" is the one victim, and the figures are the same */
+  assert_true(metric_of(many, "rank_1_anyone")->value.mean == metric_of(many, "rank_1")->value.mean);
+  assert_true(metric_of(many, "auroc")->value.mean > .55);
+  attack_result_done(&result);
+  crowd_done(&partners);
+  mask_free(mask);
+}
+
+/* Known decoys are taken out: they hide next to nothing of what is sent, and are not in training templates.
+ */
+static void decoys_do_not_stop_linkage(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 60, .pairs = 128, .passes = 4};
+  const uint32_t count = 3;
+  struct crowd crowd = crowd_of(6000, count, 1);
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct decoys *decoys = NULL;
+  size_t elements = mask_elements(mask);
+  float *templates = calloc(count * elements, sizeof(float)),
+        *scratch = calloc(mask_scratch(mask), sizeof(float));
+  double auroc[2];
+  for (uint32_t d = 0; d < count; d++)
+    mask_template(mask, crowd_image(&crowd, d), false, NULL, scratch, templates + d * elements);
+  assert_int_equal(decoys_new(count, 4, elements, templates, &decoys, NULL), 0);
+  for (uint32_t with = 0; with < 2; with++) {
+    assert_int_equal(mask_set_decoys(mask, with ? decoys : NULL, NULL), 0);
+    struct attack_context context = context_of(mask, 1);
+    struct attack_result result = run(&context, &tiny);
+    auroc[with] = metric_of(surface_of(&result, SURFACE_INFERENCE_TEMPLATES), "auroc")->value.mean;
+    attack_result_done(&result);
+  }
+  assert_true(auroc[1] > .65 && auroc[1] > auroc[0] - .1);
+  free(templates);
+  free(scratch);
+  mask_free(mask);
+  crowd_done(&crowd);
 }
 
 /* ---- properties ---- */
@@ -474,6 +525,8 @@ int main(void) {
       cmocka_unit_test(a_weak_attacker_is_inconclusive),
       cmocka_unit_test(a_mask_that_destroys_gives_chance),
       cmocka_unit_test(mixes_are_linked_less),
+      cmocka_unit_test(public_partners_are_nobody),
+      cmocka_unit_test(decoys_do_not_stop_linkage),
       cmocka_unit_test(the_seed_decides),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(single_photographs_decide_by_themselves),
