@@ -340,12 +340,16 @@ static void the_seed_decides(void **state) {
     struct attack_context context = context_of(mask, 3);
     context.seed = i < 2 ? 3 : 4;
     struct attack_result result = run(&context, &tiny);
-    json[i] = json_object_get(attack_result_json(&result), "surfaces");
+    json_t *whole = attack_result_json(&result);
+    json[i] = json_incref(json_object_get(whole, "surfaces"));
+    json_decref(whole);
     assert_non_null(json[i]);
     attack_result_done(&result);
   }
   assert_true(json_equal(json[0], json[1]));
   assert_false(json_equal(json[0], json[2]));
+  for (uint32_t i = 0; i < 3; i++)
+    json_decref(json[i]);
   mask_free(mask);
 }
 
