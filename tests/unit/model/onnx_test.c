@@ -12,6 +12,7 @@
 
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
+#include "core/mask/decoys.h"
 #include "core/model/embed.h"
 #include "core/model/onnx.h"
 #include "core/nn/visit.h"
@@ -344,6 +345,27 @@ static void layers_without_a_word_are_named(void **state) {
   free_subject(&s);
 }
 
+/* With decoys an embedding is a mean over draws: no graph begins at the image. */
+static void decoys_have_no_image_in_front(void **state) {
+  (void)state;
+  const struct mask_options ahm = mask_options_default(MASK_AHM, SIZE);
+  struct subject s = make_subject(ARCH_FREQ_CONV, &ahm);
+  const size_t elements = mask_elements(s.mask);
+  float *templates = calloc(2 * elements, sizeof(float));
+  struct decoys *decoys = NULL;
+  struct guise_error err = {0};
+  assert_non_null(templates);
+  assert_int_equal(decoys_new(2, DECOY_MIXES, elements, templates, &decoys, &err), 0);
+  assert_true(mask_is_exportable(s.mask));
+  assert_int_equal(mask_set_decoys(s.mask, decoys, &err), 0);
+  assert_false(mask_is_exportable(s.mask));
+  assert_int_equal(model_save_onnx(path, s.graph, s.mask, &s.info, ONNX_IMAGE, NULL, &err), -ENOTSUP);
+  assert_non_null(strstr(err.text, "template"));
+  save(&s, ONNX_TEMPLATE, NULL);
+  free(templates);
+  free_subject(&s);
+}
+
 static void unwritable_places_leave_nothing(void **state) {
   (void)state;
   const struct mask_options ahm = mask_options_default(MASK_AHM, SIZE);
@@ -365,6 +387,7 @@ int main(void) {
       cmocka_unit_test(any_selection),
       cmocka_unit_test(structure),
       cmocka_unit_test(layers_without_a_word_are_named),
+      cmocka_unit_test(decoys_have_no_image_in_front),
       cmocka_unit_test(unwritable_places_leave_nothing),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
