@@ -46,8 +46,7 @@ static int learn_statistics(const struct bench *b, const struct mask *mask, stru
       struct rng rng;
       float *to = graph_input_data(graph) + i * mask_elements(mask);
       mask_rng_inference(&rng, first + i);
-      mask_template(mask, b->image[first + i], false, &rng, scratch, to);
-      mask_after_mix(mask, &rng, scratch, to);
+      mask_inference_template(mask, b->image[first + i], false, 0, &rng, scratch, to);
     }
     r = graph_forward(graph, GRAPH_STATISTICS, 0, err);
   }
@@ -98,8 +97,7 @@ static int write_templates(const struct bench *b, const struct model *model, con
   for (uint32_t i = 0; r == 0 && i < b->faces; i++) {
     struct rng rng;
     mask_rng_inference(&rng, i);
-    mask_template(model->mask, b->image[i], false, &rng, scratch, templates + i * elements);
-    mask_after_mix(model->mask, &rng, scratch, templates + i * elements);
+    mask_inference_template(model->mask, b->image[i], false, 0, &rng, scratch, templates + i * elements);
   }
   if (r == 0)
     r = write_file(b, folder, "templates.f32", templates, b->faces * elements * sizeof(float), err);
@@ -191,7 +189,9 @@ static int write_index(struct bench *b, struct guise_error *err) {
 }
 
 int bench_onnx(int argc, char **argv) {
-  static const struct option longs[] = {{"faces", required_argument, NULL, 'f'},
+  enum arch least = 0, most = ARCHS - 1;
+  static const struct option longs[] = {{"arch", required_argument, NULL, 'a'},
+                                        {"faces", required_argument, NULL, 'f'},
                                         {"size", required_argument, NULL, 's'},
                                         {"threads", required_argument, NULL, 't'},
                                         {NULL, 0, NULL, 0}};
@@ -202,7 +202,10 @@ int bench_onnx(int argc, char **argv) {
   argv--, argc++;
   for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
     const uint32_t value = optarg ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
-    if (c == 'f')
+    if (c == 'a') {
+      bad |= arch_from_name(optarg, &least) < 0;
+      most = least;
+    } else if (c == 'f')
       b.faces = value;
     else if (c == 's')
       b.size = value;
@@ -213,9 +216,9 @@ int bench_onnx(int argc, char **argv) {
   }
   if (bad || argc - optind != 2 || b.faces == 0 || b.faces > FACES_MAX || b.faces % BATCH != 0 ||
       b.threads == 0) {
-    (void)fputs(
-        "usage: guise-bench onnx PACK DIRECTORY [--faces N (a multiple of 10)] [--size PX] [--threads N]\n",
-        stderr);
+    (void)fputs("usage: guise-bench onnx PACK DIRECTORY [--arch ARCH] [--faces N (a multiple of 10)] [--size "
+                "PX] [--threads N]\n",
+                stderr);
     return 2;
   }
   b.directory = argv[optind + 1];
@@ -223,7 +226,7 @@ int bench_onnx(int argc, char **argv) {
   int r = b.entries ? directory_make(b.directory, &err) : -ENOMEM;
   if (r == 0)
     r = read_faces(&b, argv[optind], &err);
-  for (enum arch arch = 0; arch < ARCHS; arch++)
+  for (enum arch arch = least; arch <= most; arch++)
     for (enum mask_method method = 0; method < MASK_METHODS && r == 0; method++)
       r = write_case(&b, arch, method, &err);
   if (r == 0)

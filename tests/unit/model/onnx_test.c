@@ -157,7 +157,7 @@ static float *make_input(const struct subject *s, enum onnx_start start) {
 static void compare(const struct subject *s, enum onnx_start start) {
   float expected[FACES * EMBEDDING];
   struct guise_error err = {0};
-  if (embed_images(s->graph, s->mask, 2, EMBEDDING, test_image, NULL, FACES, false, expected, NULL, NULL,
+  if (embed_images(s->graph, s->mask, FACES, EMBEDDING, test_image, NULL, FACES, false, expected, NULL, NULL,
                    &err) != 0)
     fail_msg("%s", err.text);
   save(s, start, NULL);
