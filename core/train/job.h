@@ -17,11 +17,11 @@ struct job_inputs {
   const char *pairs_pack; /* second data set for holdout.pairs; NULL = none */
   const char *pairs_text; /* its LFW-style list */
   size_t pairs_bytes;
-  const char *public_pack;      /* public faces of mask.public_dataset; NULL = none */
-  const char *embedder_model;   /* model.safetensors of mask.embedder; NULL = none */
-  const char *reference_model;  /* likewise of mask.reference */
+  const char *public_pack;       /* public faces of mask.public_dataset; NULL = none */
+  const char *embedder_model;    /* model.safetensors of mask.embedder; NULL = none */
+  const char *reference_model;   /* likewise of mask.reference */
   const char *audit_public_pack; /* public faces of audit.public_dataset; NULL = none */
-  const char *teacher_model;     /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *teacher_model;    /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
   const char *work_directory;   /* checkpoints are written here; exists */
   const char *resume;           /* checkpoint to continue from; NULL = from the start */
   const char *output_directory; /* exists; model.safetensors, the ONNX files, report.json, report.html,

@@ -76,7 +76,7 @@ struct job_spec {
     bool attack[SPEC_ATTACKS_MAX]; /* by row of the table in core/attack */
     enum attack_effort effort;
     char public_dataset[SPEC_NAME]; /* faces that attackers learn from; "" = none */
-    char teacher[SPEC_NAME]; /* model that attackers learn from; "" = one trained on public_dataset */
+    char teacher[SPEC_NAME];        /* model that attackers learn from; "" = one trained on public_dataset */
   } audit;
   struct {
     uint32_t threads;       /* 0 = the daemon's default */
