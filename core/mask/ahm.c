@@ -10,5 +10,6 @@ const struct mask_row mask_ahm = {
                .chooses_k = true,
                .has_strategy = true,
                .located = true,
+               .selects = true,
                .default_drop_low = 3,
                .default_clip = 3}};

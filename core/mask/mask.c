@@ -7,12 +7,17 @@
 #include "core/mask/decoys.h"
 #include "core/mask/methods.h"
 
-static const struct mask_row *const table[MASK_METHODS] = {
-    [MASK_NONE] = &mask_none,         [MASK_BLUR] = &mask_blur,
-    [MASK_MIXUP] = &mask_mixup,       [MASK_INSTAHIDE] = &mask_instahide,
-    [MASK_DUETFACE] = &mask_duetface, [MASK_PARTIALFACE] = &mask_partialface,
-    [MASK_DCTDP] = &mask_dctdp,       [MASK_LDP_SLICING] = &mask_ldp_slicing,
-    [MASK_REGIONAL] = &mask_regional, [MASK_AHM] = &mask_ahm};
+static const struct mask_row *const table[MASK_METHODS] = {[MASK_NONE] = &mask_none,
+                                                           [MASK_BLUR] = &mask_blur,
+                                                           [MASK_MIXUP] = &mask_mixup,
+                                                           [MASK_INSTAHIDE] = &mask_instahide,
+                                                           [MASK_DUETFACE] = &mask_duetface,
+                                                           [MASK_PARTIALFACE] = &mask_partialface,
+                                                           [MASK_DCTDP] = &mask_dctdp,
+                                                           [MASK_LDP_SLICING] = &mask_ldp_slicing,
+                                                           [MASK_REGIONAL] = &mask_regional,
+                                                           [MASK_PPFR_FD] = &mask_ppfr_fd,
+                                                           [MASK_AHM] = &mask_ahm};
 
 const struct mask_traits *mask_traits(enum mask_method method) {
   return &table[method]->traits;
@@ -48,6 +53,7 @@ struct mask_options mask_options_default(enum mask_method method, uint32_t size)
                                  .dct = MASK_DCT_NATIVE,
                                  .size = size,
                                  .drop_low = traits->default_drop_low,
+                                 .select = traits->default_select,
                                  .clip = traits->default_clip};
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     options.parameter[i] = traits->parameters[i].initial;
@@ -63,6 +69,9 @@ int mask_check_options(const struct mask_options *options, struct guise_error *e
                      options->drop_low);
   if (traits->own_channels && options->drop_low > 0)
     return error_set(err, -EINVAL, "the mask %s chooses its coefficients itself: leave drop_low out",
+                     traits->name);
+  if (options->select == MASK_SELECT_LEARNT && !traits->selects)
+    return error_set(err, -EINVAL, "the mask %s does not let its coefficients be chosen: leave select out",
                      traits->name);
   if (!isfinite(options->clip) || options->clip < 0)
     return error_set(err, -EINVAL, "clip must be 0 (none) or a number of deviations");
@@ -104,7 +113,8 @@ int mask_new(const struct mask_options *options, struct mask **ret_mask, struct 
   mask->row = table[options->method];
   mask->options = *options;
   mask->layouts = 1;
-  mask_keep(mask, zigzag8, options->drop_low, true);
+  mask_select_channels(options, NULL, &mask->constants); /* as many as when it has learnt */
+  mask->channels = mask->constants.channels;
   r = mask_transform_new(options->dct, options->size, &mask->transform, err);
   if (r == 0) {
     mask->grid = mask_transform_grid(mask->transform);
@@ -196,7 +206,9 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
   for (uint32_t i = 0; i < constants->learnt_count; i++)
     if (!isfinite(constants->learnt[i]))
       return error_set(err, -EINVAL, "what the mask has learnt is damaged");
-  int r = mask->row->accept ? mask->row->accept(mask, constants, err) : 0;
+  int r = mask_check_learnt(mask, constants, err);
+  if (r == 0 && mask->row->accept)
+    r = mask->row->accept(mask, constants, err);
   if (r == 0)
     mask->constants = *constants;
   return r;
@@ -354,7 +366,9 @@ void mask_spread(const struct mask *mask, uint32_t layout, const float *template
     for (size_t i = 0; i < n; i++)
       channel[i] = gain * template_[c * n + i] + offset;
   }
-  if (mask->row->scatter)
+  if (!transpose && mask->row->undo)
+    mask->row->undo(mask, raw, ret_coefficients);
+  else if (mask->row->scatter)
     mask->row->scatter(mask, raw, ret_coefficients);
 }
 

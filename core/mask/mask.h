@@ -26,6 +26,7 @@ enum mask_method {
   MASK_DCTDP,
   MASK_LDP_SLICING,
   MASK_REGIONAL,
+  MASK_PPFR_FD,
   MASK_AHM,
   MASK_METHODS
 };
@@ -33,6 +34,13 @@ enum mask_dct { MASK_DCT_NATIVE, MASK_DCT_UPSAMPLED, MASK_DCTS };
 
 const char *mask_dct_name(enum mask_dct dct);                     /* "native", "upsampled" */
 int mask_dct_from_name(const char *name, enum mask_dct *ret_dct); /* 0 or -ENOENT */
+
+/* Which drop_low coefficients of each colour are dropped: the first of JPEG's zig-zag order, or the ones that
+ * an analysis network before the training finds most visible and least useful. */
+enum mask_select { MASK_SELECT_ZIGZAG, MASK_SELECT_LEARNT, MASK_SELECTS };
+
+const char *mask_select_name(enum mask_select select);                     /* "zigzag", "learnt" */
+int mask_select_from_name(const char *name, enum mask_select *ret_select); /* 0 or -ENOENT */
 
 /* A number that one method has and the others have not. */
 struct mask_parameter {
@@ -54,6 +62,8 @@ struct mask_traits {
   /* Each channel is one coefficient of known frequency, so that a network may begin with the inverse DCT. */
   bool located;
   bool own_channels; /* the method says which coefficients it keeps: drop_low must be 0 */
+  bool selects;      /* drop_low's coefficients may be learnt ones */
+  enum mask_select default_select;
   uint32_t default_drop_low;
   float default_clip; /* of the standardised coefficient; 0 = none */
   const struct mask_parameter *parameters;
@@ -66,10 +76,11 @@ int mask_method_from_name(const char *name, enum mask_method *ret_method); /* 0 
 struct mask_options {
   enum mask_method method;
   enum mask_dct dct;
-  uint32_t size;     /* pixels of an image's side, a multiple of 8 */
-  uint32_t drop_low; /* lowest zig-zag coefficients of each colour that are dropped, 0..60 */
-  float clip;        /* deviations; 0 = none */
-  uint64_t seed;     /* of what is drawn once for the whole mask: permutations, subsets */
+  uint32_t size;                         /* pixels of an image's side, a multiple of 8 */
+  uint32_t drop_low;                     /* coefficients of each colour that are dropped, 0..60 */
+  enum mask_select select;               /* which */
+  float clip;                            /* deviations; 0 = none */
+  uint64_t seed;                         /* of what is drawn once for the whole mask: permutations, subsets */
   double parameter[MASK_PARAMETERS_MAX]; /* in the order of the method's table */
 };
 /* The method's own values, native, seed 0. */
@@ -109,6 +120,11 @@ bool mask_guarantee(const struct mask_options *options, const struct mask_consta
 int mask_new(const struct mask_options *options, struct mask **ret_mask, struct guise_error *err);
 struct mask *mask_free(struct mask *mask);
 
+/* Whether a mask with these options must learn something before it can be fitted. */
+bool mask_learns(const struct mask_options *options);
+/* What was learnt, before mask_fit: the gates of all 192 coefficients, 0..1. -EINVAL when the mask has no use
+ * for it. Constants from a file bring it with them. */
+int mask_set_learnt(struct mask *mask, const float *learnt, uint32_t count, struct guise_error *err);
 /* Fits mean, deviation and pixel_scale over `count` images given by image(context, i) -> (size,size,3) RGB
  * bytes. Deterministic for any number of threads. */
 int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t i), void *context,

@@ -28,6 +28,8 @@ struct mask_row {
   /* Linear; with its transpose, which adds nothing to but overwrites all 192 channels. */
   void (*gather)(const struct mask *mask, const float *coefficients, float *ret_raw);
   void (*scatter)(const struct mask *mask, const float *raw, float *ret_coefficients);
+  /* The least-squares inverse of gather, of least norm; NULL where its transpose is that. */
+  void (*undo)(const struct mask *mask, const float *raw, float *ret_coefficients);
   /* Of methods that draw a layout an image: see mask_layout and mask_find_layout. */
   void (*layout)(const struct mask *mask, uint32_t layout, uint16_t *ret_index);
   uint32_t (*find_layout)(const struct mask *mask, const float *template_, float *scratch);
@@ -54,7 +56,7 @@ struct mask {
 };
 
 extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, mask_duetface,
-    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ahm;
+    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ppfr_fd, mask_ahm;
 
 static inline size_t mask_cells(const struct mask *mask) {
   return (size_t)mask->grid * mask->grid;
@@ -62,6 +64,14 @@ static inline size_t mask_cells(const struct mask *mask) {
 static inline size_t mask_pixels(const struct mask *mask) {
   return (size_t)3 * mask->options.size * mask->options.size;
 }
+
+/* select.c: */
+/* Fills channels and channel. gates (192), or NULL: zig-zag order. */
+void mask_select_channels(const struct mask_options *options, const float *gates,
+                          struct mask_constants *constants);
+/* -EINVAL when constants from a file lack what the mask has to have learnt, or do not follow from it. */
+int mask_check_learnt(const struct mask *mask, const struct mask_constants *constants,
+                      struct guise_error *err);
 
 /* mask.c, for the hooks and for fit.c: */
 /* planar := YCbCr after the pixels hook; coefficients: those after the coefficients hook. */

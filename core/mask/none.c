@@ -7,5 +7,6 @@ const struct mask_row mask_none = {.traits = {.name = "none",
                                               .mixes = false,
                                               .has_strategy = false,
                                               .located = true,
+                                              .selects = true,
                                               .default_drop_low = 0,
                                               .default_clip = 0}};

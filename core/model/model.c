@@ -65,6 +65,7 @@ static void put_mask(json_t *metadata, const struct mask_options *mask) {
   put_text(metadata, "mask", traits->name);
   put_text(metadata, "mask.dct", mask_dct_name(mask->dct));
   put_number(metadata, "mask.drop_low", mask->drop_low);
+  put_text(metadata, "mask.select", mask_select_name(mask->select));
   put_number(metadata, "mask.seed", mask->seed);
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     put_real(metadata, parameter_key(&traits->parameters[i]).text, (float)mask->parameter[i]);
@@ -227,6 +228,11 @@ static int read_mask(const json_t *metadata, struct model_info *info, struct gui
       mask_dct_from_name(text_of(metadata, "mask.dct"), &mask.dct) < 0)
     r = error_set(err, -EBADMSG, "the model's \"mask.dct\" \"%.40s\" is not known",
                   text_of(metadata, "mask.dct"));
+  mask.select = MASK_SELECT_ZIGZAG; /* of files that do not say */
+  if (r == 0 && *text_of(metadata, "mask.select") &&
+      mask_select_from_name(text_of(metadata, "mask.select"), &mask.select) < 0)
+    r = error_set(err, -EBADMSG, "the model's \"mask.select\" \"%.40s\" is not known",
+                  text_of(metadata, "mask.select"));
   if (r == 0 && *text_of(metadata, "mask.seed"))
     r = number_of(metadata, "mask.seed", 0, UINT64_MAX, &mask.seed, err);
   for (uint32_t i = 0; i < traits->parameter_count && r == 0; i++) {

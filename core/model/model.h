@@ -6,8 +6,8 @@
  * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
  * (F32) where there are any, and with decoys their templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
- * "mask", "mask.dct", "mask.drop_low", "mask.seed", "mask.clip", "mask.pixel_scale", "mask.parameter.NAME",
- * with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T),
+ * "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip", "mask.pixel_scale",
+ * "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T),
  * and the training's facts. */
 #pragma once
 

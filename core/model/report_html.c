@@ -448,7 +448,11 @@ static void add_facts(struct text *html, const json_t *report) {
     add_row_hash(html, "SHA-256 of the split", json_text_at(held_out, "split_sha256"));
   add_row(html, "Mask", json_text_at(mask, "method"));
   add_row(html, "What it does", json_text_at(mask, "summary"));
-  add_row_count(html, "Lowest frequencies dropped (each colour)", mask, "drop_low");
+  add_row_count(html,
+                strcmp(json_text_at(mask, "select"), "learnt") == 0
+                    ? "Coefficients dropped by the analysis network's choice (each colour)"
+                    : "Lowest frequencies dropped (each colour)",
+                mask, "drop_low");
   add_row_count(html, "Channels kept (of 192)", mask, "channels");
   add_row(html, "Transform", json_text_at(mask, "dct"));
   add_parameters(html, json_object_get(mask, "parameters"));

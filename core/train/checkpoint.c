@@ -51,6 +51,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
         (struct state_piece){"state.dual", "F64", &t->dual, sizeof(t->dual) / sizeof(double), sizeof(double)};
     pieces[n++] = (struct state_piece){"state.probe_steps", "F64", probe_steps(t->probe), 1, sizeof(double)};
   }
+  if (mask_constants(t->mask)->learnt_count > 0) /* read before the mask was made: analysis.c */
+    pieces[n++] = (struct state_piece){TRAINER_LEARNT, "F32", t->learnt, MASK_CHANNELS_MAX, 4};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (!t->strategy)

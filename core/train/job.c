@@ -184,7 +184,7 @@ static int resume(struct trainer *t, const struct job_inputs *inputs, struct gui
   if (r == 0)
     trainer_log(t, "info", "continuing at step %llu of %llu", (unsigned long long)t->step,
                 (unsigned long long)t->total);
-  t->started_fraction = 0.95 * (double)t->step / (double)t->total;
+  t->started_fraction = trainer_fraction(t);
   return r;
 }
 

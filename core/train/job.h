@@ -9,6 +9,10 @@
 #include "core/base/base.h"
 #include "core/train/spec.h"
 
+/* What a mask learnt before the training, in a directory of its own under the work directory. */
+#define JOB_ANALYSIS_DIRECTORY "analysis"
+#define JOB_ANALYSIS_FILE JOB_ANALYSIS_DIRECTORY "/gates.safetensors"
+
 struct job_inputs {
   const char *job_id;       /* for the report */
   const char *dataset_pack; /* path of the pack to train on */

@@ -44,11 +44,13 @@ _Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as i
 static const char *names_arch[ARCHS + 1];
 static const char *names_method[MASK_METHODS + 1];
 static const char *names_dct[MASK_DCTS + 1];
+static const char *names_select[MASK_SELECTS + 1];
 /* Values that are fixed today: accepted and shown, so that a client may spell a job out. */
 
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
 #define POLICY_UNSET ((enum strategy_policy)99)
+#define SELECT_UNSET ((enum mask_select)99)
 
 static const struct field fields[] = {
     {"", "dataset", FIELD_NAME, AT(dataset), 0, 0, false, false, 0, NULL},
@@ -65,6 +67,9 @@ static const struct field fields[] = {
     {"mask", "method", FIELD_ENUM, AT(mask.method), 0, 0, false, false, 0, names_method},
     {"mask", "dct", FIELD_ENUM, AT(mask.dct), 0, 0, false, false, 0, names_dct},
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
+    {"mask", "select", FIELD_ENUM, AT(mask.select), 0, 0, true, false, 0, names_select},
+    {"mask/analysis", "epochs", FIELD_UINT, AT(mask.analysis.epochs), 1, 100, false, false, 0, NULL},
+    {"mask/analysis", "gamma", FIELD_NUMBER, AT(mask.analysis.gamma), 0, 1000, false, false, 0, NULL},
     {"mask", "clip", FIELD_NUMBER, AT(mask.clip), 0, 100, true, false, 0, NULL},
     {"mask", "policy", FIELD_ENUM, AT(mask.policy), 0, 0, false, false, 0, names_policy},
     {"mask", "reward", FIELD_ENUM, AT(mask.reward), 0, 0, false, false, 0, names_reward},
@@ -119,6 +124,8 @@ static void fill_names_once(void) {
     names_method[i] = mask_traits((enum mask_method)i)->name;
   for (int i = 0; i < MASK_DCTS; i++)
     names_dct[i] = mask_dct_name((enum mask_dct)i);
+  for (int i = 0; i < MASK_SELECTS; i++)
+    names_select[i] = mask_select_name((enum mask_select)i);
 }
 
 static void fill_names(void) {
@@ -423,8 +430,8 @@ static int parse_special(const char *section, const char *key, const json_t *val
   return 0;
 }
 
-static const char *const sections[] = {"holdout", "holdout/pairs", "model",    "mask",
-                                       "train",   "audit",         "resources"};
+static const char *const sections[] = {"holdout",       "holdout/pairs", "model", "mask",
+                                       "mask/analysis", "train",         "audit", "resources"};
 
 /* "holdout" + "pairs" -> "holdout/pairs" when that is a section. */
 static const char *subsection(const char *section, const char *key) {
@@ -476,6 +483,9 @@ static void set_defaults(struct job_spec *spec) {
   spec->model.dropout = 0.2;
   spec->mask.method = MASK_AHM;
   spec->mask.drop_low = UINT32_MAX;
+  spec->mask.select = SELECT_UNSET;
+  spec->mask.analysis.epochs = 2;
+  spec->mask.analysis.gamma = 0.5;
   spec->mask.clip = NAN;
   for (uint32_t i = 0; i < MASK_PARAMETERS_MAX; i++)
     spec->mask.parameter[i] = NAN;
@@ -526,6 +536,8 @@ static void resolve(struct job_spec *spec) {
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
   const struct mask_traits *traits = mask_traits(spec->mask.method);
+  if (spec->mask.select == SELECT_UNSET)
+    spec->mask.select = traits->default_select;
   if (isnan(spec->mask.clip))
     spec->mask.clip = (double)traits->default_clip;
   for (uint32_t i = 0; i < MASK_PARAMETERS_MAX; i++)
@@ -550,6 +562,7 @@ struct mask_options job_spec_mask(const struct job_spec *spec) {
                                  .dct = spec->mask.dct,
                                  .size = spec->model.input,
                                  .drop_low = spec->mask.drop_low,
+                                 .select = spec->mask.select,
                                  .clip = (float)spec->mask.clip,
                                  .seed = spec->train.seed};
   memcpy(options.parameter, spec->mask.parameter, sizeof(options.parameter));
@@ -652,6 +665,14 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
       (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
+  if (spec->mask.select == MASK_SELECT_LEARNT && !traits->selects)
+    return spec_problems_add(problems, "/mask/select", "conflict", NULL,
+                             "the mask %s does not let its coefficients be chosen: leave select out",
+                             traits->name);
+  const uint32_t drop = spec->mask.drop_low == UINT32_MAX ? traits->default_drop_low : spec->mask.drop_low;
+  if (spec->mask.select == MASK_SELECT_LEARNT && drop == 0)
+    return spec_problems_add(problems, "/mask/drop_low", "conflict", NULL,
+                             "select \"learnt\" chooses what drop_low drops: give drop_low above 0");
   int r = check_network(spec, problems);
   if (r == 0)
     r = check_audit(spec, problems);

@@ -42,6 +42,7 @@ struct job_spec {
     enum mask_method method;
     enum mask_dct dct;
     uint32_t drop_low;
+    enum mask_select select;
     double parameter[MASK_PARAMETERS_MAX]; /* of the method, in the order of its table */
     double clip;                           /* of the standardised coefficient, deviations; 0 = none */
     uint32_t k[5];                         /* ascending, 2..6 */
@@ -60,6 +61,10 @@ struct job_spec {
     double max_accuracy_drop;       /* against the reference, 0..1 */
     char embedder[SPEC_NAME];       /* model that measures the probe's leak; "" = none */
     char public_dataset[SPEC_NAME]; /* "" = none; an embedder is trained on it when none is given */
+    struct {                        /* of masks that learn before the training */
+      uint32_t epochs;
+      double gamma; /* weight of what a viewer sees against recognition */
+    } analysis;
   } mask;
   struct {
     uint32_t epochs, batch, warmup_steps;

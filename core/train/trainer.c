@@ -8,6 +8,7 @@
 
 #include "core/base/memory.h"
 #include "core/model/model.h"
+#include "core/train/analysis.h"
 #include "core/train/partners.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
@@ -45,10 +46,17 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
   return r;
 }
 
-static int make_mask(struct trainer *t, struct guise_error *err) {
+static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
   const struct mask_options options = job_spec_mask(t->spec);
   int r = mask_new(&options, &t->mask, err);
+  if (r == 0 && mask_learns(&options)) {
+    r = analysis_learn(t, inputs, err);
+    if (r == 0)
+      r = mask_set_learnt(t->mask, t->learnt, MASK_CHANNELS_MAX, err);
+    if (r == 0)
+      analysis_log(t);
+  }
   if (r == 0)
     r = mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
   return r < 0 ? r : trainer_set_decoys(t, err);
@@ -143,7 +151,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   omp_set_num_threads((int)t->threads);
   int r = trainer_open_public(t, inputs, err);
   if (r == 0)
-    r = make_mask(t, err);
+    r = make_mask(t, inputs, err);
   if (r == 0)
     r = make_networks(t, inputs->embedder_model, err);
   if (r == 0)
@@ -250,6 +258,20 @@ void trainer_report(struct trainer *t, double fraction) {
   t->callbacks->progress(t->callbacks->context, &progress);
 }
 
+double trainer_fraction(const struct trainer *t) {
+  const double before = (double)analysis_steps(t), steps = before + (double)t->step;
+  return 0.95 * steps / (before + (double)t->total);
+}
+
+void trainer_report_preparing(struct trainer *t, double done, int64_t *told) {
+  const double before = (double)analysis_steps(t);
+  const int64_t now = clock_ns();
+  if (now - *told > progress_every_ns) {
+    *told = now;
+    trainer_report(t, 0.95 * done * before / (before + (double)t->total));
+  }
+}
+
 /* ---- one step
  * ---------------------------------------------------------------------------------------------------------
  */
@@ -258,12 +280,12 @@ bool trainer_in_warmup(const struct trainer *t) {
   return (double)t->step < t->spec->train.margin_warmup * (double)t->total;
 }
 
-static double learning_rate(const struct trainer *t) {
+double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total) {
   const double pi = 3.14159265358979323846;
   /* short jobs: the warm-up never takes more than a fifth of the training */
-  double warmup = MIN((double)t->spec->train.warmup_steps, (double)t->total / 5);
-  double rise = warmup > 0 ? MIN(1.0, (double)(t->step + 1) / warmup) : 1;
-  return t->spec->train.lr * rise * 0.5 * (1 + cos(pi * (double)t->step / (double)t->total));
+  double warmup = MIN((double)spec->train.warmup_steps, (double)total / 5);
+  double rise = warmup > 0 ? MIN(1.0, (double)(step + 1) / warmup) : 1;
+  return spec->train.lr * rise * 0.5 * (1 + cos(pi * (double)step / (double)total));
 }
 
 static struct head_options head_now(const struct trainer *t) {
@@ -371,7 +393,7 @@ static void update_difficulty(struct trainer *t) {
 int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   struct head_options head = head_now(t);
-  double rate = learning_rate(t);
+  double rate = trainer_rate(spec, t->step, t->total);
   int r = fill_batch(t, err);
   if (r == 0)
     r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
@@ -423,7 +445,7 @@ int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_er
     t->images_per_s = t->images_per_s > 0 ? 0.9 * t->images_per_s + 0.1 * speed : speed;
     if (now - told > progress_every_ns) {
       told = now;
-      trainer_report(t, 0.95 * (double)t->step / (double)t->total);
+      trainer_report(t, trainer_fraction(t));
     }
     if (now - saved > checkpoint_every_ns && t->step < end) {
       if ((r = checkpoint_write(t, work_directory, err)) < 0)

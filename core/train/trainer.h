@@ -39,14 +39,17 @@ struct difficulty {
   float *leak_person;                   /* (train.identities) 0 until the person's first decision */
 };
 
+#define TRAINER_LEARNT "mask.learnt" /* the tensor's name in checkpoints */
+
 struct trainer {
   const struct job_spec *spec;
   const struct job_callbacks *callbacks;
   struct job_data data;
   struct job_data open; /* public faces; pack NULL = none */
   struct mask *mask;
-  struct graph *graph; /* training */
-  struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
+  float learnt[MASK_CHANNELS_MAX]; /* of masks that learn: given to the mask before it was fitted */
+  struct graph *graph;             /* training */
+  struct graph *eval;              /* forward only, folded: verification, rewards; eval_batch images a pass */
   struct graph
       *pool; /* forward only, for batch-norm statistics on unmixed templates; NULL when nothing is mixed */
   struct head *head;
@@ -111,6 +114,12 @@ void trainer_log(const struct trainer *trainer, const char *level, const char *f
 int trainer_stop_code(const struct trainer *trainer);
 bool trainer_should_stop(void *trainer); /* the same as a callback */
 void trainer_report(struct trainer *trainer, double fraction);
+/* Of the analysis before the training: `done` of it, 0..1; about every 0.5 s, *told is when. */
+void trainer_report_preparing(struct trainer *trainer, double done, int64_t *told);
+/* The share of the whole job that the analysis and the recognition steps until now were. */
+double trainer_fraction(const struct trainer *trainer);
+/* The learning rate of step `step` of `total`: warm-up, then cosine. */
+double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);
 
 /* strategy_step.c: how many faces each sample of the batch mixes, and learning to choose. */
 int trainer_choose_k(struct trainer *trainer, uint32_t *ret_k /* (batch) */);

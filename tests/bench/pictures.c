@@ -79,6 +79,7 @@ static int draw_method(const struct sheet *sheet, enum mask_method method, enum 
   struct solver solver;
   uint8_t *rgb = malloc((size_t)3 * sheet->size * sheet->size);
   options.dct = dct;
+  options.select = MASK_SELECT_ZIGZAG; /* nothing was learnt */
   options.seed = SEED;
   int r = mask_new(&options, &mask, err);
   if (r == 0)

@@ -44,6 +44,12 @@ static struct mask *fitted(enum mask_method method, enum mask_dct dct) {
   options.dct = dct;
   options.seed = 3;
   struct mask *mask = made(&options);
+  if (mask_learns(&options)) {
+    float gates[192];
+    for (uint32_t c = 0; c < 192; c++)
+      gates[c] = (float)(41 * c % 192) / 192;
+    assert_int_equal(mask_set_learnt(mask, gates, 192, NULL), 0);
+  }
   assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
   return mask;
 }

@@ -170,6 +170,12 @@ static void mask_comes_back(enum mask_method method) {
   if (traits->parameter_count > 0)
     written.mask.parameter[0] = 0.3;
   assert_int_equal(mask_new(&written.mask, &one, &err), 0);
+  if (mask_learns(&written.mask)) {
+    float gates[192];
+    for (uint32_t c = 0; c < 192; c++)
+      gates[c] = (float)(41 * c % 192) / 192;
+    assert_int_equal(mask_set_learnt(one, gates, 192, &err), 0);
+  }
   assert_int_equal(mask_fit(one, test_image, NULL, FACES, &err), 0);
   written.constants = *mask_constants(one);
   struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};

@@ -200,7 +200,8 @@ static void same_embeddings_for_every_mask(void **state) {
   (void)state;
   uint32_t exported = 0;
   for (enum mask_method method = 0; method < MASK_METHODS; method++) {
-    const struct mask_options options = mask_options_default(method, SIZE);
+    struct mask_options options = mask_options_default(method, SIZE);
+    options.select = MASK_SELECT_ZIGZAG; /* nothing was learnt */
     struct subject s = make_subject(ARCH_FREQ_CONV, &options);
     if (mask_is_exportable(s.mask)) {
       compare(&s, ONNX_IMAGE);

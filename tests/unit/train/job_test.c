@@ -35,6 +35,7 @@ struct record {
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
   bool embedder_continued; /* said so */
+  uint32_t analyses;       /* analysis networks that were trained */
 };
 
 static void on_phase(void *context, const char *phase) {
@@ -50,6 +51,7 @@ static void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
+  record->analyses += strncmp(text, "analysis network:", 17) == 0;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -249,6 +251,89 @@ static void suspended_and_resumed_to_the_bit(void **state) {
     output_hash("straight", "model.safetensors", whole);
     output_hash("resumed", "model.safetensors", parts);
     assert_string_equal(whole, parts);
+  }
+}
+
+#define NARROW "\"input\":40,\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[]}"
+
+static void run_through(const char *body, const char *name, const char *resume, struct record *record) {
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  if (run(body, name, resume, record, &outcome, &err) < 0)
+    fail_msg("%s", err.text);
+  json_decref(outcome.summary);
+}
+
+static void same_model(const char *a, const char *b) {
+  char one[SHA256_HEX], other[SHA256_HEX];
+  output_hash(a, "model.safetensors", one);
+  output_hash(b, "model.safetensors", other);
+  assert_string_equal(one, other);
+}
+
+/* The model brings what its mask learnt: a loaded one embeds. */
+static void loads_with_gates(const char *name) {
+  char path[512];
+  struct model *model = NULL;
+  struct guise_error err = {0};
+  static uint8_t grey[40 * 40 * 3];
+  const uint8_t *face = grey;
+  float embedding[32];
+  (void)snprintf(path, sizeof(path), "%s/out-%s/model.safetensors", root, name);
+  if (model_load(path, 1, 1, &model, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(model->info.mask.select, MASK_SELECT_LEARNT);
+  assert_int_equal(model->info.constants.learnt_count, 192);
+  memset(grey, 128, sizeof(grey));
+  assert_int_equal(model_embed(model, &face, 1, false, embedding, &err), 0);
+  assert_true(isfinite(embedding[0]));
+  model_free(model);
+}
+
+/* Masks that learn before the training: stopped while they learn, killed after that and before a checkpoint,
+ * suspended in the training and continued from nothing but the checkpoint: always the same job. */
+static void what_a_mask_learnt_survives(void **state) {
+  (void)state;
+  static const char *const masks[] = {
+      "\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\"," NARROW,
+      "\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
+      "\"analysis\":{\"epochs\":3}},"
+      "\"model\":{" NARROW};
+  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
+    char body[512], file[512], checkpoint[4096];
+    struct job_outcome outcome = {NULL};
+    struct guise_error err = {0};
+    struct record straight = {.count = 0}, early = {.stop_after = 10, .stop = JOB_SUSPEND};
+    (void)snprintf(body, sizeof(body),
+                   "{\"type\":\"train\",\"dataset\":\"a\",%s,\"train\":{\"epochs\":2,\"batch\":8}}",
+                   masks[m]);
+    (void)snprintf(file, sizeof(file), "%s/work-learnt-b%zu/%s", root, m, JOB_ANALYSIS_FILE);
+    char a[16], b[16];
+    (void)snprintf(a, sizeof(a), "learnt-a%zu", m);
+    (void)snprintf(b, sizeof(b), "learnt-b%zu", m);
+    run_through(body, a, NULL, &straight);
+    loads_with_gates(a);
+    assert_int_equal(straight.analyses, 1);
+    assert_int_equal(run(body, b, NULL, &early, &outcome, &err), -EINTR);
+    assert_int_equal(early.checkpoints, 0);
+    assert_int_equal(access(file, F_OK), -1);
+    struct record late = {.stop_after = 4, .stop = JOB_SUSPEND, .only_training = true};
+    assert_int_equal(run(body, b, NULL, &late, &outcome, &err), -EINTR);
+    assert_int_equal(late.checkpoints, 1);
+    assert_int_equal(access(file, F_OK), 0);
+    memcpy(checkpoint, late.checkpoint, sizeof(checkpoint));
+    struct record killed = {.count = 0};
+    run_through(body, b, NULL, &killed); /* as if the checkpoint had not been committed */
+    assert_int_equal(killed.analyses, 0);
+    compare(&straight, &killed);
+    same_model(a, b);
+    assert_int_equal(unlink(file), 0);
+    late.stop_after = 0;
+    late.analyses = 0;
+    run_through(body, b, checkpoint, &late);
+    assert_int_equal(late.analyses, 0);
+    compare(&straight, &late);
+    same_model(a, b);
   }
 }
 
@@ -577,17 +662,12 @@ static void linkage_leads_the_report(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),
-      cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(memory_and_precision),
-      cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),
-      cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces),
-      cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(every_method_trains),
-      cmocka_unit_test(linkage_leads_the_report),
-      cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),        cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(what_a_mask_learnt_survives),     cmocka_unit_test(memory_and_precision),
+      cmocka_unit_test(a_learned_policy_reports_itself), cmocka_unit_test(the_probe_reports_itself),
+      cmocka_unit_test(a_reference_bounds_the_accuracy), cmocka_unit_test(an_embedder_of_public_faces),
+      cmocka_unit_test(ablations_take_something_away),   cmocka_unit_test(every_method_trains),
+      cmocka_unit_test(linkage_leads_the_report),        cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -39,6 +39,9 @@ static void defaults(void **state) {
   assert_int_equal(spec.model.embedding, 128);
   assert_int_equal(spec.mask.method, MASK_AHM);
   assert_int_equal(spec.mask.drop_low, 3);
+  assert_int_equal(spec.mask.select, MASK_SELECT_ZIGZAG);
+  assert_int_equal(spec.mask.analysis.epochs, 2);
+  assert_true(spec.mask.analysis.gamma == 0.5);
   assert_int_equal(spec.mask.k_count, 5);
   assert_int_equal(spec.mask.negatives, HEAD_NEGATIVES_OTHERS);
   assert_int_equal(spec.mask.reward, REWARD_PROBE);
@@ -137,6 +140,17 @@ static void missing_and_conflicting(void **state) {
        "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"embedder\":\"../a\"}}", "/mask/embedder",
        "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"select\":\"lowest\"}}", "/mask/select",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"select\":\"learnt\"}}",
+       "/mask/drop_low", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"duetface\",\"select\":\"learnt\"}}",
+       "/mask/select", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"analysis\":{\"epochs\":0}}}",
+       "/mask/analysis/epochs", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"analysis\":{\"steps\":9}}}", "/mask/analysis/steps",
+       "unknown_field"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ppfr_fd\"}}", "/model/arch", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
        "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"public\"}}", "/mask/public_dataset",
@@ -231,6 +245,10 @@ static void shown_and_parsed_again(void **state) {
       "\"ablation\":"
       "null}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_1\"}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"select\":\"learnt\",\"analysis\":{\"epochs\":5,"
+      "\"gamma\":0.25}}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"model\":{\"arch\":\"freq_conv\"},\"mask\":{\"method\":"
+      "\"ppfr_fd\",\"select\":null}}",
       "{\"type\":\"train\",\"dataset\":\"c\",\"holdout\":{\"identities\":0,\"pairs\":{\"dataset\":\"lfw\","
       "\"name\":\"view2\"}},"
       "\"model\":{\"arch\":\"iresnet18\",\"input\":64},\"mask\":{\"method\":\"ahm\",\"drop_low\":10,\"k\":[4]"
