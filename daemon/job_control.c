@@ -223,30 +223,29 @@ static const struct request resume_request = {
     "resume",     BIT(QUEUED) | BIT(RUNNING), BIT(PAUSED), JOB_STATE_QUEUED,
     BIT(PAUSING), JOB_STATE_RUNNING,          SLOT_RESUME};
 
-/* One try; -EAGAIN when the job changed its state meanwhile. */
-static int try_request(struct service *service, const char *id, const struct request *request,
-                       enum job_state *state, int64_t *ret_seq) {
+/* The state and what the job's thread is told must not come apart when two clients ask at once: with
+ * control_lock held. */
+static int move_and_tell(struct service *service, const char *id, const struct request *request,
+                         enum job_state *ret_state, int64_t *ret_seq) {
   char reason[32];
   (void)snprintf(reason, sizeof(reason), "%s requested", request->verb);
-  int r =
-      store_job_move(service->store, id, request->at_once, request->at_once_to, reason, NULL, state, ret_seq);
-  if (r != -EBUSY || (request->already & (1u << *state)))
-    return r == -EBUSY ? 0 : r;
-  if (!(request->running & (1u << *state)))
-    return -EBUSY;
-  r = store_job_move(service->store, id, request->running, request->running_to, reason, NULL, state, ret_seq);
-  if (r == 0)
+  const struct job_move moves[] = {{request->at_once, request->at_once_to, reason, NULL},
+                                   {request->running, request->running_to, reason, NULL}};
+  int r = store_job_move_first(service->store, id, moves, ARRAY_SIZE(moves), ret_state, ret_seq);
+  if (r == -EBUSY && (request->already & (1u << *ret_state)))
+    return 0;
+  if (r == 0 && (request->running & (1u << *ret_state)))
     scheduler_request(service, id, request->slot);
-  return r == -EBUSY ? -EAGAIN : r;
+  return r;
 }
 
 static int control(struct service *service, const char *id, const struct request *request,
                    struct job_row *ret_row, struct guise_error *err) {
   enum job_state state = JOB_STATE_QUEUED;
   int64_t seq = 0;
-  int r = -EAGAIN;
-  for (int i = 0; i < 10 && r == -EAGAIN; i++)
-    r = try_request(service, id, request, &state, &seq);
+  (void)pthread_mutex_lock(&service->control_lock);
+  int r = move_and_tell(service, id, request, &state, &seq);
+  (void)pthread_mutex_unlock(&service->control_lock);
   if (r == -EBUSY)
     return error_set(err, r, "a job that is %s cannot be %s%s", job_state_name(state), request->verb,
                      request->slot == SLOT_CANCEL ? "ed" : "d");

@@ -303,24 +303,22 @@ static char *failure_problem(const struct slot *slot, int r, const struct guise_
 
 #define BIT(state) (1u << JOB_STATE_##state)
 
-/* Tries the moves that fit a result, in an order in which one must: which one depends on what was asked for
- * last. */
+/* Which move fits a result depends on what was asked for last. */
 static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *ret_seq) {
-  struct store *store = slot->service->store;
-  const char *id = slot->row.id;
-  int moved = store_job_move(store, id, BIT(CANCELING), JOB_STATE_CANCELED, "canceled", NULL, NULL, ret_seq);
-  if (moved != -EBUSY)
-    return moved;
-  if (r != -EINTR)
-    return store_job_move(store, id, BIT(RUNNING) | BIT(PAUSING), JOB_STATE_FAILED,
-                          atomic_load(&slot->timed_out) ? "max_runtime_s exceeded" : "failed", problem, NULL,
-                          ret_seq);
-  moved =
-      store_job_move(store, id, BIT(PAUSING), JOB_STATE_PAUSED, "checkpoint written", NULL, NULL, ret_seq);
-  if (moved != -EBUSY)
-    return moved;
-  const char *reason = atomic_load(&slot->service->scheduler.stopping) ? "daemon stops" : "resumed";
-  return store_job_move(store, id, BIT(RUNNING), JOB_STATE_QUEUED, reason, NULL, NULL, ret_seq);
+  const char *late = atomic_load(&slot->timed_out) ? "max_runtime_s exceeded" : "failed";
+  const char *again = atomic_load(&slot->service->scheduler.stopping) ? "daemon stops" : "resumed";
+  const struct job_move failed[] = {
+      {BIT(CANCELING), JOB_STATE_CANCELED, "canceled", NULL},
+      {BIT(RUNNING) | BIT(PAUSING), JOB_STATE_FAILED, late, problem},
+  };
+  const struct job_move suspended[] = {
+      {BIT(CANCELING), JOB_STATE_CANCELED, "canceled", NULL},
+      {BIT(PAUSING), JOB_STATE_PAUSED, "checkpoint written", NULL},
+      {BIT(RUNNING), JOB_STATE_QUEUED, again, NULL},
+  };
+  const struct job_move *moves = r == -EINTR ? suspended : failed;
+  uint32_t count = r == -EINTR ? ARRAY_SIZE(suspended) : ARRAY_SIZE(failed);
+  return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
 /* A full disk must not lose the end of a job: tried until it works or the daemon stops (then recovery does

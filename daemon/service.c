@@ -11,6 +11,7 @@
 static void init_locks(struct service *service) {
   (void)pthread_rwlock_init(&service->config_lock, NULL);
   (void)pthread_mutex_init(&service->blob_lock, NULL);
+  (void)pthread_mutex_init(&service->control_lock, NULL);
   pool_init(&service->pool);
   inference_init(&service->inference);
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
@@ -28,6 +29,7 @@ static void destroy_locks(struct service *service) {
   (void)pthread_mutex_destroy(&service->ingest.lock);
   inference_done(&service->inference);
   pool_done(&service->pool);
+  (void)pthread_mutex_destroy(&service->control_lock);
   (void)pthread_mutex_destroy(&service->blob_lock);
   (void)pthread_rwlock_destroy(&service->config_lock);
 }

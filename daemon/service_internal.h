@@ -1,5 +1,6 @@
-/* What the service's files share. Locks, in the order in which they may be taken: blob_lock, the store's,
- * ingest or scheduler, bus. No lock of this file is held while the store writes, except blob_lock. */
+/* What the service's files share. Locks, in the order in which they may be taken: blob_lock or control_lock,
+ * the store's, ingest or scheduler, bus. No lock of this file is held while the store writes, except the
+ * first two. */
 #pragma once
 
 #include <limits.h>
@@ -138,6 +139,7 @@ struct service {
   struct store *store;
   int lock_fd;
   pthread_mutex_t blob_lock;
+  pthread_mutex_t control_lock; /* cancel, pause and resume, one after the other */
   struct bus bus;
   struct pool pool;
   struct inference inference;

@@ -210,6 +210,15 @@ int store_job_counts(struct store *store, uint32_t ret_counts[JOB_STATE_COUNT]);
 /* Moves a job to `to` if its state is in the set `from` (bits), with transition row and events (`end` when
  * terminal). error: problem JSON for failed, else NULL. -EBUSY when it is in another state; ret_state (may be
  * NULL) tells which in either case before the move. *ret_seq (may be NULL): number of the last event. */
+struct job_move {
+  uint32_t from; /* bits of states */
+  enum job_state to;
+  const char *reason, *error; /* problem JSON for failed, else NULL */
+};
+/* The first of `moves` whose set holds the job's state, found and made in one transaction. -EBUSY: none does.
+ */
+int store_job_move_first(struct store *store, const char *id, const struct job_move *moves, uint32_t count,
+                         enum job_state *ret_state, int64_t *ret_seq);
 int store_job_move(struct store *store, const char *id, uint32_t from, enum job_state to, const char *reason,
                    const char *error, enum job_state *ret_state, int64_t *ret_seq);
 /* The queued job that is next by priority, then age, whose data set is ready. -ENOENT = none. It stays

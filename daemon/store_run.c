@@ -72,35 +72,49 @@ static int update_state(sqlite3 *db, const struct job_now *now, enum job_state t
   return r;
 }
 
-int store_job_move_in(sqlite3 *db, const char *id, uint32_t from, enum job_state to, const char *reason,
-                      const char *error, enum job_state *ret_state, int64_t *ret_seq) {
+static int move_first_in(sqlite3 *db, const char *id, const struct job_move *moves, uint32_t count,
+                         enum job_state *ret_state, int64_t *ret_seq) {
   struct job_now now;
+  uint32_t i = 0;
   int r = job_now(db, id, &now);
   if (r < 0)
     return r;
   if (ret_state)
     *ret_state = now.state;
-  if (!(from & (1u << now.state)))
+  while (i < count && !(moves[i].from & (1u << now.state)))
+    i++;
+  if (i == count)
     return -EBUSY;
-  r = update_state(db, &now, to, reason, error);
+  const struct job_move *move = &moves[i];
+  r = update_state(db, &now, move->to, move->reason, move->error);
   if (r == 0)
-    r = event_state(db, &now, to, now.phase, reason, ret_seq);
-  if (r == 0 && job_state_terminal(to))
-    r = event_end(db, &now, to, error, ret_seq);
+    r = event_state(db, &now, move->to, now.phase, move->reason, ret_seq);
+  if (r == 0 && job_state_terminal(move->to))
+    r = event_end(db, &now, move->to, move->error, ret_seq);
   return r;
 }
 
-int store_job_move(struct store *store, const char *id, uint32_t from, enum job_state to, const char *reason,
-                   const char *error, enum job_state *ret_state, int64_t *ret_seq) {
+int store_job_move_in(sqlite3 *db, const char *id, uint32_t from, enum job_state to, const char *reason,
+                      const char *error, enum job_state *ret_state, int64_t *ret_seq) {
+  return move_first_in(db, id, &(struct job_move){from, to, reason, error}, 1, ret_state, ret_seq);
+}
+
+int store_job_move_first(struct store *store, const char *id, const struct job_move *moves, uint32_t count,
+                         enum job_state *ret_state, int64_t *ret_seq) {
   sqlite3 *db;
   int64_t seq = 0;
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = store_write_end(store, store_job_move_in(db, id, from, to, reason, error, ret_state, &seq));
+  r = store_write_end(store, move_first_in(db, id, moves, count, ret_state, &seq));
   if (r == 0 && ret_seq)
     *ret_seq = seq;
   return r;
+}
+
+int store_job_move(struct store *store, const char *id, uint32_t from, enum job_state to, const char *reason,
+                   const char *error, enum job_state *ret_state, int64_t *ret_seq) {
+  return store_job_move_first(store, id, &(struct job_move){from, to, reason, error}, 1, ret_state, ret_seq);
 }
 
 int store_job_claim(struct store *store, const char *id, const struct checkpoint_row *checkpoint,

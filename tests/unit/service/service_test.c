@@ -677,6 +677,54 @@ static void pause_and_resume_at_once(void **state) {
   expect_metrics(f->service, id, epochs);
 }
 
+struct clicker {
+  struct service *service;
+  const char *id;
+  uint32_t seed;
+};
+
+static void *click(void *context) {
+  struct clicker *clicker = context;
+  for (uint32_t i = 0; i < 60; i++) {
+    clicker->seed = clicker->seed * 1664525u + 1013904223u;
+    bool pause = clicker->seed >> 31;
+    int r = pause ? service_job_pause(clicker->service, clicker->id, NULL, NULL)
+                  : service_job_resume(clicker->service, clicker->id, NULL, NULL);
+    if (r < 0)
+      return (void *)clicker->id;
+    (void)usleep(clicker->seed >> 20 & 0x7ff);
+  }
+  return NULL;
+}
+
+/* Whatever three clients ask in whatever order, the job listens to the last word. */
+static void three_clients_pause_and_resume(void **state) {
+  struct fixture *f = *state;
+  pthread_t thread[3];
+  struct clicker clicker[3];
+  char id[STORE_ID];
+  ready_dataset(f->service, "orl");
+  atomic_store(&target_epochs, 0);
+  submit_job(f->service, "", id);
+  wait_epoch(f->service, id, 2);
+  for (uint32_t i = 0; i < 3; i++) {
+    clicker[i] = (struct clicker){f->service, id, 7 * i + 1};
+    assert_int_equal(pthread_create(&thread[i], NULL, click, &clicker[i]), 0);
+  }
+  for (uint32_t i = 0; i < 3; i++) {
+    void *failed;
+    assert_int_equal(pthread_join(thread[i], &failed), 0);
+    assert_null(failed);
+  }
+  assert_int_equal(service_job_pause(f->service, id, NULL, NULL), 0);
+  wait_job(f->service, id, JOB_STATE_PAUSED);
+  assert_int_equal(service_job_resume(f->service, id, NULL, NULL), 0);
+  wait_job(f->service, id, JOB_STATE_RUNNING);
+  atomic_store(&target_epochs, 100);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  expect_metrics(f->service, id, 100);
+}
+
 static void two_jobs_within_the_cores(void **state) {
   struct fixture *f = *state;
   char ids[4][STORE_ID], wide[STORE_ID];
@@ -832,6 +880,7 @@ int main(void) {
       TEST(canceling),
       TEST(pausing_and_resuming),
       TEST(pause_and_resume_at_once),
+      TEST(three_clients_pause_and_resume),
       TEST(two_jobs_within_the_cores),
       TEST(stopping_the_daemon),
       TEST(killed_three_times),
