@@ -97,6 +97,9 @@ json_t *model_metadata(const struct model_info *info) {
   put_number(metadata, "training.epochs", info->training.epochs);
   put_number(metadata, "training.steps", info->training.steps);
   put_number(metadata, "training.seed", info->training.seed);
+  char curve[CURVE_TEXT];
+  curve_text(info->training.curve, curve);
+  put_text(metadata, "training.accuracy_curve", curve);
   return metadata;
 }
 
@@ -213,6 +216,7 @@ static void read_training(const json_t *metadata, struct model_info *info) {
     info->training.epochs = (uint32_t)value;
   (void)number_of(metadata, "training.steps", 0, UINT64_MAX, &info->training.steps, NULL);
   (void)number_of(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
+  (void)curve_parse(text_of(metadata, "training.accuracy_curve"), info->training.curve);
 }
 
 /* Models of before there was a choice have neither transform nor seed. */

@@ -17,6 +17,7 @@
 #include "core/base/base.h"
 #include "core/base/file.h"
 #include "core/mask/mask.h"
+#include "core/model/curve.h"
 #include "core/nn/arch.h"
 #include "core/nn/graph.h"
 
@@ -38,6 +39,7 @@ struct model_info {
     uint32_t identities, images; /* trained on */
     uint32_t epochs;
     uint64_t steps, seed;
+    double curve[CURVE_POINTS]; /* of the first verification set */
   } training;
 };
 

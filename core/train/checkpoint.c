@@ -46,6 +46,7 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"state.seconds", "F64", &t->trained_seconds, 1, sizeof(double)};
   pieces[n++] =
       (struct state_piece){"state.histogram", "F64", t->last_histogram, MIX_MAX + 1, sizeof(double)};
+  pieces[n++] = (struct state_piece){"state.curve", "F64", t->curve, CURVE_POINTS, sizeof(double)};
   if (t->probe) {
     pieces[n++] =
         (struct state_piece){"state.dual", "F64", &t->dual, sizeof(t->dual) / sizeof(double), sizeof(double)};

@@ -6,8 +6,10 @@
 
 #define RATE 0.01
 #define AVERAGE 0.1 /* weight of the newest value */
-#define TAU_LEAST 0.05
-#define TAU_MOST 3.0
+#define MU_MOST 3.0
+#define TAU_LEAST 0.02
+#define TAU_MOST 2.0
+#define TAU_STEP 0.5 /* of its logarithm in an epoch */
 
 void dual_start(struct dual *dual) {
   *dual = (struct dual){.tau = DUAL_TAU_START};
@@ -17,15 +19,34 @@ static void average(double *value, double now, bool first) {
   *value = first ? now : *value + AVERAGE * (now - *value);
 }
 
-void dual_step(struct dual *dual, double kl, double leak, bool priced) {
-  average(&dual->kl, kl, dual->updates <= 0);
+double dual_missed(double kl, double entropy, double people) {
+  return kl / MAX(log(people) - entropy, log(2));
+}
+
+void dual_least(struct dual *dual, double missed) {
+  average(&dual->least, missed, dual->known_least <= 0);
+  dual->known_least = 1;
+}
+
+double dual_cost(const struct dual *dual, double missed) {
+  return dual->known_least > 0 ? missed - dual->least : 0;
+}
+
+void dual_step(struct dual *dual, double cost, double leak, bool priced) {
+  average(&dual->cost, cost, dual->updates <= 0);
   average(&dual->leak, leak, dual->updates <= 0);
   dual->updates++;
   if (priced)
-    dual->mu = MAX(0.0, dual->mu + RATE * (dual->kl - dual->tau));
+    dual->mu = MIN(MAX(0.0, dual->mu + RATE * (dual->cost - dual->tau)), MU_MOST);
 }
 
-void dual_epoch(struct dual *dual, double accuracy, double max_drop) {
-  double tau = dual->tau * exp(0.5 * (accuracy - dual->reference_accuracy + max_drop) / max_drop);
-  dual->tau = MIN(MAX(tau, TAU_LEAST), TAU_MOST);
+double dual_reference_at(const struct dual *dual, double done) {
+  const double behind = curve_at(dual->curve, 1) - curve_at(dual->curve, done);
+  return dual->reference_accuracy - (isfinite(behind) ? behind : 0);
+}
+
+void dual_epoch(struct dual *dual, double accuracy, double done, double max_drop) {
+  const double slack = (accuracy - dual_reference_at(dual, done) + max_drop) / max_drop;
+  const double step = MIN(MAX(0.5 * slack, -TAU_STEP), TAU_STEP);
+  dual->tau = MIN(MAX(dual->tau * exp(step), TAU_LEAST), TAU_MOST);
 }

@@ -40,6 +40,7 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
   info->training.epochs = spec->train.epochs;
   info->training.steps = t->total;
   info->training.seed = spec->train.seed;
+  memcpy(info->training.curve, t->curve, sizeof(t->curve));
 }
 
 /* How the training templates were mixed: by the policy's choices in the last epoch. */

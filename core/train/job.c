@@ -48,6 +48,7 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
     double value;
   } rows[] = {{"strategy.mu", t->dual.mu},
               {"strategy.tau", t->dual.tau},
+              {"strategy.cost", t->dual.updates > 0 ? t->dual.cost : NAN},
               {"strategy.kl", kl / decided}, /* NAN, no row, without decisions */
               {"strategy.leak", leak / decided},
               {"probe.error", sums->probe_error / sums->probe_steps}};
@@ -97,9 +98,15 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
     trainer_log(t, "warning", "mask.reference is not used: nobody held out has two images to compare");
     return 0;
   }
-  int r = verify_model(t, &sets->set[0], inputs->reference_model, t->spec->holdout.both_flips, &result, err);
+  int r = verify_model(t, &sets->set[0], inputs->reference_model, t->spec->holdout.both_flips, &result,
+                       t->dual.curve, err);
   if (r < 0)
     return r;
+  if (!isfinite(curve_at(t->dual.curve, 1)))
+    trainer_log(t, "warning",
+                "mask.reference does not tell how its accuracy grew: this job is held against its last "
+                "accuracy from the "
+                "first epoch on, and will mix little; train the reference anew with a verification set");
   t->dual.known = 1;
   t->dual.reference_accuracy = result.accuracy;
   t->dual.reference_tar = result.tar_at_far_2;
@@ -110,12 +117,14 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
 
 /* The price of accuracy follows the epoch's verification; while the margin warms up nobody decides. */
 static int follow_reference(struct trainer *t, uint32_t epoch, const struct verification *result) {
+  const double done = (double)epoch / t->spec->train.epochs;
+  curve_add(t->curve, done, result->accuracy);
   if (!t->probe || t->dual.known <= 0)
     return 0;
   if (t->dual.updates > 0)
-    dual_epoch(&t->dual, result->accuracy, t->spec->mask.max_accuracy_drop);
-  int r = trainer_add_row(t, "strategy.accuracy_drop", epoch, t->dual.reference_accuracy - result->accuracy,
-                          true);
+    dual_epoch(&t->dual, result->accuracy, done, t->spec->mask.max_accuracy_drop);
+  int r = trainer_add_row(t, "strategy.accuracy_drop", epoch,
+                          dual_reference_at(&t->dual, done) - result->accuracy, true);
   return r < 0 ? r
                : trainer_add_row(t, "strategy.tar_drop", epoch, t->dual.reference_tar - result->tar_at_far_2,
                                  true);

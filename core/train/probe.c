@@ -297,8 +297,63 @@ static float similarity(const struct probe *probe, uint32_t a, uint32_t b) {
   return sum;
 }
 
+_Static_assert(PROBE_STRANGERS >= MIX_MAX, "there are as many strangers as a mix has faces");
+
+/* The largest of n values, on average over the n-subsets of `count` >= n values: sorted downwards, the i-th
+ * is the largest of C(count - 1 - i, n - 1) of the C(count, n) subsets. Sorts. */
+static float expected_largest(float *values, uint32_t count, uint32_t n) {
+  double share = (double)n / count, sum = 0; /* C(count - 1, n - 1) / C(count, n) */
+  for (uint32_t i = 1; i < count; i++)
+    for (uint32_t j = i; j > 0 && values[j] > values[j - 1]; j--) {
+      const float swap = values[j];
+      values[j] = values[j - 1];
+      values[j - 1] = swap;
+    }
+  for (uint32_t i = 0; i + n <= count; i++) {
+    sum += share * (double)values[i];
+    if (i + n < count)
+      share *= (double)(count - i - n) / (double)(count - 1 - i);
+  }
+  return (float)sum;
+}
+
+static bool is_in(const struct probe *probe, const struct mix *mix, const uint32_t *person, uint32_t face) {
+  for (uint32_t j = 0; j < mix->k; j++)
+    if (mix->member[j] < probe->options.faces && person[mix->member[j]] == person[face])
+      return true;
+  return false;
+}
+
+/* What strangers look like to the reconstruction of mix i: similarities, and how many. */
+static uint32_t compare_strangers(const struct probe *probe, const struct mix *mix, uint32_t i,
+                                  const uint32_t *person, float ret_values[PROBE_STRANGERS]) {
+  const uint32_t faces = probe->options.faces;
+  uint32_t found = 0;
+  for (uint32_t n = 0; n < faces && found < PROBE_STRANGERS; n++) {
+    const uint32_t face = (mix->member[0] + n) % faces; /* others for each lead */
+    if (probe->place[face] != UINT32_MAX && !is_in(probe, mix, person, face))
+      ret_values[found++] = similarity(probe, i, probe->place[face]);
+  }
+  return found;
+}
+
+static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t i, const uint32_t *person) {
+  float strangers[PROBE_STRANGERS], leak = -1;
+  uint32_t compared = 0;
+  for (uint32_t j = 0; j < mix->k; j++)
+    if (mix->member[j] < probe->options.faces) {
+      leak = fmaxf(leak, similarity(probe, i, probe->place[mix->member[j]]));
+      compared++;
+    }
+  if (compared == 0)
+    return 0;
+  const uint32_t found = compare_strangers(probe, mix, i, person, strangers);
+  return found == 0 ? leak : leak - expected_largest(strangers, found, MIN(compared, found));
+}
+
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, float *ret_leaks, struct guise_error *err) {
+                const uint8_t *const *faces, const uint32_t *person, float *ret_leaks,
+                struct guise_error *err) {
   if (count > probe->options.mixes)
     return error_set(err, -EINVAL, "the probe looks at %u mixes at once, not %u", probe->options.mixes,
                      count);
@@ -308,13 +363,8 @@ int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, co
   if (r < 0)
     return r;
 #pragma omp parallel for schedule(dynamic)
-  for (uint32_t i = 0; i < count; i++) {
-    float leak = -1;
-    for (uint32_t j = 0; j < mixes[i].k; j++)
-      if (mixes[i].member[j] < probe->options.faces)
-        leak = fmaxf(leak, similarity(probe, i, probe->place[mixes[i].member[j]]));
-    ret_leaks[i] = leak;
-  }
+  for (uint32_t i = 0; i < count; i++)
+    ret_leaks[i] = leak_of(probe, &mixes[i], i, person);
   return 0;
 }
 

@@ -4,9 +4,12 @@
  * pixels of the constituent with the largest lambda, at most PROBE_TARGET_MAX pixels a side (mean absolute
  * error, Adam 1e-3). How much of a mix leaks is then read off its reconstruction x^ by a frozen embedder E:
  *
- *   leak = max_j cos(E(x^), E(x_j))   over the constituents x_j
+ *   leak = max_j cos(E(x^), E(x_j)) - expected max_j cos(E(x^), E(y_j))
  *
- * or, without an embedder, max_j SSIM(x^, x_j) of the luminance. The reward's leak_drop is 1 - leak. */
+ * over the constituents x_j and as many strangers y_j: faces of the batch of people who are not in the mix.
+ * The largest of many chance similarities is larger than that of few, which would make mixes of many faces
+ * look leaky. Without an embedder SSIM of the luminance takes the place of the cosine. 0: the picture tells
+ * nobody. */
 #pragma once
 
 #include <stdint.h>
@@ -45,10 +48,13 @@ int probe_step(struct probe *probe, const uint8_t *const *targets, double *ret_e
                struct guise_error *err);
 
 /* Leak of `count` mixes: mixed (count, C, G, G); faces[member] (size,size,3), those that no mix names may be
- * NULL. Members from options.faces on are public: nobody's face leaks with them. ret_leaks (count), -1..1; -1
- * for mixes of public faces alone. */
+ * NULL, person[member] who it is (both options.faces long). Strangers are taken from the faces that the mixes
+ * name, at most PROBE_STRANGERS for each. Members from options.faces on are public: nobody's face leaks with
+ * them. ret_leaks (count), -2..2; 0 for mixes of public faces alone. */
+#define PROBE_STRANGERS 8u
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, float *ret_leaks, struct guise_error *err);
+                const uint8_t *const *faces, const uint32_t *person, float *ret_leaks,
+                struct guise_error *err);
 /* The reconstructions of the last call of probe_leaks: (count, P, P, 3) bytes, P in *ret_size. */
 const uint8_t *probe_pictures(const struct probe *probe, uint32_t *ret_size);
 

@@ -55,30 +55,53 @@ static int measure_leaks(struct trainer *t, const struct mix *mixes, uint32_t co
         faces[member] = draw_face(t, member);
     }
   trainer_mix(t, mixes, count, mixed);
-  return probe_leaks(t->probe, mixes, count, mixed, faces, ret_leaks, err);
+  return probe_leaks(t->probe, mixes, count, mixed, faces, t->identity, ret_leaks, err);
 }
 
-/* R = (1 - leak) - mu KL, KL = cross-entropy of the soft label without margin - entropy of the label. */
+/* KL = cross-entropy of the soft label without margin - entropy of the label; what the recogniser misses of
+ * the label for it, and what it misses with the smallest k. */
+static int measure_missed(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_kl,
+                          double *ret_missed, struct guise_error *err) {
+  double least = 0, mildest = 0;
+  int r = trainer_mix_losses(t, mixes, count, 0, ret_kl, err);
+  if (r < 0)
+    return r;
+  for (uint32_t i = 0; i < count; i++) {
+    const double entropy = (double)(mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]));
+    ret_kl[i] -= (float)entropy;
+    ret_missed[i] = dual_missed((double)ret_kl[i], entropy, head_classes(t->head));
+    if (mixes[i].k <= t->spec->mask.k[0]) {
+      least += ret_missed[i];
+      mildest++;
+    }
+  }
+  if (mildest > 0)
+    dual_least(&t->dual, least / mildest);
+  return 0;
+}
+
+/* R = (1 - leak) - mu cost */
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
   float leak[count], kl[count];
-  double mean_kl = 0, mean_leak = 0;
+  double missed[count];
+  double mean_cost = 0, mean_leak = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
   if (r == 0)
-    r = trainer_mix_losses(t, mixes, count, 0, kl, err);
+    r = measure_missed(t, mixes, count, kl, missed, err);
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t k = mixes[i].k;
+    const double cost = dual_cost(&t->dual, missed[i]);
     float *known = &t->difficulty.leak_person[t->identity[mixes[i].member[0]]];
-    kl[i] -= mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]);
-    ret_rewards[i] = 1 - leak[i] - (float)t->dual.mu * kl[i];
+    ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
     *known = *known == 0 ? leak[i] : *known + 0.1f * (leak[i] - *known);
-    mean_kl += (double)kl[i] / count;
+    mean_cost += cost / count;
     mean_leak += (double)leak[i] / count;
     t->sums.kl[k] += (double)kl[i];
     t->sums.leak[k] += (double)leak[i];
   }
-  dual_step(&t->dual, mean_kl, mean_leak, !ablation_traits(t->spec->mask.ablation)->no_dual);
+  dual_step(&t->dual, mean_cost, mean_leak, !ablation_traits(t->spec->mask.ablation)->no_dual);
   return 0;
 }

@@ -229,7 +229,8 @@ static bool same_split(const struct trainer *t, const struct model_info *info) {
 }
 
 int verify_model(struct trainer *t, const struct verify_set *set, const char *model_path, bool both_flips,
-                 struct verification *ret_verification, struct guise_error *err) {
+                 struct verification *ret_verification, double ret_curve[CURVE_POINTS],
+                 struct guise_error *err) {
   _cleanup_(model_freep) struct model *model = NULL;
   int r = model_load(model_path, t->eval_batch, t->threads, &model, err);
   if (r < 0)
@@ -238,6 +239,7 @@ int verify_model(struct trainer *t, const struct verify_set *set, const char *mo
     trainer_log(t, "warning",
                 "mask.reference was not trained on the people of this job: it may know some of those who are "
                 "held out here; train it with the same data set, holdout and seed");
+  memcpy(ret_curve, model->info.training.curve, sizeof(model->info.training.curve));
   const uint32_t size = model->info.input;
   struct verifier by = {model->graph,          model->mask,  model->batch,
                         model->info.embedding, verify_image, (void *)set};

@@ -33,9 +33,11 @@ int verify_sets_open(struct trainer *trainer, const struct job_inputs *inputs, s
 void verify_sets_close(struct verify_sets *sets);
 
 /* The reference on a set of this job: its pairs, its images, at the model's own size. Warns when it may have
- * been trained on the people of the set. */
+ * been trained on the people of the set. ret_curve: of the reference's own training, zeros when it has none.
+ */
 int verify_model(struct trainer *trainer, const struct verify_set *set, const char *model_path,
-                 bool both_flips, struct verification *ret_verification, struct guise_error *err);
+                 bool both_flips, struct verification *ret_verification, double ret_curve[CURVE_POINTS],
+                 struct guise_error *err);
 
 /* With the weights in trainer->eval. scores_path: also writes a line a pair there (CSV: pair, fold, same,
  * similarity, accepted by the k-fold threshold), so that two models can be compared pair by pair; NULL =
