@@ -56,6 +56,9 @@ static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, cons
     g->transfer_encoding = value;
   } else if (strcasecmp(key, "Content-Type") == 0) {
     g->content_types++;
+  } else if (strcasecmp(key, "Authorization") == 0) {
+    g->authorizations++;
+    g->authorization = value;
   }
   return MHD_YES;
 }
@@ -68,7 +71,8 @@ static bool pass_guard(struct request *request, const char *version) {
   (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, &g);
   service_config_now(request->service, &config);
   if (guard_framing(&g, &request->announced, &code, &err) == 0 &&
-      guard_host(&g, request->http->bound, config.allowed_hosts, &code, &err) == 0 &&
+      guard_host(&g, request->http->bound, request->http->needs_tokens ? NULL : config.allowed_hosts, &code,
+                 &err) == 0 &&
       guard_origin(&g, &code, &err) == 0)
     return true;
   reply_problem(request, code, "%s", err.text);
@@ -164,7 +168,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   request->counted = true;
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
-  bool welcome = pass_guard(request, version) && pass_router(request, method) &&
+  bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
                  take_idempotency_key(request) && pass_limit(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
@@ -347,6 +351,7 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   (void)pthread_mutex_init(&http->lock, NULL);
   (void)pthread_cond_init(&http->changed, NULL);
   name_bound(listen_fd, http->bound);
+  http->needs_tokens = access_needs_tokens(config, listen_fd);
   int r = service_listen(service, on_event, http, &http->listener);
   if (r < 0)
     error_set(err, r, "cannot listen to events: %s", strerror(-r));

@@ -8,7 +8,7 @@
 
 struct http;
 
-/* Starts to serve `listen_fd`, a bound, listening stream socket (TCP loopback or Unix), which is owned by the
+/* Starts to serve `listen_fd`, a bound, listening stream socket (TCP or Unix), which is owned by the
  * server after success. The service must outlive the server. */
 int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
 /* Stops accepting connections, answers /readyz with 503, ends event streams and long polls. Returns at once.

@@ -92,11 +92,10 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
 
 /* What may be handed out; false with an answer. */
 static bool may_have(struct request *request, const struct model_row *model, const char *name) {
-  if (strcmp(name, PRIVATE_REPORT) == 0) {
-    reply_problem(
-        request, PROBLEM_FORBIDDEN,
-        PRIVATE_REPORT
-        " shows faces of the data set: it needs a token of its own scope, and this version has no tokens");
+  if (strcmp(name, PRIVATE_REPORT) == 0 && !(request->principal.scopes & SCOPE_MODELS_PRIVATE)) {
+    reply_problem(request, PROBLEM_SCOPE,
+                  PRIVATE_REPORT " shows faces of the data set: it takes a token with the scope %s",
+                  scope_name(SCOPE_MODELS_PRIVATE));
     return false;
   }
   return model_is_allowed(request, model);

@@ -8,6 +8,8 @@ static const struct {
 } problems[PROBLEM_CODES] = {
     [PROBLEM_MALFORMED_REQUEST] = {"malformed-request", "The request is malformed", 400},
     [PROBLEM_MALFORMED_JSON] = {"malformed-json", "The body is not valid JSON", 400},
+    [PROBLEM_UNAUTHENTICATED] = {"unauthenticated", "A valid token is needed", 401},
+    [PROBLEM_SCOPE] = {"insufficient-scope", "The token is not for this", 403},
     [PROBLEM_HOST] = {"host-not-allowed", "This Host is not allowed", 403},
     [PROBLEM_ORIGIN] = {"origin-not-allowed", "This Origin is not allowed", 403},
     [PROBLEM_FORBIDDEN] = {"forbidden", "Not permitted", 403},

@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "api/auth.h"
 #include "api/guard.h"
 #include "api/http.h"
 #include "api/limit.h"
@@ -61,7 +62,8 @@ struct http {
   struct listener *listener;
   pthread_t timer;
   bool timer_runs;
-  char bound[64]; /* Host name of the listening address; "" = a Unix socket */
+  char bound[64];    /* Host name of the listening address; "" = a Unix socket */
+  bool needs_tokens; /* every request does; else whoever connects may do what SCOPES_LOCAL says */
   int64_t request_timeout_ns, heartbeat_ns;
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
@@ -97,6 +99,7 @@ struct request {
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
   bool head;                /* HEAD: a GET without its body */
+  struct principal principal;
   enum request_stage stage;
   bool counted; /* in http.requests */
 
@@ -128,7 +131,8 @@ struct route {
   const char *pattern; /* "/v1/jobs/{id}" */
   /* Leaves an answer in the request (reply.h). */
   void (*handle)(struct request *request);
-  bool blocks; /* runs on a pool thread */
+  enum scope scope; /* that whoever asks must have */
+  bool blocks;      /* runs on a pool thread */
   enum body_kind body;
   const char *types;     /* media types of the body, comma-separated */
   const char *query;     /* names of the query parameters, comma-separated */

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "core/base/file.h"
 
+#define TOKEN_FILE_BYTES 4096
 #define DEFAULT_URL "http://127.0.0.1:8080"
 
 static const struct command commands[] = {
@@ -98,6 +100,18 @@ static const struct command commands[] = {
      "  --seed S         default 1\n"
      "  --size PX        side of an image, 32..224 (default 112)",
      command_synth},
+    {"token add", "NAME --scope SCOPE[,SCOPE] [--owner OWNER] [--expires DAYS]", "make a bearer token",
+     "The token is printed once and can be shown by nobody again: put it into a file,\n"
+     "  (umask 077; guise token add alice --scope datasets:write,jobs:write >token)\n"
+     "and let the client read it: GUISE_TOKEN_FILE=token guise ls\n"
+     "  --scope S        datasets:read, datasets:write, jobs:read, jobs:write, models:read, models:write,\n"
+     "                   models:use (embed and verify), models:private (reports that show faces), admin "
+     "(tokens)\n"
+     "  --owner O        who holds it (default: NAME)\n"
+     "  --expires DAYS   default 365; 0 is never",
+     command_token_add},
+    {"token ls", "", "list tokens", NULL, command_token_ls},
+    {"token revoke", "TOKEN_ID", "make a token worthless", NULL, command_token_revoke},
     {"ready", "[--wait SECONDS]", "tell whether the daemon is ready for work", NULL, command_ready},
 };
 
@@ -113,7 +127,8 @@ static void print_help(FILE *out) {
       "  --url URL   the daemon: http://HOST:PORT or unix:PATH (default: $GUISE_URL, else " DEFAULT_URL ")\n"
       "  --json      print what the daemon answered as JSON\n"
       "  --version   print the version\n"
-      "  --help      this text; guise COMMAND --help tells more of a command\n",
+      "  --help      this text; guise COMMAND --help tells more of a command\n\n"
+      "A daemon that wants a token gets the one in $GUISE_TOKEN, else in the file $GUISE_TOKEN_FILE.\n",
       out);
 }
 
@@ -309,10 +324,26 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
   return NULL;
 }
 
+/* From $GUISE_TOKEN or the file $GUISE_TOKEN_FILE, never from argv, which others can see. */
+static int take_token(struct http *http, struct guise_error *err) {
+  const char *path = getenv("GUISE_TOKEN_FILE"), *token = getenv("GUISE_TOKEN");
+  _cleanup_(freep) char *text = NULL;
+  size_t size = 0;
+  if ((!token || !*token) && path && *path) {
+    int r = file_read(path, TOKEN_FILE_BYTES, &text, &size, err);
+    if (r < 0)
+      return r;
+    text[strcspn(text, "\r\n")] = 0;
+    token = text;
+  }
+  return http_set_token(http, token, err);
+}
+
 static int run_command(struct cli *cli, const char *url, int argc, char **argv) {
   struct guise_error err = {0};
-  if (http_open(url, &cli->http, &err) < 0) {
+  if (http_open(url, &cli->http, &err) < 0 || take_token(cli->http, &err) < 0) {
     (void)cli_error("%s", err.text);
+    cli->http = http_close(cli->http);
     return EXIT_USAGE;
   }
   optind = 0; /* getopt starts anew with the command's own words */
@@ -342,7 +373,8 @@ int main(int argc, char **argv) {
   }
   cli.command = find_command(argc, argv, &words);
   if (!cli.command) {
-    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0);
+    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0 ||
+                              strcmp(argv[1], "token") == 0);
     (void)cli_error("there is no command '%s%s%s'", argv[1], group ? " " : "", group ? argv[2] : "");
     (void)fputs("guise --help lists the commands\n", stderr);
     return EXIT_USAGE;

@@ -20,6 +20,12 @@ static int check_not_empty(const char *value, struct guise_error *err) {
   return value[0] ? 0 : error_set(err, -EINVAL, "it must not be empty");
 }
 
+static int check_auth(const char *value, struct guise_error *err) {
+  if (strcmp(value, "local") == 0 || strcmp(value, "token") == 0)
+    return 0;
+  return error_set(err, -EINVAL, "\"%s\" is neither local nor token", value);
+}
+
 static int check_level(const char *value, struct guise_error *err) {
   static const char *const levels[] = {"error", "warning", "info", "debug"};
   for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
@@ -45,9 +51,11 @@ static int check_hosts(const char *value, struct guise_error *err) {
 
 const struct config_option config_options[] = {
     STRING(listen, "127.0.0.1:8080", check_listen, false, "ADDRESS",
-           "ADDR:PORT on the loopback, port 0 = a free one (it is printed); or unix:PATH"),
+           "ADDR:PORT, port 0 = a free one (it is printed); or unix:PATH"),
     STRING(state, "./guise-data", check_not_empty, false, "DIR",
            "where the database, data sets and models are kept"),
+    STRING(auth, "local", check_auth, false, "WHO",
+           "local: on loopback and Unix sockets no token is needed, elsewhere always; token: everywhere"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
     INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),
@@ -240,7 +248,8 @@ static int read_environment(struct config *config, char *const *envp, struct gui
 }
 
 static bool variable_known(const char *variable, size_t length) {
-  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL", "GUISE_FACES", "GUISE_TEST_DATA"};
+  static const char *const others[] = {"GUISE_CONFIG",    "GUISE_URL",   "GUISE_FACES",
+                                       "GUISE_TEST_DATA", "GUISE_TOKEN", "GUISE_TOKEN_FILE"};
   char name[64];
   for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)

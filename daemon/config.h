@@ -18,6 +18,7 @@
 struct config {
   char listen[CONFIG_TEXT];        /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
   char state[CONFIG_TEXT];         /* state directory */
+  char auth[16];                   /* local: loopback and Unix socket need no token; token: all requests do */
   uint64_t cores;                  /* given to the daemon; resolved: never 0 */
   uint64_t workers;                /* jobs at once; resolved: never 0 */
   uint64_t threads;                /* of a job that asks for none; resolved: workers * threads <= cores */

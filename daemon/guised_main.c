@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/http.h"
+#include "daemon/access.h"
 #include "daemon/config.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
@@ -138,6 +139,8 @@ static int start(struct daemon *daemon, struct guise_error *err) {
     r = open_socket(daemon, err);
   if (r == 0)
     r = service_open(&daemon->config, &daemon->service, err);
+  if (r == 0)
+    r = access_check(&daemon->config, service_store(daemon->service), daemon->listen, err);
   if (r == 0)
     r = service_start(daemon->service, err);
   if (r == 0 && (r = listen_describe(daemon->listen, where, sizeof(where))) < 0)

@@ -10,7 +10,7 @@
  *
  * ---- what the daemon's main expects of api/http.h ----
  *   int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
- *       listen_fd is bound and listening (TCP loopback or Unix; daemon/listen.[ch] or the service manager
+ *       listen_fd is bound and listening (TCP or Unix; daemon/listen.[ch] or the service manager
  * made it); owned by http after success. void http_drain(struct http *http);   stop accepting, answer /readyz
  * with 503, end event streams and long polls; returns at once bool http_alive(struct http *http);   for the
  * watchdog: its threads answer void http_stop(struct http *http);    finish or cut what is open (at most 2

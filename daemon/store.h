@@ -303,5 +303,25 @@ int store_model_file(struct store *store, const char *id, const char *name, stru
 int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
                        uint32_t *ret_count);
 
+/* ---- tokens ---- (daemon/access.h makes and checks them) */
+#define TOKEN_HASH 65 /* of a secret: 64 hex digits and a NUL */
+struct token_row {
+  int64_t seq;
+  char id[STORE_ID];      /* "tok_.." */
+  char name[STORE_NAME];  /* what it is for */
+  char owner[STORE_NAME]; /* who holds it */
+  uint32_t scopes;        /* bits of enum scope */
+  int64_t created_at, expires_at /* 0 = never */, revoked_at /* 0 = not */;
+};
+int store_token_insert(struct store *store, const struct token_row *row, const char hash[TOKEN_HASH]);
+/* Also one that is expired or revoked. */
+int store_token_get(struct store *store, const char *id, struct token_row *ret_row,
+                    char ret_hash[TOKEN_HASH]);
+int store_token_list(struct store *store, const struct store_page *page, struct token_row **ret_rows,
+                     uint32_t *ret_count, int64_t *ret_next);                /* oldest first */
+int store_token_revoke(struct store *store, const char *id, int64_t now_ms); /* again: 0 */
+/* Whether there is one that is neither expired nor revoked. */
+int store_token_any(struct store *store, int64_t now_ms, bool *ret_any);
+
 /* ---- blobs ---- */
 int store_blob_referenced(struct store *store, const char *sha256, bool *ret_referenced);

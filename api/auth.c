@@ -1,0 +1,85 @@
+#include "api/auth.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "api/reply.h"
+#include "api/server.h"
+
+#define REALM "Bearer realm=\"guise\""
+
+const char *auth_bearer(const char *authorization) {
+  const size_t scheme = strcspn(authorization, " ");
+  const char *token = authorization + scheme + strspn(authorization + scheme, " ");
+  return scheme == 6 && strncasecmp(authorization, "Bearer", 6) == 0 && *token ? token : NULL;
+}
+
+static bool refuse(struct request *request, const char *error, const char *text) {
+  reply_problem(request, PROBLEM_UNAUTHENTICATED, "%s", text);
+  reply_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, REALM "%s", error);
+  return false;
+}
+
+static bool refuse_token(struct request *request, int r) {
+  if (r == -EKEYEXPIRED)
+    return refuse(request, ", error=\"invalid_token\"",
+                  "the token has expired: ask whoever runs this daemon for a new one");
+  return refuse(request, ", error=\"invalid_token\"",
+                "the token is not valid here: send \"Authorization: Bearer TOKEN\" with one that was made by "
+                "guise token add and not revoked");
+}
+
+static bool from_token(struct request *request, const char *authorization) {
+  struct principal *principal = &request->principal;
+  const char *text = auth_bearer(authorization);
+  struct token_row row;
+  int r = text ? token_check(service_store(request->service), text, time_now_ms(), &row) : -EACCES;
+  if (r == -EACCES || r == -EKEYEXPIRED)
+    return refuse_token(request, r);
+  if (r < 0) {
+    reply_error(request, r, NULL);
+    return false;
+  }
+  principal->kind = PRINCIPAL_TOKEN;
+  principal->scopes = row.scopes;
+  memcpy(principal->id, row.id, sizeof(principal->id));
+  memcpy(principal->owner, row.owner, sizeof(principal->owner));
+  return true;
+}
+
+static bool from_socket(struct request *request) {
+  struct principal *principal = &request->principal;
+  struct ucred user;
+  socklen_t length = sizeof(user);
+  principal->kind = PRINCIPAL_LOCAL;
+  principal->scopes = SCOPES_LOCAL;
+  if (*request->http->bound == 0 &&
+      getsockopt(request->peer->fd, SOL_SOCKET, SO_PEERCRED, &user, &length) == 0)
+    (void)snprintf(principal->id, sizeof(principal->id), "uid:%lu", (unsigned long)user.uid);
+  else
+    (void)snprintf(principal->id, sizeof(principal->id), "loopback");
+  return true;
+}
+
+bool auth_pass(struct request *request) {
+  const enum scope scope = request->route->scope;
+  const char *authorization =
+      MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+  if (scope == SCOPE_NONE)
+    return true;
+  if (!authorization && request->http->needs_tokens)
+    return refuse(request, "",
+                  "this daemon wants a token: send \"Authorization: Bearer TOKEN\"; guise reads it from "
+                  "$GUISE_TOKEN or the file $GUISE_TOKEN_FILE");
+  if (!(authorization ? from_token(request, authorization) : from_socket(request)))
+    return false;
+  if (request->principal.scopes & (unsigned)scope)
+    return true;
+  reply_problem(request, PROBLEM_SCOPE, "this needs the scope %s, which the token %s does not have",
+                scope_name(scope), request->principal.id);
+  reply_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+               REALM ", error=\"insufficient_scope\", scope=\"%s\"", scope_name(scope));
+  return false;
+}

@@ -1,0 +1,267 @@
+/* Who may do what, over real HTTP: every operation of the document asks for its scope, bad tokens are
+ * refused, nothing shows a secret, and guised does not serve strangers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/integration/support/shell.h"
+
+#define SCOPES 9
+#define TOKEN_BYTES 97
+
+static struct server server;
+static const char *const scopes[SCOPES] = {"datasets:read", "datasets:write", "jobs:read",
+                                           "jobs:write",    "models:read",    "models:write",
+                                           "models:use",    "models:private", "admin"};
+static char only[SCOPES][128], all_but[SCOPES][128]; /* Authorization headers */
+
+/* Authorization header of a new token; the daemon must still be one that needs none. */
+static void make_token(const char *name, const char *list, char ret_header[128]) {
+  char body[512];
+  struct reply reply;
+  (void)snprintf(body, sizeof(body), "{\"name\":\"%s\",\"scopes\":[%s]}", name, list);
+  expect(&server, "POST", "/v1/tokens", body, 201, &reply);
+  const char *token = json_string_value(json_object_get(reply.json, "token"));
+  assert_int_equal(strlen(token), TOKEN_BYTES);
+  (void)snprintf(ret_header, 128, "Authorization: Bearer %s", token);
+  reply_done(&reply);
+}
+
+static int setup(void **state) {
+  (void)state;
+  server_prepare(&server);
+  server_start(&server);
+  for (size_t i = 0; i < SCOPES; i++) {
+    char one[64], rest[256] = "";
+    for (size_t k = 0; k < SCOPES; k++) {
+      size_t used = strlen(rest);
+      if (k != i)
+        (void)snprintf(rest + used, sizeof(rest) - used, "%s\"%s\"", used ? "," : "", scopes[k]);
+    }
+    (void)snprintf(one, sizeof(one), "\"%s\"", scopes[i]);
+    make_token("one", one, only[i]);
+    make_token("rest", rest, all_but[i]);
+  }
+  assert_int_equal(server_stop(&server), 0);
+  server.option[0] = "--auth=token";
+  server_start(&server);
+  shell_start(&server);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  int status = server_stop(&server);
+  server_clean(&server);
+  return status;
+}
+
+static long status_of(const char *method, const char *path, const char *header, char ret_challenge[256]) {
+  struct reply reply;
+  ask(&server, method, path, header, NULL, 0, &reply);
+  (void)snprintf(ret_challenge, 256, "%s", header_of(&reply, "WWW-Authenticate"));
+  long status = reply.status;
+  if (status >= 400)
+    assert_string_equal(header_of(&reply, "Content-Type"), "application/problem+json");
+  reply_done(&reply);
+  return status;
+}
+
+/* An operation whose scope is scopes[index]. */
+static void check_operation(const char *method, const char *path, size_t index) {
+  char challenge[256], wanted[128];
+  long status = status_of(method, path, NULL, challenge);
+  if (status != 401 || strcmp(challenge, "Bearer realm=\"guise\"") != 0)
+    fail_msg("%s %s without a token: %ld %s", method, path, status, challenge);
+  (void)snprintf(wanted, sizeof(wanted), "error=\"insufficient_scope\", scope=\"%s\"", scopes[index]);
+  status = status_of(method, path, all_but[index], challenge);
+  if (status != 403 || !strstr(challenge, wanted))
+    fail_msg("%s %s without %s: %ld %s", method, path, scopes[index], status, challenge);
+  status = status_of(method, path, only[index], challenge);
+  if (status == 401 || status == 403 || status >= 500)
+    fail_msg("%s %s with %s: %ld %s", method, path, scopes[index], status, challenge);
+}
+
+/* "/v1/jobs/{id}/cancel" with x for what is in braces. */
+static void fill_path(const char *pattern, size_t length, char ret_path[256]) {
+  size_t used = 0;
+  for (size_t i = 0; i < length && used < 255; i++) {
+    if (pattern[i] == '{') {
+      ret_path[used++] = 'x';
+      i += strcspn(pattern + i, "}");
+    } else
+      ret_path[used++] = pattern[i];
+  }
+  ret_path[used] = 0;
+}
+
+/* Walks schema/openapi.yaml, which a unit test holds against the route table. */
+static void every_operation_asks_for_its_scope(void **state) {
+  (void)state;
+  struct reply document;
+  char path[256] = "", method[8] = "";
+  unsigned checked = 0, open = 0;
+  expect(&server, "GET", "/openapi.yaml", NULL, 200, &document);
+  for (char *line = document.body; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+    static const char *const methods[] = {"get", "put", "post", "delete"};
+    static const char *const names[] = {"GET", "PUT", "POST", "DELETE"};
+    char *end = strchrnul(line, '\n');
+    if (strncmp(line, "  /", 3) == 0)
+      fill_path(line + 2, strcspn(line + 2, ":\n"), path);
+    for (size_t i = 0; i < 4; i++)
+      if (strncmp(line, "    ", 4) == 0 && strncmp(line + 4, methods[i], strlen(methods[i])) == 0 &&
+          line[4 + strlen(methods[i])] == ':')
+        (void)snprintf(method, sizeof(method), "%s", names[i]);
+    char *security = strstr(line, "security: [");
+    if (!security || security > end)
+      continue;
+    open += security[11] == ']';
+    for (size_t i = 0; i < SCOPES && security[11] != ']'; i++) {
+      char wanted[64];
+      (void)snprintf(wanted, sizeof(wanted), "{bearer: [\"%s\"]}", scopes[i]);
+      if (strncmp(security + 11, wanted, strlen(wanted)) != 0)
+        continue;
+      check_operation(method, path, i);
+      checked++;
+    }
+  }
+  reply_done(&document);
+  assert_int_equal(open, 3);
+  assert_true(checked >= 24);
+}
+
+static void bad_tokens(void **state) {
+  (void)state;
+  static const char *const bad[] = {"Authorization: Basic YWxpY2U6c2VjcmV0",
+                                    "Authorization: Bearer",
+                                    "Authorization: Bearer x",
+                                    "Authorization: Bearer guise_",
+                                    "Authorization: Bearer ../../etc/passwd",
+                                    "Authorization: Bearer guise_' OR '1'='1",
+                                    "Authorization: Bearer \xff\xfe"};
+  char header[256], challenge[256];
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    assert_int_equal(status_of("GET", "/v1/jobs", bad[i], challenge), 401);
+    assert_string_equal(challenge, "Bearer realm=\"guise\", error=\"invalid_token\"");
+  }
+  (void)snprintf(header, sizeof(header), "%s", only[2]);
+  assert_int_equal(status_of("GET", "/v1/jobs", header, challenge), 200);
+  header[strlen(header) - 1] ^= 1; /* a hex digit's last bit: another digit, or none */
+  assert_int_equal(status_of("GET", "/v1/jobs", header, challenge), 401);
+  (void)snprintf(header, sizeof(header), "%s\n%s", only[2], only[2]);
+  assert_int_equal(status_of("GET", "/v1/jobs", header, challenge), 400);
+  assert_int_equal(status_of("GET", "/healthz", NULL, challenge), 200);
+}
+
+static void oversized_headers(void **state) {
+  (void)state;
+  static const size_t sizes[] = {1000, 20000, 200000};
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    static char request[200200], answer[4096];
+    int used = snprintf(request, sizeof(request),
+                        "GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ");
+    memset(request + used, 'a', sizes[i]);
+    (void)snprintf(request + used + sizes[i], 64, "\r\nConnection: close\r\n\r\n");
+    int status = ask_raw(&server, request, strlen(request), answer, sizeof(answer));
+    if (status != (i == 0 ? 401 : 431) && !(i == 2 && status == 0)) /* cut off while it still sends */
+      fail_msg("%zu bytes: %d %s", sizes[i], status, answer);
+  }
+  char challenge[256];
+  assert_int_equal(status_of("GET", "/v1/jobs", only[2], challenge), 200);
+}
+
+static void the_client_makes_lists_and_revokes(void **state) {
+  (void)state;
+  char environment[256], id[64];
+  (void)snprintf(environment, sizeof(environment), "%s/admin", server.root);
+  FILE *file = fopen(environment, "we");
+  (void)fprintf(file, "%s\n", only[8] + strlen("Authorization: Bearer "));
+  (void)fclose(file);
+  expect_text(shell(1, "$G ls")->err, "wants a token");
+  expect_text(shell(1, "GUISE_TOKEN=nonsense $G ls")->err, "not valid here");
+  expect_text(shell(2, "GUISE_TOKEN='two words' $G ls")->err, "holds no token");
+  expect_text(shell(2, "GUISE_TOKEN_FILE=$D/missing $G ls")->err, "missing");
+  expect_text(shell(1, "GUISE_TOKEN_FILE=$D/admin $G ls")->err, "the scope jobs:read");
+  expect_text(shell(2, "GUISE_TOKEN_FILE=$D/admin $G token add alice")->err, "--scope");
+  expect_text(shell(1, "GUISE_TOKEN_FILE=$D/admin $G token add alice --scope jobs:fly")->err, "/scopes/0");
+  (void)shell(0, "GUISE_TOKEN_FILE=$D/admin $G token add alice --scope jobs:read,datasets:read >$D/alice");
+  expect_text(shell(0, "GUISE_TOKEN_FILE=$D/alice $G ls && GUISE_TOKEN_FILE=$D/alice $G dataset ls")->out,
+              "JOB");
+  struct output *output = shell(0, "GUISE_TOKEN_FILE=$D/admin $G token ls");
+  expect_text(output->out, "datasets:read,jobs:read");
+  const char *line = strstr(output->out, "alice");
+  while (line > output->out && line[-1] != '\n')
+    line--;
+  (void)snprintf(id, sizeof(id), "%.30s", line);
+  assert_int_equal(setenv("ID", id, 1), 0);
+  (void)shell(0, "GUISE_TOKEN_FILE=$D/admin $G token revoke $ID");
+  expect_text(shell(1, "GUISE_TOKEN_FILE=$D/alice $G ls")->err, "not valid here");
+  expect_text(shell(0, "GUISE_TOKEN_FILE=$D/admin $G token ls")->out, "revoked");
+  /* a token does not leave the machine unencrypted, whatever the address looks like */
+  expect_text(shell(2, "GUISE_TOKEN_FILE=$D/admin $G --url http://192.0.2.1:1 ls")->err, "is not sent");
+  expect_text(shell(2, "GUISE_TOKEN_FILE=$D/admin $G --url http://localhost.example:1 ls")->err,
+              "is not sent");
+  expect_text(shell(2, "GUISE_TOKEN_FILE=$D/admin $G --url http://127.0.0.1:1@example.org ls")->err,
+              "is not sent");
+}
+
+static void an_expired_token_says_so(void **state) {
+  (void)state;
+  static const char body[] = "{\"name\":\"brief\",\"scopes\":[\"jobs:read\"],\"expires_at\":\"%s\"}";
+  char text[256], header[256], when[64];
+  struct reply reply;
+  time_t soon = time(NULL) + 2;
+  struct tm tm;
+  (void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&soon, &tm));
+  (void)snprintf(text, sizeof(text), body, when);
+  (void)snprintf(header, sizeof(header), "Content-Type: application/json\n%s", only[8]);
+  ask(&server, "POST", "/v1/tokens", header, text, strlen(text), &reply);
+  assert_int_equal(reply.status, 201);
+  (void)snprintf(header, sizeof(header), "Authorization: Bearer %s",
+                 json_string_value(json_object_get(reply.json, "token")));
+  reply_done(&reply);
+  (void)usleep(2100000);
+  ask(&server, "GET", "/v1/jobs", header, NULL, 0, &reply);
+  assert_int_equal(reply.status, 401);
+  expect_text(reply.body, "expired");
+  reply_done(&reply);
+}
+
+static void secrets_are_in_no_file(void **state) {
+  (void)state;
+  for (size_t i = 0; i < SCOPES; i++) {
+    assert_int_equal(setenv("SECRET", only[i] + strlen("Authorization: Bearer guise_") + 27, 1), 0);
+    (void)shell(1, "grep -r -e \"$SECRET\" $D/state $D/log");
+  }
+  (void)shell(0, "grep -q 'token tok_.*: made by loopback' $D/log");
+}
+
+static void strangers_are_not_served(void **state) {
+  (void)state;
+  struct server fresh;
+  server_prepare(&fresh);
+  fresh.option[0] = "--listen=0.0.0.0:0";
+  expect_text(server_refuses(&fresh), "guise token add NAME");
+  fresh.option[0] = "--auth=token";
+  expect_text(server_refuses(&fresh), "--auth local");
+  server_clean(&fresh);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(every_operation_asks_for_its_scope),
+                                     cmocka_unit_test(bad_tokens),
+                                     cmocka_unit_test(oversized_headers),
+                                     cmocka_unit_test(the_client_makes_lists_and_revokes),
+                                     cmocka_unit_test(an_expired_token_says_so),
+                                     cmocka_unit_test(secrets_are_in_no_file),
+                                     cmocka_unit_test(strangers_are_not_served)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
