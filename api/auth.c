@@ -63,6 +63,83 @@ static bool from_socket(struct request *request) {
   return true;
 }
 
+struct client auth_client(const struct request *request) {
+  const struct principal *principal = &request->principal;
+  const bool all = principal->kind != PRINCIPAL_TOKEN || principal->scopes & SCOPE_ADMIN;
+  return (struct client){.owner = principal->owner, .sees = all ? NULL : principal->owner};
+}
+
+/* ---- objects ---- */
+
+static int dataset_owner(struct store *store, const char *key, char ret_id[STORE_ID],
+                         char ret_owner[STORE_NAME]) {
+  struct dataset_row row;
+  int r = store_dataset_get(store, key, &row);
+  if (r < 0)
+    return r;
+  memcpy(ret_id, row.id, STORE_ID);
+  memcpy(ret_owner, row.owner, STORE_NAME);
+  return 0;
+}
+
+static int job_owner(struct store *store, const char *key, char ret_id[STORE_ID],
+                     char ret_owner[STORE_NAME]) {
+  struct job_row row;
+  int r = store_job_get(store, key, &row);
+  if (r < 0)
+    return r;
+  memcpy(ret_id, row.id, STORE_ID);
+  memcpy(ret_owner, row.owner, STORE_NAME);
+  job_row_clear(&row);
+  return 0;
+}
+
+static int model_owner(struct store *store, const char *key, char ret_id[STORE_ID],
+                       char ret_owner[STORE_NAME]) {
+  struct model_row row;
+  int r = store_model_get(store, key, &row);
+  if (r < 0)
+    return r;
+  memcpy(ret_id, row.id, STORE_ID);
+  memcpy(ret_owner, row.owner, STORE_NAME);
+  model_row_clear(&row);
+  return 0;
+}
+
+static const struct {
+  const char *prefix, *what, *list;
+  int (*owner)(struct store *store, const char *key, char ret_id[STORE_ID], char ret_owner[STORE_NAME]);
+} objects[] = {{"/v1/datasets/{", "data set", "/v1/datasets", dataset_owner},
+               {"/v1/jobs/{", "job", "/v1/jobs", job_owner},
+               {"/v1/models/{", "model", "/v1/models", model_owner}};
+
+static bool pass_object(struct request *request, size_t object, const char *sees) {
+  char owner[STORE_NAME];
+  int r =
+      objects[object].owner(service_store(request->service), request->parameter[0], request->object, owner);
+  if (r == 0 && owner_sees(sees, owner)) {
+    request->parameter[0] = request->object;
+    return true;
+  }
+  if (r == 0 || r == -ENOENT)
+    reply_problem(request, PROBLEM_NOT_FOUND, "there is no %s %s; GET %s lists those there are",
+                  objects[object].what, request->parameter[0], objects[object].list);
+  else
+    reply_error(request, r, NULL);
+  return false;
+}
+
+bool auth_pass_object(struct request *request) {
+  const struct route *route = request->route;
+  const char *sees = auth_client(request).sees;
+  if (!sees || route->body == BODY_UPLOAD) /* that makes one; a name that is taken is told then */
+    return true;
+  for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+    if (strncmp(route->pattern, objects[i].prefix, strlen(objects[i].prefix)) == 0)
+      return pass_object(request, i, sees);
+  return true;
+}
+
 bool auth_pass(struct request *request) {
   const enum scope scope = request->route->scope;
   const char *authorization =

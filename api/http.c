@@ -169,7 +169,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
   bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
-                 take_idempotency_key(request) && pass_limit(request) &&
+                 auth_pass_object(request) && take_idempotency_key(request) && pass_limit(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
   if (!welcome)

@@ -98,6 +98,7 @@ struct request {
   const struct route *route;
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
+  char object[STORE_ID];    /* parameter[0] as auth_pass_object leaves it */
   bool head;                /* HEAD: a GET without its body */
   struct principal principal;
   enum request_stage stage;

@@ -61,7 +61,11 @@ struct store_page {
   int64_t cursor; /* 0 = from the start */
   uint32_t limit; /* 1..1000; 0 = 100 */
   bool descending;
+  const char *owner; /* of data sets, jobs, models: only this one's; NULL = everybody's */
 };
+
+/* Whether a client that may see what is `owner`'s (NULL: everything) may see an object of `object_owner`. */
+bool owner_sees(const char *owner, const char *object_owner);
 
 /* ---- data sets ---- */
 enum dataset_state { DATASET_INGESTING, DATASET_READY, DATASET_FAILED };
@@ -77,7 +81,8 @@ struct dataset_row {
   char sha256[SHA256_HEX];        /* of the pack, "" until ready: names the blob */
   char upload_sha256[SHA256_HEX]; /* of the uploaded file: the 200 or 409 of a second PUT */
   int64_t created_at;
-  char error[512]; /* why it failed, one sentence; "" otherwise */
+  char error[512];        /* why it failed, one sentence; "" otherwise */
+  char owner[STORE_NAME]; /* "" = made without a token; so in jobs and models */
 };
 struct reject_row {
   int64_t seq;
@@ -96,7 +101,7 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
                        uint32_t *ret_count, int64_t *ret_next);
 int store_dataset_next_ingest(struct store *store,
                               struct dataset_row *ret_row); /* oldest in state ingesting */
-/* row: id, name, size, bytes, upload_sha256, created_at. -EEXIST when the name is taken. */
+/* row: id, name, size, bytes, upload_sha256, created_at, owner. -EEXIST when the name is taken. */
 int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
                           const char *id); /* forgets the rejects of a broken off ingest */
@@ -159,6 +164,7 @@ struct job_row {
   int64_t created_at, started_at, finished_at; /* 0 = not yet */
   struct job_input inputs[JOB_INPUTS_MAX];     /* for store_job_insert; not read back */
   uint32_t input_count;
+  char owner[STORE_NAME];
 };
 void job_row_clear(struct job_row *row); /* frees the strings */
 void job_rows_free(struct job_row *rows, uint32_t count);
@@ -179,10 +185,11 @@ struct store_idempotency {
   char key[256];
   char body_sha256[SHA256_HEX];
 };
-/* row: id, type, dataset_id, pairs_*, inputs, threads, max_runtime_s, priority, spec, created_at. labels:
- * object of strings or NULL. idempotency may be NULL. When its key was used before: with the same body 0,
- * *ret_replayed = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may be NULL):
- * number of the event. Keys are kept for 7 days. -ENOENT when a data set or model of it has gone. */
+/* row: id, type, dataset_id, pairs_*, inputs, threads, max_runtime_s, priority, spec, created_at, owner.
+ * labels: object of strings or NULL. idempotency may be NULL. When its key was used before: with the same
+ * body 0, *ret_replayed = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may
+ * be NULL): number of the event. Keys are kept for 7 days. -ENOENT when a data set or model of it has gone.
+ */
 int store_job_insert(struct store *store, const struct job_row *row, const json_t *labels,
                      const struct store_idempotency *idempotency, char ret_id[STORE_ID], bool *ret_replayed,
                      int64_t *ret_seq);
@@ -289,6 +296,7 @@ struct model_row {
   int64_t created_at;
   struct model_file_row *files; /* sorted by name */
   uint32_t file_count;
+  char owner[STORE_NAME]; /* the job's; not for store_model_insert */
 };
 void model_row_clear(struct model_row *row);
 void model_rows_free(struct model_row *rows, uint32_t count);

@@ -79,6 +79,10 @@ void id_make(const char *prefix, char ret_id[STORE_ID]) {
   ret_id[at] = 0;
 }
 
+bool owner_sees(const char *owner, const char *object_owner) {
+  return !owner || strcmp(owner, object_owner) == 0;
+}
+
 bool name_valid(const char *name) {
   static const char *const prefixes[] = {"ds_", "job_", "mdl_"};
   size_t length = strlen(name);

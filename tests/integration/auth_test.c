@@ -213,6 +213,98 @@ static void the_client_makes_lists_and_revokes(void **state) {
               "is not sent");
 }
 
+/* Headers of a new token of `owner`, made by the admin's. */
+static void make_owned(const char *owner, char ret_header[256]) {
+  char text[256], header[256];
+  struct reply reply;
+  (void)snprintf(text, sizeof(text),
+                 "{\"name\":\"t\",\"owner\":\"%s\",\"scopes\":[\"datasets:read\",\"datasets:write\","
+                 "\"jobs:read\",\"jobs:write\",\"models:read\",\"models:write\",\"models:use\"]}",
+                 owner);
+  (void)snprintf(header, sizeof(header), "Content-Type: application/json\n%s", only[8]);
+  ask(&server, "POST", "/v1/tokens", header, text, strlen(text), &reply);
+  assert_int_equal(reply.status, 201);
+  (void)snprintf(ret_header, 256, "Authorization: Bearer %s",
+                 json_string_value(json_object_get(reply.json, "token")));
+  reply_done(&reply);
+}
+
+static long put_as(const char *token, const char *name) {
+  char path[128], header[512];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/datasets/%s", name);
+  (void)snprintf(header, sizeof(header), "Content-Type: application/x-tar\n%s", token);
+  ask(&server, "PUT", path, header, "no archive", 10, &reply);
+  long status = reply.status;
+  reply_done(&reply);
+  return status;
+}
+
+static long submit_as(const char *token, const char *key, const char *dataset, char ret_job[64]) {
+  char header[512], body[256];
+  struct reply reply;
+  (void)snprintf(header, sizeof(header), "Content-Type: application/json\nIdempotency-Key: %s\n%s", key,
+                 token);
+  (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"%s\"}", dataset);
+  ask(&server, "POST", "/v1/jobs", header, body, strlen(body), &reply);
+  long status = reply.status;
+  const char *id = json_string_value(json_object_get(reply.json, "id"));
+  (void)snprintf(ret_job, 64, "%s", id ? id : "");
+  reply_done(&reply);
+  return status;
+}
+
+static size_t listed_as(const char *token, const char *path) {
+  struct reply reply;
+  ask(&server, "GET", path, token, NULL, 0, &reply);
+  assert_int_equal(reply.status, 200);
+  size_t count = json_array_size(json_object_get(reply.json, "data"));
+  reply_done(&reply);
+  return count;
+}
+
+static void owners_do_not_see_each_other(void **state) {
+  (void)state;
+  static const char *const verbs[][2] = {{"GET", ""}, {"GET", "/rejects"}, {"GET", "/pairs"}, {"DELETE", ""}};
+  char alice[256], bob[256], job[64], other[64], path[200], challenge[256];
+  make_owned("alice", alice);
+  make_owned("bob", bob);
+  assert_int_equal(put_as(alice, "faces"), 202);
+  assert_int_equal(put_as(alice, "faces"), 200);
+  assert_int_equal(put_as(bob, "faces"), 409); /* also with the same bytes: they tell what alice has */
+  assert_int_equal(put_as(bob, "other"), 202);
+  assert_int_equal(listed_as(alice, "/v1/datasets"), 1);
+  assert_int_equal(listed_as(bob, "/v1/datasets"), 1);
+  for (size_t i = 0; i < 4; i++) {
+    (void)snprintf(path, sizeof(path), "/v1/datasets/faces%s", verbs[i][1]);
+    assert_int_equal(status_of(verbs[i][0], path, bob, challenge), 404);
+  }
+  assert_int_equal(status_of("GET", "/v1/datasets/faces", alice, challenge), 200);
+  assert_int_equal(submit_as(bob, "k", "faces", job), 422);
+  assert_int_equal(setenv("GUISE_TOKEN", alice + strlen("Authorization: Bearer "), 1), 0);
+  (void)shell(
+      0, "$G synth $D/people.tar --identities 4 --images 4 --size 32 && $G dataset add people $D/people.tar");
+  assert_int_equal(setenv("GUISE_TOKEN", bob + strlen("Authorization: Bearer "), 1), 0);
+  (void)shell(0, "$G dataset add bobs $D/people.tar");
+  assert_int_equal(unsetenv("GUISE_TOKEN"), 0);
+  assert_int_equal(submit_as(bob, "k", "people", other), 422);
+  assert_int_equal(submit_as(bob, "k", "bobs", job), 201);
+  assert_int_equal(submit_as(alice, "k", "people", other), 201); /* her key is not his */
+  assert_string_not_equal(job, other);
+  assert_int_equal(submit_as(alice, "k", "people", job), 201);
+  assert_string_equal(job, other);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", other);
+  assert_int_equal(status_of("GET", path, alice, challenge), 200);
+  assert_int_equal(status_of("GET", path, bob, challenge), 404);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/events", other);
+  assert_int_equal(status_of("GET", path, bob, challenge), 404);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/cancel", other);
+  assert_int_equal(status_of("POST", path, bob, challenge), 404);
+  assert_int_equal(status_of("POST", path, alice, challenge), 200);
+  assert_int_equal(listed_as(alice, "/v1/jobs"), 1);
+  assert_int_equal(listed_as(bob, "/v1/jobs"), 1);
+}
+
 static void an_expired_token_says_so(void **state) {
   (void)state;
   static const char body[] = "{\"name\":\"brief\",\"scopes\":[\"jobs:read\"],\"expires_at\":\"%s\"}";
@@ -260,6 +352,7 @@ int main(void) {
                                      cmocka_unit_test(bad_tokens),
                                      cmocka_unit_test(oversized_headers),
                                      cmocka_unit_test(the_client_makes_lists_and_revokes),
+                                     cmocka_unit_test(owners_do_not_see_each_other),
                                      cmocka_unit_test(an_expired_token_says_so),
                                      cmocka_unit_test(secrets_are_in_no_file),
                                      cmocka_unit_test(strangers_are_not_served)};

@@ -179,9 +179,95 @@ static void an_older_database_gets_tokens(void **state) {
   store_close(store);
   assert_int_equal(store_open(path, NULL, &store, NULL), 0);
   assert_int_equal(store_dataset_get(store, "orl", &dataset), 0);
+  assert_string_equal(dataset.owner, ""); /* nobody's: what was there is for those who see everything */
   issue(store, SCOPE_ADMIN, 0, &row, token);
   assert_int_equal(token_check(store, token, row.created_at, &found), 0);
   store_close(store);
+}
+
+static void add_dataset(struct store *store, const char *id, const char *owner) {
+  struct dataset_row row = {.size = 112, .bytes = 10, .created_at = 1};
+  (void)snprintf(row.id, sizeof(row.id), "ds_%s", id);
+  (void)snprintf(row.name, sizeof(row.name), "%s", id);
+  (void)snprintf(row.owner, sizeof(row.owner), "%s", owner);
+  memset(row.upload_sha256, 'c', 64);
+  assert_int_equal(store_dataset_insert(store, &row), 0);
+}
+
+/* Whoever it is for sees `count` data sets. */
+static void expect_datasets(struct store *store, const char *owner, bool descending, uint32_t count) {
+  struct store_page page = {.limit = 10, .owner = owner, .descending = descending};
+  struct dataset_row *rows = NULL;
+  uint32_t found = 0;
+  int64_t next = 0;
+  assert_int_equal(store_dataset_list(store, &page, &rows, &found, &next), 0);
+  assert_int_equal(found, count);
+  for (uint32_t i = 0; i < found; i++)
+    assert_true(owner_sees(owner, rows[i].owner));
+  free(rows);
+}
+
+static void lists_show_what_is_the_owners(void **state) {
+  struct fixture *f = *state;
+  struct job_row job = {.id = "job_a",
+                        .type = "train",
+                        .created_at = 1,
+                        .spec = (char[]){"{}"},
+                        .owner = "alice"},
+                 *jobs;
+  struct store_page page = {.limit = 10, .owner = "bob"};
+  struct job_filter filter = {0};
+  char id[STORE_ID];
+  bool replayed;
+  uint32_t count = 0;
+  int64_t next = 0;
+  add_dataset(f->store, "a", "alice");
+  add_dataset(f->store, "b", "bob");
+  add_dataset(f->store, "c", "alice");
+  add_dataset(f->store, "d", "");
+  for (int descending = 0; descending < 2; descending++) {
+    expect_datasets(f->store, NULL, descending, 4);
+    expect_datasets(f->store, "alice", descending, 2);
+    expect_datasets(f->store, "bob", descending, 1);
+    expect_datasets(f->store, "carol", descending, 0);
+  }
+  (void)snprintf(job.dataset_id, sizeof(job.dataset_id), "ds_a");
+  assert_int_equal(store_job_insert(f->store, &job, NULL, NULL, id, &replayed, NULL), 0);
+  assert_int_equal(store_job_list(f->store, &filter, &page, &jobs, &count, &next), 0);
+  assert_int_equal(count, 0);
+  job_rows_free(jobs, count);
+  page.owner = "alice";
+  assert_int_equal(store_job_list(f->store, &filter, &page, &jobs, &count, &next), 0);
+  assert_int_equal(count, 1);
+  assert_string_equal(jobs[0].owner, "alice");
+  job_rows_free(jobs, count);
+}
+
+static void a_model_is_its_jobs_owners(void **state) {
+  struct fixture *f = *state;
+  struct job_row job = {
+      .id = "job_a", .type = "train", .created_at = 1, .spec = (char[]){"{}"}, .owner = "alice"};
+  struct model_row row = {
+      .id = "mdl_a", .job_id = "job_a", .facts = (char[]){"{}"}, .summary = (char[]){"{}"}};
+  struct model_row *models;
+  struct store_page page = {.limit = 10, .owner = "alice"};
+  char id[STORE_ID];
+  bool replayed;
+  uint32_t count = 0;
+  int64_t seq = 0, next = 0;
+  add_dataset(f->store, "a", "alice");
+  (void)snprintf(job.dataset_id, sizeof(job.dataset_id), "ds_a");
+  assert_int_equal(store_job_insert(f->store, &job, NULL, NULL, id, &replayed, NULL), 0);
+  assert_int_equal(store_job_claim(f->store, id, NULL, &seq), 0);
+  assert_int_equal(store_model_insert(f->store, &row, &seq), 0);
+  assert_int_equal(store_model_list(f->store, &page, &models, &count, &next), 0);
+  assert_int_equal(count, 1);
+  assert_string_equal(models[0].owner, "alice");
+  model_rows_free(models, count);
+  page.owner = "bob";
+  assert_int_equal(store_model_list(f->store, &page, &models, &count, &next), 0);
+  assert_int_equal(count, 0);
+  model_rows_free(models, count);
 }
 
 static void sockets_that_need_tokens(void **state) {
@@ -217,6 +303,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(scopes_have_one_name_each),  TEST(a_token_is_taken_and_nothing_near_it),
       TEST(revoked_and_expired_tokens_are_refused), TEST(the_secret_is_not_stored),
+      TEST(lists_show_what_is_the_owners),          TEST(a_model_is_its_jobs_owners),
       TEST(an_older_database_gets_tokens),          TEST(sockets_that_need_tokens),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
