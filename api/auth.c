@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 #include "api/reply.h"
 #include "api/server.h"
@@ -51,13 +50,16 @@ static bool from_token(struct request *request, const char *authorization) {
 
 static bool from_socket(struct request *request) {
   struct principal *principal = &request->principal;
-  struct ucred user;
-  socklen_t length = sizeof(user);
+  const bool is_unix = *request->http->bound == 0;
+  uid_t user = (uid_t)-1;
+  if (is_unix && !peers_allow(&request->http->peers, request->peer->fd, &user))
+    return refuse(request, "",
+                  "this socket takes requests without a token from the users and groups of the options "
+                  "unix_users and unix_groups only, and you are none of them");
   principal->kind = PRINCIPAL_LOCAL;
   principal->scopes = SCOPES_LOCAL;
-  if (*request->http->bound == 0 &&
-      getsockopt(request->peer->fd, SOL_SOCKET, SO_PEERCRED, &user, &length) == 0)
-    (void)snprintf(principal->id, sizeof(principal->id), "uid:%lu", (unsigned long)user.uid);
+  if (is_unix)
+    (void)snprintf(principal->id, sizeof(principal->id), "uid:%lu", (unsigned long)user);
   else
     (void)snprintf(principal->id, sizeof(principal->id), "loopback");
   return true;

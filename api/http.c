@@ -352,8 +352,8 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   (void)pthread_cond_init(&http->changed, NULL);
   name_bound(listen_fd, http->bound);
   http->needs_tokens = access_needs_tokens(config, listen_fd);
-  int r = service_listen(service, on_event, http, &http->listener);
-  if (r < 0)
+  int r = peers_parse(config->unix_users, config->unix_groups, &http->peers, err);
+  if (r == 0 && (r = service_listen(service, on_event, http, &http->listener)) < 0)
     error_set(err, r, "cannot listen to events: %s", strerror(-r));
   if (r == 0 && (r = -pthread_create(&http->timer, NULL, timer_main, http)) < 0)
     error_set(err, r, "cannot start a thread: %s", strerror(-r));

@@ -26,6 +26,7 @@
 #include "api/limit.h"
 #include "api/problem.h"
 #include "api/target.h"
+#include "daemon/peer.h"
 
 #define CHUNK_BYTES (256u << 10) /* of an upload, written out at once */
 
@@ -62,8 +63,9 @@ struct http {
   struct listener *listener;
   pthread_t timer;
   bool timer_runs;
-  char bound[64];    /* Host name of the listening address; "" = a Unix socket */
-  bool needs_tokens; /* every request does; else whoever connects may do what SCOPES_LOCAL says */
+  char bound[64];     /* Host name of the listening address; "" = a Unix socket */
+  struct peers peers; /* of a Unix socket: who needs no token */
+  bool needs_tokens;  /* every request does; else whoever connects may do what SCOPES_LOCAL says */
   int64_t request_timeout_ns, heartbeat_ns;
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/listen.h"
+#include "daemon/peer.h"
 
 /* ---- the table ---- */
 
@@ -24,6 +25,16 @@ static int check_auth(const char *value, struct guise_error *err) {
   if (strcmp(value, "local") == 0 || strcmp(value, "token") == 0)
     return 0;
   return error_set(err, -EINVAL, "\"%s\" is neither local nor token", value);
+}
+
+static int check_users(const char *value, struct guise_error *err) {
+  struct peers peers;
+  return peers_parse(value, "", &peers, err);
+}
+
+static int check_groups(const char *value, struct guise_error *err) {
+  struct peers peers;
+  return peers_parse("", value, &peers, err);
 }
 
 static int check_level(const char *value, struct guise_error *err) {
@@ -56,6 +67,10 @@ const struct config_option config_options[] = {
            "where the database, data sets and models are kept"),
     STRING(auth, "local", check_auth, false, "WHO",
            "local: on loopback and Unix sockets no token is needed, elsewhere always; token: everywhere"),
+    STRING(unix_users, "", check_users, false, "USERS",
+           "users who need no token on a Unix socket, by name or number, separated by commas; without them "
+           "and unix_groups everybody who may open it"),
+    STRING(unix_groups, "", check_groups, false, "GROUPS", "groups likewise"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
     INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),

@@ -1,11 +1,15 @@
 /* Scopes and tokens: only what was issued is taken, a secret is nowhere, revoked and expired ones are
  * refused; a database of the version before tokens gets them. */
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -13,6 +17,7 @@
 #include "core/base/file.h"
 #include "daemon/access.h"
 #include "daemon/listen.h"
+#include "daemon/peer.h"
 #include "daemon/store_internal.h"
 
 struct fixture {
@@ -297,14 +302,79 @@ static void sockets_that_need_tokens(void **state) {
   (void)close(remote);
 }
 
+/* Connects to the socket as a process with this further group; the accepted end. */
+static int connect_with_group(int listener, const struct sockaddr_un *address, gid_t group) {
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    _exit(setgroups(1, &group) == 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0
+              ? 0
+              : 1);
+  }
+  int status = 0, fd = accept(listener, NULL, NULL);
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  return fd;
+}
+
+static void peers_of_a_unix_socket(void **state) {
+  struct fixture *f = *state;
+  struct peers peers;
+  struct guise_error err = {0};
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  char mine[32];
+  uid_t user = 0;
+  int ends[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  (void)snprintf(mine, sizeof(mine), "%u", (unsigned)getuid());
+  assert_int_equal(peers_parse("", "", &peers, &err), 0);
+  assert_true(peers_allow(&peers, ends[0], &user));
+  assert_int_equal(user, getuid());
+  assert_int_equal(peers_parse("54321 , root,,1", "root", &peers, &err), 0);
+  assert_int_equal(peers.users, 3);
+  assert_int_equal(peers.groups, 1);
+  assert_int_equal(peers.user[1], 0);
+  assert_int_equal(peers_parse(mine, "", &peers, &err), 0);
+  assert_true(peers_allow(&peers, ends[0], &user));
+  assert_int_equal(peers_parse("54321", "54322", &peers, &err), 0);
+  assert_false(peers_allow(&peers, ends[0], &user));
+  assert_false(peers_allow(&peers, -1, &user));
+  assert_int_equal(peers_parse("nobody-of-this-name", "", &peers, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "nobody-of-this-name"));
+  assert_int_equal(peers_parse("4294967295", "", &peers, &err), -EINVAL);
+  assert_int_equal(peers_parse("12x", "", &peers, &err), -EINVAL);
+  (void)close(ends[0]);
+  (void)close(ends[1]);
+  if (getuid() != 0) /* only root can give a process groups */
+    return;
+  (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", f->directory);
+  int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(listener, (const struct sockaddr *)&address, sizeof(address)), 0);
+  assert_int_equal(listen(listener, 1), 0);
+  assert_int_equal(peers_parse("54321", "54322", &peers, &err), 0);
+  int fd = connect_with_group(listener, &address, 54322);
+  assert_true(peers_allow(&peers, fd, &user));
+  (void)close(fd);
+  fd = connect_with_group(listener, &address, 54323);
+  assert_false(peers_allow(&peers, fd, &user));
+  (void)close(fd);
+  (void)close(listener);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(scopes_have_one_name_each),  TEST(a_token_is_taken_and_nothing_near_it),
-      TEST(revoked_and_expired_tokens_are_refused), TEST(the_secret_is_not_stored),
-      TEST(lists_show_what_is_the_owners),          TEST(a_model_is_its_jobs_owners),
-      TEST(an_older_database_gets_tokens),          TEST(sockets_that_need_tokens),
+      cmocka_unit_test(scopes_have_one_name_each),
+      TEST(a_token_is_taken_and_nothing_near_it),
+      TEST(revoked_and_expired_tokens_are_refused),
+      TEST(the_secret_is_not_stored),
+      TEST(lists_show_what_is_the_owners),
+      TEST(a_model_is_its_jobs_owners),
+      TEST(an_older_database_gets_tokens),
+      TEST(sockets_that_need_tokens),
+      TEST(peers_of_a_unix_socket),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
