@@ -26,6 +26,7 @@
 #include "api/limit.h"
 #include "api/problem.h"
 #include "api/target.h"
+#include "api/tls.h"
 #include "daemon/peer.h"
 
 #define CHUNK_BYTES (256u << 10) /* of an upload, written out at once */
@@ -52,7 +53,8 @@ enum connection_phase {
 struct connection {
   struct connection *next, *previous;
   int fd;
-  bool internal; /* http_alive's own */
+  gnutls_session_t tls; /* NULL = plain; libmicrohttpd's thread only */
+  bool internal;        /* http_alive's own */
   enum connection_phase phase;
   int64_t deadline_ns; /* when the timer cuts it; 0 = never */
 };
@@ -64,6 +66,7 @@ struct http {
   pthread_t timer;
   bool timer_runs;
   char bound[64];     /* Host name of the listening address; "" = a Unix socket */
+  struct tls *tls;    /* NULL = plain HTTP */
   struct peers peers; /* of a Unix socket: who needs no token */
   bool needs_tokens;  /* every request does; else whoever connects may do what SCOPES_LOCAL says */
   int64_t request_timeout_ns, heartbeat_ns;
@@ -188,5 +191,5 @@ void connection_notify(void *context, struct MHD_Connection *connection, void **
 void connection_phase(struct http *http, struct connection *connection, enum connection_phase phase);
 void connections_expire(struct http *http, int64_t now_ns);
 /* A whole error answer written past libmicrohttpd, which takes none while a body is still coming in. The
- * connection must be closed after it. */
-void connection_send_problem(int fd, enum problem_code code, const char *detail);
+ * connection must be closed after it. With TLS on libmicrohttpd's thread only. */
+void connection_send_problem(const struct connection *connection, enum problem_code code, const char *detail);

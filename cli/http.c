@@ -17,6 +17,7 @@ struct http {
   bool direct;    /* loopback or Unix socket: never through a proxy */
   bool encrypted;
   char *authorization; /* header line with the token, or NULL */
+  const char *ca;      /* PEM file, or NULL */
 };
 
 /* Of "HOST:PORT/...": localhost, 127.x.x.x or [::1] and nothing that merely starts so. */
@@ -78,6 +79,10 @@ int http_set_token(struct http *http, const char *token, struct guise_error *err
   return asprintf(&http->authorization, "Authorization: Bearer %s", token) < 0
              ? error_set(err, -ENOMEM, "out of memory")
              : 0;
+}
+
+void http_set_ca(struct http *http, const char *path) {
+  http->ca = path && *path ? path : NULL;
 }
 
 struct http *http_close(struct http *http) {
@@ -258,6 +263,8 @@ static void set_options(const struct http *http, struct exchange *x, const char 
   }
   if (http->direct)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+  if (http->ca)
+    (void)curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
   if (http->socket)
     (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, http->socket);
   /* A transfer that stands still is broken off; an ingest may keep an upload waiting for a while. */
@@ -272,6 +279,12 @@ static int connection_error(const struct http *http, const struct exchange *x, C
     return error_set(x->err, -ECONNREFUSED,
                      "no daemon answers at %s (%s); start guised, or name another with --url or $GUISE_URL",
                      http->name, why);
+  if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+    return error_set(
+        x->err, -ECONNREFUSED,
+        "who answers at %s cannot prove to be that (%s); name the certificate to trust with --ca "
+        "FILE or $GUISE_CA",
+        http->name, why);
   return error_set(x->err, -ECONNREFUSED, "the connection to %s broke: %s", http->name, why);
 }
 

@@ -123,12 +123,23 @@ bool access_needs_tokens(const struct config *config, int listen_fd) {
   return strcmp(config->auth, "token") == 0 || !listen_is_local(listen_fd);
 }
 
+bool access_uses_tls(const struct config *config, int listen_fd) {
+  return config->tls_certificate[0] && !listen_is_unix(listen_fd);
+}
+
 int access_check(const struct config *config, struct store *store, int listen_fd, struct guise_error *err) {
+  const bool tls = access_uses_tls(config, listen_fd);
   bool any = false;
   char where[300] = "this address";
   if (!access_needs_tokens(config, listen_fd))
     return 0;
-  (void)listen_describe(listen_fd, where, sizeof(where));
+  (void)listen_describe(listen_fd, tls, where, sizeof(where));
+  if (!tls && !listen_is_local(listen_fd) && strcmp(config->tls, "required") == 0)
+    return error_set(err, -EPERM,
+                     "other machines reach %s, and faces and tokens would cross the network readable: give "
+                     "--tls-certificate and --tls-key; or listen on 127.0.0.1 or unix:PATH and forward the "
+                     "port with ssh; or say --tls elsewhere where a proxy encrypts",
+                     where);
   int r = store_token_any(store, time_now_ms(), &any);
   if (r < 0)
     return error_set(err, r, "the tokens cannot be read: %s", strerror(-r));

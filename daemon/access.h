@@ -49,6 +49,8 @@ int token_check(struct store *store, const char *text, int64_t now_ms, struct to
 /* Whether every request on this listening socket needs a token: the option auth says so, or other machines
  * reach it. */
 bool access_needs_tokens(const struct config *config, int listen_fd);
-/* What must be there before the socket is served: a token, where all requests need one. -EPERM with err that
- * says what to do; or a result of the store. */
+/* Whether it is served over TLS: a certificate is set, and it is no Unix socket. */
+bool access_uses_tls(const struct config *config, int listen_fd);
+/* What must be there before the socket is served: a token, where all requests need one, and TLS, where other
+ * machines reach it. -EPERM with err that says what to do; or a result of the store. */
 int access_check(const struct config *config, struct store *store, int listen_fd, struct guise_error *err);

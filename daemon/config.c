@@ -27,6 +27,12 @@ static int check_auth(const char *value, struct guise_error *err) {
   return error_set(err, -EINVAL, "\"%s\" is neither local nor token", value);
 }
 
+static int check_tls(const char *value, struct guise_error *err) {
+  if (strcmp(value, "required") == 0 || strcmp(value, "elsewhere") == 0)
+    return 0;
+  return error_set(err, -EINVAL, "\"%s\" is neither required nor elsewhere", value);
+}
+
 static int check_users(const char *value, struct guise_error *err) {
   struct peers peers;
   return peers_parse(value, "", &peers, err);
@@ -67,6 +73,13 @@ const struct config_option config_options[] = {
            "where the database, data sets and models are kept"),
     STRING(auth, "local", check_auth, false, "WHO",
            "local: on loopback and Unix sockets no token is needed, elsewhere always; token: everywhere"),
+    STRING(tls_certificate, "", NULL, false, "FILE",
+           "certificate in PEM form, its chain behind it, to serve HTTPS; read again at SIGHUP"),
+    STRING(tls_key, "", NULL, false, "FILE", "its key in PEM form, without a password; read again at SIGHUP"),
+    STRING(
+        tls, "required", check_tls, false, "WHERE",
+        "required: addresses that other machines reach are served with a certificate only; elsewhere: also "
+        "without one, because a proxy in front encrypts"),
     STRING(unix_users, "", check_users, false, "USERS",
            "users who need no token on a Unix socket, by name or number, separated by commas; without them "
            "and unix_groups everybody who may open it"),
@@ -263,8 +276,8 @@ static int read_environment(struct config *config, char *const *envp, struct gui
 }
 
 static bool variable_known(const char *variable, size_t length) {
-  static const char *const others[] = {"GUISE_CONFIG",    "GUISE_URL",   "GUISE_FACES",
-                                       "GUISE_TEST_DATA", "GUISE_TOKEN", "GUISE_TOKEN_FILE"};
+  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL",        "GUISE_FACES", "GUISE_TEST_DATA",
+                                       "GUISE_TOKEN",  "GUISE_TOKEN_FILE", "GUISE_CA"};
   char name[64];
   for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)
@@ -420,6 +433,8 @@ static int find_decoder(struct config *config, struct guise_error *err) {
 
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err) {
   char *note = NULL;
+  if (!config->tls_certificate[0] != !config->tls_key[0])
+    return error_set(err, -EINVAL, "HTTPS takes both tls_certificate and tls_key");
   if (config->cores == 0)
     config->cores = count_cores();
   if (config->workers == 0)

@@ -19,6 +19,8 @@ struct config {
   char listen[CONFIG_TEXT]; /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
   char state[CONFIG_TEXT];  /* state directory */
   char auth[16];            /* local: loopback and Unix socket need no token; token: all requests do */
+  char tls_certificate[CONFIG_TEXT], tls_key[CONFIG_TEXT]; /* PEM files; both "": no TLS */
+  char tls[16]; /* at other addresses than loopback. required; elsewhere: somebody else encrypts */
   char unix_users[CONFIG_TEXT], unix_groups[CONFIG_TEXT]; /* who needs no token on a Unix socket; both "":
                                                              everybody */
   uint64_t cores;                                         /* given to the daemon; resolved: never 0 */

@@ -150,7 +150,13 @@ bool listen_is_local(int fd) {
   return getsockname(fd, (struct sockaddr *)&address, &length) == 0 && is_loopback(&address);
 }
 
-int listen_describe(int fd, char *ret_text, size_t size) {
+bool listen_is_unix(int fd) {
+  struct sockaddr_storage address = {0};
+  socklen_t length = sizeof(address);
+  return getsockname(fd, (struct sockaddr *)&address, &length) == 0 && address.ss_family == AF_UNIX;
+}
+
+int listen_describe(int fd, bool tls, char *ret_text, size_t size) {
   struct sockaddr_storage address = {0};
   socklen_t length = sizeof(address);
   char host[INET6_ADDRSTRLEN];
@@ -167,6 +173,7 @@ int listen_describe(int fd, char *ret_text, size_t size) {
       six ? ((struct sockaddr_in6 *)&address)->sin6_port : ((struct sockaddr_in *)&address)->sin_port;
   if (!inet_ntop(address.ss_family, ip, host, sizeof(host)))
     return -errno;
-  (void)snprintf(ret_text, size, six ? "http://[%s]:%u" : "http://%s:%u", host, (unsigned)ntohs(port));
+  (void)snprintf(ret_text, size, six ? "http%s://[%s]:%u" : "http%s://%s:%u", tls ? "s" : "", host,
+                 (unsigned)ntohs(port));
   return 0;
 }

@@ -22,5 +22,6 @@ int listen_open(const struct listen_address *address, struct guise_error *err);
 int listen_inherited(struct guise_error *err);
 /* Whether only this machine reaches a listening socket: loopback or Unix. False when that cannot be told. */
 bool listen_is_local(int fd);
-/* "http://127.0.0.1:8080" or "unix:/run/guise/guised.sock" of a listening socket. */
-int listen_describe(int fd, char *ret_text, size_t size);
+bool listen_is_unix(int fd);
+/* "http://127.0.0.1:8080" (https:// with tls) or "unix:/run/guise/guised.sock" of a listening socket. */
+int listen_describe(int fd, bool tls, char *ret_text, size_t size);

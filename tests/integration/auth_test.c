@@ -404,6 +404,8 @@ static void strangers_are_not_served(void **state) {
   struct server fresh;
   server_prepare(&fresh);
   fresh.option[0] = "--listen=0.0.0.0:0";
+  expect_text(server_refuses(&fresh), "--tls-certificate");
+  fresh.option[1] = "--tls=elsewhere";
   expect_text(server_refuses(&fresh), "guise token add NAME");
   fresh.option[0] = "--auth=token";
   expect_text(server_refuses(&fresh), "--auth local");

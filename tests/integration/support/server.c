@@ -155,6 +155,8 @@ void ask(struct server *server, const char *method, const char *path, const char
   (void)snprintf(url, sizeof(url), "%s%s", server->url, path);
   (void)curl_easy_setopt(curl, CURLOPT_URL, url);
   (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  if (server->ca)
+    (void)curl_easy_setopt(curl, CURLOPT_CAINFO, server->ca);
   (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
   (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
   (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

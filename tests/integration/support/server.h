@@ -11,6 +11,7 @@
 struct server {
   char root[64];         /* temporary directory: state/ and what a test puts there */
   char url[128];         /* http://127.0.0.1:PORT */
+  const char *ca;        /* PEM file that ask trusts at https://, or NULL */
   pid_t pid;             /* 0 = not running */
   const char *option[8]; /* more of guised's flags, each "--name=value"; those set before server_start */
 };

@@ -292,6 +292,9 @@ static void sockets_that_need_tokens(void **state) {
   assert_true(access_needs_tokens(&config, remote));
   assert_int_equal(access_check(&config, f->store, local, &err), 0);
   assert_int_equal(access_check(&config, f->store, remote, &err), -EPERM);
+  assert_non_null(strstr(err.text, "--tls-certificate"));
+  assert_int_equal(config_set(&config, "tls", "elsewhere", "test", NULL), 0);
+  assert_int_equal(access_check(&config, f->store, remote, &err), -EPERM);
   assert_non_null(strstr(err.text, "guise token add"));
   assert_int_equal(config_set(&config, "auth", "token", "test", NULL), 0);
   assert_true(access_needs_tokens(&config, local));

@@ -219,7 +219,7 @@ static void sockets(void **state) {
   int fd = listen_open(&address, NULL);
   assert_true(fd >= 0);
   assert_true(listen_is_local(fd));
-  assert_int_equal(listen_describe(fd, where, sizeof(where)), 0);
+  assert_int_equal(listen_describe(fd, false, where, sizeof(where)), 0);
   assert_memory_equal(where, "http://127.0.0.1:", 17);
   assert_int_equal(listen_parse(where + 7, &address, NULL), 0);
   assert_int_equal(listen_open(&address, &err), -EADDRINUSE); /* the port is taken */
