@@ -128,6 +128,8 @@ static bool pass_object(struct request *request, size_t object, const char *sees
                   objects[object].what, request->parameter[0], objects[object].list);
   else
     reply_error(request, r, NULL);
+  if (r == 0) /* it is there, and somebody else's */
+    audit(request, false);
   return false;
 }
 
@@ -160,5 +162,6 @@ bool auth_pass(struct request *request) {
                 scope_name(scope), request->principal.id);
   reply_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
                REALM ", error=\"insufficient_scope\", scope=\"%s\"", scope_name(scope));
+  audit(request, false);
   return false;
 }

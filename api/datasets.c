@@ -46,6 +46,7 @@ void put_dataset(struct request *request) {
     reply_error(request, r, &err);
     return;
   }
+  memcpy(request->object, row.id, sizeof(request->object));
   reply_json(request, created ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK, dataset_json(&row));
   reply_header(request, "Location", "/v1/datasets/%s", row.id);
 }
@@ -81,6 +82,8 @@ static bool find_dataset(struct request *request, struct dataset_row *ret_row) {
                   "there is no data set %s; GET /v1/datasets lists those there are", request->parameter[0]);
   else if (r < 0)
     reply_error(request, r, NULL);
+  else
+    memcpy(request->object, ret_row->id, sizeof(request->object));
   return r == 0;
 }
 

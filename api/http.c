@@ -203,6 +203,8 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 static void run_handler(struct request *request) {
   if (body_finish(request))
     request->route->handle(request);
+  if (route_is_audited(request->route))
+    audit(request, request->route->blocks && route_images(request->route) == 0);
 }
 
 static enum MHD_Result dispatch(struct request *request) {

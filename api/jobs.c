@@ -101,6 +101,7 @@ void post_job(struct request *request) {
     reply_error(request, r, &err);
     return;
   }
+  memcpy(request->object, row.id, sizeof(request->object));
   reply_json(request, dry_run ? MHD_HTTP_OK : MHD_HTTP_CREATED, job_json(request, &row));
   if (!dry_run)
     reply_header(request, "Location", "/v1/jobs/%s", row.id);

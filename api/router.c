@@ -51,6 +51,8 @@ const struct route routes[] = {
     {ROUTE_GET, "/v1/tokens", list_tokens, SCOPE_ADMIN, false, BODY_NONE, "", "limit,cursor", "listTokens"},
     {ROUTE_POST, "/v1/tokens", post_token, SCOPE_ADMIN, true, BODY_JSON, "application/json", "", "postToken"},
     {ROUTE_DELETE, "/v1/tokens/{id}", delete_token, SCOPE_ADMIN, true, BODY_NONE, "", "", "deleteToken"},
+    {ROUTE_GET, "/v1/audit", list_audit, SCOPE_ADMIN, false, BODY_NONE, "", "limit,cursor,actor,object",
+     "listAudit"},
 };
 const size_t route_count = ARRAY_SIZE(routes);
 

@@ -103,7 +103,7 @@ struct request {
   const struct route *route;
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
-  char object[STORE_ID];    /* parameter[0] as auth_pass_object leaves it */
+  char object[STORE_ID];    /* id of what it is about, "" = not known yet, or nothing */
   bool head;                /* HEAD: a GET without its body */
   struct principal principal;
   enum request_stage stage;
@@ -156,6 +156,11 @@ const char *route_method_name(enum route_method method);
  * ("GET, HEAD, PUT") for another method. */
 int route_find(const char *method, const struct target *target, const struct route **ret_route,
                const char *ret_parameters[4], char ret_allow[64]);
+
+/* ---- audit.c ---- */
+bool route_is_audited(const struct route *route);
+/* Records the request with the answer it has. may_wait: this thread may write to the disk. */
+void audit(struct request *request, bool may_wait);
 
 /* ---- body.c ---- */
 /* First call: whether the body is welcome, and where it will go. False with an answer when it is not. */

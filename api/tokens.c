@@ -118,6 +118,7 @@ void post_token(struct request *request) {
     reply_error(request, r, NULL);
     return;
   }
+  memcpy(request->object, row.id, sizeof(request->object));
   log_info("token %s: made by %s", row.id, request->principal.id);
   json_t *body = token_json(&row);
   if (body && json_object_set_new(body, "token", json_string(token)) < 0) {

@@ -94,6 +94,7 @@ int command_report(struct cli *cli, int argc, char **argv);
 int command_token_add(struct cli *cli, int argc, char **argv);
 int command_token_ls(struct cli *cli, int argc, char **argv);
 int command_token_revoke(struct cli *cli, int argc, char **argv);
+int command_audit(struct cli *cli, int argc, char **argv);
 int command_ready(struct cli *cli, int argc, char **argv);
 int command_synth(struct cli *cli, int argc, char **argv);
 int command_study_run(struct cli *cli, int argc, char **argv);

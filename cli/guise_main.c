@@ -112,6 +112,11 @@ static const struct command commands[] = {
      command_token_add},
     {"token ls", "", "list tokens", NULL, command_token_ls},
     {"token revoke", "TOKEN_ID", "make a token worthless", NULL, command_token_revoke},
+    {"audit", "[--actor WHO] [--object ID] [--limit N]", "show who did what, newest first",
+     "  --actor WHO   a token's id, uid:N or loopback\n"
+     "  --object ID   of a data set, job, model or token\n"
+     "  --limit N     rows at most, 1..100 (default 100)",
+     command_audit},
     {"ready", "[--wait SECONDS]", "tell whether the daemon is ready for work", NULL, command_ready},
 };
 

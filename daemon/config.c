@@ -84,6 +84,7 @@ const struct config_option config_options[] = {
            "users who need no token on a Unix socket, by name or number, separated by commas; without them "
            "and unix_groups everybody who may open it"),
     STRING(unix_groups, "", check_groups, false, "GROUPS", "groups likewise"),
+    INTEGER(audit_keep_days, "365", 1, 36500, true, "days after which the audit trail forgets"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
     INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),

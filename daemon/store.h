@@ -54,8 +54,9 @@ int64_t time_now_ms(void);
 void time_text(int64_t ms, char ret_text[TIME_TEXT]);    /* "2026-01-31T12:34:56.789Z" */
 int time_parse(const char *text, int64_t *ret_ms);       /* RFC 3339 with Z or an offset; -EINVAL */
 void id_make(const char *prefix, char ret_id[STORE_ID]); /* "ds_", "job_", "mdl_" */
+bool id_valid(const char *text);                         /* of the form that id_make gives */
 bool name_valid(const char *name); /* 1..100 of [A-Za-z0-9._-], starts with a letter or digit, no id's prefix
-                                      (ds_, job_, mdl_) */
+                                      (ds_, job_, mdl_, tok_) */
 
 struct store_page {
   int64_t cursor; /* 0 = from the start */
@@ -330,6 +331,22 @@ int store_token_list(struct store *store, const struct store_page *page, struct 
 int store_token_revoke(struct store *store, const char *id, int64_t now_ms); /* again: 0 */
 /* Whether there is one that is neither expired nor revoked. */
 int store_token_any(struct store *store, int64_t now_ms, bool *ret_any);
+
+/* ---- audit trail ---- */
+#define STORE_AUDIT_ROWS 1000000 /* kept at most: a flood pushes old rows out and does not fill the disk */
+struct audit_row {
+  int64_t seq, at;
+  char actor[STORE_ID];  /* "tok_..", "uid:1000", "loopback" */
+  char action[32];       /* operationId */
+  char object[STORE_ID]; /* id, "" = none */
+  uint32_t status;       /* of HTTP */
+};
+/* Rows older than keep_ms go. */
+int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms);
+/* Newest first; actor and object NULL = any. */
+int store_audit_list(struct store *store, const char *actor, const char *object,
+                     const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,
+                     int64_t *ret_next);
 
 /* ---- blobs ---- */
 int store_blob_referenced(struct store *store, const char *sha256, bool *ret_referenced);

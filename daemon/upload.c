@@ -132,7 +132,7 @@ int service_dataset_accept(struct service *service, const struct client *client,
     return error_set(err, -EINVAL,
                      "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "
                      "with a letter or "
-                     "digit, and is not like an id (ds_, job_, mdl_)");
+                     "digit, and is not like an id (ds_, job_, mdl_, tok_)");
   if (row.size < 16 || row.size > 224 || row.size % 8)
     return error_set(err, -EINVAL, "size must be 16 to 224 pixels, a multiple of 8");
   service_upload_digest(upload, row.upload_sha256);

@@ -307,6 +307,52 @@ static void owners_do_not_see_each_other(void **state) {
   assert_int_equal(listed_as(bob, "/v1/jobs"), 1);
 }
 
+/* The object of the newest record of this action and status; fails when there is none. */
+static void expect_record(const char *action, int status, const char *actor_prefix,
+                          const char *object_prefix) {
+  struct reply reply;
+  const json_t *row;
+  size_t i;
+  bool found = false;
+  ask(&server, "GET", "/v1/audit", only[8], NULL, 0, &reply);
+  assert_int_equal(reply.status, 200);
+  json_array_foreach(json_object_get(reply.json, "data"), i, row) {
+    const char *object = json_string_value(json_object_get(row, "object"));
+    found |=
+        strcmp(json_string_value(json_object_get(row, "action")), action) == 0 &&
+        json_integer_value(json_object_get(row, "status")) == status &&
+        strncmp(json_string_value(json_object_get(row, "actor")), actor_prefix, strlen(actor_prefix)) == 0 &&
+        strncmp(object ? object : "", object_prefix, strlen(object_prefix)) == 0;
+  }
+  if (!found)
+    fail_msg("no %s %d by %s on %s: %s", action, status, actor_prefix, object_prefix, reply.body);
+  /* what people chose to call things is not there */
+  if (strstr(reply.body, "people") || strstr(reply.body, "faces") || strstr(reply.body, "alice"))
+    fail_msg("%s", reply.body);
+  reply_done(&reply);
+}
+
+static void the_audit_trail_tells_who_did_what(void **state) {
+  (void)state;
+  char challenge[256];
+  expect_record("putDataset", 202, "tok_", "ds_");
+  expect_record("postJob", 201, "tok_", "job_");
+  expect_record("cancelJob", 200, "tok_", "job_");
+  expect_record("cancelJob", 404, "tok_", "job_"); /* somebody else's */
+  expect_record("getDataset", 404, "tok_", "ds_");
+  expect_record("postToken", 201, "tok_", "tok_");
+  expect_record("deleteToken", 204, "tok_", "tok_");
+  assert_int_equal(status_of("DELETE", "/v1/datasets/faces", only[2], challenge), 403);
+  (void)usleep(300000); /* that is recorded beside */
+  expect_record("deleteDataset", 403, "tok_", "");
+  expect_text(shell(0, "GUISE_TOKEN_FILE=$D/admin $G audit --limit 1")->out, "deleteDataset");
+  struct output *output = shell(0, "GUISE_TOKEN_FILE=$D/admin $G audit --object $ID");
+  expect_text(output->out, "postToken");
+  expect_text(output->out, "deleteToken");
+  if (strstr(output->out, "putDataset"))
+    fail_msg("%s", output->out);
+}
+
 static void an_expired_token_says_so(void **state) {
   (void)state;
   static const char body[] = "{\"name\":\"brief\",\"scopes\":[\"jobs:read\"],\"expires_at\":\"%s\"}";
@@ -418,6 +464,7 @@ int main(void) {
                                      cmocka_unit_test(oversized_headers),
                                      cmocka_unit_test(the_client_makes_lists_and_revokes),
                                      cmocka_unit_test(owners_do_not_see_each_other),
+                                     cmocka_unit_test(the_audit_trail_tells_who_did_what),
                                      cmocka_unit_test(an_expired_token_says_so),
                                      cmocka_unit_test(secrets_are_in_no_file),
                                      cmocka_unit_test(unix_sockets_know_their_peers),

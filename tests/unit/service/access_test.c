@@ -162,34 +162,6 @@ static void the_secret_is_not_stored(void **state) {
   assert_false(file_has(f->path, token + 33));
 }
 
-static void an_older_database_gets_tokens(void **state) {
-  struct fixture *f = *state;
-  struct schema_migration older[3] = {schema_migrations[0], schema_migrations[1], {0, NULL, NULL}};
-  struct dataset_row dataset = {.size = 112, .bytes = 10, .created_at = 1, .name = "orl"};
-  struct token_row row, found;
-  struct store *store;
-  char path[96], token[TOKEN_TEXT];
-  (void)snprintf(path, sizeof(path), "%s/older.db", f->directory);
-  assert_int_equal(older[1].number, 2);
-  assert_int_equal(store_open(path, older, &store, NULL), 0);
-  sqlite3 *db;
-  assert_int_equal(store_write_begin(store, &db), 0);
-  assert_int_equal(
-      store_write_end(store, store_exec(db,
-                                        "INSERT INTO datasets (id, name, state, size, bytes, "
-                                        "upload_sha256, created_at) VALUES ('ds_a', 'orl', 'ingesting', "
-                                        "112, 10, hex(zeroblob(32)), 1)",
-                                        "")),
-      0);
-  store_close(store);
-  assert_int_equal(store_open(path, NULL, &store, NULL), 0);
-  assert_int_equal(store_dataset_get(store, "orl", &dataset), 0);
-  assert_string_equal(dataset.owner, ""); /* nobody's: what was there is for those who see everything */
-  issue(store, SCOPE_ADMIN, 0, &row, token);
-  assert_int_equal(token_check(store, token, row.created_at, &found), 0);
-  store_close(store);
-}
-
 static void add_dataset(struct store *store, const char *id, const char *owner) {
   struct dataset_row row = {.size = 112, .bytes = 10, .created_at = 1};
   (void)snprintf(row.id, sizeof(row.id), "ds_%s", id);
@@ -273,6 +245,94 @@ static void a_model_is_its_jobs_owners(void **state) {
   assert_int_equal(store_model_list(f->store, &page, &models, &count, &next), 0);
   assert_int_equal(count, 0);
   model_rows_free(models, count);
+}
+
+static void record(struct store *store, int64_t at, const char *actor, const char *object) {
+  struct audit_row row = {.at = at, .action = "getJob", .status = 200};
+  (void)snprintf(row.actor, sizeof(row.actor), "%s", actor);
+  (void)snprintf(row.object, sizeof(row.object), "%s", object);
+  assert_int_equal(store_audit_add(store, &row, 1000), 0);
+}
+
+/* Rows that there are for this actor and object; *ret_first is the newest one's time. */
+static uint32_t audited(struct store *store, const char *actor, const char *object, int64_t *ret_first) {
+  struct store_page page = {.limit = 10};
+  struct audit_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  assert_int_equal(store_audit_list(store, actor, object, &page, &rows, &count, &next), 0);
+  *ret_first = count ? rows[0].at : 0;
+  free(rows);
+  return count;
+}
+
+static void the_audit_trail_is_added_to_and_forgets(void **state) {
+  struct fixture *f = *state;
+  int64_t first;
+  sqlite3 *db;
+  record(f->store, 100, "loopback", "job_a");
+  record(f->store, 200, "uid:7", "job_a");
+  record(f->store, 300, "uid:7", "");
+  assert_int_equal(audited(f->store, NULL, NULL, &first), 3);
+  assert_int_equal(first, 300);
+  assert_int_equal(audited(f->store, "uid:7", NULL, &first), 2);
+  assert_int_equal(audited(f->store, "uid:7", "job_a", &first), 1);
+  assert_int_equal(first, 200);
+  struct store_page page = {.limit = 1};
+  struct audit_row *rows = NULL;
+  uint32_t count = 0;
+  int64_t next = 0;
+  for (int64_t at = 300; at > 0; at -= 100) {
+    assert_int_equal(store_audit_list(f->store, NULL, NULL, &page, &rows, &count, &next), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(rows[0].at, at);
+    free(rows);
+    page.cursor = next;
+  }
+  assert_int_equal(next, 0);
+  assert_int_equal(store_write_begin(f->store, &db), 0);
+  assert_true(store_write_end(f->store, store_exec(db, "UPDATE audit SET actor = 'nobody'", "")) < 0);
+  record(f->store, 1150, "loopback", ""); /* 1000 ms are kept */
+  assert_int_equal(audited(f->store, NULL, NULL, &first), 3);
+  /* a flood pushes out what is older, and no more */
+  assert_int_equal(store_write_begin(f->store, &db), 0);
+  assert_int_equal(
+      store_write_end(f->store, store_exec(db,
+                                           "INSERT INTO audit (seq, at, actor, action, object, status) "
+                                           "VALUES (?1, 1200, 'x', 'y', '', 200)",
+                                           "l", (int64_t)STORE_AUDIT_ROWS + 2)),
+      0);
+  record(f->store, 1201, "loopback", "");
+  assert_int_equal(audited(f->store, NULL, NULL, &first), 3);
+}
+
+static void an_older_database_gets_tokens(void **state) {
+  struct fixture *f = *state;
+  struct schema_migration older[3] = {schema_migrations[0], schema_migrations[1], {0, NULL, NULL}};
+  struct dataset_row dataset = {.size = 112, .bytes = 10, .created_at = 1, .name = "orl"};
+  struct token_row row, found;
+  struct store *store;
+  char path[96], token[TOKEN_TEXT];
+  (void)snprintf(path, sizeof(path), "%s/older.db", f->directory);
+  assert_int_equal(older[1].number, 2);
+  assert_int_equal(store_open(path, older, &store, NULL), 0);
+  sqlite3 *db;
+  assert_int_equal(store_write_begin(store, &db), 0);
+  assert_int_equal(
+      store_write_end(store, store_exec(db,
+                                        "INSERT INTO datasets (id, name, state, size, bytes, "
+                                        "upload_sha256, created_at) VALUES ('ds_a', 'orl', 'ingesting', "
+                                        "112, 10, hex(zeroblob(32)), 1)",
+                                        "")),
+      0);
+  store_close(store);
+  assert_int_equal(store_open(path, NULL, &store, NULL), 0);
+  assert_int_equal(store_dataset_get(store, "orl", &dataset), 0);
+  assert_string_equal(dataset.owner, ""); /* nobody's: what was there is for those who see everything */
+  issue(store, SCOPE_ADMIN, 0, &row, token);
+  assert_int_equal(token_check(store, token, row.created_at, &found), 0);
+  record(store, 1, "loopback", "ds_a");
+  store_close(store);
 }
 
 static void sockets_that_need_tokens(void **state) {
@@ -376,6 +436,7 @@ int main(void) {
       TEST(lists_show_what_is_the_owners),
       TEST(a_model_is_its_jobs_owners),
       TEST(an_older_database_gets_tokens),
+      TEST(the_audit_trail_is_added_to_and_forgets),
       TEST(sockets_that_need_tokens),
       TEST(peers_of_a_unix_socket),
   };

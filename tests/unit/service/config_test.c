@@ -279,6 +279,15 @@ static void names_and_ids(void **state) {
   id_make("job_", other);
   assert_int_equal(strlen(id), 4 + 26);
   assert_string_not_equal(id, other);
+  assert_true(id_valid(id));
+  id[29] = '1';
+  assert_false(id_valid(id));
+  assert_false(id_valid("job_"));
+  assert_false(id_valid("alice"));
+  assert_true(id_valid(other));
+  other[30] = 'a'; /* one letter more */
+  other[31] = 0;
+  assert_false(id_valid(other));
   assert_true(name_valid("orl"));
   assert_true(name_valid("LFW-2.full_set"));
   memset(longest, 'a', 101);
@@ -286,7 +295,7 @@ static void names_and_ids(void **state) {
   assert_false(name_valid(longest));
   assert_true(name_valid(longest + 1));
   static const char *const bad[] = {"",     ".",     "..",    "-x",       "a/b", "a b",
-                                    "ds_x", "job_1", "mdl_1", "\xc3\xa4", "a\n"};
+                                    "ds_x", "job_1", "tok_1", "\xc3\xa4", "a\n"};
   for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
     assert_false(name_valid(bad[i]));
 }
