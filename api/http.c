@@ -129,9 +129,11 @@ static bool pass_limit(struct request *request) {
   if (route_images(request->route) == 0)
     return true;
   service_config_now(request->service, &config);
+  const uint64_t client = request->principal.kind == PRINCIPAL_TOKEN ? limit_token(request->principal.id)
+                                                                     : limit_client(request->peer->fd);
   const uint32_t seconds =
-      limit_take(&request->http->limit, limit_client(request->peer->fd), route_images(request->route),
-                 (double)config.inference_rate, (double)config.inference_burst, clock_ns());
+      limit_take(&request->http->limit, client, route_images(request->route), (double)config.inference_rate,
+                 (double)config.inference_burst, clock_ns());
   if (seconds == 0)
     return true;
   reply_problem(request, PROBLEM_RATE,

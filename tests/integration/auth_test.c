@@ -445,6 +445,45 @@ static void a_socket_that_is_passed(void **state) {
   server_clean(&local);
 }
 
+/* Embeds `count` times; the status of the last one. */
+static long embed_as(struct server *local, const char *token, unsigned count) {
+  char header[256];
+  long status = 0;
+  (void)snprintf(header, sizeof(header), "Content-Type: image/png%s%s", token ? "\n" : "",
+                 token ? token : "");
+  for (unsigned i = 0; i < count; i++) {
+    struct reply reply;
+    ask(local, "POST", "/v1/models/mdl_none/embed", header, "x", 1, &reply);
+    status = reply.status;
+    reply_done(&reply);
+  }
+  return status;
+}
+
+static void rates_are_a_tokens(void **state) {
+  (void)state;
+  static const char body[] = "{\"name\":\"t\",\"scopes\":[\"models:use\",\"admin\"]}";
+  struct server local;
+  struct reply reply;
+  char token[2][128];
+  server_prepare(&local);
+  local.option[0] = "--inference-rate=1";
+  local.option[1] = "--inference-burst=20";
+  server_start(&local);
+  for (size_t i = 0; i < 2; i++) {
+    expect(&local, "POST", "/v1/tokens", body, 201, &reply);
+    (void)snprintf(token[i], sizeof(token[i]), "Authorization: Bearer %s",
+                   json_string_value(json_object_get(reply.json, "token")));
+    reply_done(&reply);
+  }
+  assert_int_equal(embed_as(&local, token[0], 20), 404); /* there is no such model, but it was asked for */
+  assert_int_equal(embed_as(&local, token[0], 10), 429);
+  assert_int_equal(embed_as(&local, token[1], 1), 404); /* from the same address */
+  assert_int_equal(embed_as(&local, NULL, 1), 404);
+  assert_int_equal(server_stop(&local), 0);
+  server_clean(&local);
+}
+
 static void strangers_are_not_served(void **state) {
   (void)state;
   struct server fresh;
@@ -469,6 +508,7 @@ int main(void) {
                                      cmocka_unit_test(secrets_are_in_no_file),
                                      cmocka_unit_test(unix_sockets_know_their_peers),
                                      cmocka_unit_test(a_socket_that_is_passed),
+                                     cmocka_unit_test(rates_are_a_tokens),
                                      cmocka_unit_test(strangers_are_not_served)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
