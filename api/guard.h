@@ -18,9 +18,8 @@ struct guard_request {
   uint32_t headers;    /* fields in all */
   size_t header_bytes;
   uint32_t hosts, origins, content_lengths, transfer_encodings, content_types,
-      authorizations; /* how many of each */
-  const char *host, *origin, *content_length, *transfer_encoding,
-      *authorization; /* the last of each, or NULL */
+      authorizations;                                             /* how many of each */
+  const char *host, *origin, *content_length, *transfer_encoding; /* the last of each, or NULL */
 };
 
 struct guard_body {

@@ -57,7 +57,6 @@ static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, cons
     g->content_types++;
   } else if (strcasecmp(key, "Authorization") == 0) {
     g->authorizations++;
-    g->authorization = value;
   }
   return MHD_YES;
 }

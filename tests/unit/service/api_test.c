@@ -60,6 +60,8 @@ static void framing(void **state) {
         .transfer_encoding = "gzip, chunked"},
        false},
       {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .headers = GUARD_HEADERS + 1}, false},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .authorizations = 1}, true},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .authorizations = 2}, false},
       {{.version = "HTTP/1.1"}, false},
       {{.version = "HTTP/1.1", .hosts = 2, .host = "localhost"}, false},
   };
@@ -87,6 +89,8 @@ static void hosts(void **state) {
   assert_true(host_passes("[::1]:80", "127.0.0.1", ""));
   assert_true(host_passes("guise.lan:8080", "127.0.0.1", "other.lan,guise.lan"));
   assert_false(host_passes("guise.lan", "127.0.0.1", ""));
+  assert_true(host_passes("guise.lan", "127.0.0.1", NULL)); /* all need a token */
+  assert_false(host_passes("guise lan", "127.0.0.1", NULL));
   assert_false(host_passes("evil.example", "", ""));
   assert_false(host_passes("localhost.evil.example", "127.0.0.1", ""));
   assert_false(host_passes("", "127.0.0.1", ""));
