@@ -13,6 +13,7 @@ static const struct {
     [PROBLEM_HOST] = {"host-not-allowed", "This Host is not allowed", 403},
     [PROBLEM_ORIGIN] = {"origin-not-allowed", "This Origin is not allowed", 403},
     [PROBLEM_FORBIDDEN] = {"forbidden", "Not permitted", 403},
+    [PROBLEM_QUOTA] = {"quota", "The owner's quota is used up", 403},
     [PROBLEM_NOT_FOUND] = {"not-found", "Not found", 404},
     [PROBLEM_METHOD] = {"method-not-allowed", "The method is not allowed here", 405},
     [PROBLEM_TIMEOUT] = {"timeout", "The request took too long to arrive", 408},
@@ -79,6 +80,8 @@ enum problem_code problem_of_errno(int r) {
   case -EEXIST:
   case -EBUSY:
     return PROBLEM_CONFLICT;
+  case -EUSERS:
+    return PROBLEM_QUOTA;
   case -EFBIG:
     return PROBLEM_TOO_LARGE;
   case -EINVAL:

@@ -84,6 +84,10 @@ const struct config_option config_options[] = {
            "users who need no token on a Unix socket, by name or number, separated by commas; without them "
            "and unix_groups everybody who may open it"),
     STRING(unix_groups, "", check_groups, false, "GROUPS", "groups likewise"),
+    INTEGER(owner_jobs, "0", 0, 1000000, true,
+            "jobs that have not ended of one owner of tokens at most, 0 = any number"),
+    BYTES(owner_bytes, "0", 0, UINT64_C(1) << 60, true,
+          "bytes of one owner's data sets at most, 0 = any number"),
     INTEGER(audit_keep_days, "365", 1, 36500, true, "days after which the audit trail forgets"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),

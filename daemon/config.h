@@ -23,6 +23,7 @@ struct config {
   char tls[16]; /* at other addresses than loopback. required; elsewhere: somebody else encrypts */
   char unix_users[CONFIG_TEXT], unix_groups[CONFIG_TEXT]; /* who needs no token on a Unix socket; both "":
                                                              everybody */
+  uint64_t owner_jobs, owner_bytes;                       /* what one owner may have; 0 = any number */
   uint64_t audit_keep_days;                               /* of the audit trail's rows */
   uint64_t cores;                                         /* given to the daemon; resolved: never 0 */
   uint64_t workers;                                       /* jobs at once; resolved: never 0 */

@@ -115,6 +115,11 @@ static int insert(struct service *service, const struct job_spec *spec,
   int r = store_job_insert(service->store, row, spec->labels, idempotency, id, ret_replayed, &seq);
   if (r == -EKEYREJECTED)
     return error_set(err, r, "this Idempotency-Key was used with another body: send a new key");
+  if (r == -EUSERS)
+    return error_set(err, r,
+                     "%s has as many jobs that have not ended as the option owner_jobs allows: cancel one or "
+                     "wait for its end",
+                     row->owner);
   if (r == -ENOENT)
     return error_set(err, r, "a data set or model of the job was deleted meanwhile");
   if (r < 0)

@@ -5,9 +5,9 @@
  * poll never waits for a writer's fsync. All functions are thread-safe and may block on the disk.
  *
  * Results: 0; -ENOENT no such row; -EEXIST a unique value is taken; -EBUSY the state or a reference forbids
- * it; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the disk is full and -EIO it fails or the
- * file is damaged (answer these two with 503). After -ENOSPC and -EIO the store is still readable and later
- * writes are tried again.
+ * it; -EUSERS the owner's quota is used up; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the
+ * disk is full and -EIO it fails or the file is damaged (answer these two with 503). After -ENOSPC and -EIO
+ * the store is still readable and later writes are tried again.
  *
  * Times are milliseconds since 1970 UTC. Lists are pages: rows after (or, descending, before) `cursor`, a row
  * number of that list; 0 starts. *ret_next is the next page's cursor, 0 at the end. Ids are a prefix and 26
@@ -48,6 +48,10 @@ bool store_writable(struct store *store);       /* the last write met no full or
 int store_probe(struct store *store); /* writes nothing new, durably: tells whether the disk works again */
 /* After an erasure: what was deleted also leaves the write-ahead log (best effort when readers are busy). */
 void store_scrub(struct store *store);
+
+/* What one owner may have: jobs that have not ended, bytes of data sets; 0 = any number. Checked in the
+ * transaction that adds one. What has no owner is not counted. */
+void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes);
 
 int64_t time_now_ms(void);
 #define TIME_TEXT 32

@@ -96,16 +96,28 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
   return 0;
 }
 
+static int check_quota(struct store *store, sqlite3 *db, const struct dataset_row *row) {
+  const uint64_t most = atomic_load(&store->owner_bytes);
+  int64_t used = 0;
+  if (!most || !row->owner[0])
+    return 0;
+  int r = store_integer(db, &used, "SELECT coalesce(sum(bytes), 0) FROM datasets WHERE owner = ?1", "t",
+                        row->owner);
+  return r < 0 ? r : (uint64_t)used <= most && row->bytes <= most - (uint64_t)used ? 0 : -EUSERS;
+}
+
 int store_dataset_insert(struct store *store, const struct dataset_row *row) {
   sqlite3 *db;
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = store_exec(db,
-                 "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at, owner) "
-                 "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6, nullif(?7, ''))",
-                 "ttuLtlt", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at,
-                 row->owner);
+  r = check_quota(store, db, row);
+  if (r == 0)
+    r = store_exec(db,
+                   "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at, owner) "
+                   "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6, nullif(?7, ''))",
+                   "ttuLtlt", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at,
+                   row->owner);
   return store_write_end(store, r);
 }
 

@@ -185,6 +185,18 @@ static int insert_inputs(sqlite3 *db, int64_t job, const struct job_row *row) {
   return r;
 }
 
+static int check_quota(struct store *store, sqlite3 *db, const char *owner) {
+  const uint64_t most = atomic_load(&store->owner_jobs);
+  int64_t open = 0;
+  if (!most || !*owner)
+    return 0;
+  int r = store_integer(db, &open,
+                        "SELECT count(*) FROM jobs WHERE owner = ?1 AND state NOT IN ('canceled', "
+                        "'succeeded', 'failed')",
+                        "t", owner);
+  return r < 0 ? r : (uint64_t)open < most ? 0 : -EUSERS;
+}
+
 static int insert_job(sqlite3 *db, const struct job_row *row, const json_t *labels,
                       const struct store_idempotency *idempotency, int64_t *ret_seq) {
   static const char sql[] =
@@ -231,6 +243,8 @@ int store_job_insert(struct store *store, const struct job_row *row, const json_
     return r;
   if (idempotency)
     r = replay(db, idempotency, id, &replayed);
+  if (r == 0 && !replayed)
+    r = check_quota(store, db, row->owner);
   if (r == 0 && !replayed)
     r = insert_job(db, row, labels, idempotency, &seq);
   r = store_write_end(store, r);

@@ -118,6 +118,11 @@ static int accept_new(struct service *service, struct upload *upload, const stru
     return r;
   (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
   r = store_dataset_insert(service->store, row);
+  if (r == -EUSERS)
+    return error_set(err, r,
+                     "with this data set %s would have more bytes than the option owner_bytes allows: erase "
+                     "another one first",
+                     row->owner);
   if (r < 0)
     return error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
   upload->path[0] = 0;

@@ -484,6 +484,25 @@ static void rates_are_a_tokens(void **state) {
   server_clean(&local);
 }
 
+static void quotas_answer_403(void **state) {
+  (void)state;
+  char alice[256], bob[256], header[512];
+  struct reply reply;
+  server.option[1] = "--owner-bytes=20";
+  make_owned("carol", alice);
+  make_owned("dave", bob);
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  assert_int_equal(put_as(alice, "first"), 202); /* 10 bytes each */
+  assert_int_equal(put_as(alice, "second"), 202);
+  (void)snprintf(header, sizeof(header), "Content-Type: application/x-tar\n%s", alice);
+  ask(&server, "PUT", "/v1/datasets/third", header, "no archive", 10, &reply);
+  assert_int_equal(reply.status, 403);
+  expect_text(reply.body, "owner_bytes");
+  reply_done(&reply);
+  assert_int_equal(put_as(bob, "third"), 202);
+}
+
 static void strangers_are_not_served(void **state) {
   (void)state;
   struct server fresh;
@@ -509,6 +528,7 @@ int main(void) {
                                      cmocka_unit_test(unix_sockets_know_their_peers),
                                      cmocka_unit_test(a_socket_that_is_passed),
                                      cmocka_unit_test(rates_are_a_tokens),
+                                     cmocka_unit_test(quotas_answer_403),
                                      cmocka_unit_test(strangers_are_not_served)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -220,6 +220,55 @@ static void lists_show_what_is_the_owners(void **state) {
   job_rows_free(jobs, count);
 }
 
+static int insert_job(struct store *store, const char *owner) {
+  struct job_row job = {.type = "train", .created_at = 1, .spec = (char[]){"{}"}, .dataset_id = "ds_a"};
+  char id[STORE_ID];
+  bool replayed;
+  id_make("job_", job.id);
+  (void)snprintf(job.owner, sizeof(job.owner), "%s", owner);
+  return store_job_insert(store, &job, NULL, NULL, id, &replayed, NULL);
+}
+
+static int insert_dataset(struct store *store, const char *name, const char *owner, uint64_t bytes) {
+  struct dataset_row row = {.size = 112, .bytes = bytes, .created_at = 1};
+  id_make("ds_", row.id);
+  (void)snprintf(row.name, sizeof(row.name), "%s", name);
+  (void)snprintf(row.owner, sizeof(row.owner), "%s", owner);
+  memset(row.upload_sha256, 'c', 64);
+  return store_dataset_insert(store, &row);
+}
+
+static void quotas_are_an_owners(void **state) {
+  struct fixture *f = *state;
+  struct job_filter filter = {0};
+  struct store_page page = {.limit = 1, .owner = "alice"};
+  struct job_row *rows;
+  uint32_t count;
+  int64_t next;
+  add_dataset(f->store, "a", "alice"); /* 10 bytes */
+  store_set_quota(f->store, 2, 100);
+  assert_int_equal(insert_job(f->store, "alice"), 0);
+  assert_int_equal(insert_job(f->store, "alice"), 0);
+  assert_int_equal(insert_job(f->store, "alice"), -EUSERS);
+  assert_int_equal(insert_job(f->store, "bob"), 0);
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(insert_job(f->store, ""), 0);
+  assert_int_equal(store_job_list(f->store, &filter, &page, &rows, &count, &next), 0);
+  assert_int_equal(store_job_move(f->store, rows[0].id, 0xff, JOB_STATE_CANCELED, "test", NULL, NULL, NULL),
+                   0);
+  job_rows_free(rows, count);
+  assert_int_equal(insert_job(f->store, "alice"), 0);
+  assert_int_equal(insert_dataset(f->store, "b", "alice", 91), -EUSERS);
+  assert_int_equal(insert_dataset(f->store, "b", "alice", UINT64_C(1) << 62), -EUSERS);
+  assert_int_equal(insert_dataset(f->store, "b", "alice", 90), 0);
+  assert_int_equal(insert_dataset(f->store, "c", "alice", 1), -EUSERS);
+  assert_int_equal(insert_dataset(f->store, "d", "bob", 100), 0);
+  assert_int_equal(insert_dataset(f->store, "e", "", 1000), 0);
+  store_set_quota(f->store, 0, 0);
+  assert_int_equal(insert_job(f->store, "alice"), 0);
+  assert_int_equal(insert_dataset(f->store, "c", "alice", 1000), 0);
+}
+
 static void a_model_is_its_jobs_owners(void **state) {
   struct fixture *f = *state;
   struct job_row job = {
@@ -435,6 +484,7 @@ int main(void) {
       TEST(the_secret_is_not_stored),
       TEST(lists_show_what_is_the_owners),
       TEST(a_model_is_its_jobs_owners),
+      TEST(quotas_are_an_owners),
       TEST(an_older_database_gets_tokens),
       TEST(the_audit_trail_is_added_to_and_forgets),
       TEST(sockets_that_need_tokens),
