@@ -19,6 +19,9 @@ void connection_notify(void *context, struct MHD_Connection *connection, void **
     if (!fd || !(c = calloc(1, sizeof(*c))))
       return; /* requests without one are refused */
     c->fd = fd->connect_fd;
+    const union MHD_ConnectionInfo *session =
+        http->tls ? MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
+    c->tls = session ? session->tls_session : NULL;
     c->internal = address && address->client_addr && address->client_addr->sa_family == AF_UNSPEC;
     if (c->internal) /* it waits for the watchdog */
       (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
@@ -53,19 +56,25 @@ void connection_phase(struct http *http, struct connection *connection, enum con
   (void)pthread_mutex_unlock(&http->lock);
 }
 
-void connection_send_problem(int fd, enum problem_code code, const char *detail) {
+/* In one piece: what follows the first may be lost when the connection is closed on a sender. */
+void connection_send_problem(const struct connection *connection, enum problem_code code,
+                             const char *detail) {
   json_t *problem = problem_json(code, detail, NULL, NULL);
   _cleanup_(freep) char *body = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+  char text[4096];
   json_decref(problem);
-  char head[512];
   if (!body)
     return;
-  int length = snprintf(head, sizeof(head),
+  int length = snprintf(text, sizeof(text),
                         "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-                        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-                        problem_status(code), problem_title(code), strlen(body));
-  if (send(fd, head, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) == length)
-    (void)send(fd, body, strlen(body), MSG_DONTWAIT | MSG_NOSIGNAL);
+                        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s",
+                        problem_status(code), problem_title(code), strlen(body), body);
+  if (length >= (int)sizeof(text))
+    return;
+  if (connection->tls)
+    (void)gnutls_record_send(connection->tls, text, (size_t)length);
+  else
+    (void)send(connection->fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void connections_expire(struct http *http, int64_t now_ns) {
@@ -73,8 +82,8 @@ void connections_expire(struct http *http, int64_t now_ns) {
   for (struct connection *c = http->connections; c; c = c->next) {
     if (c->deadline_ns == 0 || c->deadline_ns > now_ns)
       continue;
-    if (c->phase == CONNECTION_BODY)
-      connection_send_problem(c->fd, PROBLEM_TIMEOUT, "the body came too slowly; send it again");
+    if (c->phase == CONNECTION_BODY && !c->tls) /* its session is another thread's */
+      connection_send_problem(c, PROBLEM_TIMEOUT, "the body came too slowly; send it again");
     (void)shutdown(c->fd, SHUT_RDWR);
     c->deadline_ns = 0;
   }

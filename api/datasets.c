@@ -7,12 +7,12 @@
 #include "api/resources.h"
 
 static json_t *dataset_json(const struct dataset_row *row) {
-  return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o}", "id", row->id, "name", row->name, "state",
-                   dataset_state_name(row->state), "identities", (json_int_t)row->identities, "images",
-                   (json_int_t)row->images, "rejected", (json_int_t)row->rejected, "bytes",
+  return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o,s:o}", "id", row->id, "name", row->name,
+                   "state", dataset_state_name(row->state), "identities", (json_int_t)row->identities,
+                   "images", (json_int_t)row->images, "rejected", (json_int_t)row->rejected, "bytes",
                    (json_int_t)row->bytes, "sha256", json_optional(row->upload_sha256), "size",
                    (json_int_t)row->size, "created_at", json_time(row->created_at), "error",
-                   json_optional(row->error));
+                   json_optional(row->error), "owner", json_optional(row->owner));
 }
 
 /* ?size=: pixels of the packed images, 0 when it was not given. */
@@ -39,12 +39,14 @@ void put_dataset(struct request *request) {
   uint32_t size = 0;
   if (parse_size(request, &size) < 0)
     return;
-  int r = service_dataset_accept(request->service, request->parameter[0], request->upload, size, &row,
-                                 &created, &err);
+  const struct client client = auth_client(request);
+  int r = service_dataset_accept(request->service, &client, request->parameter[0], request->upload, size,
+                                 &row, &created, &err);
   if (r < 0) {
     reply_error(request, r, &err);
     return;
   }
+  memcpy(request->object, row.id, sizeof(request->object));
   reply_json(request, created ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK, dataset_json(&row));
   reply_header(request, "Location", "/v1/datasets/%s", row.id);
 }
@@ -60,6 +62,7 @@ void list_datasets(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
+  page.owner = auth_client(request).sees;
   int r = store_dataset_list(service_store(request->service), &page, &rows, &count, &next);
   if (r < 0) {
     reply_error(request, r, NULL);
@@ -79,6 +82,8 @@ static bool find_dataset(struct request *request, struct dataset_row *ret_row) {
                   "there is no data set %s; GET /v1/datasets lists those there are", request->parameter[0]);
   else if (r < 0)
     reply_error(request, r, NULL);
+  else
+    memcpy(request->object, ret_row->id, sizeof(request->object));
   return r == 0;
 }
 

@@ -39,6 +39,8 @@ int guard_framing(const struct guard_request *q, struct guard_body *ret_body, en
                   "the only transfer encoding is chunked, in HTTP/1.1");
   if (q->content_types > 1)
     return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "there is more than one Content-Type");
+  if (q->authorizations > 1)
+    return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "there is more than one Authorization");
   if (q->content_lengths == 1 && parse_length(q->content_length, &body.length) < 0)
     return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "Content-Length is no number");
   if (q->hosts != 1)
@@ -84,7 +86,7 @@ int guard_host(const struct guard_request *request, const char *bound, const cha
   size_t length = host_name_length(request->host);
   if (length == 0)
     return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "Host is no NAME or NAME:PORT");
-  if (list_has("localhost, 127.0.0.1, [::1]", request->host, length) ||
+  if (!allowed || list_has("localhost, 127.0.0.1, [::1]", request->host, length) ||
       list_has(bound, request->host, length) || list_has(allowed, request->host, length))
     return 0;
   return refuse(

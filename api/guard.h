@@ -17,8 +17,9 @@ struct guard_request {
   const char *version; /* "HTTP/1.1" */
   uint32_t headers;    /* fields in all */
   size_t header_bytes;
-  uint32_t hosts, origins, content_lengths, transfer_encodings, content_types; /* how many of each */
-  const char *host, *origin, *content_length, *transfer_encoding;              /* the last of each, or NULL */
+  uint32_t hosts, origins, content_lengths, transfer_encodings, content_types,
+      authorizations;                                             /* how many of each */
+  const char *host, *origin, *content_length, *transfer_encoding; /* the last of each, or NULL */
 };
 
 struct guard_body {
@@ -29,8 +30,8 @@ struct guard_body {
 /* 0, or -EBADMSG with *ret_code and err. */
 int guard_framing(const struct guard_request *request, struct guard_body *ret_body,
                   enum problem_code *ret_code, struct guise_error *err);
-/* bound: the address the daemon listens on, without port, "" = a Unix socket. allowed: comma-separated names.
- */
+/* bound: the address the daemon listens on, without port, "" = a Unix socket. allowed: comma-separated names,
+ * or NULL = any: where every request needs a token, a page that comes by DNS rebinding has none. */
 int guard_host(const struct guard_request *request, const char *bound, const char *allowed,
                enum problem_code *ret_code, struct guise_error *err);
 /* Call after guard_host: an Origin is fine when it is this daemon, as Host names it. */

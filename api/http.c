@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -56,6 +55,8 @@ static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, cons
     g->transfer_encoding = value;
   } else if (strcasecmp(key, "Content-Type") == 0) {
     g->content_types++;
+  } else if (strcasecmp(key, "Authorization") == 0) {
+    g->authorizations++;
   }
   return MHD_YES;
 }
@@ -68,7 +69,8 @@ static bool pass_guard(struct request *request, const char *version) {
   (void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_header, &g);
   service_config_now(request->service, &config);
   if (guard_framing(&g, &request->announced, &code, &err) == 0 &&
-      guard_host(&g, request->http->bound, config.allowed_hosts, &code, &err) == 0 &&
+      guard_host(&g, request->http->bound, request->http->needs_tokens ? NULL : config.allowed_hosts, &code,
+                 &err) == 0 &&
       guard_origin(&g, &code, &err) == 0)
     return true;
   reply_problem(request, code, "%s", err.text);
@@ -126,9 +128,11 @@ static bool pass_limit(struct request *request) {
   if (route_images(request->route) == 0)
     return true;
   service_config_now(request->service, &config);
+  const uint64_t client = request->principal.kind == PRINCIPAL_TOKEN ? limit_token(request->principal.id)
+                                                                     : limit_client(request->peer->fd);
   const uint32_t seconds =
-      limit_take(&request->http->limit, limit_client(request->peer->fd), route_images(request->route),
-                 (double)config.inference_rate, (double)config.inference_burst, clock_ns());
+      limit_take(&request->http->limit, client, route_images(request->route), (double)config.inference_rate,
+                 (double)config.inference_burst, clock_ns());
   if (seconds == 0)
     return true;
   reply_problem(request, PROBLEM_RATE,
@@ -164,8 +168,8 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   request->counted = true;
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
-  bool welcome = pass_guard(request, version) && pass_router(request, method) &&
-                 take_idempotency_key(request) && pass_limit(request) &&
+  bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
+                 auth_pass_object(request) && take_idempotency_key(request) && pass_limit(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
   if (!welcome)
@@ -175,7 +179,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
 }
 
 static enum MHD_Result refuse_body(struct request *request, int r) {
-  connection_send_problem(request->peer->fd, problem_of_errno(r),
+  connection_send_problem(request->peer, problem_of_errno(r),
                           r == -EFBIG                   ? "the body is larger than what is taken"
                           : *request->upload_error.text ? request->upload_error.text
                                                         : "the body could not be stored; try again later");
@@ -200,6 +204,8 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 static void run_handler(struct request *request) {
   if (body_finish(request))
     request->route->handle(request);
+  if (route_is_audited(request->route))
+    audit(request, request->route->blocks && route_images(request->route) == 0);
 }
 
 static enum MHD_Result dispatch(struct request *request) {
@@ -298,6 +304,7 @@ static void *timer_main(void *context) {
 void http_unref(struct http *http) {
   if (atomic_fetch_sub(&http->references, 1) != 1)
     return;
+  (void)tls_close(http->tls);
   (void)pthread_cond_destroy(&http->changed);
   (void)pthread_mutex_destroy(&http->lock);
   free(http);
@@ -321,14 +328,19 @@ static void name_bound(int fd, char bound[64]) {
 
 static int start_daemon(struct http *http, int listen_fd, struct guise_error *err) {
   const struct config *config = service_config(http->service);
-  unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
-  http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd,
-                                  MHD_OPTION_URI_LOG_CALLBACK, on_uri, http, MHD_OPTION_NOTIFY_COMPLETED,
-                                  on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, http,
-                                  MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
-                                  MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
-                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                  MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+  const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                         (http->tls ? (unsigned)MHD_USE_TLS : 0u);
+  const struct MHD_OptionItem secure[] = {{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+                                          {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)tls_retrieve},
+                                          {MHD_OPTION_END, 0, NULL}};
+  const struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
+  http->daemon = MHD_start_daemon(
+      flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
+      on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+      connection_notify, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
+      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+      MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
   return http->daemon
              ? 0
              : error_set(err, -EIO, "the HTTP server cannot be started: too few file descriptors or threads");
@@ -347,8 +359,13 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   (void)pthread_mutex_init(&http->lock, NULL);
   (void)pthread_cond_init(&http->changed, NULL);
   name_bound(listen_fd, http->bound);
-  int r = service_listen(service, on_event, http, &http->listener);
-  if (r < 0)
+  http->needs_tokens = access_needs_tokens(config, listen_fd);
+  int r = access_uses_tls(config, listen_fd)
+              ? tls_open(config->tls_certificate, config->tls_key, &http->tls, err)
+              : 0;
+  if (r == 0)
+    r = peers_parse(config->unix_users, config->unix_groups, &http->peers, err);
+  if (r == 0 && (r = service_listen(service, on_event, http, &http->listener)) < 0)
     error_set(err, r, "cannot listen to events: %s", strerror(-r));
   if (r == 0 && (r = -pthread_create(&http->timer, NULL, timer_main, http)) < 0)
     error_set(err, r, "cannot start a thread: %s", strerror(-r));
@@ -361,6 +378,10 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   }
   *ret_http = http;
   return 0;
+}
+
+int http_reload(struct http *http, struct guise_error *err) {
+  return http->tls ? tls_reload(http->tls, err) : 0;
 }
 
 void http_drain(struct http *http) {
@@ -428,18 +449,23 @@ static bool ask_itself(struct http *http) {
   static const char question[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
   char reply[64];
+  ssize_t got = -1;
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+  const struct timeval patience = {.tv_sec = 2};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return false;
   _cleanup_(closep) int mine = ends[0];
   if (MHD_add_connection(http->daemon, ends[1], &nobody, sizeof(nobody)) !=
       MHD_YES) /* closes it on failure */
     return false;
-  if (send(mine, question, sizeof(question) - 1, MSG_NOSIGNAL) != (ssize_t)sizeof(question) - 1)
+  if (setsockopt(mine, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+      setsockopt(mine, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
     return false;
-  struct pollfd poller = {mine, POLLIN, 0};
-  return poll(&poller, 1, 2000) == 1 && recv(mine, reply, sizeof(reply), 0) > 12 &&
-         strncmp(reply, "HTTP/1.1 200", 12) == 0;
+  if (http->tls)
+    got = tls_ask(mine, question, sizeof(question) - 1, reply, sizeof(reply));
+  else if (send(mine, question, sizeof(question) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(question) - 1)
+    got = recv(mine, reply, sizeof(reply), 0);
+  return got > 12 && strncmp(reply, "HTTP/1.1 200", 12) == 0;
 }
 
 bool http_alive(struct http *http) {

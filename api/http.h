@@ -8,9 +8,11 @@
 
 struct http;
 
-/* Starts to serve `listen_fd`, a bound, listening stream socket (TCP loopback or Unix), which is owned by the
+/* Starts to serve `listen_fd`, a bound, listening stream socket (TCP or Unix), which is owned by the
  * server after success. The service must outlive the server. */
 int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
+/* Reads the certificate and its key again, where there is TLS; on failure the old ones stay in use. */
+int http_reload(struct http *http, struct guise_error *err);
 /* Stops accepting connections, answers /readyz with 503, ends event streams and long polls. Returns at once.
  */
 void http_drain(struct http *http);

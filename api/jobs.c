@@ -54,7 +54,7 @@ static json_t *text_json(const char *text) {
 json_t *job_json(struct request *request, const struct job_row *row) {
   json_t *spec = text_json(row->spec);
   json_t *labels = json_incref(json_object_get(spec, "labels"));
-  return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
+  return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
                    json_optional(row->id), "type", row->type, "state", job_state_name(row->state), "terminal",
                    (int)job_state_terminal(row->state), "phase", json_optional(row->phase), "attempt",
                    (json_int_t)row->attempt, "progress", progress_json(row), "queue",
@@ -62,7 +62,20 @@ json_t *job_json(struct request *request, const struct job_row *row) {
                    json_optional(row->model_id), "error", text_json(row->error), "transitions",
                    transitions_json(request, row->id), "spec", spec, "labels",
                    labels ? labels : json_object(), "created_at", json_time(row->created_at), "started_at",
-                   json_time(row->started_at), "finished_at", json_time(row->finished_at));
+                   json_time(row->started_at), "finished_at", json_time(row->finished_at), "owner",
+                   json_optional(row->owner));
+}
+
+/* Owners' keys are apart: one that another owner used is not found. The hash keeps long ones apart, too. */
+static void idempotency_key(const struct request *request, const struct client *client, char ret_key[256]) {
+  char text[sizeof(request->idempotency_key) + STORE_NAME + 2], hash[SHA256_HEX];
+  int length = snprintf(text, sizeof(text), "%s\n%s", client->owner, request->idempotency_key);
+  if (!*client->owner) { /* as it was before there were owners */
+    (void)snprintf(ret_key, 256, "%s", request->idempotency_key);
+    return;
+  }
+  sha256_data(text, (size_t)length, hash);
+  (void)snprintf(ret_key, 256, "owner:%s", hash);
 }
 
 void post_job(struct request *request) {
@@ -73,11 +86,12 @@ void post_job(struct request *request) {
   bool replayed = false, keyed = *request->idempotency_key != 0;
   const char *dry = target_query(&request->target, "dry_run", 0);
   bool dry_run = dry && strcmp(dry, "true") == 0;
+  const struct client client = auth_client(request);
   if (keyed) {
-    (void)snprintf(idempotency.key, sizeof(idempotency.key), "%s", request->idempotency_key);
+    idempotency_key(request, &client, idempotency.key);
     sha256_data(request->body, request->body_size, idempotency.body_sha256);
   }
-  int r = service_job_submit(request->service, request->json, dry_run,
+  int r = service_job_submit(request->service, &client, request->json, dry_run,
                              keyed && !dry_run ? &idempotency : NULL, &problems, &row, &replayed, &err);
   if (r == -EINVAL && problems.count > 0) {
     reply_problems(request, &problems);
@@ -87,6 +101,7 @@ void post_job(struct request *request) {
     reply_error(request, r, &err);
     return;
   }
+  memcpy(request->object, row.id, sizeof(request->object));
   reply_json(request, dry_run ? MHD_HTTP_OK : MHD_HTTP_CREATED, job_json(request, &row));
   if (!dry_run)
     reply_header(request, "Location", "/v1/jobs/%s", row.id);
@@ -149,6 +164,7 @@ void list_jobs(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
+  page.owner = auth_client(request).sees;
   int r = store_job_list(service_store(request->service), &filter, &page, &rows, &count, &next);
   if (r < 0) {
     reply_error(request, r, NULL);

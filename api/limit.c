@@ -68,3 +68,7 @@ uint64_t limit_client(int fd) {
     return hash(&user.uid, sizeof(user.uid));
   return 0;
 }
+
+uint64_t limit_token(const char *id) {
+  return hash(id, strlen(id));
+}

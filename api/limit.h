@@ -1,5 +1,5 @@
-/* Token buckets, one a client: `rate` tokens a second flow in, up to `burst`. A client is an address, or a
- * user on a Unix socket. One thread only. */
+/* Token buckets, one a client: `rate` tokens a second flow in, up to `burst`. A client is a token;
+ * without one an address, or a user on a Unix socket. One thread only. */
 #pragma once
 
 #include <stdint.h>
@@ -28,3 +28,4 @@ uint32_t limit_take(struct limit *limit, uint64_t client, double cost, double ra
 
 /* Who is at the other end of a connected socket. */
 uint64_t limit_client(int fd);
+uint64_t limit_token(const char *id);

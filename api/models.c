@@ -19,11 +19,11 @@ static json_t *model_json(const struct model_row *row) {
                                           (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
   json_t *accuracy = json_incref(json_object_get(summary, "accuracy")),
          *audit = json_incref(json_object_get(summary, "audit"));
-  return json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "id", row->id, "job", row->job_id, "dataset",
-                   json_optional(row->dataset_id), "audited", (int)row->audited, "created_at",
+  return json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", row->id, "job", row->job_id,
+                   "dataset", json_optional(row->dataset_id), "audited", (int)row->audited, "created_at",
                    json_time(row->created_at), "facts", facts ? facts : json_object(), "accuracy",
                    accuracy ? accuracy : json_null(), "privacy", audit ? audit : json_null(), "summary",
-                   summary ? summary : json_object(), "files", files);
+                   summary ? summary : json_object(), "files", files, "owner", json_optional(row->owner));
 }
 
 void list_models(struct request *request) {
@@ -37,6 +37,7 @@ void list_models(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
+  page.owner = auth_client(request).sees;
   int r = store_model_list(service_store(request->service), &page, &rows, &count, &next);
   if (r < 0) {
     reply_error(request, r, NULL);
@@ -92,11 +93,10 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
 
 /* What may be handed out; false with an answer. */
 static bool may_have(struct request *request, const struct model_row *model, const char *name) {
-  if (strcmp(name, PRIVATE_REPORT) == 0) {
-    reply_problem(
-        request, PROBLEM_FORBIDDEN,
-        PRIVATE_REPORT
-        " shows faces of the data set: it needs a token of its own scope, and this version has no tokens");
+  if (strcmp(name, PRIVATE_REPORT) == 0 && !(request->principal.scopes & SCOPE_MODELS_PRIVATE)) {
+    reply_problem(request, PROBLEM_SCOPE,
+                  PRIVATE_REPORT " shows faces of the data set: it takes a token with the scope %s",
+                  scope_name(SCOPE_MODELS_PRIVATE));
     return false;
   }
   return model_is_allowed(request, model);

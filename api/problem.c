@@ -8,9 +8,12 @@ static const struct {
 } problems[PROBLEM_CODES] = {
     [PROBLEM_MALFORMED_REQUEST] = {"malformed-request", "The request is malformed", 400},
     [PROBLEM_MALFORMED_JSON] = {"malformed-json", "The body is not valid JSON", 400},
+    [PROBLEM_UNAUTHENTICATED] = {"unauthenticated", "A valid token is needed", 401},
+    [PROBLEM_SCOPE] = {"insufficient-scope", "The token is not for this", 403},
     [PROBLEM_HOST] = {"host-not-allowed", "This Host is not allowed", 403},
     [PROBLEM_ORIGIN] = {"origin-not-allowed", "This Origin is not allowed", 403},
     [PROBLEM_FORBIDDEN] = {"forbidden", "Not permitted", 403},
+    [PROBLEM_QUOTA] = {"quota", "The owner's quota is used up", 403},
     [PROBLEM_NOT_FOUND] = {"not-found", "Not found", 404},
     [PROBLEM_METHOD] = {"method-not-allowed", "The method is not allowed here", 405},
     [PROBLEM_TIMEOUT] = {"timeout", "The request took too long to arrive", 408},
@@ -77,6 +80,8 @@ enum problem_code problem_of_errno(int r) {
   case -EEXIST:
   case -EBUSY:
     return PROBLEM_CONFLICT;
+  case -EUSERS:
+    return PROBLEM_QUOTA;
   case -EFBIG:
     return PROBLEM_TOO_LARGE;
   case -EINVAL:

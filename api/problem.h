@@ -12,9 +12,12 @@
 enum problem_code {
   PROBLEM_MALFORMED_REQUEST, /* 400: the message itself */
   PROBLEM_MALFORMED_JSON,    /* 400 */
+  PROBLEM_UNAUTHENTICATED,   /* 401 */
+  PROBLEM_SCOPE,             /* 403: the token lacks the scope */
   PROBLEM_HOST,              /* 403: Host is not in the allow list */
   PROBLEM_ORIGIN,            /* 403: another web site's page asks */
   PROBLEM_FORBIDDEN,         /* 403 */
+  PROBLEM_QUOTA,             /* 403: the owner has as much as he may */
   PROBLEM_NOT_FOUND,         /* 404 */
   PROBLEM_METHOD,            /* 405 */
   PROBLEM_TIMEOUT,           /* 408 */

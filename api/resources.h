@@ -47,3 +47,11 @@ bool model_is_allowed(struct request *request, const struct model_row *model);
 /* inference.c */
 void embed_face(struct request *request);
 void verify_faces(struct request *request);
+
+/* audit.c */
+void list_audit(struct request *request);
+
+/* tokens.c */
+void list_tokens(struct request *request);
+void post_token(struct request *request);
+void delete_token(struct request *request);

@@ -20,11 +20,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "api/auth.h"
 #include "api/guard.h"
 #include "api/http.h"
 #include "api/limit.h"
 #include "api/problem.h"
 #include "api/target.h"
+#include "api/tls.h"
+#include "daemon/peer.h"
 
 #define CHUNK_BYTES (256u << 10) /* of an upload, written out at once */
 
@@ -50,7 +53,8 @@ enum connection_phase {
 struct connection {
   struct connection *next, *previous;
   int fd;
-  bool internal; /* http_alive's own */
+  gnutls_session_t tls; /* NULL = plain; libmicrohttpd's thread only */
+  bool internal;        /* http_alive's own */
   enum connection_phase phase;
   int64_t deadline_ns; /* when the timer cuts it; 0 = never */
 };
@@ -61,7 +65,10 @@ struct http {
   struct listener *listener;
   pthread_t timer;
   bool timer_runs;
-  char bound[64]; /* Host name of the listening address; "" = a Unix socket */
+  char bound[64];     /* Host name of the listening address; "" = a Unix socket */
+  struct tls *tls;    /* NULL = plain HTTP */
+  struct peers peers; /* of a Unix socket: who needs no token */
+  bool needs_tokens;  /* every request does; else whoever connects may do what SCOPES_LOCAL says */
   int64_t request_timeout_ns, heartbeat_ns;
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
@@ -96,7 +103,9 @@ struct request {
   const struct route *route;
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
+  char object[STORE_ID];    /* id of what it is about, "" = not known yet, or nothing */
   bool head;                /* HEAD: a GET without its body */
+  struct principal principal;
   enum request_stage stage;
   bool counted; /* in http.requests */
 
@@ -128,7 +137,8 @@ struct route {
   const char *pattern; /* "/v1/jobs/{id}" */
   /* Leaves an answer in the request (reply.h). */
   void (*handle)(struct request *request);
-  bool blocks; /* runs on a pool thread */
+  enum scope scope; /* that whoever asks must have */
+  bool blocks;      /* runs on a pool thread */
   enum body_kind body;
   const char *types;     /* media types of the body, comma-separated */
   const char *query;     /* names of the query parameters, comma-separated */
@@ -146,6 +156,11 @@ const char *route_method_name(enum route_method method);
  * ("GET, HEAD, PUT") for another method. */
 int route_find(const char *method, const struct target *target, const struct route **ret_route,
                const char *ret_parameters[4], char ret_allow[64]);
+
+/* ---- audit.c ---- */
+bool route_is_audited(const struct route *route);
+/* Records the request with the answer it has. may_wait: this thread may write to the disk. */
+void audit(struct request *request, bool may_wait);
 
 /* ---- body.c ---- */
 /* First call: whether the body is welcome, and where it will go. False with an answer when it is not. */
@@ -181,5 +196,5 @@ void connection_notify(void *context, struct MHD_Connection *connection, void **
 void connection_phase(struct http *http, struct connection *connection, enum connection_phase phase);
 void connections_expire(struct http *http, int64_t now_ns);
 /* A whole error answer written past libmicrohttpd, which takes none while a body is still coming in. The
- * connection must be closed after it. */
-void connection_send_problem(int fd, enum problem_code code, const char *detail);
+ * connection must be closed after it. With TLS on libmicrohttpd's thread only. */
+void connection_send_problem(const struct connection *connection, enum problem_code code, const char *detail);

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "core/base/file.h"
 
+#define TOKEN_FILE_BYTES 4096
 #define DEFAULT_URL "http://127.0.0.1:8080"
 
 static const struct command commands[] = {
@@ -98,7 +100,28 @@ static const struct command commands[] = {
      "  --seed S         default 1\n"
      "  --size PX        side of an image, 32..224 (default 112)",
      command_synth},
+    {"token add", "NAME --scope SCOPE[,SCOPE] [--owner OWNER] [--expires DAYS]", "make a bearer token",
+     "The token is printed once and can be shown by nobody again: put it into a file,\n"
+     "  (umask 077; guise token add alice --scope datasets:write,jobs:write >token)\n"
+     "and let the client read it: GUISE_TOKEN_FILE=token guise ls\n"
+     "  --scope S        datasets:read, datasets:write, jobs:read, jobs:write, models:read, models:write,\n"
+     "                   models:use (embed and verify), models:private (reports that show faces), admin "
+     "(tokens)\n"
+     "  --owner O        who holds it (default: NAME)\n"
+     "  --expires DAYS   default 365; 0 is never",
+     command_token_add},
+    {"token ls", "", "list tokens", NULL, command_token_ls},
+    {"token revoke", "TOKEN_ID", "make a token worthless", NULL, command_token_revoke},
+    {"audit", "[--actor WHO] [--object ID] [--limit N]", "show who did what, newest first",
+     "  --actor WHO   a token's id, uid:N or loopback\n"
+     "  --object ID   of a data set, job, model or token\n"
+     "  --limit N     rows at most, 1..100 (default 100)",
+     command_audit},
     {"ready", "[--wait SECONDS]", "tell whether the daemon is ready for work", NULL, command_ready},
+};
+
+struct address {
+  const char *url, *ca;
 };
 
 static void print_help(FILE *out) {
@@ -110,10 +133,14 @@ static void print_help(FILE *out) {
     (void)fprintf(out, "  %-16s  %s\n", commands[i].name, commands[i].summary);
   (void)fputs(
       "\noptions:\n"
-      "  --url URL   the daemon: http://HOST:PORT or unix:PATH (default: $GUISE_URL, else " DEFAULT_URL ")\n"
+      "  --url URL   the daemon: http://HOST:PORT, https://HOST:PORT or unix:PATH (default: $GUISE_URL, "
+      "else\n"
+      "              " DEFAULT_URL ")\n"
+      "  --ca FILE   certificates to trust at https://, in PEM form (default: $GUISE_CA, else the system's)\n"
       "  --json      print what the daemon answered as JSON\n"
       "  --version   print the version\n"
-      "  --help      this text; guise COMMAND --help tells more of a command\n",
+      "  --help      this text; guise COMMAND --help tells more of a command\n\n"
+      "A daemon that wants a token gets the one in $GUISE_TOKEN, else in the file $GUISE_TOKEN_FILE.\n",
       out);
 }
 
@@ -264,10 +291,29 @@ bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *
   return true;
 }
 
+/* "--NAME VALUE" or "--NAME=VALUE" at argv[*i]: 1 with the value, and *i on its last word; 0: it is something
+ * else; -EINVAL after saying that the value is missing. */
+static int take_value(int argc, char **argv, int *i, const char *name, const char *what,
+                      const char **ret_value) {
+  const size_t length = strlen(name);
+  if (strncmp(argv[*i], name, length) != 0 || (argv[*i][length] && argv[*i][length] != '='))
+    return 0;
+  if (argv[*i][length]) {
+    *ret_value = argv[*i] + length + 1;
+    return 1;
+  }
+  if (*i + 1 == argc) {
+    (void)cli_error("%s needs %s", name, what);
+    return -EINVAL;
+  }
+  *ret_value = argv[++*i];
+  return 1;
+}
+
 /* Takes --json, --url and the like out of argv wherever they stand before "--", so that they may follow the
  * command. */
-static int take_common(int *argc, char **argv, struct cli *cli, const char **url, bool *help) {
-  int kept = 1;
+static int take_common(int *argc, char **argv, struct cli *cli, struct address *address, bool *help) {
+  int kept = 1, r;
   for (int i = 1; i < *argc; i++) {
     if (strcmp(argv[i], "--") == 0) {
       while (i < *argc)
@@ -278,14 +324,12 @@ static int take_common(int *argc, char **argv, struct cli *cli, const char **url
       cli->json = true;
     else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
       *help = true;
-    else if (strncmp(argv[i], "--url=", 6) == 0)
-      *url = argv[i] + 6;
-    else if (strcmp(argv[i], "--url") == 0) {
-      if (i + 1 == *argc) {
-        (void)cli_error("--url needs an address: http://HOST:PORT or unix:PATH");
-        return -EINVAL;
-      }
-      *url = argv[++i];
+    else if ((r = take_value(*argc, argv, &i, "--url",
+                             "an address: http://HOST:PORT, https://HOST:PORT or unix:PATH",
+                             &address->url)) ||
+             (r = take_value(*argc, argv, &i, "--ca", "a file of certificates", &address->ca))) {
+      if (r < 0)
+        return r;
     } else
       argv[kept++] = argv[i];
   }
@@ -309,12 +353,29 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
   return NULL;
 }
 
-static int run_command(struct cli *cli, const char *url, int argc, char **argv) {
+/* From $GUISE_TOKEN or the file $GUISE_TOKEN_FILE, never from argv, which others can see. */
+static int take_token(struct http *http, struct guise_error *err) {
+  const char *path = getenv("GUISE_TOKEN_FILE"), *token = getenv("GUISE_TOKEN");
+  _cleanup_(freep) char *text = NULL;
+  size_t size = 0;
+  if ((!token || !*token) && path && *path) {
+    int r = file_read(path, TOKEN_FILE_BYTES, &text, &size, err);
+    if (r < 0)
+      return r;
+    text[strcspn(text, "\r\n")] = 0;
+    token = text;
+  }
+  return http_set_token(http, token, err);
+}
+
+static int run_command(struct cli *cli, const struct address *address, int argc, char **argv) {
   struct guise_error err = {0};
-  if (http_open(url, &cli->http, &err) < 0) {
+  if (http_open(address->url, &cli->http, &err) < 0 || take_token(cli->http, &err) < 0) {
     (void)cli_error("%s", err.text);
+    cli->http = http_close(cli->http);
     return EXIT_USAGE;
   }
+  http_set_ca(cli->http, address->ca);
   optind = 0; /* getopt starts anew with the command's own words */
   int code = cli->command->run(cli, argc, argv);
   cli->http = http_close(cli->http);
@@ -325,12 +386,12 @@ static int run_command(struct cli *cli, const char *url, int argc, char **argv) 
 
 int main(int argc, char **argv) {
   struct cli cli = {0};
-  const char *url = getenv("GUISE_URL");
+  struct address address = {getenv("GUISE_URL"), getenv("GUISE_CA")};
   bool help = false;
   int words = 1;
-  if (!url || !*url)
-    url = DEFAULT_URL;
-  if (take_common(&argc, argv, &cli, &url, &help) < 0)
+  if (!address.url || !*address.url)
+    address.url = DEFAULT_URL;
+  if (take_common(&argc, argv, &cli, &address, &help) < 0)
     return EXIT_USAGE;
   if (argc > 1 && strcmp(argv[1], "--version") == 0) {
     (void)puts("guise " GUISE_VERSION);
@@ -342,7 +403,8 @@ int main(int argc, char **argv) {
   }
   cli.command = find_command(argc, argv, &words);
   if (!cli.command) {
-    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0);
+    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0 ||
+                              strcmp(argv[1], "token") == 0);
     (void)cli_error("there is no command '%s%s%s'", argv[1], group ? " " : "", group ? argv[2] : "");
     (void)fputs("guise --help lists the commands\n", stderr);
     return EXIT_USAGE;
@@ -355,7 +417,7 @@ int main(int argc, char **argv) {
     return EXIT_DONE;
   }
   (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-  int code = run_command(&cli, url, argc - words, argv + words);
+  int code = run_command(&cli, &address, argc - words, argv + words);
   curl_global_cleanup();
   return code;
 }

@@ -15,11 +15,20 @@ struct http {
   char *socket;   /* path of a Unix socket, or NULL */
   char name[256]; /* for messages */
   bool direct;    /* loopback or Unix socket: never through a proxy */
+  bool encrypted;
+  char *authorization; /* header line with the token, or NULL */
+  const char *ca;      /* PEM file, or NULL */
 };
 
+/* Of "HOST:PORT/...": localhost, 127.x.x.x or [::1] and nothing that merely starts so. */
 static bool is_loopback(const char *host) {
-  return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 ||
-         strncmp(host, "[::1]", 5) == 0;
+  const size_t whole = strcspn(host, "/?#");
+  const size_t length = *host == '[' ? MIN(strcspn(host, "]") + 1, whole) : strcspn(host, ":/?#");
+  if ((length < whole && host[length] != ':') || memchr(host, '@', whole)) /* NAME:PASSWORD@HOST */
+    return false;
+  return (length == 9 && strncasecmp(host, "localhost", 9) == 0) ||
+         (length == 5 && strncmp(host, "[::1]", 5) == 0) ||
+         (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == length);
 }
 
 int http_open(const char *url, struct http **ret_http, struct guise_error *err) {
@@ -39,6 +48,7 @@ int http_open(const char *url, struct http **ret_http, struct guise_error *err) 
   bool is_unix = strncmp(url, "unix:", 5) == 0;
   (void)snprintf(http->name, sizeof(http->name), "%s", url);
   http->direct = is_unix || is_loopback(host);
+  http->encrypted = strncasecmp(url, "https://", 8) == 0;
   http->base = strdup(is_unix ? "http://localhost" : url);
   if (is_unix)
     http->socket = strdup(url + 5);
@@ -51,9 +61,34 @@ int http_open(const char *url, struct http **ret_http, struct guise_error *err) 
   return 0;
 }
 
+int http_set_token(struct http *http, const char *token, struct guise_error *err) {
+  size_t length = token ? strlen(token) : 0;
+  if (length == 0)
+    return 0;
+  if (length > 1024 ||
+      strspn(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=") != length)
+    return error_set(err, -EINVAL,
+                     "$GUISE_TOKEN or $GUISE_TOKEN_FILE holds no token: it is one line that "
+                     "guise token add printed");
+  if (!http->encrypted && !http->direct)
+    return error_set(
+        err, -EPERM,
+        "the token is not sent to %s: anybody on the way could read it; use https://, or forward "
+        "the port with ssh",
+        http->name);
+  return asprintf(&http->authorization, "Authorization: Bearer %s", token) < 0
+             ? error_set(err, -ENOMEM, "out of memory")
+             : 0;
+}
+
+void http_set_ca(struct http *http, const char *path) {
+  http->ca = path && *path ? path : NULL;
+}
+
 struct http *http_close(struct http *http) {
   if (http) {
     curl_easy_cleanup(http->curl);
+    free(http->authorization);
     free(http->base);
     free(http->socket);
     free(http);
@@ -188,14 +223,18 @@ static int on_progress(void *context, curl_off_t down_total, curl_off_t down, cu
   return 1;
 }
 
+static bool add_header(struct curl_slist **headers, const char *line) {
+  struct curl_slist *more = curl_slist_append(*headers, line);
+  *headers = more ? more : *headers;
+  return more != NULL;
+}
+
 static void set_body(struct exchange *x, CURL *curl, struct curl_slist **headers, bool *ret_ok) {
   const struct request *request = x->request;
   char type[128];
   curl_off_t length = x->upload ? (curl_off_t)x->upload_size : (curl_off_t)request->length;
   (void)snprintf(type, sizeof(type), "Content-Type: %s", x->upload ? "application/json" : request->type);
-  struct curl_slist *more = curl_slist_append(*headers, type);
-  *ret_ok = more != NULL;
-  *headers = more ? more : *headers;
+  *ret_ok = add_header(headers, type);
   (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L); /* a PUT; CUSTOMREQUEST renames it */
   (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
   (void)curl_easy_setopt(curl, CURLOPT_READDATA, x);
@@ -224,6 +263,8 @@ static void set_options(const struct http *http, struct exchange *x, const char 
   }
   if (http->direct)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+  if (http->ca)
+    (void)curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca);
   if (http->socket)
     (void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, http->socket);
   /* A transfer that stands still is broken off; an ingest may keep an upload waiting for a while. */
@@ -238,6 +279,12 @@ static int connection_error(const struct http *http, const struct exchange *x, C
     return error_set(x->err, -ECONNREFUSED,
                      "no daemon answers at %s (%s); start guised, or name another with --url or $GUISE_URL",
                      http->name, why);
+  if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+    return error_set(
+        x->err, -ECONNREFUSED,
+        "who answers at %s cannot prove to be that (%s); name the certificate to trust with --ca "
+        "FILE or $GUISE_CA",
+        http->name, why);
   return error_set(x->err, -ECONNREFUSED, "the connection to %s broke: %s", http->name, why);
 }
 
@@ -257,11 +304,10 @@ static int perform(struct http *http, struct exchange *x, const char *url) {
     ok = headers != NULL;
   }
   (void)curl_easy_setopt(http->curl, CURLOPT_CUSTOMREQUEST, request->method);
-  for (size_t i = 0; ok && i < ARRAY_SIZE(request->headers) && request->headers[i]; i++) {
-    struct curl_slist *more = curl_slist_append(headers, request->headers[i]);
-    ok = more != NULL;
-    headers = more ? more : headers;
-  }
+  if (ok && http->authorization)
+    ok = add_header(&headers, http->authorization);
+  for (size_t i = 0; ok && i < ARRAY_SIZE(request->headers) && request->headers[i]; i++)
+    ok = add_header(&headers, request->headers[i]);
   (void)curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
   CURLcode code = ok ? curl_easy_perform(http->curl) : CURLE_OUT_OF_MEMORY;
   curl_slist_free_all(headers);

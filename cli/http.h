@@ -13,6 +13,11 @@ struct http;
 
 /* `url`: http://HOST:PORT, https://HOST or unix:PATH. Nothing is connected yet. -EINVAL with err. */
 int http_open(const char *url, struct http **ret_http, struct guise_error *err);
+/* Trusts the certificates in this PEM file instead of the system's; borrowed. NULL or "": the system's. */
+void http_set_ca(struct http *http, const char *path);
+/* Sends `token` with every request from now on ("" or NULL: none). -EINVAL: it cannot be a token; -EPERM: the
+ * connection would show it to others, plain HTTP to another machine. */
+int http_set_token(struct http *http, const char *token, struct guise_error *err);
 struct http *http_close(struct http *http);
 DEFINE_CLEANUP(struct http *, http_close)
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/listen.h"
+#include "daemon/peer.h"
 
 /* ---- the table ---- */
 
@@ -18,6 +19,28 @@ static int check_listen(const char *value, struct guise_error *err) {
 
 static int check_not_empty(const char *value, struct guise_error *err) {
   return value[0] ? 0 : error_set(err, -EINVAL, "it must not be empty");
+}
+
+static int check_auth(const char *value, struct guise_error *err) {
+  if (strcmp(value, "local") == 0 || strcmp(value, "token") == 0)
+    return 0;
+  return error_set(err, -EINVAL, "\"%s\" is neither local nor token", value);
+}
+
+static int check_tls(const char *value, struct guise_error *err) {
+  if (strcmp(value, "required") == 0 || strcmp(value, "elsewhere") == 0)
+    return 0;
+  return error_set(err, -EINVAL, "\"%s\" is neither required nor elsewhere", value);
+}
+
+static int check_users(const char *value, struct guise_error *err) {
+  struct peers peers;
+  return peers_parse(value, "", &peers, err);
+}
+
+static int check_groups(const char *value, struct guise_error *err) {
+  struct peers peers;
+  return peers_parse("", value, &peers, err);
 }
 
 static int check_level(const char *value, struct guise_error *err) {
@@ -45,9 +68,27 @@ static int check_hosts(const char *value, struct guise_error *err) {
 
 const struct config_option config_options[] = {
     STRING(listen, "127.0.0.1:8080", check_listen, false, "ADDRESS",
-           "ADDR:PORT on the loopback, port 0 = a free one (it is printed); or unix:PATH"),
+           "ADDR:PORT, port 0 = a free one (it is printed); or unix:PATH"),
     STRING(state, "./guise-data", check_not_empty, false, "DIR",
            "where the database, data sets and models are kept"),
+    STRING(auth, "local", check_auth, false, "WHO",
+           "local: on loopback and Unix sockets no token is needed, elsewhere always; token: everywhere"),
+    STRING(tls_certificate, "", NULL, false, "FILE",
+           "certificate in PEM form, its chain behind it, to serve HTTPS; read again at SIGHUP"),
+    STRING(tls_key, "", NULL, false, "FILE", "its key in PEM form, without a password; read again at SIGHUP"),
+    STRING(
+        tls, "required", check_tls, false, "WHERE",
+        "required: addresses that other machines reach are served with a certificate only; elsewhere: also "
+        "without one, because a proxy in front encrypts"),
+    STRING(unix_users, "", check_users, false, "USERS",
+           "users who need no token on a Unix socket, by name or number, separated by commas; without them "
+           "and unix_groups everybody who may open it"),
+    STRING(unix_groups, "", check_groups, false, "GROUPS", "groups likewise"),
+    INTEGER(owner_jobs, "0", 0, 1000000, true,
+            "jobs that have not ended of one owner of tokens at most, 0 = any number"),
+    BYTES(owner_bytes, "0", 0, UINT64_C(1) << 60, true,
+          "bytes of one owner's data sets at most, 0 = any number"),
+    INTEGER(audit_keep_days, "365", 1, 36500, true, "days after which the audit trail forgets"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
     INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),
@@ -240,7 +281,8 @@ static int read_environment(struct config *config, char *const *envp, struct gui
 }
 
 static bool variable_known(const char *variable, size_t length) {
-  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL", "GUISE_FACES", "GUISE_TEST_DATA"};
+  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL",        "GUISE_FACES", "GUISE_TEST_DATA",
+                                       "GUISE_TOKEN",  "GUISE_TOKEN_FILE", "GUISE_CA"};
   char name[64];
   for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)
@@ -396,6 +438,8 @@ static int find_decoder(struct config *config, struct guise_error *err) {
 
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err) {
   char *note = NULL;
+  if (!config->tls_certificate[0] != !config->tls_key[0])
+    return error_set(err, -EINVAL, "HTTPS takes both tls_certificate and tls_key");
   if (config->cores == 0)
     config->cores = count_cores();
   if (config->workers == 0)

@@ -16,10 +16,17 @@
 #define CONFIG_TEXT 4096
 
 struct config {
-  char listen[CONFIG_TEXT];        /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
-  char state[CONFIG_TEXT];         /* state directory */
-  uint64_t cores;                  /* given to the daemon; resolved: never 0 */
-  uint64_t workers;                /* jobs at once; resolved: never 0 */
+  char listen[CONFIG_TEXT]; /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
+  char state[CONFIG_TEXT];  /* state directory */
+  char auth[16];            /* local: loopback and Unix socket need no token; token: all requests do */
+  char tls_certificate[CONFIG_TEXT], tls_key[CONFIG_TEXT]; /* PEM files; both "": no TLS */
+  char tls[16]; /* at other addresses than loopback. required; elsewhere: somebody else encrypts */
+  char unix_users[CONFIG_TEXT], unix_groups[CONFIG_TEXT]; /* who needs no token on a Unix socket; both "":
+                                                             everybody */
+  uint64_t owner_jobs, owner_bytes;                       /* what one owner may have; 0 = any number */
+  uint64_t audit_keep_days;                               /* of the audit trail's rows */
+  uint64_t cores;                                         /* given to the daemon; resolved: never 0 */
+  uint64_t workers;                                       /* jobs at once; resolved: never 0 */
   uint64_t threads;                /* of a job that asks for none; resolved: workers * threads <= cores */
   char decoder[CONFIG_TEXT];       /* path of guise-decode; resolved by config_resolve */
   uint64_t decoders;               /* decoder processes of an ingest, 1..8; resolved: never 0 */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/http.h"
+#include "daemon/access.h"
 #include "daemon/config.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
@@ -139,8 +140,11 @@ static int start(struct daemon *daemon, struct guise_error *err) {
   if (r == 0)
     r = service_open(&daemon->config, &daemon->service, err);
   if (r == 0)
+    r = access_check(&daemon->config, service_store(daemon->service), daemon->listen, err);
+  if (r == 0)
     r = service_start(daemon->service, err);
-  if (r == 0 && (r = listen_describe(daemon->listen, where, sizeof(where))) < 0)
+  if (r == 0 && (r = listen_describe(daemon->listen, access_uses_tls(&daemon->config, daemon->listen), where,
+                                     sizeof(where))) < 0)
     error_set(err, r, "cannot tell the socket's address: %s", strerror(-r));
   if (r == 0)
     r = http_start(daemon->service, daemon->listen, &daemon->http, err);
@@ -164,6 +168,8 @@ static void reload(struct daemon *daemon) {
     log_error("the configuration stays as it was: %s", err.text);
   else
     service_reload(daemon->service, &fresh);
+  if ((r = http_reload(daemon->http, &err)) < 0)
+    log_error("the certificate stays as it was: %s", err.text);
   (void)sd_notify(0, "READY=1");
 }
 

@@ -61,10 +61,13 @@ static int check_size(const struct input *input, const json_t *body, const struc
                            size, row->name, row->size);
 }
 
-static int check_dataset(struct service *service, const struct input *input, const json_t *body,
-                         const char *name, struct job_input *ret_found, struct spec_problems *problems) {
+static int check_dataset(struct service *service, const struct client *client, const struct input *input,
+                         const json_t *body, const char *name, struct job_input *ret_found,
+                         struct spec_problems *problems) {
   struct dataset_row row;
   int r = store_dataset_get(service->store, name, &row);
+  if (r == 0 && !owner_sees(client->sees, row.owner))
+    r = -ENOENT;
   if (r == -ENOENT)
     return spec_problems_add(problems, input->pointer, "unknown_value", NULL,
                              "there is no data set %.100s: upload it first", name);
@@ -91,12 +94,17 @@ static int check_method(const struct input *input, const struct model_row *model
   return r;
 }
 
-static int check_model(struct service *service, const struct input *input, const json_t *body, const char *id,
-                       struct job_input *ret_found, struct spec_problems *problems) {
+static int check_model(struct service *service, const struct client *client, const struct input *input,
+                       const json_t *body, const char *id, struct job_input *ret_found,
+                       struct spec_problems *problems) {
   struct model_file_row file;
-  struct model_row model;
+  struct model_row model = {.facts = NULL};
   int r = store_model_get(service->store, id, &model);
-  if (r == 0 && (r = store_model_file(service->store, id, MODEL_FILE, &file)) < 0)
+  if (r == 0 && !owner_sees(client->sees, model.owner))
+    r = -ENOENT;
+  else if (r == 0)
+    r = store_model_file(service->store, id, MODEL_FILE, &file);
+  if (r < 0)
     model_row_clear(&model);
   if (r == -ENOENT)
     return spec_problems_add(problems, input->pointer, "unknown_value", NULL,
@@ -118,8 +126,8 @@ uint32_t inputs_wanted_size(const json_t *body) {
   return !input || json_is_null(input) ? 112 : value > 0 && value <= 224 ? (uint32_t)value : 0;
 }
 
-int inputs_check(struct service *service, const json_t *body, struct job_row *row,
-                 struct spec_problems *problems) {
+int inputs_check(struct service *service, const struct client *client, const json_t *body,
+                 struct job_row *row, struct spec_problems *problems) {
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(table) && r == 0; i++) {
     const struct input *input = &table[i];
@@ -128,7 +136,7 @@ int inputs_check(struct service *service, const json_t *body, struct job_row *ro
     if (!name || !*name)
       continue; /* the spec's own checks tell */
     *found = (struct job_input){.pointer = input->pointer};
-    r = (input->model ? check_model : check_dataset)(service, input, body, name, found, problems);
+    r = (input->model ? check_model : check_dataset)(service, client, input, body, name, found, problems);
     row->input_count += found->dataset_id[0] || found->model_id[0];
   }
   return r;

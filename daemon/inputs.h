@@ -7,8 +7,8 @@
 #include "daemon/service_internal.h"
 
 /* Looks up what the body names; what is missing or does not fit is told at its pointer. Fills row->inputs. */
-int inputs_check(struct service *service, const json_t *body, struct job_row *row,
-                 struct spec_problems *problems);
+int inputs_check(struct service *service, const struct client *client, const json_t *body,
+                 struct job_row *row, struct spec_problems *problems);
 
 /* The input's size: of the body when it is given and whole, else the default; 0 when it is wrong. */
 uint32_t inputs_wanted_size(const json_t *body);

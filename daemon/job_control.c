@@ -21,9 +21,14 @@ static const char *text_at(const json_t *object, const char *key) {
   return json_string_value(json_object_get(object, key));
 }
 
-static int check_dataset(struct service *service, const char *pointer, const char *name,
-                         struct dataset_row *ret_row, struct spec_problems *problems) {
-  int r = store_dataset_get(service->store, name, ret_row);
+static int check_dataset(struct service *service, const struct client *client, const char *pointer,
+                         const char *name, struct dataset_row *ret_row, struct spec_problems *problems) {
+  struct dataset_row row = {.id = ""};
+  int r = store_dataset_get(service->store, name, &row);
+  if (r == 0 && !owner_sees(client->sees, row.owner))
+    r = -ENOENT;
+  if (r == 0)
+    *ret_row = row;
   if (r == -ENOENT)
     return spec_problems_add(problems, pointer, "unknown_value", NULL,
                              "there is no data set %.100s: upload it first", name);
@@ -33,13 +38,13 @@ static int check_dataset(struct service *service, const char *pointer, const cha
   return r;
 }
 
-static int check_pairs(struct service *service, const json_t *pairs, struct references *found,
-                       struct spec_problems *problems) {
+static int check_pairs(struct service *service, const struct client *client, const json_t *pairs,
+                       struct references *found, struct spec_problems *problems) {
   const char *dataset = text_at(pairs, "dataset"), *name = text_at(pairs, "name");
   struct pairs_row row;
   if (!dataset || !name)
     return 0; /* the spec's own checks tell */
-  int r = check_dataset(service, "/holdout/pairs/dataset", dataset, &found->pairs_dataset, problems);
+  int r = check_dataset(service, client, "/holdout/pairs/dataset", dataset, &found->pairs_dataset, problems);
   if (r < 0 || !found->pairs_dataset.id[0])
     return r;
   r = store_pairs_get(service->store, found->pairs_dataset.id, name, &row);
@@ -63,15 +68,16 @@ static int check_size(const struct dataset_row *dataset, const char *pointer, ui
       input, dataset->name, dataset->size);
 }
 
-static int check_references(struct service *service, const json_t *body, struct references *found,
-                            struct spec_problems *problems) {
+static int check_references(struct service *service, const struct client *client, const json_t *body,
+                            struct references *found, struct spec_problems *problems) {
   const json_t *pairs = json_object_get(json_object_get(body, "holdout"), "pairs");
   const json_t *threads = json_object_get(json_object_get(body, "resources"), "threads");
   const char *dataset = text_at(body, "dataset");
   uint64_t cores = service->config.cores;
-  int r = dataset && *dataset ? check_dataset(service, "/dataset", dataset, &found->dataset, problems) : 0;
+  int r = dataset && *dataset ? check_dataset(service, client, "/dataset", dataset, &found->dataset, problems)
+                              : 0;
   if (r == 0 && pairs)
-    r = check_pairs(service, pairs, found, problems);
+    r = check_pairs(service, client, pairs, found, problems);
   if (r == 0 && json_integer_value(threads) > (json_int_t)cores && json_integer_value(threads) <= 256)
     r = spec_problems_add(problems, "/resources/threads", "out_of_range",
                           json_pack("{s:i, s:I}", "minimum", 1, "maximum", (json_int_t)cores),
@@ -80,7 +86,8 @@ static int check_references(struct service *service, const json_t *body, struct 
   return r;
 }
 
-static int fill_row(const struct job_spec *spec, const struct references *found, struct job_row *row) {
+static int fill_row(const struct job_spec *spec, const struct client *client, const struct references *found,
+                    struct job_row *row) {
   json_t *resolved = job_spec_json(spec);
   row->state = JOB_STATE_QUEUED;
   row->attempt = 1;
@@ -90,6 +97,7 @@ static int fill_row(const struct job_spec *spec, const struct references *found,
   row->created_at = time_now_ms();
   row->progress.eta_s = -1;
   (void)snprintf(row->type, sizeof(row->type), "train");
+  (void)snprintf(row->owner, sizeof(row->owner), "%s", client->owner);
   memcpy(row->dataset_id, found->dataset.id, sizeof(row->dataset_id));
   memcpy(row->pairs_dataset_id, found->pairs_dataset.id, sizeof(row->pairs_dataset_id));
   memcpy(row->pairs_name, found->pairs_name, sizeof(row->pairs_name));
@@ -107,6 +115,11 @@ static int insert(struct service *service, const struct job_spec *spec,
   int r = store_job_insert(service->store, row, spec->labels, idempotency, id, ret_replayed, &seq);
   if (r == -EKEYREJECTED)
     return error_set(err, r, "this Idempotency-Key was used with another body: send a new key");
+  if (r == -EUSERS)
+    return error_set(err, r,
+                     "%s has as many jobs that have not ended as the option owner_jobs allows: cancel one or "
+                     "wait for its end",
+                     row->owner);
   if (r == -ENOENT)
     return error_set(err, r, "a data set or model of the job was deleted meanwhile");
   if (r < 0)
@@ -136,7 +149,7 @@ static int replayed_before(struct service *service, const struct store_idempoten
   return r;
 }
 
-int service_job_submit(struct service *service, const json_t *body, bool dry_run,
+int service_job_submit(struct service *service, const struct client *client, const json_t *body, bool dry_run,
                        const struct store_idempotency *idempotency, struct spec_problems *problems,
                        struct job_row *ret_job, bool *ret_replayed, struct guise_error *err) {
   struct references found = {.pairs_name = ""};
@@ -151,15 +164,15 @@ int service_job_submit(struct service *service, const json_t *body, bool dry_run
     return r;
   uint32_t before = problems->count;
   int parsed = job_spec_parse(body, &spec, problems);
-  r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, body, &found, problems);
+  r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, client, body, &found, problems);
   if (r == 0)
     r = check_size(&found.dataset, "/model/input", inputs_wanted_size(body), problems);
   if (r == 0)
-    r = inputs_check(service, body, &row, problems);
+    r = inputs_check(service, client, body, &row, problems);
   if (r == 0 && problems->count > before)
     r = error_set(err, -EINVAL, "the job has %u mistakes", problems->count - before);
   if (r == 0)
-    r = fill_row(&spec, &found, &row);
+    r = fill_row(&spec, client, &found, &row);
   if (r == 0 && !dry_run)
     r = insert(service, &spec, idempotency, &row, &replayed, err);
   if (parsed == 0)

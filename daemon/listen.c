@@ -19,14 +19,6 @@ static bool is_loopback(const struct sockaddr_storage *address) {
   return address->ss_family == AF_UNIX;
 }
 
-static int refuse_remote(struct guise_error *err, const char *text) {
-  return error_set(err, -EPERM,
-                   "%s can be reached from other machines, and requests are not authenticated: listen on "
-                   "127.0.0.1, [::1] or "
-                   "unix:PATH, and forward the port with ssh where others need it",
-                   text);
-}
-
 static int parse_unix(const char *path, struct listen_address *ret_address, struct guise_error *err) {
   struct sockaddr_un un = {.sun_family = AF_UNIX};
   if (!path[0] || strlen(path) >= sizeof(un.sun_path))
@@ -78,10 +70,9 @@ int listen_parse(const char *text, struct listen_address *ret_address, struct gu
     }
   }
   if (result.length == 0)
-    return error_set(err, -EINVAL, "\"%s\" is no IP address: write 127.0.0.1:PORT, [::1]:PORT or unix:PATH",
-                     text);
-  if (!is_loopback(&result.address))
-    return refuse_remote(err, text);
+    return error_set(
+        err, -EINVAL,
+        "\"%s\" is no IP address: write 127.0.0.1:PORT, [::1]:PORT, another IP address, or unix:PATH", text);
   *ret_address = result;
   return 0;
 }
@@ -137,8 +128,6 @@ int listen_open(const struct listen_address *address, struct guise_error *err) {
 }
 
 int listen_inherited(struct guise_error *err) {
-  struct sockaddr_storage address;
-  socklen_t length = sizeof(address);
   int count = sd_listen_fds(1);
   if (count == 0)
     return -ENOENT;
@@ -147,18 +136,27 @@ int listen_inherited(struct guise_error *err) {
                      "%s sockets were passed: guised takes one (one ListenStream= in guised.socket)",
                      count < 0 ? "unusable" : "several");
   int fd = SD_LISTEN_FDS_START;
-  if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 ||
-      getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+  if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0)
     return error_set(err, -EINVAL, "the passed socket is not a listening stream socket");
-  if (!is_loopback(&address))
-    return refuse_remote(err, "the passed socket");
   int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
     return error_set(err, -errno, "cannot set up the passed socket: %s", strerror(errno));
   return fd;
 }
 
-int listen_describe(int fd, char *ret_text, size_t size) {
+bool listen_is_local(int fd) {
+  struct sockaddr_storage address = {0};
+  socklen_t length = sizeof(address);
+  return getsockname(fd, (struct sockaddr *)&address, &length) == 0 && is_loopback(&address);
+}
+
+bool listen_is_unix(int fd) {
+  struct sockaddr_storage address = {0};
+  socklen_t length = sizeof(address);
+  return getsockname(fd, (struct sockaddr *)&address, &length) == 0 && address.ss_family == AF_UNIX;
+}
+
+int listen_describe(int fd, bool tls, char *ret_text, size_t size) {
   struct sockaddr_storage address = {0};
   socklen_t length = sizeof(address);
   char host[INET6_ADDRSTRLEN];
@@ -175,6 +173,7 @@ int listen_describe(int fd, char *ret_text, size_t size) {
       six ? ((struct sockaddr_in6 *)&address)->sin6_port : ((struct sockaddr_in *)&address)->sin_port;
   if (!inet_ntop(address.ss_family, ip, host, sizeof(host)))
     return -errno;
-  (void)snprintf(ret_text, size, six ? "http://[%s]:%u" : "http://%s:%u", host, (unsigned)ntohs(port));
+  (void)snprintf(ret_text, size, six ? "http%s://[%s]:%u" : "http%s://%s:%u", tls ? "s" : "", host,
+                 (unsigned)ntohs(port));
   return 0;
 }

@@ -60,6 +60,8 @@ int service_open(const struct config *config, struct service **ret_service, stru
   if (r == 0)
     r = store_open(path, NULL, &service->store, err);
   if (r == 0)
+    store_set_quota(service->store, config->owner_jobs, config->owner_bytes);
+  if (r == 0)
     r = recover(service, err);
   if (r < 0) {
     service_free(service);
@@ -141,6 +143,7 @@ void service_reload(struct service *service, const struct config *fresh) {
   (void)pthread_rwlock_wrlock(&service->config_lock);
   config_reload(&service->config, fresh, log_change, NULL);
   log_set_level(log_level_from_name(service->config.log_level));
+  store_set_quota(service->store, service->config.owner_jobs, service->config.owner_bytes);
   (void)pthread_rwlock_unlock(&service->config_lock);
 }
 

@@ -10,7 +10,7 @@
  *
  * ---- what the daemon's main expects of api/http.h ----
  *   int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
- *       listen_fd is bound and listening (TCP loopback or Unix; daemon/listen.[ch] or the service manager
+ *       listen_fd is bound and listening (TCP or Unix; daemon/listen.[ch] or the service manager
  * made it); owned by http after success. void http_drain(struct http *http);   stop accepting, answer /readyz
  * with 503, end event streams and long polls; returns at once bool http_alive(struct http *http);   for the
  * watchdog: its threads answer void http_stop(struct http *http);    finish or cut what is open (at most 2
@@ -64,6 +64,11 @@ int service_listen(struct service *service, void (*event)(void *context, const c
 void service_unlisten(struct service *service,
                       struct listener *listener); /* no call is under way when it returns */
 
+/* Who asks: what it makes is `owner`'s ("" = nobody's); it sees what is `sees`'s, NULL = everything. */
+struct client {
+  const char *owner, *sees;
+};
+
 /* ---- data sets ---- */
 struct upload; /* one streamed body: a temporary file in uploads/ and its running sha256; used by one thread
                   at a time */
@@ -77,9 +82,11 @@ struct upload *
 service_upload_free(struct upload *upload); /* removes the file unless it was accepted; NULL is fine */
 /* [blocks] Makes a data set of the upload and queues its ingest; durable on return. size: 0 = 112, or 16..224
  * in steps of 8. *ret_created false: a data set of that name with the same sha256 and size exists (200).
- * -EEXIST: with another (409). -EINVAL: bad name or size. The upload is freed by the caller in any case. */
-int service_dataset_accept(struct service *service, const char *name, struct upload *upload, uint32_t size,
-                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err);
+ * -EEXIST: with another, or somebody else's (409). -EINVAL: bad name or size. The upload is freed by the
+ * caller in any case. */
+int service_dataset_accept(struct service *service, const struct client *client, const char *name,
+                           struct upload *upload, uint32_t size, struct dataset_row *ret_row,
+                           bool *ret_created, struct guise_error *err);
 /* As store_dataset_get, with the running ingest's counts so far. */
 int service_dataset_get(struct service *service, const char *key, struct dataset_row *ret_row);
 /* [blocks] Erases rows, rejects, pairs, the pack and the upload, also of an ingest under way. -EBUSY while a
@@ -96,7 +103,7 @@ int service_pairs_put(struct service *service, const char *key, const char *name
  * (spec_problems_free). Then the row is durable (unless dry_run: ret_job then holds the resolved job without
  * an id). A job may wait for a data set that is still being ingested. idempotency: key and sha256 of the
  * body, or NULL; -EKEYREJECTED: the key belongs to another body (422). */
-int service_job_submit(struct service *service, const json_t *body, bool dry_run,
+int service_job_submit(struct service *service, const struct client *client, const json_t *body, bool dry_run,
                        const struct store_idempotency *idempotency, struct spec_problems *problems,
                        struct job_row *ret_job, bool *ret_replayed, struct guise_error *err);
 /* As store_job_get, with live phase, progress and run time. job_row_clear. */

@@ -238,6 +238,11 @@ int store_probe(struct store *store) {
   return store_write_end(store, r);
 }
 
+void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes) {
+  atomic_store(&store->owner_jobs, jobs);
+  atomic_store(&store->owner_bytes, bytes);
+}
+
 void store_scrub(struct store *store) {
   (void)pthread_mutex_lock(&store->write_lock);
   (void)sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -5,9 +5,9 @@
  * poll never waits for a writer's fsync. All functions are thread-safe and may block on the disk.
  *
  * Results: 0; -ENOENT no such row; -EEXIST a unique value is taken; -EBUSY the state or a reference forbids
- * it; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the disk is full and -EIO it fails or the
- * file is damaged (answer these two with 503). After -ENOSPC and -EIO the store is still readable and later
- * writes are tried again.
+ * it; -EUSERS the owner's quota is used up; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the
+ * disk is full and -EIO it fails or the file is damaged (answer these two with 503). After -ENOSPC and -EIO
+ * the store is still readable and later writes are tried again.
  *
  * Times are milliseconds since 1970 UTC. Lists are pages: rows after (or, descending, before) `cursor`, a row
  * number of that list; 0 starts. *ret_next is the next page's cursor, 0 at the end. Ids are a prefix and 26
@@ -49,19 +49,28 @@ int store_probe(struct store *store); /* writes nothing new, durably: tells whet
 /* After an erasure: what was deleted also leaves the write-ahead log (best effort when readers are busy). */
 void store_scrub(struct store *store);
 
+/* What one owner may have: jobs that have not ended, bytes of data sets; 0 = any number. Checked in the
+ * transaction that adds one. What has no owner is not counted. */
+void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes);
+
 int64_t time_now_ms(void);
 #define TIME_TEXT 32
 void time_text(int64_t ms, char ret_text[TIME_TEXT]);    /* "2026-01-31T12:34:56.789Z" */
 int time_parse(const char *text, int64_t *ret_ms);       /* RFC 3339 with Z or an offset; -EINVAL */
 void id_make(const char *prefix, char ret_id[STORE_ID]); /* "ds_", "job_", "mdl_" */
+bool id_valid(const char *text);                         /* of the form that id_make gives */
 bool name_valid(const char *name); /* 1..100 of [A-Za-z0-9._-], starts with a letter or digit, no id's prefix
-                                      (ds_, job_, mdl_) */
+                                      (ds_, job_, mdl_, tok_) */
 
 struct store_page {
   int64_t cursor; /* 0 = from the start */
   uint32_t limit; /* 1..1000; 0 = 100 */
   bool descending;
+  const char *owner; /* of data sets, jobs, models: only this one's; NULL = everybody's */
 };
+
+/* Whether a client that may see what is `owner`'s (NULL: everything) may see an object of `object_owner`. */
+bool owner_sees(const char *owner, const char *object_owner);
 
 /* ---- data sets ---- */
 enum dataset_state { DATASET_INGESTING, DATASET_READY, DATASET_FAILED };
@@ -77,7 +86,8 @@ struct dataset_row {
   char sha256[SHA256_HEX];        /* of the pack, "" until ready: names the blob */
   char upload_sha256[SHA256_HEX]; /* of the uploaded file: the 200 or 409 of a second PUT */
   int64_t created_at;
-  char error[512]; /* why it failed, one sentence; "" otherwise */
+  char error[512];        /* why it failed, one sentence; "" otherwise */
+  char owner[STORE_NAME]; /* "" = made without a token; so in jobs and models */
 };
 struct reject_row {
   int64_t seq;
@@ -96,7 +106,7 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
                        uint32_t *ret_count, int64_t *ret_next);
 int store_dataset_next_ingest(struct store *store,
                               struct dataset_row *ret_row); /* oldest in state ingesting */
-/* row: id, name, size, bytes, upload_sha256, created_at. -EEXIST when the name is taken. */
+/* row: id, name, size, bytes, upload_sha256, created_at, owner. -EEXIST when the name is taken. */
 int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
                           const char *id); /* forgets the rejects of a broken off ingest */
@@ -159,6 +169,7 @@ struct job_row {
   int64_t created_at, started_at, finished_at; /* 0 = not yet */
   struct job_input inputs[JOB_INPUTS_MAX];     /* for store_job_insert; not read back */
   uint32_t input_count;
+  char owner[STORE_NAME];
 };
 void job_row_clear(struct job_row *row); /* frees the strings */
 void job_rows_free(struct job_row *rows, uint32_t count);
@@ -179,10 +190,11 @@ struct store_idempotency {
   char key[256];
   char body_sha256[SHA256_HEX];
 };
-/* row: id, type, dataset_id, pairs_*, inputs, threads, max_runtime_s, priority, spec, created_at. labels:
- * object of strings or NULL. idempotency may be NULL. When its key was used before: with the same body 0,
- * *ret_replayed = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may be NULL):
- * number of the event. Keys are kept for 7 days. -ENOENT when a data set or model of it has gone. */
+/* row: id, type, dataset_id, pairs_*, inputs, threads, max_runtime_s, priority, spec, created_at, owner.
+ * labels: object of strings or NULL. idempotency may be NULL. When its key was used before: with the same
+ * body 0, *ret_replayed = true and ret_id the first job's id; with another body -EKEYREJECTED. ret_seq (may
+ * be NULL): number of the event. Keys are kept for 7 days. -ENOENT when a data set or model of it has gone.
+ */
 int store_job_insert(struct store *store, const struct job_row *row, const json_t *labels,
                      const struct store_idempotency *idempotency, char ret_id[STORE_ID], bool *ret_replayed,
                      int64_t *ret_seq);
@@ -289,6 +301,7 @@ struct model_row {
   int64_t created_at;
   struct model_file_row *files; /* sorted by name */
   uint32_t file_count;
+  char owner[STORE_NAME]; /* the job's; not for store_model_insert */
 };
 void model_row_clear(struct model_row *row);
 void model_rows_free(struct model_row *rows, uint32_t count);
@@ -302,6 +315,42 @@ int store_model_file(struct store *store, const char *id, const char *name, stru
 /* -EBUSY while a job that has not ended needs it; ret_blobs as of a data set. */
 int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
                        uint32_t *ret_count);
+
+/* ---- tokens ---- (daemon/access.h makes and checks them) */
+#define TOKEN_HASH 65 /* of a secret: 64 hex digits and a NUL */
+struct token_row {
+  int64_t seq;
+  char id[STORE_ID];      /* "tok_.." */
+  char name[STORE_NAME];  /* what it is for */
+  char owner[STORE_NAME]; /* who holds it */
+  uint32_t scopes;        /* bits of enum scope */
+  int64_t created_at, expires_at /* 0 = never */, revoked_at /* 0 = not */;
+};
+int store_token_insert(struct store *store, const struct token_row *row, const char hash[TOKEN_HASH]);
+/* Also one that is expired or revoked. */
+int store_token_get(struct store *store, const char *id, struct token_row *ret_row,
+                    char ret_hash[TOKEN_HASH]);
+int store_token_list(struct store *store, const struct store_page *page, struct token_row **ret_rows,
+                     uint32_t *ret_count, int64_t *ret_next);                /* oldest first */
+int store_token_revoke(struct store *store, const char *id, int64_t now_ms); /* again: 0 */
+/* Whether there is one that is neither expired nor revoked. */
+int store_token_any(struct store *store, int64_t now_ms, bool *ret_any);
+
+/* ---- audit trail ---- */
+#define STORE_AUDIT_ROWS 1000000 /* kept at most: a flood pushes old rows out and does not fill the disk */
+struct audit_row {
+  int64_t seq, at;
+  char actor[STORE_ID];  /* "tok_..", "uid:1000", "loopback" */
+  char action[32];       /* operationId */
+  char object[STORE_ID]; /* id, "" = none */
+  uint32_t status;       /* of HTTP */
+};
+/* Rows older than keep_ms go. */
+int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms);
+/* Newest first; actor and object NULL = any. */
+int store_audit_list(struct store *store, const char *actor, const char *object,
+                     const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,
+                     int64_t *ret_next);
 
 /* ---- blobs ---- */
 int store_blob_referenced(struct store *store, const char *sha256, bool *ret_referenced);

@@ -13,7 +13,7 @@ const char *dataset_state_name(enum dataset_state state) {
 
 #define COLUMNS                                                                                     \
   "SELECT seq, id, name, state, size, identities, images, rejected, bytes, sha256, upload_sha256, " \
-  "created_at, error "                                                                              \
+  "created_at, error, owner "                                                                       \
   "FROM datasets "
 
 static void read_dataset(sqlite3_stmt *statement, struct dataset_row *row) {
@@ -35,6 +35,7 @@ static void read_dataset(sqlite3_stmt *statement, struct dataset_row *row) {
   store_text(statement, 10, row->upload_sha256, sizeof(row->upload_sha256));
   row->created_at = sqlite3_column_int64(statement, 11);
   store_text(statement, 12, row->error, sizeof(row->error));
+  store_text(statement, 13, row->owner, sizeof(row->owner));
 }
 
 static int get_dataset(struct store *store, const char *sql, const char *key, struct dataset_row *ret_row) {
@@ -76,11 +77,13 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
                        uint32_t *ret_count, int64_t *ret_next) {
   _cleanup_(freep) struct dataset_row *rows = NULL;
   uint32_t count = 0, limit = store_page_limit(page);
-  const char *sql = page->descending ? COLUMNS "WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
-                                     : COLUMNS "WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+#define OWNED "(?3 IS NULL OR owner = ?3) "
+  const char *sql = page->descending ? COLUMNS "WHERE seq < ?1 AND " OWNED "ORDER BY seq DESC LIMIT ?2"
+                                     : COLUMNS "WHERE seq > ?1 AND " OWNED "ORDER BY seq LIMIT ?2";
+#undef OWNED
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, "lu", store_page_cursor(page), limit);
+  int r = store_prepare(db, &statement, sql, "lut", store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_datasets(statement, &rows, &count);
   sqlite3_finalize(statement);
@@ -93,15 +96,28 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
   return 0;
 }
 
+static int check_quota(struct store *store, sqlite3 *db, const struct dataset_row *row) {
+  const uint64_t most = atomic_load(&store->owner_bytes);
+  int64_t used = 0;
+  if (!most || !row->owner[0])
+    return 0;
+  int r = store_integer(db, &used, "SELECT coalesce(sum(bytes), 0) FROM datasets WHERE owner = ?1", "t",
+                        row->owner);
+  return r < 0 ? r : (uint64_t)used <= most && row->bytes <= most - (uint64_t)used ? 0 : -EUSERS;
+}
+
 int store_dataset_insert(struct store *store, const struct dataset_row *row) {
   sqlite3 *db;
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = store_exec(db,
-                 "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at) "
-                 "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6)",
-                 "ttuLtl", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at);
+  r = check_quota(store, db, row);
+  if (r == 0)
+    r = store_exec(db,
+                   "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at, owner) "
+                   "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6, nullif(?7, ''))",
+                   "ttuLtlt", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at,
+                   row->owner);
   return store_write_end(store, r);
 }
 

@@ -47,7 +47,7 @@ void job_rows_free(struct job_row *rows, uint32_t count) {
   "j.type, j.phase, j.attempt, j.threads, j.max_runtime_s, j.runtime_s, j.priority, j.fraction, j.epoch, " \
   "j.epochs, "                                                                                             \
   "j.step, j.total, j.images_per_s, j.eta_s, j.loss, j.spec, j.error, j.created_at, j.started_at, "        \
-  "j.finished_at "                                                                                         \
+  "j.finished_at, j.owner "                                                                                \
   "FROM jobs j "
 
 static int read_job(sqlite3_stmt *s, struct job_row *row) {
@@ -80,6 +80,7 @@ static int read_job(sqlite3_stmt *s, struct job_row *row) {
   row->created_at = sqlite3_column_int64(s, 24);
   row->started_at = sqlite3_column_int64(s, 25);
   row->finished_at = sqlite3_column_int64(s, 26);
+  store_text(s, 27, row->owner, sizeof(row->owner));
   row->spec = store_text_dup(s, 22);
   row->error = store_text_dup(s, 23);
   if (!row->spec || (!row->error && sqlite3_column_type(s, 23) != SQLITE_NULL)) {
@@ -184,15 +185,28 @@ static int insert_inputs(sqlite3 *db, int64_t job, const struct job_row *row) {
   return r;
 }
 
+static int check_quota(struct store *store, sqlite3 *db, const char *owner) {
+  const uint64_t most = atomic_load(&store->owner_jobs);
+  int64_t open = 0;
+  if (!most || !*owner)
+    return 0;
+  int r = store_integer(db, &open,
+                        "SELECT count(*) FROM jobs WHERE owner = ?1 AND state NOT IN ('canceled', "
+                        "'succeeded', 'failed')",
+                        "t", owner);
+  return r < 0 ? r : (uint64_t)open < most ? 0 : -EUSERS;
+}
+
 static int insert_job(sqlite3 *db, const struct job_row *row, const json_t *labels,
                       const struct store_idempotency *idempotency, int64_t *ret_seq) {
   static const char sql[] =
       "INSERT INTO jobs (id, type, state, priority, threads, max_runtime_s, dataset, pairs_dataset, "
-      "pairs_name, spec, created_at) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+      "pairs_name, spec, created_at, owner) "
+      "VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, nullif(?11, ''))";
   int r =
-      store_exec(db, sql, "ttiuuttttl", row->id, row->type, row->priority, row->threads, row->max_runtime_s,
+      store_exec(db, sql, "ttiuuttttlt", row->id, row->type, row->priority, row->threads, row->max_runtime_s,
                  row->dataset_id, row->pairs_dataset_id[0] ? row->pairs_dataset_id : NULL,
-                 row->pairs_name[0] ? row->pairs_name : NULL, row->spec, row->created_at);
+                 row->pairs_name[0] ? row->pairs_name : NULL, row->spec, row->created_at, row->owner);
   if (r < 0)
     return r;
   int64_t job = sqlite3_last_insert_rowid(db);
@@ -229,6 +243,8 @@ int store_job_insert(struct store *store, const struct job_row *row, const json_
     return r;
   if (idempotency)
     r = replay(db, idempotency, id, &replayed);
+  if (r == 0 && !replayed)
+    r = check_quota(store, db, row->owner);
   if (r == 0 && !replayed)
     r = insert_job(db, row, labels, idempotency, &seq);
   r = store_write_end(store, r);
@@ -293,7 +309,7 @@ int store_job_list(struct store *store, const struct job_filter *filter, const s
 #define FILTER                                                                                    \
   COLUMNS "WHERE (?1 = '' OR j.state IN (SELECT value FROM json_each(iif(?1 = '', '[]', ?1)))) "  \
           "AND (?2 IS NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.job = j.seq AND l.key = ?2 " \
-          "AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 "
+          "AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 AND (?7 IS NULL OR j.owner = ?7) "
   const char *sql = page->descending ? FILTER "AND j.seq < ?5 ORDER BY j.seq DESC LIMIT ?6"
                                      : FILTER "AND j.seq > ?5 ORDER BY j.seq LIMIT ?6";
 #undef FILTER
@@ -303,8 +319,8 @@ int store_job_list(struct store *store, const struct job_filter *filter, const s
   states_json(filter->states, states);
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, "tttllu", states, filter->label_key, filter->label_value,
-                        filter->created_after, store_page_cursor(page), limit);
+  int r = store_prepare(db, &statement, sql, "tttllut", states, filter->label_key, filter->label_value,
+                        filter->created_after, store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_jobs(statement, &rows, &count);
   sqlite3_finalize(statement);

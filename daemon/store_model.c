@@ -52,7 +52,7 @@ int store_model_insert(struct store *store, const struct model_row *row, int64_t
 
 #define COLUMNS                                                                                             \
   "SELECT m.seq, m.id, (SELECT id FROM jobs WHERE seq = m.job), m.dataset, m.audited, m.facts, m.summary, " \
-  "m.created_at FROM models m "
+  "m.created_at, m.owner FROM models m "
 
 static int read_files(sqlite3 *db, struct model_row *row) {
   uint32_t capacity = 0;
@@ -84,6 +84,7 @@ static int read_model(sqlite3 *db, sqlite3_stmt *s, struct model_row *row) {
   row->facts = store_text_dup(s, 5);
   row->summary = store_text_dup(s, 6);
   row->created_at = sqlite3_column_int64(s, 7);
+  store_text(s, 8, row->owner, sizeof(row->owner));
   int r = row->facts && row->summary ? read_files(db, row) : -ENOMEM;
   if (r < 0)
     model_row_clear(row);
@@ -123,13 +124,15 @@ static int read_models(sqlite3 *db, sqlite3_stmt *statement, struct model_row **
 
 int store_model_list(struct store *store, const struct store_page *page, struct model_row **ret_rows,
                      uint32_t *ret_count, int64_t *ret_next) {
-  const char *sql = page->descending ? COLUMNS "WHERE m.seq < ?1 ORDER BY m.seq DESC LIMIT ?2"
-                                     : COLUMNS "WHERE m.seq > ?1 ORDER BY m.seq LIMIT ?2";
+#define OWNED "(?3 IS NULL OR m.owner = ?3) "
+  const char *sql = page->descending ? COLUMNS "WHERE m.seq < ?1 AND " OWNED "ORDER BY m.seq DESC LIMIT ?2"
+                                     : COLUMNS "WHERE m.seq > ?1 AND " OWNED "ORDER BY m.seq LIMIT ?2";
+#undef OWNED
   struct model_row *rows = NULL;
   uint32_t count = 0, limit = store_page_limit(page);
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, "lu", store_page_cursor(page), limit);
+  int r = store_prepare(db, &statement, sql, "lut", store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_models(db, statement, &rows, &count);
   sqlite3_finalize(statement);

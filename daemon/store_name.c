@@ -68,9 +68,12 @@ int time_parse(const char *text, int64_t *ret_ms) {
   return 0;
 }
 
+static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567"; /* RFC 4648, lower case */
+static const char *const prefixes[] = {"ds_", "job_", "mdl_", "tok_"};
+#define RANDOM_LETTERS 26
+
 void id_make(const char *prefix, char ret_id[STORE_ID]) {
-  static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567"; /* RFC 4648, lower case */
-  unsigned char random[26];
+  unsigned char random[RANDOM_LETTERS];
   size_t at = strlen(prefix);
   randombytes_buf(random, sizeof(random));
   memcpy(ret_id, prefix, at);
@@ -79,8 +82,20 @@ void id_make(const char *prefix, char ret_id[STORE_ID]) {
   ret_id[at] = 0;
 }
 
+bool id_valid(const char *text) {
+  for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+    const size_t length = strlen(prefixes[i]);
+    if (strncmp(text, prefixes[i], length) == 0)
+      return strspn(text + length, alphabet) == RANDOM_LETTERS && !text[length + RANDOM_LETTERS];
+  }
+  return false;
+}
+
+bool owner_sees(const char *owner, const char *object_owner) {
+  return !owner || strcmp(owner, object_owner) == 0;
+}
+
 bool name_valid(const char *name) {
-  static const char *const prefixes[] = {"ds_", "job_", "mdl_"};
   size_t length = strlen(name);
   if (length < 1 || length > 100 || !isalnum((unsigned char)name[0]) || (unsigned char)name[0] > 127)
     return false;

@@ -86,12 +86,15 @@ struct upload *service_upload_free(struct upload *upload) {
 }
 
 /* A second PUT of a name: fine when it is the same thing. */
-static int compare_existing(struct service *service, const char *name, const struct dataset_row *wanted,
-                            struct dataset_row *ret_row, struct guise_error *err) {
+static int compare_existing(struct service *service, const struct client *client, const char *name,
+                            const struct dataset_row *wanted, struct dataset_row *ret_row,
+                            struct guise_error *err) {
   struct dataset_row row;
   int r = service_dataset_get(service, name, &row);
   if (r < 0)
     return r;
+  if (!owner_sees(client->sees, row.owner))
+    return error_set(err, -EEXIST, "the name %s is taken: choose another one", name);
   if (strcmp(row.upload_sha256, wanted->upload_sha256) != 0)
     return error_set(err, -EEXIST,
                      "a data set %s with other content exists: choose another name or delete it first", name);
@@ -115,33 +118,40 @@ static int accept_new(struct service *service, struct upload *upload, const stru
     return r;
   (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
   r = store_dataset_insert(service->store, row);
+  if (r == -EUSERS)
+    return error_set(err, r,
+                     "with this data set %s would have more bytes than the option owner_bytes allows: erase "
+                     "another one first",
+                     row->owner);
   if (r < 0)
     return error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
   upload->path[0] = 0;
   return 0;
 }
 
-int service_dataset_accept(struct service *service, const char *name, struct upload *upload, uint32_t size,
-                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err) {
+int service_dataset_accept(struct service *service, const struct client *client, const char *name,
+                           struct upload *upload, uint32_t size, struct dataset_row *ret_row,
+                           bool *ret_created, struct guise_error *err) {
   struct dataset_row row = {.size = size ? size : 112, .bytes = upload->bytes, .created_at = time_now_ms()};
   if (!name_valid(name))
     return error_set(err, -EINVAL,
                      "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "
                      "with a letter or "
-                     "digit, and is not like an id (ds_, job_, mdl_)");
+                     "digit, and is not like an id (ds_, job_, mdl_, tok_)");
   if (row.size < 16 || row.size > 224 || row.size % 8)
     return error_set(err, -EINVAL, "size must be 16 to 224 pixels, a multiple of 8");
   service_upload_digest(upload, row.upload_sha256);
-  int r = compare_existing(service, name, &row, ret_row, err);
+  int r = compare_existing(service, client, name, &row, ret_row, err);
   if (r == 0)
     *ret_created = false;
   if (r != -ENOENT)
     return r;
   id_make("ds_", row.id);
   (void)snprintf(row.name, sizeof(row.name), "%s", name);
+  (void)snprintf(row.owner, sizeof(row.owner), "%s", client->owner);
   r = accept_new(service, upload, &row, err);
-  if (r == -EEXIST &&
-      (r = compare_existing(service, name, &row, ret_row, err)) == 0) { /* another request was faster */
+  if (r == -EEXIST && (r = compare_existing(service, client, name, &row, ret_row, err)) ==
+                          0) { /* another request was faster */
     *ret_created = false;
     return 0;
   }

@@ -48,11 +48,15 @@ static void read_url(struct server *server, int fd) {
     fail_msg("guised did not start; it said \"%s\" (see %s/log)", line, server->root);
 }
 
-void server_start(struct server *server) {
+/* Starts guised; returns the end of a pipe from which its standard output can be read. */
+static int spawn(struct server *server, const char *log_name) {
   char state[128], log[128];
-  int ends[2];
-  (void)snprintf(state, sizeof(state), "%s/state", server->root);
-  (void)snprintf(log, sizeof(log), "%s/log", server->root);
+  int ends[2], count = 3;
+  char *argv[16] = {"guised", "--listen=127.0.0.1:0", state};
+  (void)snprintf(state, sizeof(state), "--state=%s/state", server->root);
+  (void)snprintf(log, sizeof(log), "%s/%s", server->root, log_name);
+  for (size_t i = 0; i < sizeof(server->option) / sizeof(server->option[0]) && server->option[i]; i++)
+    argv[count++] = (char *)server->option[i];
   assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
   server->pid = fork();
   assert_true(server->pid >= 0);
@@ -60,12 +64,34 @@ void server_start(struct server *server) {
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     (void)dup2(ends[1], STDOUT_FILENO);
     (void)dup2(fd, STDERR_FILENO);
-    (void)execl(GUISED, "guised", "--listen", "127.0.0.1:0", "--state", state, (char *)NULL);
+    (void)execv(GUISED, argv);
     _exit(127);
   }
   (void)close(ends[1]);
-  read_url(server, ends[0]);
-  (void)close(ends[0]);
+  return ends[0];
+}
+
+void server_start(struct server *server) {
+  int fd = spawn(server, "log");
+  read_url(server, fd);
+  (void)close(fd);
+}
+
+const char *server_refuses(struct server *server) {
+  static char said[4096];
+  char path[128];
+  int status = 0;
+  (void)close(spawn(server, "refusal"));
+  assert_int_equal(waitpid(server->pid, &status, 0), server->pid);
+  server->pid = 0;
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+  (void)snprintf(path, sizeof(path), "%s/refusal", server->root);
+  FILE *file = fopen(path, "re");
+  assert_non_null(file);
+  said[fread(said, 1, sizeof(said) - 1, file)] = 0;
+  (void)fclose(file);
+  (void)unlink(path);
+  return said;
 }
 
 void server_kill(struct server *server) {
@@ -129,6 +155,8 @@ void ask(struct server *server, const char *method, const char *path, const char
   (void)snprintf(url, sizeof(url), "%s%s", server->url, path);
   (void)curl_easy_setopt(curl, CURLOPT_URL, url);
   (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+  if (server->ca)
+    (void)curl_easy_setopt(curl, CURLOPT_CAINFO, server->ca);
   (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
   (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
   (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);

@@ -9,16 +9,20 @@
 #include <sys/types.h>
 
 struct server {
-  char root[64]; /* temporary directory: state/ and what a test puts there */
-  char url[128]; /* http://127.0.0.1:PORT */
-  pid_t pid;     /* 0 = not running */
+  char root[64];         /* temporary directory: state/ and what a test puts there */
+  char url[128];         /* http://127.0.0.1:PORT */
+  const char *ca;        /* PEM file that ask trusts at https://, or NULL */
+  pid_t pid;             /* 0 = not running */
+  const char *option[8]; /* more of guised's flags, each "--name=value"; those set before server_start */
 };
 
 void server_prepare(struct server *server); /* makes root */
 void server_start(struct server *server);   /* waits until it listens */
 void server_kill(struct server *server);    /* SIGKILL */
-int server_stop(struct server *server);     /* SIGTERM; the exit status, or -1 when a signal ended it */
-void server_clean(struct server *server);   /* kills what runs, removes root */
+/* Starts guised, which must refuse to: returns what it said (static storage). */
+const char *server_refuses(struct server *server);
+int server_stop(struct server *server);   /* SIGTERM; the exit status, or -1 when a signal ended it */
+void server_clean(struct server *server); /* kills what runs, removes root */
 
 struct reply {
   long status;

@@ -60,6 +60,8 @@ static void framing(void **state) {
         .transfer_encoding = "gzip, chunked"},
        false},
       {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .headers = GUARD_HEADERS + 1}, false},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .authorizations = 1}, true},
+      {{.version = "HTTP/1.1", .hosts = 1, .host = "localhost", .authorizations = 2}, false},
       {{.version = "HTTP/1.1"}, false},
       {{.version = "HTTP/1.1", .hosts = 2, .host = "localhost"}, false},
   };
@@ -87,6 +89,8 @@ static void hosts(void **state) {
   assert_true(host_passes("[::1]:80", "127.0.0.1", ""));
   assert_true(host_passes("guise.lan:8080", "127.0.0.1", "other.lan,guise.lan"));
   assert_false(host_passes("guise.lan", "127.0.0.1", ""));
+  assert_true(host_passes("guise.lan", "127.0.0.1", NULL)); /* all need a token */
+  assert_false(host_passes("guise lan", "127.0.0.1", NULL));
   assert_false(host_passes("evil.example", "", ""));
   assert_false(host_passes("localhost.evil.example", "127.0.0.1", ""));
   assert_false(host_passes("", "127.0.0.1", ""));
@@ -198,6 +202,22 @@ static void targets_and_routes(void **state) {
   }
 }
 
+/* The route's scope is its operation's security requirement, and only what tells nothing has none. */
+static void scope_is_told(const char *document, const struct route *route) {
+  char line[160], security[160] = "security: []";
+  (void)snprintf(line, sizeof(line), "operationId: %s", route->operation);
+  const char *start = strstr(document, line), *end = start ? strstr(start + 1, "operationId: ") : NULL;
+  if (route->scope != SCOPE_NONE)
+    (void)snprintf(security, sizeof(security), "security: [{bearer: [\"%s\"]}, {}]",
+                   scope_name(route->scope));
+  assert_non_null(start);
+  const char *found = strstr(start, security);
+  if (!found || (end && found > end))
+    fail_msg("%s lacks \"%s\" in schema/openapi.yaml", route->operation, security);
+  assert_int_equal(route->scope == SCOPE_NONE, strncmp(route->pattern, "/v1/", 4) != 0);
+  assert_true(route->scope == SCOPE_NONE || *scope_name(route->scope));
+}
+
 /* Every route stands in the document, and every operation of the document in the table. */
 static void the_document_describes_the_table(void **state) {
   (void)state;
@@ -214,10 +234,24 @@ static void the_document_describes_the_table(void **state) {
     if (!strstr(text, line))
       fail_msg("%s is not in schema/openapi.yaml", routes[i].operation);
   }
+  for (size_t i = 0; i < route_count; i++)
+    scope_is_told(text, &routes[i]);
   for (const char *p = strstr(text, "operationId: "); p; p = strstr(p + 1, "operationId: "))
     operations++;
   assert_int_equal(operations, route_count);
   free(text);
+}
+
+static void bearers(void **state) {
+  (void)state;
+  static const char *const bad[] = {"",          "Bearer",      "Bearer ",  "Basic abc",
+                                    "Bearerabc", "bearer\tabc", " Bearer x"};
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+    if (auth_bearer(bad[i]))
+      fail_msg("\"%s\" was taken", bad[i]);
+  assert_string_equal(auth_bearer("Bearer abc"), "abc");
+  assert_string_equal(auth_bearer("bEARER   abc"), "abc");
+  assert_string_equal(auth_bearer("Bearer a b"), "a b"); /* no token, but that is found out later */
 }
 
 static void cursors(void **state) {
@@ -265,6 +299,7 @@ int main(void) {
                                      cmocka_unit_test(tags_and_digests),
                                      cmocka_unit_test(targets_and_routes),
                                      cmocka_unit_test(the_document_describes_the_table),
+                                     cmocka_unit_test(bearers),
                                      cmocka_unit_test(cursors),
                                      cmocka_unit_test(json_from_strangers)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,12 +201,14 @@ static void restart(struct fixture *f) {
   start(f);
 }
 
+static const struct client anybody = {.owner = "", .sees = NULL};
+
 static int accept_upload(struct service *service, const char *name, const char *text, struct dataset_row *row,
                          bool *created) {
   struct upload *upload;
   assert_int_equal(service_upload_begin(service, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, text, strlen(text), NULL), 0);
-  int r = service_dataset_accept(service, name, upload, 0, row, created, NULL);
+  int r = service_dataset_accept(service, &anybody, name, upload, 0, row, created, NULL);
   service_upload_free(upload);
   return r;
 }
@@ -237,7 +239,7 @@ static int submit(struct service *service, const char *extra, struct job_row *re
   (void)snprintf(text, sizeof(text), "{\"type\":\"train\",\"dataset\":\"orl\"%s}", extra);
   json_t *body = json_loads(text, 0, NULL);
   assert_non_null(body);
-  int r = service_job_submit(service, body, false, NULL, problems, ret_row, &replayed, &err);
+  int r = service_job_submit(service, &anybody, body, false, NULL, problems, ret_row, &replayed, &err);
   json_decref(body);
   return r;
 }

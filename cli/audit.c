@@ -1,0 +1,61 @@
+/* The command audit: who did what. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static int print_rows(const json_t *rows) {
+  static const char *const heading[] = {"AT", "WHO", "DID", "TO", "STATUS"};
+  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
+  const json_t *row;
+  size_t i;
+  for (i = 0; i < ARRAY_SIZE(heading); i++)
+    table_cell(table, "%s", heading[i]);
+  json_array_foreach(rows, i, row) {
+    table_cell(table, "%s", json_text(row, "at", "?"));
+    table_cell(table, "%s", json_text(row, "actor", "?"));
+    table_cell(table, "%s", json_text(row, "action", "?"));
+    table_cell(table, "%s", json_text(row, "object", "-"));
+    table_cell(table, "%llu", (unsigned long long)json_count(row, "status"));
+  }
+  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
+int command_audit(struct cli *cli, int argc, char **argv) {
+  static const struct option options[] = {{"actor", required_argument, NULL, 'a'},
+                                          {"object", required_argument, NULL, 'o'},
+                                          {"limit", required_argument, NULL, 'l'},
+                                          {0}};
+  const char *actor = NULL, *object = NULL;
+  uint64_t limit = 100;
+  char number[24];
+  json_t *page = NULL;
+  int option;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    if (option == 'a')
+      actor = optarg;
+    else if (option == 'o')
+      object = optarg;
+    else if (option != 'l')
+      return cli_usage_option(cli);
+    else if (!cli_number(optarg, 1, 100, &limit))
+      return cli_usage(cli, "--limit takes a number from 1 to 100");
+  }
+  if (optind != argc)
+    return cli_usage(cli, "audit takes no argument");
+  (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)limit);
+  int code = cli_get(cli,
+                     http_path("/v1/audit?limit=", number, actor ? "&actor=" : "", actor ? actor : "",
+                               object ? "&object=" : "", object ? object : "", NULL),
+                     &page);
+  if (code != EXIT_DONE)
+    return code;
+  const json_t *rows = json_object_get(page, "data");
+  if (cli->json)
+    out_json(rows);
+  else
+    code = print_rows(rows);
+  json_decref(page);
+  return code;
+}

@@ -1,0 +1,61 @@
+/* The audit trail: rows are added and, when they are old or very many, forgotten; never changed. */
+#include <string.h>
+
+#include "daemon/store_internal.h"
+
+int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms) {
+  sqlite3 *db;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_exec(db, "INSERT INTO audit (at, actor, action, object, status) VALUES (?1, ?2, ?3, ?4, ?5)",
+                 "ltttu", row->at, row->actor, row->action, row->object, row->status);
+  if (r == 0)
+    r = store_exec(db, "DELETE FROM audit WHERE at < ?1", "l", row->at - keep_ms);
+  if (r == 0)
+    r = store_exec(db, "DELETE FROM audit WHERE seq <= ?1", "l",
+                   (int64_t)sqlite3_last_insert_rowid(db) - STORE_AUDIT_ROWS);
+  return store_write_end(store, r);
+}
+
+static int read_rows(sqlite3_stmt *statement, struct audit_row **rows, uint32_t *count) {
+  uint32_t capacity = 0;
+  int r;
+  while ((r = store_step(statement)) > 0) {
+    struct audit_row *row = store_grow(rows, *count, &capacity, sizeof(*row));
+    if (!row)
+      return -ENOMEM;
+    row->seq = sqlite3_column_int64(statement, 0);
+    row->at = sqlite3_column_int64(statement, 1);
+    store_text(statement, 2, row->actor, sizeof(row->actor));
+    store_text(statement, 3, row->action, sizeof(row->action));
+    store_text(statement, 4, row->object, sizeof(row->object));
+    row->status = store_u32(statement, 5);
+    (*count)++;
+  }
+  return r;
+}
+
+int store_audit_list(struct store *store, const char *actor, const char *object,
+                     const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,
+                     int64_t *ret_next) {
+  static const char sql[] = "SELECT seq, at, actor, action, object, status FROM audit WHERE seq < ?1 "
+                            "AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR object = ?3) "
+                            "ORDER BY seq DESC LIMIT ?4";
+  const struct store_page newest_first = {.cursor = page->cursor, .limit = page->limit, .descending = true};
+  _cleanup_(freep) struct audit_row *rows = NULL;
+  uint32_t count = 0, limit = store_page_limit(page);
+  sqlite3 *db = store_read_begin(store);
+  sqlite3_stmt *statement = NULL;
+  int r = store_prepare(db, &statement, sql, "lttu", store_page_cursor(&newest_first), actor, object, limit);
+  if (r == 0)
+    r = read_rows(statement, &rows, &count);
+  sqlite3_finalize(statement);
+  store_read_end(store, db);
+  if (r < 0)
+    return r;
+  *ret_next = count == limit ? rows[limit - 2].seq : 0;
+  *ret_count = MIN(count, limit - 1);
+  *ret_rows = TAKE(rows);
+  return 0;
+}
