@@ -33,7 +33,7 @@ const struct route routes[] = {
     {ROUTE_GET, "/v1/models", list_models, false, BODY_NONE, "", "limit,cursor", "listModels"},
     {ROUTE_GET, "/v1/models/{id}", get_model, false, BODY_NONE, "", "", "getModel"},
     {ROUTE_DELETE, "/v1/models/{id}", delete_model, true, BODY_NONE, "", "", "deleteModel"},
-    {ROUTE_GET, "/v1/models/{id}/files/{file}", get_model_file, false, BODY_NONE, "", "unsafe",
+    {ROUTE_GET, "/v1/models/{id}/files/{file}", get_model_file, false, BODY_NONE, "", "unsafe,key",
      "getModelFile"},
     {ROUTE_POST, "/v1/models/{id}/embed", embed_face, true, BODY_IMAGE, "image/jpeg,image/png", "unsafe",
      "embedFace"},

@@ -91,6 +91,7 @@ int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t 
         total->most[c] = fmaxf(total->most[c], partials[b].most[c]);
       }
     set_moments(mask, total, (double)used * (double)mask_cells(mask));
+    mask_place_constants(mask);
   }
   tensor_free(partials);
   tensor_free(total);

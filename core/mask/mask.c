@@ -5,6 +5,7 @@
 
 #include "core/freq/dct.h"
 #include "core/mask/decoys.h"
+#include "core/mask/key.h"
 #include "core/mask/methods.h"
 
 static const struct mask_row *const table[MASK_METHODS] = {[MASK_NONE] = &mask_none,
@@ -128,6 +129,7 @@ int mask_new(const struct mask_options *options, struct mask **ret_mask, struct 
     mask->constants.deviation[c] = 1;
   mask->constants.clip = options->clip;
   mask->constants.pixel_scale = 1;
+  mask_place_constants(mask);
   *ret_mask = mask;
   return 0;
 }
@@ -176,7 +178,7 @@ bool mask_has_after_mix(const struct mask *mask) {
 bool mask_is_exportable(const struct mask *mask) {
   const struct mask_row *row = mask->row;
   return !row->traits.random && !row->filter && !row->pixels && !row->coefficients && !row->gather &&
-         !row->layout && !row->perturb && !row->after_mix && !mask->decoys;
+         !row->layout && !row->perturb && !row->after_mix && !mask->decoys && !mask->ordered;
 }
 
 /* planar pixels; all 192 coefficients; what gather gives, where it is not made on the way */
@@ -209,9 +211,75 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
   int r = mask_check_learnt(mask, constants, err);
   if (r == 0 && mask->row->accept)
     r = mask->row->accept(mask, constants, err);
-  if (r == 0)
+  if (r == 0) {
     mask->constants = *constants;
+    mask_place_constants(mask);
+  }
   return r;
+}
+
+/* ---- key ---- */
+
+/* Of the place c of a template. */
+static float sign_of(const struct mask *mask, uint32_t c) {
+  return mask->ordered && mask->order.negative[c] ? -1.0f : 1.0f;
+}
+
+void mask_place_constants(struct mask *mask) {
+  mask->placed = mask->constants;
+  for (uint32_t c = 0; mask->ordered && c < mask->channels; c++) {
+    const uint16_t from = mask->order.channel[c];
+    mask->placed.channel[c] = mask->constants.channel[from];
+    mask->placed.mean[c] = mask->constants.mean[from];
+    mask->placed.deviation[c] = sign_of(mask, c) * mask->constants.deviation[from];
+  }
+}
+
+static bool is_permutation(const struct mask_order *order, uint32_t channels) {
+  bool seen[MASK_CHANNELS_MAX] = {false};
+  for (uint32_t c = 0; c < channels; c++) {
+    if (order->channel[c] >= channels || seen[order->channel[c]])
+      return false;
+    seen[order->channel[c]] = true;
+  }
+  return true;
+}
+
+int mask_set_order(struct mask *mask, const struct mask_order *order, struct guise_error *err) {
+  if (order && !mask->row->traits.keyable)
+    return error_set(err, -EINVAL,
+                     "the mask %s cannot have a key: a template is more than a linear function of the face",
+                     mask->row->traits.name);
+  if (order && mask->decoys)
+    return error_set(err, -EINVAL, "a mask has decoys or a key: templates of decoys would give the key away");
+  if (order && !is_permutation(order, mask->channels))
+    return error_set(err, -EINVAL, "the order of the channels is no permutation");
+  mask->ordered = order != NULL;
+  memset(mask->key_id, 0, sizeof(mask->key_id));
+  if (order)
+    mask->order = *order;
+  mask_place_constants(mask);
+  return 0;
+}
+
+int mask_set_key(struct mask *mask, const struct mask_key *key, struct guise_error *err) {
+  struct mask_order order;
+  if (key)
+    mask_key_order(key, mask->channels, &order);
+  int r = mask_set_order(mask, key ? &order : NULL, err);
+  if (r == 0 && key)
+    mask_key_id(key, mask->key_id);
+  return r;
+}
+
+const struct mask_order *mask_order(const struct mask *mask) {
+  return mask->ordered ? &mask->order : NULL;
+}
+const char *mask_keyed_by(const struct mask *mask) {
+  return mask->key_id;
+}
+const struct mask_constants *mask_placed_constants(const struct mask *mask) {
+  return &mask->placed;
 }
 
 /* ---- layouts ---- */
@@ -225,7 +293,7 @@ void mask_layout(const struct mask *mask, uint32_t layout, uint16_t *ret_index) 
     mask->row->layout(mask, layout, ret_index);
   else
     for (uint32_t c = 0; c < mask->channels; c++)
-      ret_index[c] = (uint16_t)c;
+      ret_index[c] = mask->ordered ? mask->order.channel[c] : (uint16_t)c;
 }
 
 uint32_t mask_find_layout(const struct mask *mask, const float *template_, float *scratch) {
@@ -233,6 +301,8 @@ uint32_t mask_find_layout(const struct mask *mask, const float *template_, float
 }
 
 int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err) {
+  if (decoys && mask->ordered)
+    return error_set(err, -EINVAL, "a mask has decoys or a key: templates of decoys would give the key away");
   if (decoys && decoys->elements != mask_elements(mask))
     return error_set(err, -EINVAL, "decoys of %zu values do not fit templates of %zu", decoys->elements,
                      mask_elements(mask));
@@ -301,10 +371,14 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
   if (mask->row->gather)
     mask_gather(mask, coefficients, raw);
   mask_layout(mask, mask->layouts > 1 ? rng_below(rng, mask->layouts) : 0, index);
-  for (uint32_t c = 0; c < mask->channels; c++)
+  for (uint32_t c = 0; c < mask->channels; c++) {
     mask_standardise(mask, index[c],
                      mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n,
                      ret_template + c * n);
+    if (mask->ordered && mask->order.negative[c])
+      for (size_t i = 0; i < n; i++)
+        ret_template[c * n + i] = -ret_template[c * n + i];
+  }
   if (mask->row->perturb)
     mask->row->perturb(mask, rng, ret_template);
 }
@@ -341,7 +415,7 @@ void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *
   mask_layout(mask, layout, index);
   for (uint32_t c = 0; c < mask->channels; c++) {
     const float *from = mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n;
-    const float deviation = k->deviation[index[c]];
+    const float deviation = sign_of(mask, c) * k->deviation[index[c]];
     for (size_t i = 0; i < n; i++)
       ret_template[c * n + i] = from[i] / deviation;
   }
@@ -360,7 +434,8 @@ void mask_spread(const struct mask *mask, uint32_t layout, const float *template
     memset(raw, 0, k->channels * n * sizeof(float));
   for (uint32_t c = 0; c < mask->channels; c++) {
     const uint32_t from = index[c];
-    const float gain = transpose ? 1 / k->deviation[from] : k->deviation[from],
+    const float sign = sign_of(mask, c),
+                gain = sign * (transpose ? 1 / k->deviation[from] : k->deviation[from]),
                 offset = transpose ? 0 : k->mean[from];
     float *channel = to + (mask->row->scatter ? from : k->channel[from]) * n;
     for (size_t i = 0; i < n; i++)

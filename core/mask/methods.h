@@ -51,8 +51,12 @@ struct mask {
   uint32_t grid, channels; /* of the template */
   uint32_t layouts;
   struct mask_constants constants;
-  void *state;           /* the method's own */
-  struct decoys *decoys; /* NULL = none */
+  bool ordered; /* by `order` */
+  struct mask_order order;
+  char key_id[MASK_KEY_ID];     /* "" = no key */
+  struct mask_constants placed; /* constants by the template's places, of masks with one layout */
+  void *state;                  /* the method's own */
+  struct decoys *decoys;        /* NULL = none */
 };
 
 extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, mask_duetface,
@@ -74,6 +78,8 @@ int mask_check_learnt(const struct mask *mask, const struct mask_constants *cons
                       struct guise_error *err);
 
 /* mask.c, for the hooks and for fit.c: */
+/* After the constants or the order have changed. */
+void mask_place_constants(struct mask *mask);
 /* planar := YCbCr after the pixels hook; coefficients: those after the coefficients hook. */
 void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *planar,
                        float *ret_coefficients);

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "core/mask/key.h"
 #include "core/mask/mixing.h"
 #include "core/nn/graph.h"
 #include "core/nn/head.h"
@@ -47,6 +48,7 @@ struct trainer {
   struct job_data data;
   struct job_data open; /* public faces; pack NULL = none */
   struct mask *mask;
+  struct mask_key key;             /* of keyed masks */
   float learnt[MASK_CHANNELS_MAX]; /* of masks that learn: given to the mask before it was fitted */
   struct graph *graph;             /* training */
   struct graph *eval;              /* forward only, folded: verification, rewards; eval_batch images a pass */
