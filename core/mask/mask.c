@@ -8,17 +8,13 @@
 #include "core/mask/key.h"
 #include "core/mask/methods.h"
 
-static const struct mask_row *const table[MASK_METHODS] = {[MASK_NONE] = &mask_none,
-                                                           [MASK_BLUR] = &mask_blur,
-                                                           [MASK_MIXUP] = &mask_mixup,
-                                                           [MASK_INSTAHIDE] = &mask_instahide,
-                                                           [MASK_DUETFACE] = &mask_duetface,
-                                                           [MASK_PARTIALFACE] = &mask_partialface,
-                                                           [MASK_DCTDP] = &mask_dctdp,
-                                                           [MASK_LDP_SLICING] = &mask_ldp_slicing,
-                                                           [MASK_REGIONAL] = &mask_regional,
-                                                           [MASK_PPFR_FD] = &mask_ppfr_fd,
-                                                           [MASK_AHM] = &mask_ahm};
+static const struct mask_row *const table[MASK_METHODS] = {
+    [MASK_NONE] = &mask_none,           [MASK_BLUR] = &mask_blur,
+    [MASK_MIXUP] = &mask_mixup,         [MASK_INSTAHIDE] = &mask_instahide,
+    [MASK_DUETFACE] = &mask_duetface,   [MASK_PARTIALFACE] = &mask_partialface,
+    [MASK_DCTDP] = &mask_dctdp,         [MASK_LDP_SLICING] = &mask_ldp_slicing,
+    [MASK_REGIONAL] = &mask_regional,   [MASK_PPFR_FD] = &mask_ppfr_fd,
+    [MASK_MINUSFACE] = &mask_minusface, [MASK_AHM] = &mask_ahm};
 
 const struct mask_traits *mask_traits(enum mask_method method) {
   return &table[method]->traits;
@@ -139,6 +135,7 @@ struct mask *mask_free(struct mask *mask) {
     if (mask->row->release)
       mask->row->release(mask->state);
     decoys_free(mask->decoys);
+    free(mask->weights);
     mask_transform_free(mask->transform);
     free(mask);
   }
@@ -182,8 +179,43 @@ bool mask_is_exportable(const struct mask *mask) {
 }
 
 /* planar pixels; all 192 coefficients; what gather gives, where it is not made on the way */
-size_t mask_scratch(const struct mask *mask) {
+static size_t scratch_of_all(const struct mask *mask) {
   return mask_pixels(mask) + 2 * DCT_CHANNELS * mask_cells(mask);
+}
+
+size_t mask_scratch(const struct mask *mask) {
+  return scratch_of_all(mask) + (mask->row->scratch ? mask->row->scratch(mask) : 0);
+}
+
+/* ---- learnt weights ---- */
+
+size_t mask_weight_count(const struct mask_options *options) {
+  const struct mask_row *row = table[options->method];
+  return row->weights ? row->weights(options) : 0;
+}
+
+int mask_set_weights(struct mask *mask, const float *weights, size_t count, struct guise_error *err) {
+  if (count == 0 || count != mask_weight_count(&mask->options))
+    return error_set(err, -EINVAL, "this mask cannot use %zu weights", count);
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(weights[i]))
+      return error_set(err, -EINVAL, "weights of the mask are not numbers");
+  float *copy = malloc(count * sizeof(*copy));
+  if (!copy)
+    return error_set(err, -ENOMEM, "out of memory for the weights of a mask");
+  memcpy(copy, weights, count * sizeof(*copy));
+  int r = mask->row->accept_weights(mask, copy, err);
+  if (r < 0) {
+    free(copy);
+    return r;
+  }
+  free(mask->weights);
+  mask->weights = copy;
+  return 0;
+}
+
+const float *mask_weights(const struct mask *mask) {
+  return mask->weights;
 }
 
 void mask_rng_inference(struct rng *rng, uint32_t index) {
@@ -349,7 +381,7 @@ void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, s
     mask->row->pixels(mask, rng, planar, ret_coefficients);
   mask_transform_forward(mask->transform, planar, ret_coefficients);
   if (mask->row->coefficients)
-    mask->row->coefficients(mask, rng, ret_coefficients);
+    mask->row->coefficients(mask, rng, ret_coefficients, planar + scratch_of_all(mask));
 }
 
 void mask_gather(const struct mask *mask, const float *coefficients, float *ret_raw) {

@@ -28,6 +28,7 @@ enum mask_method {
   MASK_LDP_SLICING,
   MASK_REGIONAL,
   MASK_PPFR_FD,
+  MASK_MINUSFACE,
   MASK_AHM,
   MASK_METHODS
 };
@@ -134,6 +135,12 @@ bool mask_learns(const struct mask_options *options);
 /* What was learnt, before mask_fit: the gates of all 192 coefficients, 0..1. -EINVAL when the mask has no use
  * for it. Constants from a file bring it with them. */
 int mask_set_learnt(struct mask *mask, const float *learnt, uint32_t count, struct guise_error *err);
+/* Weights of a network within the mask that is trained before the mask is fitted: how many, 0 of most. */
+size_t mask_weight_count(const struct mask_options *options);
+/* Before mask_fit, or with constants from a file: copied. -EINVAL when the number is not that of
+ * mask_weight_count, or they are no weights of this mask. */
+int mask_set_weights(struct mask *mask, const float *weights, size_t count, struct guise_error *err);
+const float *mask_weights(const struct mask *mask); /* NULL = none */
 /* Fits mean, deviation and pixel_scale over `count` images given by image(context, i) -> (size,size,3) RGB
  * bytes. Deterministic for any number of threads. */
 int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t i), void *context,

@@ -14,7 +14,7 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 6u /* at most */
+#define TENSORS_MASK 7u /* at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
@@ -117,6 +117,16 @@ static struct safetensor decoy_tensor(const struct model_info *info) {
                              .bytes = decoys->count * decoys->elements * sizeof(float)};
 }
 
+static struct safetensor weights_tensor(const struct model_info *info) {
+  const size_t count = mask_weight_count(&info->mask);
+  return (struct safetensor){.name = "mask.weights",
+                             .dtype = "F32",
+                             .rank = 1,
+                             .shape = {count},
+                             .data = info->weights,
+                             .bytes = count * sizeof(float)};
+}
+
 static bool has_reach(const struct mask_constants *constants) {
   bool any = false;
   for (uint32_t c = 0; c < constants->channels; c++)
@@ -156,6 +166,8 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
     tensors[count++] = vector("mask.reach", "F32", info->constants.reach, channels);
   if (info->constants.learnt_count > 0)
     tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
+  if (info->weights)
+    tensors[count++] = weights_tensor(info);
   if (info->decoys)
     tensors[count++] = decoy_tensor(info);
   int r = safetensors_write(path, tensors, count, metadata, err);
@@ -317,6 +329,18 @@ static int read_constants(const struct safetensors *file, struct mask_constants 
   return 0;
 }
 
+static int read_weights(const struct safetensors *file, struct model *model, struct guise_error *err) {
+  const size_t count = mask_weight_count(&model->info.mask);
+  const struct safetensor *tensor = safetensors_find(file, "mask.weights");
+  if (count == 0 && !tensor)
+    return 0;
+  if (!tensor || strcmp(tensor->dtype, "F32") != 0 || tensor->bytes != count * sizeof(float))
+    return error_set(err, -EBADMSG, "the weights of the model's mask are missing or of the wrong shape");
+  int r = mask_set_weights(model->mask, tensor->data, count, err);
+  model->info.weights = mask_weights(model->mask);
+  return r == -EINVAL ? -EBADMSG : r;
+}
+
 /* Decoys are there in the metadata and as a tensor, or not at all. */
 static int read_decoys(const struct safetensors *file, struct model *model, struct guise_error *err) {
   const json_t *metadata = safetensors_metadata(file);
@@ -433,6 +457,8 @@ int model_load_keyed(const char *path, const struct mask_key *key, uint32_t batc
     r = build(model, key, threads, err);
   if (r == 0)
     r = read_decoys(file, model, err);
+  if (r == 0)
+    r = read_weights(file, model, err);
   if (r == 0)
     r = read_parameters(file, model->graph, err);
   if (r < 0)

@@ -4,7 +4,8 @@
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
  * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
- * (F32) where there are any, and with decoys their templates "mask.decoys" (F32, n, C*G*G).
+ * (F32) where there are any, of masks that hold a network its "mask.weights" (F32), and with decoys their
+ * templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip", "mask.pixel_scale",
  * "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of keyed models
@@ -32,8 +33,9 @@ struct model_info {
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */
-  char key_id[MASK_KEY_ID];    /* of the key that templates have; "" = none */
-  struct {                     /* facts about the training; "" and 0 where unknown */
+  const float *weights;     /* of a mask that holds a network, mask_weight_count(); NULL = none; the mask's */
+  char key_id[MASK_KEY_ID]; /* of the key that templates have; "" = none */
+  struct {                  /* facts about the training; "" and 0 where unknown */
     char job[64];
     char dataset[128]; /* name */
     char dataset_sha256[SHA256_HEX];

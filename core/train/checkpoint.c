@@ -9,7 +9,7 @@
 #include "core/train/trainer.h"
 
 #define CHECKPOINT_FORMAT "guise-checkpoint-1"
-#define STATE_TENSORS 16
+#define STATE_TENSORS 17
 
 struct tensor_list {
   struct safetensor *tensor;
@@ -53,6 +53,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   }
   if (mask_constants(t->mask)->learnt_count > 0) /* read before the mask was made: analysis.c */
     pieces[n++] = (struct state_piece){TRAINER_LEARNT, "F32", t->learnt, MASK_CHANNELS_MAX, 4};
+  if (t->weights) /* likewise: subtraction.c */
+    pieces[n++] = (struct state_piece){TRAINER_WEIGHTS, "F32", t->weights, t->weight_count, 4};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (!t->strategy)

@@ -30,7 +30,8 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .dropout = (float)spec->model.dropout,
                               .mask = *mask_options(t->mask),
                               .constants = *mask_constants(t->mask),
-                              .decoys = mask_decoys(t->mask)};
+                              .decoys = mask_decoys(t->mask),
+                              .weights = mask_weights(t->mask)};
   (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
   (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);
   (void)snprintf(info->training.dataset_sha256, sizeof(info->training.dataset_sha256), "%s",

@@ -12,6 +12,7 @@
 /* What a mask learnt before the training, in a directory of its own under the work directory. */
 #define JOB_ANALYSIS_DIRECTORY "analysis"
 #define JOB_ANALYSIS_FILE JOB_ANALYSIS_DIRECTORY "/gates.safetensors"
+#define JOB_WEIGHTS_FILE JOB_ANALYSIS_DIRECTORY "/weights.safetensors"
 
 struct job_inputs {
   const char *job_id;       /* for the report */

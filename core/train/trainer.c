@@ -11,6 +11,7 @@
 #include "core/model/model.h"
 #include "core/train/analysis.h"
 #include "core/train/partners.h"
+#include "core/train/subtraction.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -72,6 +73,11 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
       r = mask_set_learnt(t->mask, t->learnt, MASK_CHANNELS_MAX, err);
     if (r == 0)
       analysis_log(t);
+  }
+  if (r == 0 && mask_weight_count(&options) > 0) {
+    r = subtraction_learn(t, inputs, err);
+    if (r == 0)
+      r = mask_set_weights(t->mask, t->weights, t->weight_count, err);
   }
   if (r == 0 && t->spec->mask.key)
     r = make_key(t, inputs, err);
@@ -178,7 +184,8 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
 }
 
 void trainer_done(struct trainer *t) {
-  void *buffers[] = {t->order,
+  void *buffers[] = {t->weights,
+                     t->order,
                      t->sample,
                      t->identity,
                      t->templates,

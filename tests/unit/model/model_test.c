@@ -18,6 +18,7 @@
 #include "core/model/embed.h"
 #include "core/model/model.h"
 #include "core/model/safetensors.h"
+#include "unit/mask/weights.h"
 
 #define SIZE 32
 #define EMBEDDING 24
@@ -177,8 +178,10 @@ static void mask_comes_back(enum mask_method method) {
       gates[c] = (float)(41 * c % 192) / 192;
     assert_int_equal(mask_set_learnt(one, gates, 192, &err), 0);
   }
+  give_weights(one);
   assert_int_equal(mask_fit(one, test_image, NULL, FACES, &err), 0);
   written.constants = *mask_constants(one);
+  written.weights = mask_weights(one);
   struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};
   struct arch_options options = arch_options_for(one, EMBEDDING, written.width, written.dropout);
   assert_int_equal(graph_new(&config, &small, &err), 0);
@@ -192,6 +195,15 @@ static void mask_comes_back(enum mask_method method) {
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     assert_true((float)model->info.mask.parameter[i] == (float)written.mask.parameter[i]);
   assert_memory_equal(mask_constants(model->mask), &written.constants, sizeof(written.constants));
+  const size_t weights = mask_weight_count(&written.mask);
+  if (weights > 0) {
+    assert_memory_equal(mask_weights(model->mask), written.weights, weights * sizeof(float));
+    assert_ptr_equal(model->info.weights, mask_weights(model->mask));
+    written.weights = NULL; /* a file without them is damaged */
+    model = model_free(model);
+    assert_int_equal(model_save(damaged, small, &written, &err), 0);
+    assert_int_equal(model_load(damaged, 1, 1, &model, &err), -EBADMSG);
+  }
   graph_free(small);
   mask_free(one);
 }

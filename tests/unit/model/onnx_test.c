@@ -17,6 +17,7 @@
 #include "core/model/embed.h"
 #include "core/model/onnx.h"
 #include "core/nn/visit.h"
+#include "unit/mask/weights.h"
 #include "unit/model/onnx_reference.h"
 
 #define SIZE 32
@@ -111,6 +112,8 @@ static struct subject make_subject(enum arch arch, const struct mask_options *ma
   struct subject s = {.mask = NULL};
   struct guise_error err = {0};
   int r = mask_new(mask, &s.mask, &err);
+  if (r == 0)
+    give_weights(s.mask);
   if (r == 0)
     r = mask_fit(s.mask, test_image, NULL, FACES, &err);
   assert_int_equal(r, 0);

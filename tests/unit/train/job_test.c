@@ -36,7 +36,7 @@ struct record {
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
   bool embedder_continued; /* said so */
-  uint32_t analyses;       /* analysis networks that were trained */
+  uint32_t analyses;       /* analysis networks and generators that were trained */
 };
 
 static void on_phase(void *context, const char *phase) {
@@ -52,7 +52,7 @@ static void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
-  record->analyses += strncmp(text, "analysis network:", 17) == 0;
+  record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -255,7 +255,7 @@ static void suspended_and_resumed_to_the_bit(void **state) {
   }
 }
 
-#define NARROW "\"input\":40,\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[]}"
+#define NARROW "\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[]}"
 
 static void run_through(const char *body, const char *name, const char *resume, struct record *record) {
   struct job_outcome outcome = {NULL};
@@ -273,7 +273,7 @@ static void same_model(const char *a, const char *b) {
 }
 
 /* The model brings what its mask learnt: a loaded one embeds. */
-static void loads_with_gates(const char *name) {
+static void loads_with_learnt(const char *name, bool gates) {
   char path[512];
   struct model *model = NULL;
   struct guise_error err = {0};
@@ -283,8 +283,9 @@ static void loads_with_gates(const char *name) {
   (void)snprintf(path, sizeof(path), "%s/out-%s/model.safetensors", root, name);
   if (model_load(path, 1, 1, &model, &err) < 0)
     fail_msg("%s", err.text);
-  assert_int_equal(model->info.mask.select, MASK_SELECT_LEARNT);
-  assert_int_equal(model->info.constants.learnt_count, 192);
+  assert_int_equal(model->info.mask.select, gates ? MASK_SELECT_LEARNT : MASK_SELECT_ZIGZAG);
+  assert_int_equal(model->info.constants.learnt_count, gates ? 192 : 0);
+  assert_int_equal(mask_weights(model->mask) != NULL, !gates);
   memset(grey, 128, sizeof(grey));
   assert_int_equal(model_embed(model, &face, 1, false, embedding, &err), 0);
   assert_true(isfinite(embedding[0]));
@@ -295,11 +296,16 @@ static void loads_with_gates(const char *name) {
  * suspended in the training and continued from nothing but the checkpoint: always the same job. */
 static void what_a_mask_learnt_survives(void **state) {
   (void)state;
-  static const char *const masks[] = {
-      "\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\"," NARROW,
-      "\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
-      "\"analysis\":{\"epochs\":3}},"
-      "\"model\":{" NARROW};
+  static const struct {
+    const char *mask, *file;
+    bool gates;
+  } masks[] = {
+      {"\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\",\"input\":40," NARROW,
+       JOB_ANALYSIS_FILE, true},
+      {"\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
+       "\"analysis\":{\"epochs\":3}},\"model\":{\"input\":40," NARROW,
+       JOB_ANALYSIS_FILE, true},
+      {"\"mask\":{\"method\":\"minusface\"},\"model\":{\"input\":32," NARROW, JOB_WEIGHTS_FILE, false}};
   for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
     char body[512], file[512], checkpoint[4096];
     struct job_outcome outcome = {NULL};
@@ -307,13 +313,13 @@ static void what_a_mask_learnt_survives(void **state) {
     struct record straight = {.count = 0}, early = {.stop_after = 10, .stop = JOB_SUSPEND};
     (void)snprintf(body, sizeof(body),
                    "{\"type\":\"train\",\"dataset\":\"a\",%s,\"train\":{\"epochs\":2,\"batch\":8}}",
-                   masks[m]);
-    (void)snprintf(file, sizeof(file), "%s/work-learnt-b%zu/%s", root, m, JOB_ANALYSIS_FILE);
+                   masks[m].mask);
+    (void)snprintf(file, sizeof(file), "%s/work-learnt-b%zu/%s", root, m, masks[m].file);
     char a[16], b[16];
     (void)snprintf(a, sizeof(a), "learnt-a%zu", m);
     (void)snprintf(b, sizeof(b), "learnt-b%zu", m);
     run_through(body, a, NULL, &straight);
-    loads_with_gates(a);
+    loads_with_learnt(a, masks[m].gates);
     assert_int_equal(straight.analyses, 1);
     assert_int_equal(run(body, b, NULL, &early, &outcome, &err), -EINTR);
     assert_int_equal(early.checkpoints, 0);
