@@ -384,26 +384,19 @@ static const char threat_training[] = "Holds one template of the training store 
                                       "best brightness and colour constants, which the mask may hide.";
 
 static const char threat_keyed_inference[] =
-    "Holds templates sent for recognition under one key, of one face each, and knows the mask but not the "
-    "key, "
-    "no weights and no "
-    "picture of the person. Matches their channels with statistics of other people's faces: of public ones "
-    "where the audit has them, else of half of the attacked people, whose own templates are then left out; "
-    "then "
-    "solves. Figures in _pairs: knows so many of those people's pictures with their templates as well, as "
-    "who "
-    "enrols "
-    "pictures of his own does. Is granted the best brightness and colour constants, which the mask may hide.";
+    "Holds templates sent for recognition under one key, of one face each, and knows the mask but not "
+    "the key; has no weights and no picture of the person. Matches their channels with statistics of "
+    "other people's faces: of public ones where the audit has them, else of half of the attacked "
+    "people, whose own templates are then left out; then solves. Figures in _pairs: knows pictures of "
+    "some of those people with their templates as well, as who enrols pictures does. Is granted the "
+    "best brightness and colour constants, which the mask may hide.";
 static const char threat_keyed_training[] =
-    "Holds the training store, under one key, and knows the mask but not the key, which faces were mixed, "
-    "nor how; has no model "
-    "weights. Matches the store's channels with statistics of other people's faces: of public ones where the "
-    "audit has them, else of half of the attacked people, whose own mixes are then left out; then solves a "
-    "template. Figures in _pairs: knows "
-    "pictures of some of those people with their unmixed templates as well. Is granted the best brightness "
-    "and "
-    "colour "
-    "constants, which the mask may hide.";
+    "Holds the training store, under one key, and knows the mask but not the key, nor which faces were "
+    "mixed; has no model weights. Matches the store's channels with statistics of other people's faces: "
+    "of public ones where the audit has them, else of half of the attacked people, whose own mixes are "
+    "then left out; then solves a template. Figures in _pairs: knows pictures of some of those people "
+    "with their unmixed templates as well. Is granted the best brightness and colour constants, which "
+    "the mask may hide.";
 
 static const char *threat_of(const struct campaign *campaign, bool training) {
   if (mask_order(campaign->mask))

@@ -438,12 +438,10 @@ static const char threat_inference[] =
     "taken out by least squares; so it makes templates of public faces "
     "and trains on them. Has a public face recogniser, no key and no weights of this model.";
 static const char threat_keyed[] =
-    "Holds templates under one key and photographs of people they may be of. Knows the mask, how faces are "
-    "mixed, "
-    "and the key, as who runs the recognition does; so it makes such templates of public faces and trains on "
-    "them. Has a public face recogniser and no weights of this model. Without the key it would have to be "
-    "guessed "
-    "first: the attack linear tells how well that works.";
+    "Holds templates under one key and photographs of people they may be of. Knows the mask, how faces "
+    "are mixed, and the key, as who runs the recognition does; so it makes such templates of public "
+    "faces and trains on them. Has a public face recogniser and no weights of this model. Without the "
+    "key it would have to be guessed first: the attack linear tells how well that works.";
 static const char threat_training[] =
     "Holds templates of the training store and photographs of people they may be of. Knows the mask and how "
     "faces are mixed, so it makes such templates of public faces and trains on them; does not know which "

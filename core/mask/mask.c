@@ -5,7 +5,6 @@
 
 #include "core/freq/dct.h"
 #include "core/mask/decoys.h"
-#include "core/mask/key.h"
 #include "core/mask/methods.h"
 
 static const struct mask_row *const table[MASK_METHODS] = {
@@ -250,70 +249,6 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
   return r;
 }
 
-/* ---- key ---- */
-
-/* Of the place c of a template. */
-static float sign_of(const struct mask *mask, uint32_t c) {
-  return mask->ordered && mask->order.negative[c] ? -1.0f : 1.0f;
-}
-
-void mask_place_constants(struct mask *mask) {
-  mask->placed = mask->constants;
-  for (uint32_t c = 0; mask->ordered && c < mask->channels; c++) {
-    const uint16_t from = mask->order.channel[c];
-    mask->placed.channel[c] = mask->constants.channel[from];
-    mask->placed.mean[c] = mask->constants.mean[from];
-    mask->placed.deviation[c] = sign_of(mask, c) * mask->constants.deviation[from];
-  }
-}
-
-static bool is_permutation(const struct mask_order *order, uint32_t channels) {
-  bool seen[MASK_CHANNELS_MAX] = {false};
-  for (uint32_t c = 0; c < channels; c++) {
-    if (order->channel[c] >= channels || seen[order->channel[c]])
-      return false;
-    seen[order->channel[c]] = true;
-  }
-  return true;
-}
-
-int mask_set_order(struct mask *mask, const struct mask_order *order, struct guise_error *err) {
-  if (order && !mask->row->traits.keyable)
-    return error_set(err, -EINVAL,
-                     "the mask %s cannot have a key: a template is more than a linear function of the face",
-                     mask->row->traits.name);
-  if (order && mask->decoys)
-    return error_set(err, -EINVAL, "a mask has decoys or a key: templates of decoys would give the key away");
-  if (order && !is_permutation(order, mask->channels))
-    return error_set(err, -EINVAL, "the order of the channels is no permutation");
-  mask->ordered = order != NULL;
-  memset(mask->key_id, 0, sizeof(mask->key_id));
-  if (order)
-    mask->order = *order;
-  mask_place_constants(mask);
-  return 0;
-}
-
-int mask_set_key(struct mask *mask, const struct mask_key *key, struct guise_error *err) {
-  struct mask_order order;
-  if (key)
-    mask_key_order(key, mask->channels, &order);
-  int r = mask_set_order(mask, key ? &order : NULL, err);
-  if (r == 0 && key)
-    mask_key_id(key, mask->key_id);
-  return r;
-}
-
-const struct mask_order *mask_order(const struct mask *mask) {
-  return mask->ordered ? &mask->order : NULL;
-}
-const char *mask_keyed_by(const struct mask *mask) {
-  return mask->key_id;
-}
-const struct mask_constants *mask_placed_constants(const struct mask *mask) {
-  return &mask->placed;
-}
-
 /* ---- layouts ---- */
 
 uint32_t mask_layouts(const struct mask *mask) {
@@ -407,7 +342,7 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
     mask_standardise(mask, index[c],
                      mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n,
                      ret_template + c * n);
-    if (mask->ordered && mask->order.negative[c])
+    if (mask_sign(mask, c) < 0)
       for (size_t i = 0; i < n; i++)
         ret_template[c * n + i] = -ret_template[c * n + i];
   }
@@ -447,7 +382,7 @@ void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *
   mask_layout(mask, layout, index);
   for (uint32_t c = 0; c < mask->channels; c++) {
     const float *from = mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n;
-    const float deviation = sign_of(mask, c) * k->deviation[index[c]];
+    const float deviation = mask_sign(mask, c) * k->deviation[index[c]];
     for (size_t i = 0; i < n; i++)
       ret_template[c * n + i] = from[i] / deviation;
   }
@@ -466,7 +401,7 @@ void mask_spread(const struct mask *mask, uint32_t layout, const float *template
     memset(raw, 0, k->channels * n * sizeof(float));
   for (uint32_t c = 0; c < mask->channels; c++) {
     const uint32_t from = index[c];
-    const float sign = sign_of(mask, c),
+    const float sign = mask_sign(mask, c),
                 gain = sign * (transpose ? 1 / k->deviation[from] : k->deviation[from]),
                 offset = transpose ? 0 : k->mean[from];
     float *channel = to + (mask->row->scatter ? from : k->channel[from]) * n;

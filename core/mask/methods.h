@@ -71,6 +71,10 @@ extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, m
 static inline size_t mask_cells(const struct mask *mask) {
   return (size_t)mask->grid * mask->grid;
 }
+/* Of the place c of a template. */
+static inline float mask_sign(const struct mask *mask, uint32_t c) {
+  return mask->ordered && mask->order.negative[c] ? -1.0f : 1.0f;
+}
 static inline size_t mask_pixels(const struct mask *mask) {
   return (size_t)3 * mask->options.size * mask->options.size;
 }
@@ -83,9 +87,11 @@ void mask_select_channels(const struct mask_options *options, const float *gates
 int mask_check_learnt(const struct mask *mask, const struct mask_constants *constants,
                       struct guise_error *err);
 
-/* mask.c, for the hooks and for fit.c: */
+/* order.c: */
 /* After the constants or the order have changed. */
 void mask_place_constants(struct mask *mask);
+
+/* mask.c, for the hooks and for fit.c: */
 /* planar := YCbCr after the pixels hook; coefficients: those after the coefficients hook. planar must be the
  * beginning of mask_scratch() floats. */
 void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *planar,

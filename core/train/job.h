@@ -29,10 +29,10 @@ struct job_inputs {
   const char *teacher_model;  /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
   const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */
   const char *resume;         /* checkpoint to continue from; NULL = from the start */
-  const char
-      *output_directory; /* exists; model.safetensors, the ONNX files, report.json, report.html,
-                            card.md, scores.csv, of a keyed job key.json, are written here at the end */
-  uint32_t threads;      /* the budget */
+  /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
+   * job, key.json are written here at the end */
+  const char *output_directory;
+  uint32_t threads; /* the budget */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };
