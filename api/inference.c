@@ -7,16 +7,21 @@
 
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/mask/key.h"
 #include "core/metric/verify.h"
+
+static const char *hash_of(const struct model_row *model, const char *name) {
+  for (uint32_t i = 0; i < model->file_count; i++)
+    if (strcmp(model->files[i].name, name) == 0)
+      return model->files[i].sha256;
+  return NULL;
+}
 
 /* The model and its weights' hash; false with an answer. */
 static bool usable_model(struct request *request, struct model_row *ret_model, const char **ret_sha256) {
   if (!model_find(request, ret_model))
     return false;
-  *ret_sha256 = NULL;
-  for (uint32_t i = 0; i < ret_model->file_count; i++)
-    if (strcmp(ret_model->files[i].name, "model.safetensors") == 0)
-      *ret_sha256 = ret_model->files[i].sha256;
+  *ret_sha256 = hash_of(ret_model, "model.safetensors");
   if (!model_is_allowed(request, ret_model)) {
     model_row_clear(ret_model);
     return false;
@@ -58,7 +63,8 @@ void embed_face(struct request *request) {
   uint32_t dimension = 0, bad = 0;
   if (!usable_model(request, &model, &sha256))
     return;
-  int r = service_embed(request->service, sha256, &image, 1, &embedding, &dimension, &bad, &err);
+  int r = service_embed(request->service, sha256, hash_of(&model, MASK_KEY_FILE), &image, 1, &embedding,
+                        &dimension, &bad, &err);
   model_row_clear(&model);
   if (r == 0)
     reply_json(request, MHD_HTTP_OK, embedding_json(embedding, dimension));
@@ -155,13 +161,14 @@ static void refuse_rate(struct request *request, uint32_t rate) {
   reply_problems(request, &problems);
 }
 
-static void compare(struct request *request, const struct question *q, const char *sha256, double threshold) {
+static void compare(struct request *request, const struct question *q, const char *sha256, const char *key,
+                    double threshold) {
   const struct service_image images[2] = {{q->file[0], q->bytes[0]}, {q->file[1], q->bytes[1]}};
   _cleanup_(freep) float *embeddings = NULL;
   struct guise_error err = {0};
   uint32_t dimension = 0, bad = 0;
   double similarity = 0;
-  int r = service_embed(request->service, sha256, images, 2, &embeddings, &dimension, &bad, &err);
+  int r = service_embed(request->service, sha256, key, images, 2, &embeddings, &dimension, &bad, &err);
   if (r == -EBADMSG) {
     refuse_image(request, bad == 0 ? "/a" : "/b", &err);
     return;
@@ -193,6 +200,6 @@ void verify_faces(struct request *request) {
   if (isnan(threshold))
     refuse_rate(request, q.rate);
   else
-    compare(request, &q, sha256, threshold);
+    compare(request, &q, sha256, hash_of(&model, MASK_KEY_FILE), threshold);
   model_row_clear(&model);
 }

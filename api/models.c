@@ -7,6 +7,7 @@
 #include "api/range.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/mask/key.h"
 
 #define PRIVATE_REPORT "report-private.html"
 
@@ -91,12 +92,30 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
   return false;
 }
 
+/* The key itself, and networks in whose first layer it stands. */
+static bool holds_key(const struct model_row *model, const char *name) {
+  const size_t length = strlen(name);
+  bool keyed = false;
+  for (uint32_t i = 0; i < model->file_count; i++)
+    keyed |= strcmp(model->files[i].name, MASK_KEY_FILE) == 0;
+  return keyed &&
+         (strcmp(name, MASK_KEY_FILE) == 0 || (length > 5 && strcmp(name + length - 5, ".onnx") == 0));
+}
+
 /* What may be handed out; false with an answer. */
 static bool may_have(struct request *request, const struct model_row *model, const char *name) {
   if (strcmp(name, PRIVATE_REPORT) == 0 && !(request->principal.scopes & SCOPE_MODELS_PRIVATE)) {
     reply_problem(request, PROBLEM_SCOPE,
                   PRIVATE_REPORT " shows faces of the data set: it takes a token with the scope %s",
                   scope_name(SCOPE_MODELS_PRIVATE));
+    return false;
+  }
+  const char *key = target_query(&request->target, "key", 0);
+  if (holds_key(model, name) && !(key && strcmp(key, "true") == 0)) {
+    reply_problem(request, PROBLEM_FORBIDDEN,
+                  "%s holds the model's key: whoever has it undoes what the key hides; who is meant to have "
+                  "it asks with ?key=true",
+                  name);
     return false;
   }
   return model_is_allowed(request, model);

@@ -52,10 +52,11 @@ static const struct command commands[] = {
     {"pause", "JOB", "pause a job at its next checkpoint", NULL, command_pause},
     {"resume", "JOB", "continue a paused job", NULL, command_resume},
     {"models", "", "list models", NULL, command_models},
-    {"get", "MODEL|JOB [FILE ...] [-o DIR] [--unsafe]", "download a model's files and verify them",
+    {"get", "MODEL|JOB [FILE ...] [-o DIR] [--unsafe] [--key]", "download a model's files and verify them",
      "Without FILE: all that are for everybody. An interrupted download continues where it stopped.\n"
      "  -o DIR     into this directory (default: the current one)\n"
-     "  --unsafe   also from a model whose attacks have not run",
+     "  --unsafe   also from a model whose attacks have not run\n"
+     "  --key      of a keyed model also its key, and the ONNX files, in which it stands",
      command_get},
     {"embed", "MODEL|JOB IMAGE [--unsafe]", "print the embedding of a face",
      "IMAGE is an aligned face crop, JPEG or PNG; it is masked the way the model was trained. The embedding "

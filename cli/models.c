@@ -77,7 +77,7 @@ struct download {
   const char *model, *name; /* name of the file */
   const char *sha256;       /* from the metadata */
   uint64_t size;            /* likewise */
-  bool unsafe;
+  const char *query;        /* "" or with a question mark */
   char path[4096], part[4112];
   int fd;
   uint64_t offset;  /* where the next byte goes */
@@ -116,8 +116,8 @@ static int fetch(struct download *download) {
   char range[64], if_range[160];
   struct reply reply = {0};
   struct stat st;
-  _cleanup_(freep) char *path = http_path("/v1/models/", download->model, "/files/", download->name,
-                                          download->unsafe ? "?unsafe=true" : "", NULL);
+  _cleanup_(freep) char *path =
+      http_path("/v1/models/", download->model, "/files/", download->name, download->query, NULL);
   _cleanup_(closep) int fd = open(download->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (!path)
     return cli_error("out of memory");
@@ -178,8 +178,8 @@ static const json_t *find_file(const json_t *files, const char *name) {
 }
 
 static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory,
-                   bool unsafe) {
-  struct download download = {.cli = cli, .model = model, .unsafe = unsafe};
+                   const char *query) {
+  struct download download = {.cli = cli, .model = model, .query = query};
   char size[32];
   download.name = json_text(file, "name", "");
   download.sha256 = json_text(file, "sha256", "");
@@ -199,17 +199,27 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
   return EXIT_DONE;
 }
 
+/* Of a keyed model: the key and the networks in which it stands. */
+static bool holds_key(const json_t *files, const char *name) {
+  const char *suffix = strrchr(name, '.');
+  return find_file(files, "key.json") &&
+         (strcmp(name, "key.json") == 0 || (suffix && strcmp(suffix, ".onnx") == 0));
+}
+
 static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names,
-                     int count, const char *directory, bool unsafe) {
+                     int count, const char *directory, bool unsafe, bool key) {
+  static const char *const queries[2][2] = {{"", "?key=true"}, {"?unsafe=true", "?unsafe=true&key=true"}};
+  const char *query = queries[unsafe][key];
   const json_t *files = json_object_get(metadata, "files"), *file;
   int code = EXIT_DONE;
   size_t i;
   if (count == 0) {
     json_array_foreach(files, i, file) {
       /* It shows faces of the data set: only who names it asks for it. */
-      if (strcmp(json_text(file, "name", ""), "report-private.html") == 0)
+      const char *name = json_text(file, "name", "");
+      if (strcmp(name, "report-private.html") == 0 || (!key && holds_key(files, name)))
         continue;
-      code = get_one(cli, model, file, directory, unsafe);
+      code = get_one(cli, model, file, directory, query);
       if (code != EXIT_DONE)
         return code;
     }
@@ -217,16 +227,18 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   for (int n = 0; n < count && code == EXIT_DONE; n++) {
     file = find_file(files, names[n]);
     code =
-        file ? get_one(cli, model, file, directory, unsafe) : cli_error("%s has no file %s", model, names[n]);
+        file ? get_one(cli, model, file, directory, query) : cli_error("%s has no file %s", model, names[n]);
   }
   return code;
 }
 
 int command_get(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {
-      {"output", required_argument, NULL, 'o'}, {"unsafe", no_argument, NULL, 'u'}, {0}};
+  static const struct option options[] = {{"output", required_argument, NULL, 'o'},
+                                          {"unsafe", no_argument, NULL, 'u'},
+                                          {"key", no_argument, NULL, 'k'},
+                                          {0}};
   const char *directory = ".";
-  bool unsafe = false;
+  bool unsafe = false, key = false;
   struct guise_error err = {0};
   json_t *metadata = NULL;
   int option, code = EXIT_DONE;
@@ -235,6 +247,8 @@ int command_get(struct cli *cli, int argc, char **argv) {
       directory = optarg;
     else if (option == 'u')
       unsafe = true;
+    else if (option == 'k')
+      key = true;
     else
       return cli_usage_option(cli);
   }
@@ -247,7 +261,7 @@ int command_get(struct cli *cli, int argc, char **argv) {
     return cli_error("%s", err.text);
   code = cli_get(cli, http_path("/v1/models/", model, NULL), &metadata);
   if (code == EXIT_DONE)
-    code = get_files(cli, model, metadata, argv + optind + 1, argc - optind - 1, directory, unsafe);
+    code = get_files(cli, model, metadata, argv + optind + 1, argc - optind - 1, directory, unsafe, key);
   if (code == EXIT_DONE && cli->json)
     out_json(metadata);
   json_decref(metadata);

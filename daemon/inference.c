@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/image/ingest.h"
+#include "core/mask/key.h"
 #include "core/model/model.h"
 #include "daemon/service_internal.h"
 
@@ -48,15 +49,29 @@ static struct loaded *find(struct inference *inference, const char *sha256) {
   return NULL;
 }
 
-static int load(struct service *service, const char *sha256, struct loaded **ret_entry,
+static int load_model(struct service *service, const char *sha256, const char *key_sha256,
+                      struct model **ret_model, struct guise_error *err) {
+  char path[PATH_MAX];
+  struct mask_key key;
+  if (key_sha256) {
+    service_blob_path(service, key_sha256, path);
+    int r = mask_key_read(path, &key, err);
+    if (r < 0)
+      return r;
+  }
+  service_blob_path(service, sha256, path);
+  int r = model_load_keyed(path, key_sha256 ? &key : NULL, 1, 1, ret_model, err);
+  mask_key_erase(&key);
+  return r;
+}
+
+static int load(struct service *service, const char *sha256, const char *key, struct loaded **ret_entry,
                 struct guise_error *err) {
   struct inference *inference = &service->inference;
-  char path[PATH_MAX];
   struct loaded *entry = calloc(1, sizeof(*entry));
   if (!entry)
     return error_set(err, -ENOMEM, "out of memory loading the model");
-  service_blob_path(service, sha256, path);
-  int r = model_load(path, 1, 1, &entry->model, err);
+  int r = load_model(service, sha256, key, &entry->model, err);
   if (r < 0) {
     free(entry);
     return r == -ENOENT ? r : error_set(err, r == -ENOMEM ? r : -EIO, "the model cannot be loaded");
@@ -108,16 +123,16 @@ static int embed_all(struct service *service, struct model *model, const struct 
   return 0;
 }
 
-int service_embed(struct service *service, const char *sha256, const struct service_image *images,
-                  uint32_t count, float **ret_embeddings, uint32_t *ret_dimension, uint32_t *ret_bad,
-                  struct guise_error *err) {
+int service_embed(struct service *service, const char *sha256, const char *key,
+                  const struct service_image *images, uint32_t count, float **ret_embeddings,
+                  uint32_t *ret_dimension, uint32_t *ret_bad, struct guise_error *err) {
   struct inference *inference = &service->inference;
   int r = 0;
   (void)pthread_mutex_lock(&inference->lock);
   const uint64_t most = memory_bound(service);
   struct loaded *entry = find(inference, sha256);
   if (!entry)
-    r = load(service, sha256, &entry, err);
+    r = load(service, sha256, key, &entry, err);
   if (r == 0) {
     shrink(inference, most, 1); /* the first is the one in use */
     r = embed_all(service, entry->model, images, count, ret_embeddings, ret_dimension, ret_bad, err);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/mask/key.h"
 #include "core/model/model.h"
 
 #define MODEL_FILE "model.safetensors"
@@ -112,7 +113,11 @@ static int check_model(struct service *service, const struct client *client, con
   if (r < 0)
     return r;
   memcpy(ret_found->model_id, model.id, sizeof(model.id));
-  if (input->method)
+  if (store_model_file(service->store, id, MASK_KEY_FILE, &file) == 0)
+    r = spec_problems_add(problems, input->pointer, "conflict", NULL,
+                          "%s is a keyed model, which other jobs cannot use: name one without a key",
+                          model.id);
+  if (r == 0 && input->method)
     r = check_method(input, &model, problems);
   if (r == 0)
     r = check_foreign(service, input, body, model.dataset_id, "", problems);

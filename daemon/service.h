@@ -125,16 +125,17 @@ int service_job_resume(struct service *service, const char *id, struct job_row *
 int service_model_delete(struct service *service, const char *id,
                          struct guise_error *err); /* [blocks] rows and files */
 /* [blocks] Embeds `count` image files (JPEG, PNG, PGM, PPM) with the model whose model.safetensors has this
- * sha256: (count, *ret_dimension) floats of length 1 each, freed by the caller. Images are resized to the
- * model's input as at ingest and masked the way the model was trained. -EBADMSG: image *ret_bad cannot be
- * used; -ENOENT: the model is gone; -ENOMEM, -EIO. One at a time: run it through service_infer. */
+ * sha256, under the key whose file has the sha256 `key` (NULL: the model has none): (count, *ret_dimension)
+ * floats of length 1 each, freed by the caller. Images are resized to the model's input as at ingest and
+ * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: the model is gone;
+ * -ENOMEM, -EIO. One at a time: run it through service_infer. */
 struct service_image {
   const void *data;
   size_t bytes;
 };
-int service_embed(struct service *service, const char *sha256, const struct service_image *images,
-                  uint32_t count, float **ret_embeddings, uint32_t *ret_dimension, uint32_t *ret_bad,
-                  struct guise_error *err);
+int service_embed(struct service *service, const char *sha256, const char *key,
+                  const struct service_image *images, uint32_t count, float **ret_embeddings,
+                  uint32_t *ret_dimension, uint32_t *ret_bad, struct guise_error *err);
 /* Runs work(context) on the inference thread. -EAGAIN: inference_queue requests wait already. -ESHUTDOWN. */
 int service_infer(struct service *service, void (*work)(void *context), void *context);
 bool service_infer_room(struct service *service); /* whether the queue has room for one more */

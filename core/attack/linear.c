@@ -3,7 +3,10 @@
  *
  * One constant a colour lies in the null space once the lowest coefficient is dropped; the attacker is
  * granted the best one. Training templates are mixes: the recovered picture is compared with each face in the
- * mix, with a constant for each. Control: the same on the unmasked transform of the same faces, unmixed. */
+ * mix, with a constant for each. Control: the same on the unmasked transform of the same faces, unmixed.
+ *
+ * Who knows the mask need not know its key: of keyed masks the key is guessed first, from statistics and, in
+ * figures of their own, from known pairs (core/attack/key.h). */
 #include <math.h>
 #include <omp.h>
 #include <stdatomic.h>
@@ -11,6 +14,7 @@
 #include <string.h>
 
 #include "core/attack/faces.h"
+#include "core/attack/key.h"
 #include "core/attack/solver.h"
 #include "core/attack/subtract.h"
 #include "core/base/memory.h"
@@ -42,7 +46,8 @@ struct outcome {
 
 /* One attacking thread. */
 struct worker {
-  struct solver solver;
+  struct solver solver;        /* with the mask as the attacker knows it */
+  const struct mask *mask;     /* that templates are made with */
   float *part, *mixed;         /* templates */
   const struct decoys *decoys; /* in what is seen; NULL = none */
   float *seen;                 /* (decoys->mixes, elements) */
@@ -51,9 +56,11 @@ struct worker {
   uint8_t *rgb;
 };
 
-static int worker_init(struct worker *worker, const struct mask *mask, const struct decoys *decoys) {
+static int worker_init(struct worker *worker, const struct mask *mask, const struct mask *known,
+                       const struct decoys *decoys) {
   memset(worker, 0, sizeof(*worker));
-  int r = solver_init(&worker->solver, mask);
+  worker->mask = mask;
+  int r = solver_init(&worker->solver, known);
   if (r < 0)
     return r;
   size_t pixels = worker->solver.pixels * sizeof(float), elements = worker->solver.elements * sizeof(float);
@@ -91,7 +98,7 @@ static void worker_done(struct worker *worker) {
 static void make_decoyed(struct worker *worker, const struct face_sample *sample, uint32_t face) {
   struct rng rng;
   mask_rng_inference(&rng, sample->index[face]);
-  decoyed_template(worker->solver.mask, face_sample_image(sample, face), false, &rng, worker->solver.scratch,
+  decoyed_template(worker->mask, face_sample_image(sample, face), false, &rng, worker->solver.scratch,
                    worker->seen, worker->part, worker->mixed);
 }
 
@@ -99,8 +106,7 @@ static void make_template(struct worker *worker, const struct face_sample *sampl
   if (worker->decoys)
     make_decoyed(worker, sample, mix->member[0]);
   else
-    face_sample_template(sample, worker->solver.mask, mix, worker->solver.scratch, worker->part,
-                         worker->mixed);
+    face_sample_template(sample, worker->mask, mix, worker->solver.scratch, worker->part, worker->mixed);
 }
 
 /* worker->solver.x := the face by least squares, or by the method's own inverse where it is not linear. */
@@ -177,6 +183,8 @@ struct campaign {
   const struct attack_context *context;
   const struct face_sample *sample;
   const struct mask *mask;
+  const struct mask *known;           /* the same as the attacker knows it */
+  const struct mask *seen;            /* without a key: what a template looks like */
   const struct attack_mixing *mixing; /* NULL: unmixed */
   const struct decoys *decoys;        /* in what is seen; NULL: none */
 };
@@ -202,7 +210,7 @@ static int run_campaign(const struct campaign *campaign, struct outcome *ret_out
 #pragma omp parallel num_threads(context->threads)
   {
     struct worker worker;
-    int r = worker_init(&worker, campaign->mask, campaign->decoys);
+    int r = worker_init(&worker, campaign->mask, campaign->known, campaign->decoys);
     if (r < 0)
       atomic_store(&status, r);
 #pragma omp for schedule(dynamic)
@@ -311,7 +319,7 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
       face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
   put_panel(truth, size, 0, strip);
-  mask_invert(campaign->mask, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
+  mask_invert(campaign->seen, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
               worker->recovered);
   ycbcr_to_rgb(worker->recovered, size, worker->rgb);
   put_panel(worker->rgb, size, 1, strip);
@@ -328,7 +336,7 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
 static int take_pictures(const struct campaign *campaign, bool victims,
                          struct attack_surface_result *surface) {
   struct worker worker;
-  int r = worker_init(&worker, campaign->mask, campaign->decoys);
+  int r = worker_init(&worker, campaign->mask, campaign->known, campaign->decoys);
   for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < campaign->sample->count && r == 0; i++) {
     r = take_picture(&worker, campaign, i, victims, &surface->picture[surface->pictures]);
     if (r == 0)
@@ -375,11 +383,94 @@ static const char threat_training[] = "Holds one template of the training store 
                                       "and no second mix of the same face. Is granted the "
                                       "best brightness and colour constants, which the mask may hide.";
 
-static int attack_surface(const struct campaign *campaign, enum attack_surface which,
+static const char threat_keyed_inference[] =
+    "Holds templates sent for recognition under one key, of one face each, and knows the mask but not "
+    "the key; has no weights and no picture of the person. Matches their channels with statistics of "
+    "other people's faces: of public ones where the audit has them, else of half of the attacked "
+    "people, whose own templates are then left out; then solves. Figures in _pairs: knows pictures of "
+    "some of those people with their templates as well, as who enrols pictures does. Is granted the "
+    "best brightness and colour constants, which the mask may hide.";
+static const char threat_keyed_training[] =
+    "Holds the training store, under one key, and knows the mask but not the key, nor which faces were "
+    "mixed; has no model weights. Matches the store's channels with statistics of other people's faces: "
+    "of public ones where the audit has them, else of half of the attacked people, whose own mixes are "
+    "then left out; then solves a template. Figures in _pairs: knows pictures of some of those people "
+    "with their unmixed templates as well. Is granted the best brightness and colour constants, which "
+    "the mask may hide.";
+
+static const char *threat_of(const struct campaign *campaign, bool training) {
+  if (mask_order(campaign->mask))
+    return training ? threat_keyed_training : threat_keyed_inference;
+  return training ? threat_training : campaign->decoys ? threat_decoys : threat_inference;
+}
+
+/* The same figures of who knows pairs, beside the surface's own; and how much of the key each has found. */
+static const struct figure_row pairs_rows[2][2] = {
+    {{SSIM_LEAD, SSIM_LEAD, "ssim_pairs", "",
+      "Structural similarity for who knows pairs of face and template", CONTROL_SSIM},
+     {PSNR_LEAD, PSNR_LEAD, "psnr_pairs", "dB", "Peak signal-to-noise ratio for who knows pairs",
+      CONTROL_PSNR}},
+    {{SSIM_BEST, SSIM_LEAD, "ssim_best_pairs", "",
+      "Structural similarity to the likest face in the mix, for who knows pairs of face and template",
+      CONTROL_SSIM},
+     {PSNR_BEST, PSNR_LEAD, "psnr_best_pairs", "dB",
+      "Peak signal-to-noise ratio to the likest face in the mix, for who knows pairs", CONTROL_PSNR}}};
+
+static struct attack_metric found_metric(const char *name, const char *description, double found,
+                                         uint32_t channels) {
+  return (struct attack_metric){.name = name,
+                                .unit = "",
+                                .description = description,
+                                .value = {found, found, found},
+                                .worst_tenth = found,
+                                .chance = 0.5 / channels,
+                                .chance_worst_tenth = 0.5 / channels,
+                                .control = {1, 1, 1}, /* without a key all are known */
+                                .control_threshold = NAN,
+                                .ceiling = NAN};
+}
+
+/* The same faces again, with a key from known pairs. */
+static int add_pairs_figures(const struct campaign *campaign, bool training, double found,
+                             const struct outcome *control, struct attack_surface_result *surface,
+                             struct guise_error *err) {
+  const uint32_t channels = mask_channels(campaign->mask);
+  struct campaign informed = *campaign;
+  struct key_guess pairs = {.mask = NULL};
+  _cleanup_(freep) struct outcome *outcomes = calloc(campaign->sample->count + 1, sizeof(*outcomes));
+  if (!outcomes)
+    return error_set(err, -ENOMEM, "out of memory attacking %u faces", campaign->sample->count);
+  int r = key_from_pairs(campaign->context, campaign->sample, &pairs, err);
+  if (r < 0)
+    return r;
+  informed.known = pairs.mask;
+  r = run_campaign(&informed, outcomes, err);
+  for (uint32_t i = 0; i < ARRAY_SIZE(pairs_rows[0]) && r == 0; i++)
+    r = fill_metric(campaign->sample, &pairs_rows[training][i], outcomes, control, campaign->context->seed,
+                    &surface->metric[surface->metrics++]);
+  surface->metric[surface->metrics++] = found_metric(
+      "key_found", "Share of the channels whose place and sign in the key were found by statistics", found,
+      channels);
+  surface->metric[surface->metrics++] = found_metric(
+      "key_found_pairs", "Share of the channels whose place and sign in the key were found from known pairs",
+      pairs.found, channels);
+  key_guess_done(&pairs);
+  return r;
+}
+
+/* The verdict is that of the attacker without pairs; its reason tells what pairs change. */
+static void add_pairs_reason(struct attack_surface_result *surface, uint32_t pairs_metric) {
+  const size_t length = strlen(surface->reason);
+  (void)snprintf(surface->reason + length, sizeof(surface->reason) - length,
+                 " Who knows pairs of face and template gets %.3f.",
+                 surface->metric[pairs_metric].value.mean);
+}
+
+static int attack_surface(const struct campaign *campaign, enum attack_surface which, double found,
                           const struct outcome *control, struct attack_result *result,
                           struct guise_error *err) {
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
-  bool training = which == SURFACE_TRAINING_TEMPLATES;
+  bool training = which == SURFACE_TRAINING_TEMPLATES, keyed = mask_order(campaign->mask) != NULL;
   const struct figure_row *rows = training ? training_rows : inference_rows;
   uint32_t count = campaign->sample->count, faces_in_mixes = 0;
   _cleanup_(freep) struct outcome *outcomes = calloc(count + 1, sizeof(*outcomes));
@@ -388,11 +479,8 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   int r = run_campaign(campaign, outcomes, err);
   if (r < 0)
     return r;
-  *surface = (struct attack_surface_result){.surface = which,
-                                            .threat_model = training           ? threat_training
-                                                            : campaign->decoys ? threat_decoys
-                                                                               : threat_inference,
-                                            .decided_by = rows[0].name};
+  *surface = (struct attack_surface_result){
+      .surface = which, .threat_model = threat_of(campaign, training), .decided_by = rows[0].name};
   surface->metrics = training ? ARRAY_SIZE(training_rows) : ARRAY_SIZE(inference_rows);
   for (uint32_t i = 0; i < surface->metrics && r == 0; i++)
     r = fill_metric(campaign->sample, &rows[i], outcomes, control, campaign->context->seed,
@@ -405,6 +493,11 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   surface->threshold = fmax(LEAK_SSIM, surface->metric[0].chance + LEAK_ABOVE_CHANCE);
   surface->threshold_worst_tenth = fmax(LEAK_SSIM, surface->metric[0].chance_worst_tenth + LEAK_ABOVE_CHANCE);
   attack_decide(surface);
+  const uint32_t own_metrics = surface->metrics;
+  if (r == 0 && keyed)
+    r = add_pairs_figures(campaign, training, found, control, surface, err);
+  if (r == 0 && keyed)
+    add_pairs_reason(surface, own_metrics);
   if (r == 0)
     r = take_drawn_pictures(campaign, surface);
   if (r == 0)
@@ -412,22 +505,45 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   return r < 0 ? error_set(err, r, "out of memory attacking %u faces", count) : 0;
 }
 
+/* One surface, by an attacker who has guessed the key where there is one. */
+static int guess_and_attack(const struct campaign *given, enum attack_surface which,
+                            const struct outcome *control, struct attack_result *result,
+                            struct guise_error *err) {
+  struct campaign campaign = *given;
+  struct key_guess guess = {.mask = NULL};
+  struct mask *plain = NULL;
+  int r = 0;
+  campaign.known = campaign.seen = campaign.mask;
+  if (mask_order(campaign.mask)) {
+    r = key_ignored(campaign.mask, &plain, err);
+    if (r == 0)
+      r = key_from_statistics(campaign.context, campaign.sample, campaign.mixing, &guess, err);
+    campaign.known = guess.mask;
+    campaign.seen = plain;
+  }
+  if (r == 0)
+    r = attack_surface(&campaign, which, guess.found, control, result, err);
+  key_guess_done(&guess);
+  mask_free(plain);
+  return r;
+}
+
 static int run_surfaces(const struct attack_context *context, struct face_sample *sample,
                         const struct mask *control, struct attack_result *result, struct guise_error *err) {
   _cleanup_(freep) struct outcome *undefended = calloc(sample->count + 1, sizeof(*undefended));
   if (!undefended)
     return error_set(err, -ENOMEM, "out of memory attacking %u faces", sample->count);
-  struct campaign campaign = {.context = context, .sample = sample, .mask = control};
+  struct campaign campaign = {.context = context, .sample = sample, .mask = control, .known = control};
   int r = run_campaign(&campaign, undefended, err);
   campaign.mask = context->mask;
   campaign.decoys = mask_decoys(context->mask);
   if (r == 0)
-    r = attack_surface(&campaign, SURFACE_INFERENCE_TEMPLATES, undefended, result, err);
+    r = guess_and_attack(&campaign, SURFACE_INFERENCE_TEMPLATES, undefended, result, err);
   campaign.decoys = NULL; /* training templates have none */
   if (mask_traits(mask_method(context->mask))->mixes)
     campaign.mixing = &context->mixing;
   if (r == 0)
-    r = attack_surface(&campaign, SURFACE_TRAINING_TEMPLATES, undefended, result, err);
+    r = guess_and_attack(&campaign, SURFACE_TRAINING_TEMPLATES, undefended, result, err);
   return r;
 }
 

@@ -437,6 +437,11 @@ static const char threat_inference[] =
     "the mask: its method, which coefficients it keeps, its constants, its decoys if it has some, which are "
     "taken out by least squares; so it makes templates of public faces "
     "and trains on them. Has a public face recogniser, no key and no weights of this model.";
+static const char threat_keyed[] =
+    "Holds templates under one key and photographs of people they may be of. Knows the mask, how faces "
+    "are mixed, and the key, as who runs the recognition does; so it makes such templates of public "
+    "faces and trains on them. Has a public face recogniser and no weights of this model. Without the "
+    "key it would have to be guessed first: the attack linear tells how well that works.";
 static const char threat_training[] =
     "Holds templates of the training store and photographs of people they may be of. Knows the mask and how "
     "faces are mixed, so it makes such templates of public faces and trains on them; does not know which "
@@ -483,12 +488,14 @@ static void decide(const struct measured *measured, struct attack_surface_result
   attack_decide(surface);
 }
 
-static void write_surface(enum attack_surface which, const struct measured *measured,
+static void write_surface(enum attack_surface which, bool keyed, const struct measured *measured,
                           struct attack_result *result) {
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
   bool training = which == SURFACE_TRAINING_TEMPLATES;
   *surface = (struct attack_surface_result){.surface = which,
-                                            .threat_model = training ? threat_training : threat_inference,
+                                            .threat_model = keyed      ? threat_keyed
+                                                            : training ? threat_training
+                                                                       : threat_inference,
                                             .mean_k = measured->mean_k};
   for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++)
     if (rows[i].relation != ANYONE || measured->mean_k > 1)
@@ -512,14 +519,15 @@ static int run_surfaces(struct assault *assault, const struct mask *control, str
     r = attack_templates(assault, context->mask, NULL, true, true, measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
-  write_surface(SURFACE_INFERENCE_TEMPLATES, measured, result);
+  const bool keyed = mask_order(context->mask) != NULL;
+  write_surface(SURFACE_INFERENCE_TEMPLATES, keyed, measured, result);
   bool mixes = mask_traits(mask_method(context->mask))->mixes;
   if (mixes || mask_decoys(context->mask)) /* else it trains on what is sent */
     r = attack_templates(assault, context->mask, mixes ? &context->mixing : NULL, false, true,
                          measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
-  write_surface(SURFACE_TRAINING_TEMPLATES, measured, result);
+  write_surface(SURFACE_TRAINING_TEMPLATES, keyed, measured, result);
   result->parameters = assault->parameters;
   return 0;
 }

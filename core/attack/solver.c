@@ -71,10 +71,12 @@ static double dot(const float *a, const float *b, size_t n) {
 /* residual := A^T W y */
 static void start(struct solver *solver, const float *template_) {
   const struct mask_constants *constants = mask_constants(solver->mask);
+  const struct mask_order *order = mask_order(solver->mask);
   const uint32_t channels = mask_channels(solver->mask);
   size_t cells = solver->elements / channels;
   for (uint32_t c = 0; c < channels; c++) {
-    const float mean = constants->mean[solver->index[c]] / constants->deviation[solver->index[c]];
+    const float sign = order && order->negative[c] ? -1.0f : 1.0f,
+                mean = sign * constants->mean[solver->index[c]] / constants->deviation[solver->index[c]];
     for (size_t i = 0; i < cells; i++)
       solver->code[c * cells + i] = template_[c * cells + i] + mean;
   }

@@ -6,6 +6,7 @@
 const struct mask_row mask_ahm = {
     .traits = {.name = "ahm",
                .summary = "adaptive hybrid masking: low band dropped, clipped, k faces mixed",
+               .keyable = true,
                .mixes = true,
                .chooses_k = true,
                .has_strategy = true,

@@ -81,6 +81,7 @@ static const struct mask_parameter parameters[] = {
 const struct mask_row mask_blur = {
     .traits = {.name = "blur",
                .summary = "Gaussian blur of the pixels: a control that only looks like protection",
+               .keyable = true,
                .located = true,
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},

@@ -14,6 +14,7 @@ static int setup(struct mask *mask, struct guise_error *err) {
 const struct mask_row mask_duetface = {
     .traits = {.name = "duetface",
                .summary = "the server's 54 coefficients of each colour; ten stay with the client",
+               .keyable = true,
                .located = true,
                .own_channels = true},
     .setup = setup};

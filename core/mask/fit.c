@@ -73,6 +73,8 @@ int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t 
     return error_set(err, -EINVAL, "a mask's constants need at least one image");
   if (mask_learns(&mask->options) && mask->constants.learnt_count == 0)
     return error_set(err, -EINVAL, "this mask must learn before it is fitted");
+  if (mask_weight_count(&mask->options) > 0 && !mask->weights)
+    return error_set(err, -EINVAL, "this mask's weights must be learnt before it is fitted");
   uint32_t used = MIN(count, FIT_IMAGES_MAX), blocks = (used + FIT_BLOCK - 1) / FIT_BLOCK;
   struct partial *partials = tensor_alloc(sizeof(*partials) * blocks), *total = tensor_alloc(sizeof(*total));
   float *scratch = tensor_alloc(sizeof(float) * mask_scratch(mask) * (size_t)omp_get_max_threads());
@@ -91,6 +93,7 @@ int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t 
         total->most[c] = fmaxf(total->most[c], partials[b].most[c]);
       }
     set_moments(mask, total, (double)used * (double)mask_cells(mask));
+    mask_place_constants(mask);
   }
   tensor_free(partials);
   tensor_free(total);

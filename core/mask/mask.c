@@ -7,17 +7,13 @@
 #include "core/mask/decoys.h"
 #include "core/mask/methods.h"
 
-static const struct mask_row *const table[MASK_METHODS] = {[MASK_NONE] = &mask_none,
-                                                           [MASK_BLUR] = &mask_blur,
-                                                           [MASK_MIXUP] = &mask_mixup,
-                                                           [MASK_INSTAHIDE] = &mask_instahide,
-                                                           [MASK_DUETFACE] = &mask_duetface,
-                                                           [MASK_PARTIALFACE] = &mask_partialface,
-                                                           [MASK_DCTDP] = &mask_dctdp,
-                                                           [MASK_LDP_SLICING] = &mask_ldp_slicing,
-                                                           [MASK_REGIONAL] = &mask_regional,
-                                                           [MASK_PPFR_FD] = &mask_ppfr_fd,
-                                                           [MASK_AHM] = &mask_ahm};
+static const struct mask_row *const table[MASK_METHODS] = {
+    [MASK_NONE] = &mask_none,           [MASK_BLUR] = &mask_blur,
+    [MASK_MIXUP] = &mask_mixup,         [MASK_INSTAHIDE] = &mask_instahide,
+    [MASK_DUETFACE] = &mask_duetface,   [MASK_PARTIALFACE] = &mask_partialface,
+    [MASK_DCTDP] = &mask_dctdp,         [MASK_LDP_SLICING] = &mask_ldp_slicing,
+    [MASK_REGIONAL] = &mask_regional,   [MASK_PPFR_FD] = &mask_ppfr_fd,
+    [MASK_MINUSFACE] = &mask_minusface, [MASK_AHM] = &mask_ahm};
 
 const struct mask_traits *mask_traits(enum mask_method method) {
   return &table[method]->traits;
@@ -128,6 +124,7 @@ int mask_new(const struct mask_options *options, struct mask **ret_mask, struct 
     mask->constants.deviation[c] = 1;
   mask->constants.clip = options->clip;
   mask->constants.pixel_scale = 1;
+  mask_place_constants(mask);
   *ret_mask = mask;
   return 0;
 }
@@ -137,6 +134,7 @@ struct mask *mask_free(struct mask *mask) {
     if (mask->row->release)
       mask->row->release(mask->state);
     decoys_free(mask->decoys);
+    free(mask->weights);
     mask_transform_free(mask->transform);
     free(mask);
   }
@@ -176,12 +174,47 @@ bool mask_has_after_mix(const struct mask *mask) {
 bool mask_is_exportable(const struct mask *mask) {
   const struct mask_row *row = mask->row;
   return !row->traits.random && !row->filter && !row->pixels && !row->coefficients && !row->gather &&
-         !row->layout && !row->perturb && !row->after_mix && !mask->decoys;
+         !row->layout && !row->perturb && !row->after_mix && !mask->decoys && !mask->ordered;
 }
 
 /* planar pixels; all 192 coefficients; what gather gives, where it is not made on the way */
-size_t mask_scratch(const struct mask *mask) {
+static size_t scratch_of_all(const struct mask *mask) {
   return mask_pixels(mask) + 2 * DCT_CHANNELS * mask_cells(mask);
+}
+
+size_t mask_scratch(const struct mask *mask) {
+  return scratch_of_all(mask) + (mask->row->scratch ? mask->row->scratch(mask) : 0);
+}
+
+/* ---- learnt weights ---- */
+
+size_t mask_weight_count(const struct mask_options *options) {
+  const struct mask_row *row = table[options->method];
+  return row->weights ? row->weights(options) : 0;
+}
+
+int mask_set_weights(struct mask *mask, const float *weights, size_t count, struct guise_error *err) {
+  if (count == 0 || count != mask_weight_count(&mask->options))
+    return error_set(err, -EINVAL, "this mask cannot use %zu weights", count);
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(weights[i]))
+      return error_set(err, -EINVAL, "weights of the mask are not numbers");
+  float *copy = malloc(count * sizeof(*copy));
+  if (!copy)
+    return error_set(err, -ENOMEM, "out of memory for the weights of a mask");
+  memcpy(copy, weights, count * sizeof(*copy));
+  int r = mask->row->accept_weights(mask, copy, err);
+  if (r < 0) {
+    free(copy);
+    return r;
+  }
+  free(mask->weights);
+  mask->weights = copy;
+  return 0;
+}
+
+const float *mask_weights(const struct mask *mask) {
+  return mask->weights;
 }
 
 void mask_rng_inference(struct rng *rng, uint32_t index) {
@@ -209,8 +242,10 @@ int mask_set_constants(struct mask *mask, const struct mask_constants *constants
   int r = mask_check_learnt(mask, constants, err);
   if (r == 0 && mask->row->accept)
     r = mask->row->accept(mask, constants, err);
-  if (r == 0)
+  if (r == 0) {
     mask->constants = *constants;
+    mask_place_constants(mask);
+  }
   return r;
 }
 
@@ -225,7 +260,7 @@ void mask_layout(const struct mask *mask, uint32_t layout, uint16_t *ret_index) 
     mask->row->layout(mask, layout, ret_index);
   else
     for (uint32_t c = 0; c < mask->channels; c++)
-      ret_index[c] = (uint16_t)c;
+      ret_index[c] = mask->ordered ? mask->order.channel[c] : (uint16_t)c;
 }
 
 uint32_t mask_find_layout(const struct mask *mask, const float *template_, float *scratch) {
@@ -233,6 +268,8 @@ uint32_t mask_find_layout(const struct mask *mask, const float *template_, float
 }
 
 int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err) {
+  if (decoys && mask->ordered)
+    return error_set(err, -EINVAL, "a mask has decoys or a key: templates of decoys would give the key away");
   if (decoys && decoys->elements != mask_elements(mask))
     return error_set(err, -EINVAL, "decoys of %zu values do not fit templates of %zu", decoys->elements,
                      mask_elements(mask));
@@ -279,7 +316,7 @@ void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, s
     mask->row->pixels(mask, rng, planar, ret_coefficients);
   mask_transform_forward(mask->transform, planar, ret_coefficients);
   if (mask->row->coefficients)
-    mask->row->coefficients(mask, rng, ret_coefficients);
+    mask->row->coefficients(mask, rng, ret_coefficients, planar + scratch_of_all(mask));
 }
 
 void mask_gather(const struct mask *mask, const float *coefficients, float *ret_raw) {
@@ -301,10 +338,14 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
   if (mask->row->gather)
     mask_gather(mask, coefficients, raw);
   mask_layout(mask, mask->layouts > 1 ? rng_below(rng, mask->layouts) : 0, index);
-  for (uint32_t c = 0; c < mask->channels; c++)
+  for (uint32_t c = 0; c < mask->channels; c++) {
     mask_standardise(mask, index[c],
                      mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n,
                      ret_template + c * n);
+    if (mask_sign(mask, c) < 0)
+      for (size_t i = 0; i < n; i++)
+        ret_template[c * n + i] = -ret_template[c * n + i];
+  }
   if (mask->row->perturb)
     mask->row->perturb(mask, rng, ret_template);
 }
@@ -341,7 +382,7 @@ void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *
   mask_layout(mask, layout, index);
   for (uint32_t c = 0; c < mask->channels; c++) {
     const float *from = mask->row->gather ? raw + index[c] * n : coefficients + k->channel[index[c]] * n;
-    const float deviation = k->deviation[index[c]];
+    const float deviation = mask_sign(mask, c) * k->deviation[index[c]];
     for (size_t i = 0; i < n; i++)
       ret_template[c * n + i] = from[i] / deviation;
   }
@@ -360,7 +401,8 @@ void mask_spread(const struct mask *mask, uint32_t layout, const float *template
     memset(raw, 0, k->channels * n * sizeof(float));
   for (uint32_t c = 0; c < mask->channels; c++) {
     const uint32_t from = index[c];
-    const float gain = transpose ? 1 / k->deviation[from] : k->deviation[from],
+    const float sign = mask_sign(mask, c),
+                gain = sign * (transpose ? 1 / k->deviation[from] : k->deviation[from]),
                 offset = transpose ? 0 : k->mean[from];
     float *channel = to + (mask->row->scatter ? from : k->channel[from]) * n;
     for (size_t i = 0; i < n; i++)

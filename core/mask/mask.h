@@ -14,7 +14,8 @@
 
 #define MASK_CHANNELS_MAX 192
 #define MASK_PARAMETERS_MAX 6
-#define MIX_MAX 6 /* largest k */
+#define MIX_MAX 6      /* largest k */
+#define MASK_KEY_ID 17 /* of a key's id, with NUL */
 
 enum mask_method {
   MASK_NONE,
@@ -27,6 +28,7 @@ enum mask_method {
   MASK_LDP_SLICING,
   MASK_REGIONAL,
   MASK_PPFR_FD,
+  MASK_MINUSFACE,
   MASK_AHM,
   MASK_METHODS
 };
@@ -63,6 +65,7 @@ struct mask_traits {
   bool located;
   bool own_channels; /* the method says which coefficients it keeps: drop_low must be 0 */
   bool selects;      /* drop_low's coefficients may be learnt ones */
+  bool keyable;      /* a template is linear but for the clip: its channels may be put in a secret order */
   enum mask_select default_select;
   uint32_t default_drop_low;
   float default_clip; /* of the standardised coefficient; 0 = none */
@@ -108,7 +111,14 @@ struct mask_guarantee {
   char text[400];
 };
 
+/* Another order of a template's channels, and signs: what a key does (core/mask/key.h). */
+struct mask_order {
+  uint16_t channel[MASK_CHANNELS_MAX]; /* which channel stands at this place: a permutation */
+  bool negative[MASK_CHANNELS_MAX];    /* of the place */
+};
+
 struct mask;
+struct mask_key;
 struct decoys; /* core/mask/decoys.h */
 
 /* -EINVAL with err when an option is out of range or the method cannot do it. */
@@ -125,6 +135,12 @@ bool mask_learns(const struct mask_options *options);
 /* What was learnt, before mask_fit: the gates of all 192 coefficients, 0..1. -EINVAL when the mask has no use
  * for it. Constants from a file bring it with them. */
 int mask_set_learnt(struct mask *mask, const float *learnt, uint32_t count, struct guise_error *err);
+/* Weights of a network within the mask that is trained before the mask is fitted: how many, 0 of most. */
+size_t mask_weight_count(const struct mask_options *options);
+/* Before mask_fit, or with constants from a file: copied. -EINVAL when the number is not that of
+ * mask_weight_count, or they are no weights of this mask. */
+int mask_set_weights(struct mask *mask, const float *weights, size_t count, struct guise_error *err);
+const float *mask_weights(const struct mask *mask); /* NULL = none */
 /* Fits mean, deviation and pixel_scale over `count` images given by image(context, i) -> (size,size,3) RGB
  * bytes. Deterministic for any number of threads. */
 int mask_fit(struct mask *mask, const uint8_t *(*image)(void *context, uint32_t i), void *context,
@@ -136,6 +152,18 @@ const struct mask_constants *mask_constants(const struct mask *mask);
  * -EINVAL, and they stay the caller's). NULL takes them away. */
 int mask_set_decoys(struct mask *mask, struct decoys *decoys, struct guise_error *err);
 const struct decoys *mask_decoys(const struct mask *mask); /* NULL = none */
+
+/* From here on templates have this key; the constants stay those of the channels without it. NULL takes it
+ * away. -EINVAL when the method cannot be keyed, or decoys are there, whose templates in the model would give
+ * the key away. */
+int mask_set_key(struct mask *mask, const struct mask_key *key, struct guise_error *err);
+/* The same with an order from elsewhere, an attacker's guess; -EINVAL also when it is no permutation. */
+int mask_set_order(struct mask *mask, const struct mask_order *order, struct guise_error *err);
+const struct mask_order *mask_order(const struct mask *mask); /* NULL = none */
+const char *mask_keyed_by(const struct mask *mask);           /* the key's id; "" = no key */
+/* The constants at the template's places: channel (constants.channel), mean, and the deviation with the
+ * place's sign. What a network's first layer needs of a mask with one layout; they give the key away. */
+const struct mask_constants *mask_placed_constants(const struct mask *mask);
 
 const struct mask_options *mask_options(const struct mask *mask);
 enum mask_method mask_method(const struct mask *mask);

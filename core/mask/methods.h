@@ -19,12 +19,17 @@ struct mask_row {
    * first), mask->layouts (1 at first) and mask->state. */
   int (*setup)(struct mask *mask, struct guise_error *err);
   void (*release)(void *state);
+  /* How many weights the mask learns before it is fitted, and what becomes of them; finite ones are given. */
+  size_t (*weights)(const struct mask_options *options);
+  int (*accept_weights)(struct mask *mask, const float *weights, struct guise_error *err);
   /* What constants from a file must fulfil beyond being numbers. */
   int (*accept)(const struct mask *mask, const struct mask_constants *constants, struct guise_error *err);
   /* In place; scratch: at least 3 S S floats. filter is linear and its own transpose. */
   void (*filter)(const struct mask *mask, float *planar, float *scratch);
   void (*pixels)(const struct mask *mask, struct rng *rng, float *planar, float *scratch);
-  void (*coefficients)(const struct mask *mask, struct rng *rng, float *coefficients);
+  void (*coefficients)(const struct mask *mask, struct rng *rng, float *coefficients, float *scratch);
+  /* Floats of scratch of its own, of the hook coefficients alone. */
+  size_t (*scratch)(const struct mask *mask);
   /* Linear; with its transpose, which adds nothing to but overwrites all 192 channels. */
   void (*gather)(const struct mask *mask, const float *coefficients, float *ret_raw);
   void (*scatter)(const struct mask *mask, const float *raw, float *ret_coefficients);
@@ -51,15 +56,24 @@ struct mask {
   uint32_t grid, channels; /* of the template */
   uint32_t layouts;
   struct mask_constants constants;
-  void *state;           /* the method's own */
-  struct decoys *decoys; /* NULL = none */
+  bool ordered; /* by `order` */
+  struct mask_order order;
+  char key_id[MASK_KEY_ID];     /* "" = no key */
+  struct mask_constants placed; /* constants by the template's places, of masks with one layout */
+  float *weights;               /* mask_weight_count() of them; NULL = not there yet */
+  void *state;                  /* the method's own */
+  struct decoys *decoys;        /* NULL = none */
 };
 
 extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, mask_duetface,
-    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ppfr_fd, mask_ahm;
+    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ppfr_fd, mask_minusface, mask_ahm;
 
 static inline size_t mask_cells(const struct mask *mask) {
   return (size_t)mask->grid * mask->grid;
+}
+/* Of the place c of a template. */
+static inline float mask_sign(const struct mask *mask, uint32_t c) {
+  return mask->ordered && mask->order.negative[c] ? -1.0f : 1.0f;
 }
 static inline size_t mask_pixels(const struct mask *mask) {
   return (size_t)3 * mask->options.size * mask->options.size;
@@ -73,8 +87,13 @@ void mask_select_channels(const struct mask_options *options, const float *gates
 int mask_check_learnt(const struct mask *mask, const struct mask_constants *constants,
                       struct guise_error *err);
 
+/* order.c: */
+/* After the constants or the order have changed. */
+void mask_place_constants(struct mask *mask);
+
 /* mask.c, for the hooks and for fit.c: */
-/* planar := YCbCr after the pixels hook; coefficients: those after the coefficients hook. */
+/* planar := YCbCr after the pixels hook; coefficients: those after the coefficients hook. planar must be the
+ * beginning of mask_scratch() floats. */
 void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *planar,
                        float *ret_coefficients);
 void mask_gather(const struct mask *mask, const float *coefficients, float *ret_raw);

@@ -4,6 +4,7 @@
 
 const struct mask_row mask_mixup = {.traits = {.name = "mixup",
                                                .summary = "two faces mixed with Beta(.4,.4) weights",
+                                               .keyable = true,
                                                .mixes = true,
                                                .has_strategy = false,
                                                .located = true,

@@ -4,6 +4,7 @@
 
 const struct mask_row mask_none = {.traits = {.name = "none",
                                               .summary = "no masking: the undefended control",
+                                              .keyable = true,
                                               .mixes = false,
                                               .has_strategy = false,
                                               .located = true,

@@ -113,6 +113,7 @@ static void undo(const struct mask *mask, const float *raw, float *ret_coefficie
 const struct mask_row mask_ppfr_fd = {
     .traits = {.name = "ppfr_fd",
                .summary = "learnt choice of coefficients, sums of neighbouring channels, permuted",
+               .keyable = true,
                .selects = true,
                .default_select = MASK_SELECT_LEARNT,
                .default_drop_low = 28},

@@ -30,6 +30,11 @@ static void add_mask_options(struct text *card, const json_t *mask) {
   text_add(card, "; transform ");
   text_add_markdown(card, json_text_at(mask, "dct"));
   text_add(card, ", seed %" JSON_INTEGER_FORMAT, count_at(mask, "seed"));
+  if (*json_text_at(mask, "key")) {
+    text_add(card, "; keyed, with the key ");
+    text_add_markdown(card, json_text_at(mask, "key"));
+    text_add(card, " (a file of its own)");
+  }
 }
 
 static void add_onnx(struct text *card, const json_t *files) {

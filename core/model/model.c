@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/mask/decoys.h"
+#include "core/mask/key.h"
 #include "core/model/embed.h"
 #include "core/model/safetensors.h"
 
@@ -13,11 +14,11 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 6u /* at most */
+#define TENSORS_MASK 7u /* at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
-  const struct mask_constants *constants = mask_constants(mask);
+  const struct mask_constants *constants = mask_placed_constants(mask);
   return (struct arch_options){.embedding = embedding,
                                .width = width,
                                .dropout = dropout,
@@ -89,6 +90,7 @@ json_t *model_metadata(const struct model_info *info) {
     put_number(metadata, "mask.decoys", info->decoys->count);
     put_number(metadata, "mask.decoy_mixes", info->decoys->mixes);
   }
+  put_text(metadata, "mask.key", info->key_id);
   put_text(metadata, "training.job", info->training.job);
   put_text(metadata, "training.dataset", info->training.dataset);
   put_text(metadata, "training.dataset_sha256", info->training.dataset_sha256);
@@ -116,6 +118,16 @@ static struct safetensor decoy_tensor(const struct model_info *info) {
                              .shape = {decoys->count, decoys->elements},
                              .data = decoys->templates,
                              .bytes = decoys->count * decoys->elements * sizeof(float)};
+}
+
+static struct safetensor weights_tensor(const struct model_info *info) {
+  const size_t count = mask_weight_count(&info->mask);
+  return (struct safetensor){.name = "mask.weights",
+                             .dtype = "F32",
+                             .rank = 1,
+                             .shape = {count},
+                             .data = info->weights,
+                             .bytes = count * sizeof(float)};
 }
 
 static bool has_reach(const struct mask_constants *constants) {
@@ -157,6 +169,8 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
     tensors[count++] = vector("mask.reach", "F32", info->constants.reach, channels);
   if (info->constants.learnt_count > 0)
     tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
+  if (info->weights)
+    tensors[count++] = weights_tensor(info);
   if (info->decoys)
     tensors[count++] = decoy_tensor(info);
   int r = safetensors_write(path, tensors, count, metadata, err);
@@ -247,6 +261,7 @@ static int read_mask(const json_t *metadata, struct model_info *info, struct gui
   }
   if (r < 0)
     return r;
+  copy_text(info->key_id, sizeof(info->key_id), text_of(metadata, "mask.key"));
   mask.drop_low = (uint32_t)drop_low;
   mask.clip = info->constants.clip;
   info->mask = mask;
@@ -318,6 +333,18 @@ static int read_constants(const struct safetensors *file, struct mask_constants 
   return 0;
 }
 
+static int read_weights(const struct safetensors *file, struct model *model, struct guise_error *err) {
+  const size_t count = mask_weight_count(&model->info.mask);
+  const struct safetensor *tensor = safetensors_find(file, "mask.weights");
+  if (count == 0 && !tensor)
+    return 0;
+  if (!tensor || strcmp(tensor->dtype, "F32") != 0 || tensor->bytes != count * sizeof(float))
+    return error_set(err, -EBADMSG, "the weights of the model's mask are missing or of the wrong shape");
+  int r = mask_set_weights(model->mask, tensor->data, count, err);
+  model->info.weights = mask_weights(model->mask);
+  return r == -EINVAL ? -EBADMSG : r;
+}
+
 /* Decoys are there in the metadata and as a tensor, or not at all. */
 static int read_decoys(const struct safetensors *file, struct model *model, struct guise_error *err) {
   const json_t *metadata = safetensors_metadata(file);
@@ -374,7 +401,22 @@ static int read_parameters(const struct safetensors *file, struct graph *graph, 
   return 0;
 }
 
-static int build(struct model *model, uint32_t threads, struct guise_error *err) {
+static int set_key(struct model *model, const struct mask_key *key, struct guise_error *err) {
+  const char *wanted = model->info.key_id;
+  char id[MASK_KEY_ID];
+  if (!key)
+    return *wanted ? error_set(err, -ENOKEY, "the model is keyed: it needs the key %s, its " MASK_KEY_FILE,
+                               wanted)
+                   : 0;
+  mask_key_id(key, id);
+  if (strcmp(id, wanted) != 0)
+    return *wanted ? error_set(err, -ENOKEY, "the model needs the key %s, not %s", wanted, id)
+                   : error_set(err, -EINVAL, "the model has no key, and was given one");
+  int r = mask_set_key(model->mask, key, err);
+  return r == -EINVAL ? -EBADMSG : r; /* a mask that cannot be keyed: a damaged file */
+}
+
+static int build(struct model *model, const struct mask_key *key, uint32_t threads, struct guise_error *err) {
   const struct model_info *info = &model->info;
   struct graph_config config = {.batch = model->batch, .threads = threads, .winograd = true, .folded = true};
   int r = mask_new(&info->mask, &model->mask, err);
@@ -383,6 +425,8 @@ static int build(struct model *model, uint32_t threads, struct guise_error *err)
     if (r == -EINVAL)
       r = -EBADMSG; /* a damaged file, not a caller's mistake */
   }
+  if (r == 0)
+    r = set_key(model, key, err);
   if (r == 0)
     r = graph_new(&config, &model->graph, err);
   if (r == 0) {
@@ -396,6 +440,11 @@ static int build(struct model *model, uint32_t threads, struct guise_error *err)
 
 int model_load(const char *path, uint32_t batch, uint32_t threads, struct model **ret_model,
                struct guise_error *err) {
+  return model_load_keyed(path, NULL, batch, threads, ret_model, err);
+}
+
+int model_load_keyed(const char *path, const struct mask_key *key, uint32_t batch, uint32_t threads,
+                     struct model **ret_model, struct guise_error *err) {
   _cleanup_(safetensors_freep) struct safetensors *file = NULL;
   _cleanup_(model_freep) struct model *model = calloc(1, sizeof(*model));
   if (batch == 0 || threads == 0)
@@ -409,9 +458,11 @@ int model_load(const char *path, uint32_t batch, uint32_t threads, struct model 
   if (r == 0)
     r = read_constants(file, &model->info.constants, err);
   if (r == 0)
-    r = build(model, threads, err);
+    r = build(model, key, threads, err);
   if (r == 0)
     r = read_decoys(file, model, err);
+  if (r == 0)
+    r = read_weights(file, model, err);
   if (r == 0)
     r = read_parameters(file, model->graph, err);
   if (r < 0)

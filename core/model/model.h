@@ -4,11 +4,13 @@
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
  * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
- * (F32) where there are any, and with decoys their templates "mask.decoys" (F32, n, C*G*G).
+ * (F32) where there are any, of masks that hold a network its "mask.weights" (F32), and with decoys their
+ * templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip", "mask.pixel_scale",
- * "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T),
- * and the training's facts. */
+ * "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of keyed models
+ * "mask.key", the id of the key, which itself is in a file of its own (core/mask/key.h), and the training's
+ * facts. */
 #pragma once
 
 #include <jansson.h>
@@ -32,7 +34,9 @@ struct model_info {
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */
-  struct {                     /* facts about the training; "" and 0 where unknown */
+  const float *weights;     /* of a mask that holds a network, mask_weight_count(); NULL = none; the mask's */
+  char key_id[MASK_KEY_ID]; /* of the key that templates have; "" = none */
+  struct {                  /* facts about the training; "" and 0 where unknown */
     char job[64];
     char dataset[128]; /* name */
     char dataset_sha256[SHA256_HEX];
@@ -59,9 +63,13 @@ struct model {
 };
 
 /* Reads an untrusted file. batch: images a forward pass (1 for a service, 64 for bulk). -EBADMSG when the
- * file is not a model of this format or its tensors do not fit; err says which. */
+ * file is not a model of this format or its tensors do not fit; err says which. -ENOKEY when it is keyed. */
 int model_load(const char *path, uint32_t batch, uint32_t threads, struct model **ret_model,
                struct guise_error *err);
+/* The same with the key of a keyed model; NULL: none, and none is looked for. -ENOKEY when the model needs
+ * one and there is none or it is another; -EINVAL when it needs none. */
+int model_load_keyed(const char *path, const struct mask_key *key, uint32_t batch, uint32_t threads,
+                     struct model **ret_model, struct guise_error *err);
 struct model *model_free(struct model *model);
 DEFINE_CLEANUP(struct model *, model_free)
 

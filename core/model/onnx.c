@@ -22,7 +22,10 @@ static void normalise(struct onnx_file *file, const char *x, uint32_t embedding)
 
 static const char *start_at_template(struct onnx_file *file, const struct mask *mask) {
   const int64_t grid = mask_grid(mask), shape[3] = {mask_channels(mask), grid, grid};
-  return onnx_input(file, "template", 3, shape, "selected, standardised and clipped block-DCT coefficients");
+  return onnx_input(file, "template", 3, shape,
+                    *mask_keyed_by(mask)
+                        ? "selected, standardised and clipped block-DCT coefficients in the key's order"
+                        : "selected, standardised and clipped block-DCT coefficients");
 }
 
 static void constants_hash(const struct mask_constants *constants, char ret_hex[SHA256_HEX]) {

@@ -64,11 +64,12 @@ static json_t *mask_json(const struct report_input *input) {
   json_t *parameters = json_object();
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(info->mask.parameter[i]));
-  return json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:f, s:o, s:o, s:o}", "method", traits->name, "summary",
-                   traits->summary, "dct", mask_dct_name(info->mask.dct), "drop_low",
+  return json_pack("{s:s, s:s, s:s, s:o, s:s, s:o, s:f, s:o, s:o, s:o, s:o}", "method", traits->name,
+                   "summary", traits->summary, "dct", mask_dct_name(info->mask.dct), "drop_low",
                    count_json(info->mask.drop_low), "select", mask_select_name(info->mask.select), "channels",
                    count_json(info->constants.channels), "clip", (double)info->constants.clip, "parameters",
-                   parameters, "seed", count_json(info->mask.seed), "mixing", mixing_json(&input->reward));
+                   parameters, "seed", count_json(info->mask.seed), "key",
+                   text_or_null(*info->key_id ? info->key_id : NULL), "mixing", mixing_json(&input->reward));
 }
 
 static json_t *formal_json(const struct model_info *info) {

@@ -3,18 +3,14 @@
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
 #include "core/model/model.h"
-#include "core/model/safetensors.h"
 #include "core/train/augment.h"
 #include "core/train/gates.h"
+#include "core/train/learnt.h"
 
-#define FORMAT "guise-analysis-1"
 #define VISIBLE_IMAGES 2048u /* evenly spaced, for the mean magnitudes */
 
 struct analysis {
@@ -33,7 +29,8 @@ struct analysis {
 
 uint64_t analysis_steps(const struct trainer *t) {
   const struct mask_options options = job_spec_mask(t->spec);
-  return mask_learns(&options) ? (uint64_t)t->spec->mask.analysis.epochs * t->steps_per_epoch : 0;
+  const bool learns = mask_learns(&options) || mask_weight_count(&options) > 0;
+  return learns ? (uint64_t)t->spec->mask.analysis.epochs * t->steps_per_epoch : 0;
 }
 
 /* ---- construction ---- */
@@ -253,78 +250,16 @@ void analysis_log(const struct trainer *t) {
 
 /* ---- what is kept ---- */
 
-/* The gates stand under this name in checkpoints, too. */
-static int read_learnt(const struct safetensors *file, float *ret_learnt) {
-  const struct safetensor *tensor = safetensors_find(file, TRAINER_LEARNT);
-  if (!tensor || strcmp(tensor->dtype, "F32") != 0 || tensor->bytes != DCT_CHANNELS * sizeof(float))
-    return -EBADMSG;
-  const float *values = tensor->data;
-  for (uint32_t c = 0; c < DCT_CHANNELS; c++)
+static bool are_gates(const float *values, uint64_t count) {
+  for (uint64_t c = 0; c < count; c++)
     if (!(values[c] >= 0 && values[c] <= 1))
-      return -EBADMSG;
-  memcpy(ret_learnt, values, DCT_CHANNELS * sizeof(float));
-  return 0;
-}
-
-static int read_checkpoint(const char *path, float *ret_learnt, struct guise_error *err) {
-  struct safetensors *file = NULL;
-  int r = safetensors_open(path, &file, err);
-  if (r < 0)
-    return r;
-  r = read_learnt(file, ret_learnt);
-  safetensors_free(file);
-  return r < 0 ? error_set(err, r,
-                           "the checkpoint lacks what the mask has learnt: it is of another version "
-                           "or damaged")
-               : 0;
-}
-
-/* Whose gates they are. */
-static json_t *fingerprint(const struct trainer *t, const struct job_inputs *inputs) {
-  json_t *spec = job_spec_json(t->spec), *metadata = NULL;
-  _cleanup_(freep) char *text = spec ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-  if (text)
-    metadata =
-        json_pack("{s:s, s:s, s:s}", "format", FORMAT, "spec", text, "dataset", inputs->dataset_sha256);
-  json_decref(spec);
-  return metadata;
-}
-
-/* True when the file is there and is this job's. Whatever is wrong with it, training again mends it. */
-static bool read_file(const char *path, const json_t *wanted, float *ret_learnt) {
-  struct safetensors *file = NULL;
-  bool found = false;
-  if (access(path, R_OK) == 0 && safetensors_open(path, &file, NULL) == 0)
-    found = json_equal(safetensors_metadata(file), wanted) && read_learnt(file, ret_learnt) == 0;
-  safetensors_free(file);
-  return found;
+      return false;
+  return true;
 }
 
 int analysis_learn(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
-  char path[4096], directory[4096];
-  if (inputs->resume)
-    return read_checkpoint(inputs->resume, t->learnt, err);
-  if (snprintf(path, sizeof(path), "%s/" JOB_ANALYSIS_FILE, inputs->work_directory) >= (int)sizeof(path) ||
-      snprintf(directory, sizeof(directory), "%s/" JOB_ANALYSIS_DIRECTORY, inputs->work_directory) >=
-          (int)sizeof(directory))
-    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  json_t *metadata = fingerprint(t, inputs);
-  if (!metadata)
-    return error_set(err, -ENOMEM, "out of memory before the analysis");
-  int r = 0;
-  if (!read_file(path, metadata, t->learnt)) {
-    const struct safetensor tensor = {.name = TRAINER_LEARNT,
-                                      .dtype = "F32",
-                                      .rank = 1,
-                                      .shape = {DCT_CHANNELS},
-                                      .data = t->learnt,
-                                      .bytes = DCT_CHANNELS * sizeof(float)};
-    r = analysis_train(t, t->learnt, err);
-    if (r == 0)
-      r = directory_make(directory, err);
-    if (r == 0)
-      r = safetensors_write(path, &tensor, 1, metadata, err);
-  }
-  json_decref(metadata);
-  return r;
+  return learnt_fetch(
+      t, inputs,
+      &(struct learnt){TRAINER_LEARNT, JOB_ANALYSIS_FILE, t->learnt, DCT_CHANNELS, are_gates, analysis_train},
+      err);
 }

@@ -9,7 +9,7 @@
 #include "core/train/trainer.h"
 
 #define CHECKPOINT_FORMAT "guise-checkpoint-1"
-#define STATE_TENSORS 16
+#define STATE_TENSORS 17
 
 struct tensor_list {
   struct safetensor *tensor;
@@ -54,6 +54,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   }
   if (mask_constants(t->mask)->learnt_count > 0) /* read before the mask was made: analysis.c */
     pieces[n++] = (struct state_piece){TRAINER_LEARNT, "F32", t->learnt, MASK_CHANNELS_MAX, 4};
+  if (t->weights) /* likewise: subtraction.c */
+    pieces[n++] = (struct state_piece){TRAINER_WEIGHTS, "F32", t->weights, t->weight_count, 4};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (!t->strategy)
@@ -84,6 +86,11 @@ static json_t *fingerprint(const struct trainer *t) {
   if (text && algorithms)
     metadata = json_pack("{s:s,s:s,s:s,s:s,s:s}", "format", CHECKPOINT_FORMAT, "step", step, "epochs_done",
                          epochs, "spec", text, "algorithms", algorithms);
+  if (metadata && *mask_keyed_by(t->mask) &&
+      json_object_set_new(metadata, "key", json_string(mask_keyed_by(t->mask))) < 0) {
+    json_decref(metadata);
+    metadata = NULL;
+  }
   free(text);
   free(algorithms);
   return metadata;
@@ -195,6 +202,12 @@ static int restore_graph(const struct safetensors *file, struct graph *graph, co
   return r;
 }
 
+/* Whether it was written under this job's key, if it has one. */
+static bool same_key(const json_t *metadata, const json_t *mine) {
+  const json_t *a = json_object_get(metadata, "key"), *b = json_object_get(mine, "key");
+  return a && b ? json_equal(a, b) : a == b;
+}
+
 static int restore_all(struct trainer *t, const struct safetensors *file, struct guise_error *err) {
   struct state_piece pieces[STATE_TENSORS];
   _cleanup_(freep) float *strategy_values =
@@ -235,8 +248,8 @@ int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err
   const json_t *metadata = safetensors_metadata(file);
   uint64_t step = metadata_number(metadata, "step"), epochs = metadata_number(metadata, "epochs_done");
   if (!json_equal(json_object_get(metadata, "format"), json_object_get(mine, "format")) ||
-      !json_equal(json_object_get(metadata, "spec"), json_object_get(mine, "spec")) || step > t->total ||
-      epochs > t->spec->train.epochs)
+      !json_equal(json_object_get(metadata, "spec"), json_object_get(mine, "spec")) ||
+      !same_key(metadata, mine) || step > t->total || epochs > t->spec->train.epochs)
     r = error_set(err, -EBADMSG, "the checkpoint belongs to another job or version");
   if (r == 0)
     r = restore_all(t, file, err);

@@ -30,11 +30,13 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .dropout = (float)spec->model.dropout,
                               .mask = *mask_options(t->mask),
                               .constants = *mask_constants(t->mask),
-                              .decoys = mask_decoys(t->mask)};
+                              .decoys = mask_decoys(t->mask),
+                              .weights = mask_weights(t->mask)};
   (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
   (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);
   (void)snprintf(info->training.dataset_sha256, sizeof(info->training.dataset_sha256), "%s",
                  inputs->dataset_sha256);
+  (void)snprintf(info->key_id, sizeof(info->key_id), "%s", mask_keyed_by(t->mask));
   info->training.identities = t->data.train.identities;
   info->training.images = t->data.train.count;
   info->training.epochs = spec->train.epochs;
@@ -154,7 +156,7 @@ static bool labelled_synthetic(const struct job_spec *spec) {
   return value && strcmp(value, "true") == 0;
 }
 
-#define NOTES 3
+#define NOTES 4
 #define NOTE_LENGTH 256
 
 /* How the policy was taught, where that is not the rule. */
@@ -193,7 +195,15 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
                  "training bit for "
                  "bit, also across interruptions.",
                  t->threads, t->threads == 1 ? "" : "s");
-  return write_probe_note(t, inputs, ret_notes[2]) ? 3 : 2;
+  uint32_t count = 2;
+  if (write_probe_note(t, inputs, ret_notes[count]))
+    count++;
+  if (*mask_keyed_by(t->mask))
+    (void)snprintf(
+        ret_notes[count++], NOTE_LENGTH,
+        "Templates are keyed. A key is linear: some pictures whose templates are known, or a network "
+        "trained behind it (model.onnx too), undo it. The probe and the attack linkage have it.");
+  return count;
 }
 
 static int write_report(struct trainer *t, const struct job_inputs *inputs,
@@ -207,7 +217,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
   (void)getrusage(RUSAGE_SELF, &usage);
   char text[NOTES][NOTE_LENGTH];
-  const char *const notes[NOTES] = {text[0], text[1], text[2]};
+  const char *const notes[NOTES] = {text[0], text[1], text[2], text[3]};
   struct report_input input = {
       .job_id = inputs->job_id,
       .dataset_name = inputs->dataset_name,
@@ -250,6 +260,15 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   return r;
 }
 
+static int write_key(const struct trainer *t, const char *directory, struct guise_error *err) {
+  char path[4096];
+  if (!*mask_keyed_by(t->mask))
+    return 0;
+  if (snprintf(path, sizeof(path), "%s/" MASK_KEY_FILE, directory) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  return mask_key_write(path, &t->key, err);
+}
+
 int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                struct job_outcome *ret_outcome, struct guise_error *err) {
   struct report_verification entries[2 * VERIFY_SETS_MAX];
@@ -270,6 +289,8 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
     t->callbacks->phase(t->callbacks->context, "writing");
     r = model_save(path, t->eval, &info, err);
   }
+  if (r == 0)
+    r = write_key(t, inputs->output_directory, err);
   if (r == 0)
     r = write_report(t, inputs, entries, count, &audit, &info, path, ret_outcome, err);
   audit_done(&audit);

@@ -12,6 +12,7 @@
 /* What a mask learnt before the training, in a directory of its own under the work directory. */
 #define JOB_ANALYSIS_DIRECTORY "analysis"
 #define JOB_ANALYSIS_FILE JOB_ANALYSIS_DIRECTORY "/gates.safetensors"
+#define JOB_WEIGHTS_FILE JOB_ANALYSIS_DIRECTORY "/weights.safetensors"
 
 struct job_inputs {
   const char *job_id;       /* for the report */
@@ -25,12 +26,13 @@ struct job_inputs {
   const char *embedder_model;    /* model.safetensors of mask.embedder; NULL = none */
   const char *reference_model;   /* likewise of mask.reference */
   const char *audit_public_pack; /* public faces of audit.public_dataset; NULL = none */
-  const char *teacher_model;    /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
-  const char *work_directory;   /* checkpoints are written here; exists */
-  const char *resume;           /* checkpoint to continue from; NULL = from the start */
-  const char *output_directory; /* exists; model.safetensors, the ONNX files, report.json, report.html,
-                                   card.md, scores.csv are written here at the end */
-  uint32_t threads;             /* the budget */
+  const char *teacher_model;  /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */
+  const char *resume;         /* checkpoint to continue from; NULL = from the start */
+  /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
+   * job, key.json are written here at the end */
+  const char *output_directory;
+  uint32_t threads; /* the budget */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };

@@ -75,6 +75,7 @@ static const struct field fields[] = {
     {"mask", "reward", FIELD_ENUM, AT(mask.reward), 0, 0, false, false, 0, names_reward},
     {"mask", "pool", FIELD_ENUM, AT(mask.pool), 0, 0, false, false, 0, names_pool},
     {"mask", "decoys", FIELD_UINT, AT(mask.decoys), 0, DECOYS_MAX, false, false, 0, NULL},
+    {"mask", "key", FIELD_BOOL, AT(mask.key), 0, 0, false, false, 0, NULL},
     {"mask", "unmixed", FIELD_NUMBER, AT(mask.unmixed), 0, 1, false, false, 0, NULL},
     {"mask", "ablation", FIELD_ENUM, AT(mask.ablation), 0, 0, true, false, 0, names_ablation},
     {"mask", "reference", FIELD_NAME, AT(mask.reference), 0, 0, true, false, 0, NULL},
@@ -645,6 +646,19 @@ static int check_audit(const struct job_spec *spec, struct spec_problems *proble
   return 0;
 }
 
+static int check_key(const struct job_spec *spec, struct spec_problems *problems) {
+  if (spec->mask.key && !mask_traits(spec->mask.method)->keyable)
+    return spec_problems_add(problems, "/mask/key", "conflict", NULL,
+                             "a template of %s is more than a linear function of the face, and a key would "
+                             "not come off again: set key to false or choose another mask",
+                             mask_traits(spec->mask.method)->name);
+  if (spec->mask.key && spec->mask.decoys > 0)
+    return spec_problems_add(problems, "/mask/decoys", "conflict", NULL,
+                             "the decoys' templates are in the model, and whoever knows the public faces "
+                             "would read the key off them: leave out decoys or key");
+  return 0;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
@@ -674,6 +688,8 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     return spec_problems_add(problems, "/mask/drop_low", "conflict", NULL,
                              "select \"learnt\" chooses what drop_low drops: give drop_low above 0");
   int r = check_network(spec, problems);
+  if (r == 0)
+    r = check_key(spec, problems);
   if (r == 0)
     r = check_audit(spec, problems);
   return r < 0 ? r : check_probe(spec, problems);

@@ -54,6 +54,7 @@ struct job_spec {
     enum mix_pool_kind pool;
     uint32_t recipes; /* frozen mixes an image: 1, 2, 4; 0 = fresh ones each epoch */
     uint32_t decoys;  /* public faces mixed in at inference, 0..DECOYS_MAX */
+    bool key;         /* templates are put in a secret order (core/mask/key.h) */
     /* of a learned policy: */
     enum strategy_reward reward;
     enum strategy_ablation ablation;

@@ -1,5 +1,6 @@
 #include "core/train/trainer.h"
 
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include "core/model/model.h"
 #include "core/train/analysis.h"
 #include "core/train/partners.h"
+#include "core/train/subtraction.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -46,6 +48,21 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
   return r;
 }
 
+/* A key is no function of the seed, which the report has. It lies in the work directory from before the first
+ * step on. */
+static int make_key(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
+  char path[PATH_MAX];
+  if (snprintf(path, sizeof(path), "%s/" MASK_KEY_FILE, inputs->work_directory) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = mask_key_read(path, &t->key, err);
+  if (r == -ENOENT && inputs->resume)
+    return error_set(err, r,
+                     "the job's key is lost, and without it the checkpoint is of no use: start it anew");
+  if (r == -ENOENT && (r = mask_key_generate(&t->key, err)) == 0)
+    r = mask_key_write(path, &t->key, err);
+  return r < 0 ? r : mask_set_key(t->mask, &t->key, err);
+}
+
 static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
   struct face_view view = {&t->data, t->data.train.image};
   const struct mask_options options = job_spec_mask(t->spec);
@@ -57,6 +74,13 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
     if (r == 0)
       analysis_log(t);
   }
+  if (r == 0 && mask_weight_count(&options) > 0) {
+    r = subtraction_learn(t, inputs, err);
+    if (r == 0)
+      r = mask_set_weights(t->mask, t->weights, t->weight_count, err);
+  }
+  if (r == 0 && t->spec->mask.key)
+    r = make_key(t, inputs, err);
   if (r == 0)
     r = mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
   return r < 0 ? r : trainer_set_decoys(t, err);
@@ -160,7 +184,8 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
 }
 
 void trainer_done(struct trainer *t) {
-  void *buffers[] = {t->order,
+  void *buffers[] = {t->weights,
+                     t->order,
                      t->sample,
                      t->identity,
                      t->templates,
@@ -194,6 +219,7 @@ void trainer_done(struct trainer *t) {
   mask_free(t->mask);
   job_data_close(&t->open);
   job_data_close(&t->data);
+  mask_key_erase(&t->key);
   memset(t, 0, sizeof(*t));
 }
 

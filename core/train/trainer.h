@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "core/mask/key.h"
 #include "core/mask/mixing.h"
 #include "core/nn/graph.h"
 #include "core/nn/head.h"
@@ -39,7 +40,8 @@ struct difficulty {
   float *leak_person;                   /* (train.identities) 0 until the person's first decision */
 };
 
-#define TRAINER_LEARNT "mask.learnt" /* the tensor's name in checkpoints */
+#define TRAINER_LEARNT "mask.learnt" /* the tensors' names in checkpoints */
+#define TRAINER_WEIGHTS "mask.weights"
 
 struct trainer {
   const struct job_spec *spec;
@@ -47,9 +49,12 @@ struct trainer {
   struct job_data data;
   struct job_data open; /* public faces; pack NULL = none */
   struct mask *mask;
+  struct mask_key key;             /* of keyed masks */
   float learnt[MASK_CHANNELS_MAX]; /* of masks that learn: given to the mask before it was fitted */
-  struct graph *graph;             /* training */
-  struct graph *eval;              /* forward only, folded: verification, rewards; eval_batch images a pass */
+  float *weights;                  /* of masks that hold a network, likewise */
+  uint64_t weight_count;
+  struct graph *graph; /* training */
+  struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
   struct graph
       *pool; /* forward only, for batch-norm statistics on unmixed templates; NULL when nothing is mixed */
   struct head *head;

@@ -1,7 +1,8 @@
 /* guise-bench pictures: what each masking method leaves of a drawn face. A column a method, in the order of
  * the API's list; rows: the face, the energy of its template (native), the best public inverse of the native
  * and of the up-sampled template as they are in use, and of a native training template of methods that mix.
- * The inverse is least squares where the mask is linear, else the method's own. */
+ * The inverse is least squares where the mask is linear, else the method's own. Methods that have to be
+ * trained first (minusface) are left out. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,8 @@
 enum { FITTED = 120, ROWS = 5, SEED = 4, SIZE_DEFAULT = 64, K_DEFAULT = 4 };
 
 struct sheet {
-  uint32_t size;
-  uint8_t *rgb;   /* (ROWS * size, MASK_METHODS * size, 3) */
+  uint32_t size, columns;
+  uint8_t *rgb;   /* (ROWS * size, columns * size, 3) */
   uint8_t *faces; /* (FITTED, size, size, 3) */
 };
 
@@ -31,7 +32,7 @@ static const uint8_t *face(void *context, uint32_t i) {
 static void put(const struct sheet *sheet, uint32_t row, uint32_t column, const uint8_t *rgb) {
   const size_t line = (size_t)3 * sheet->size;
   for (size_t y = 0; y < sheet->size; y++)
-    memcpy(sheet->rgb + ((row * sheet->size + y) * MASK_METHODS + column) * line, rgb + y * line, line);
+    memcpy(sheet->rgb + ((row * sheet->size + y) * sheet->columns + column) * line, rgb + y * line, line);
 }
 
 /* template_ := of the shown face alone or, in training, mixed with the next k - 1. */
@@ -71,9 +72,22 @@ static void draw_energy(const struct mask *mask, const float *template_, uint32_
   }
 }
 
+static bool is_drawn(enum mask_method method) {
+  const struct mask_options options = mask_options_default(method, SIZE_DEFAULT);
+  return mask_weight_count(&options) == 0;
+}
+
+static uint32_t columns_before(enum mask_method method) {
+  uint32_t columns = 0;
+  for (enum mask_method other = 0; other < method; other++)
+    columns += is_drawn(other);
+  return columns;
+}
+
 static int draw_method(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
                        struct guise_error *err) {
   const struct mask_traits *traits = mask_traits(method);
+  const uint32_t column = columns_before(method);
   struct mask_options options = mask_options_default(method, sheet->size);
   struct mask *mask = NULL;
   struct solver solver;
@@ -99,11 +113,11 @@ static int draw_method(const struct sheet *sheet, enum mask_method method, enum 
     else
       mask_invert(mask, template_, solver.scratch, solver.x);
     ycbcr_to_rgb(solver.x, sheet->size, rgb);
-    put(sheet, i ? 4 : dct == MASK_DCT_NATIVE ? 2 : 3, (uint32_t)method, rgb);
+    put(sheet, i ? 4 : dct == MASK_DCT_NATIVE ? 2 : 3, column, rgb);
     if (i == 0 && dct == MASK_DCT_NATIVE) {
       draw_energy(mask, template_, sheet->size, rgb);
-      put(sheet, 1, (uint32_t)method, rgb);
-      put(sheet, 0, (uint32_t)method, face((void *)sheet, 0));
+      put(sheet, 1, column, rgb);
+      put(sheet, 0, column, face((void *)sheet, 0));
     }
   }
   if (!template_)
@@ -123,19 +137,20 @@ int bench_pictures(int argc, char **argv) {
     return 2;
   }
   const size_t pixels = (size_t)3 * sheet.size * sheet.size;
+  sheet.columns = columns_before(MASK_METHODS);
   void *png = NULL;
   size_t bytes = 0;
-  sheet.rgb = malloc(ROWS * MASK_METHODS * pixels);
+  sheet.rgb = malloc(ROWS * sheet.columns * pixels);
   sheet.faces = malloc(FITTED * pixels);
   int r = sheet.rgb && sheet.faces ? 0 : error_set(&err, -ENOMEM, "out of memory");
   for (uint32_t i = 0; i < FITTED && r == 0; i++)
     synth_face(SEED, i / 2, i % 2, sheet.size, sheet.faces + i * pixels);
   if (r == 0)
-    memset(sheet.rgb, 255, ROWS * MASK_METHODS * pixels);
+    memset(sheet.rgb, 255, ROWS * sheet.columns * pixels);
   for (int method = 0; method < MASK_METHODS; method++)
-    for (int dct = 0; dct < MASK_DCTS && r == 0; dct++)
+    for (int dct = 0; dct < MASK_DCTS && r == 0 && is_drawn((enum mask_method)method); dct++)
       r = draw_method(&sheet, (enum mask_method)method, (enum mask_dct)dct, &err);
-  if (r == 0 && (r = png_encode(sheet.rgb, MASK_METHODS * sheet.size, ROWS * sheet.size, &png, &bytes)) < 0)
+  if (r == 0 && (r = png_encode(sheet.rgb, sheet.columns * sheet.size, ROWS * sheet.size, &png, &bytes)) < 0)
     error_set(&err, r, "cannot encode the picture");
   if (r == 0)
     r = file_write_atomic(argv[0], png, bytes, &err);

@@ -14,9 +14,11 @@
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/mask/decoys.h"
+#include "core/mask/key.h"
 #include "core/model/embed.h"
 #include "core/model/model.h"
 #include "core/model/safetensors.h"
+#include "unit/mask/weights.h"
 
 #define SIZE 32
 #define EMBEDDING 24
@@ -176,8 +178,10 @@ static void mask_comes_back(enum mask_method method) {
       gates[c] = (float)(41 * c % 192) / 192;
     assert_int_equal(mask_set_learnt(one, gates, 192, &err), 0);
   }
+  give_weights(one);
   assert_int_equal(mask_fit(one, test_image, NULL, FACES, &err), 0);
   written.constants = *mask_constants(one);
+  written.weights = mask_weights(one);
   struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};
   struct arch_options options = arch_options_for(one, EMBEDDING, written.width, written.dropout);
   assert_int_equal(graph_new(&config, &small, &err), 0);
@@ -191,6 +195,15 @@ static void mask_comes_back(enum mask_method method) {
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     assert_true((float)model->info.mask.parameter[i] == (float)written.mask.parameter[i]);
   assert_memory_equal(mask_constants(model->mask), &written.constants, sizeof(written.constants));
+  const size_t weights = mask_weight_count(&written.mask);
+  if (weights > 0) {
+    assert_memory_equal(mask_weights(model->mask), written.weights, weights * sizeof(float));
+    assert_ptr_equal(model->info.weights, mask_weights(model->mask));
+    written.weights = NULL; /* a file without them is damaged */
+    model = model_free(model);
+    assert_int_equal(model_save(damaged, small, &written, &err), 0);
+    assert_int_equal(model_load(damaged, 1, 1, &model, &err), -EBADMSG);
+  }
   graph_free(small);
   mask_free(one);
 }
@@ -480,6 +493,53 @@ static void damaged_decoys_are_refused(void **state) {
   assert_int_equal(load_damaged(path, &added, NULL), -EBADMSG);
 }
 
+/* The network undoes the key, whatever it is: the same weights under two keys embed alike. Without its key a
+ * model does not load, and nothing of the key is in its file. */
+static void keyed_models_need_their_key(void **state) {
+  (void)state;
+  float without[FACES * EMBEDDING], with[FACES * EMBEDDING], loaded[FACES * EMBEDDING];
+  const uint8_t *rgb[FACES];
+  struct guise_error err = {0};
+  struct mask_key key, other;
+  _cleanup_(model_freep) struct model *model = NULL;
+  memset(&key, 5, sizeof(key));
+  memset(&other, 6, sizeof(other));
+  for (uint32_t i = 0; i < FACES; i++)
+    rgb[i] = pixels[i];
+  embed(graph, 4, false, without);
+  assert_int_equal(mask_set_key(mask, &key, NULL), 0);
+  struct graph *keyed = new_graph(4, 3);
+  embed(keyed, 4, false, with);
+  assert_memory_equal(without, with, sizeof(with));
+  struct model_info named = info;
+  mask_key_id(&key, named.key_id);
+  assert_int_equal(model_save(damaged, keyed, &named, NULL), 0);
+  assert_int_equal(mask_set_key(mask, NULL, NULL), 0);
+  graph_free(keyed);
+  assert_int_equal(model_load(damaged, 1, 1, &model, &err), -ENOKEY);
+  assert_non_null(strstr(err.text, named.key_id));
+  assert_int_equal(model_load_keyed(damaged, &other, 1, 1, &model, &err), -ENOKEY);
+  assert_int_equal(model_load_keyed(path, &key, 1, 1, &model, &err), -EINVAL);
+  assert_null(model);
+  if (model_load_keyed(damaged, &key, 4, 1, &model, &err) != 0)
+    fail_msg("%s", err.text);
+  assert_string_equal(mask_keyed_by(model->mask), named.key_id);
+  assert_int_equal(model_embed(model, rgb, FACES, false, loaded, &err), 0);
+  for (uint32_t i = 0; i < FACES; i++)
+    assert_true(cosine(loaded + i * EMBEDDING, with + i * EMBEDDING) > 0.9999);
+  char *a = NULL, *b = NULL;
+  size_t bytes = 0, more = 0;
+  assert_int_equal(file_read(path, 1u << 26, &a, &bytes, NULL), 0);
+  assert_int_equal(file_read(damaged, 1u << 26, &b, &more, NULL), 0);
+  /* the same tensors, to the byte; the head tells the key's id alone */
+  const size_t tail = bytes - 65536;
+  assert_true(bytes > 131072 && more > bytes - 8);
+  assert_memory_equal(a + tail, b + more - 65536, 65536);
+  assert_null(memmem(b, more, key.secret, sizeof(key.secret)));
+  free(a);
+  free(b);
+}
+
 static void other_files_are_refused(void **state) {
   (void)state;
   struct model *model = NULL;
@@ -497,7 +557,8 @@ int main(void) {
       cmocka_unit_test(every_mask_comes_back),        cmocka_unit_test(flip_sum_is_symmetric),
       cmocka_unit_test(embedding_stops_and_refuses),  cmocka_unit_test(no_class_head_and_no_names),
       cmocka_unit_test(damaged_models_are_refused),   cmocka_unit_test(decoys_are_mixed_in),
-      cmocka_unit_test(damaged_decoys_are_refused),   cmocka_unit_test(other_files_are_refused),
+      cmocka_unit_test(damaged_decoys_are_refused),   cmocka_unit_test(keyed_models_need_their_key),
+      cmocka_unit_test(other_files_are_refused),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -13,9 +13,11 @@
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
 #include "core/mask/decoys.h"
+#include "core/mask/key.h"
 #include "core/model/embed.h"
 #include "core/model/onnx.h"
 #include "core/nn/visit.h"
+#include "unit/mask/weights.h"
 #include "unit/model/onnx_reference.h"
 
 #define SIZE 32
@@ -110,6 +112,8 @@ static struct subject make_subject(enum arch arch, const struct mask_options *ma
   struct subject s = {.mask = NULL};
   struct guise_error err = {0};
   int r = mask_new(mask, &s.mask, &err);
+  if (r == 0)
+    give_weights(s.mask);
   if (r == 0)
     r = mask_fit(s.mask, test_image, NULL, FACES, &err);
   assert_int_equal(r, 0);
@@ -220,6 +224,26 @@ static void same_embeddings_of_upsampled_templates(void **state) {
   struct subject s = make_subject(ARCH_FREQ_IR, &options);
   compare(&s, ONNX_IMAGE);
   free_subject(&s);
+}
+
+/* The first layer is in the key's order; a graph cannot make keyed templates. */
+static void keyed_templates(void **state) {
+  (void)state;
+  static const enum arch networks[] = {ARCH_FREQ_IR, ARCH_FREQ_CONV};
+  struct guise_error err = {0};
+  struct mask_key key;
+  memset(&key, 5, sizeof(key));
+  for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
+    const struct mask_options options = mask_options_default(MASK_AHM, SIZE);
+    struct subject s = make_subject(networks[i], &options);
+    assert_int_equal(mask_set_key(s.mask, &key, NULL), 0);
+    graph_free(s.graph);
+    s.graph = new_graph(&s, true);
+    learn_statistics(&s);
+    compare(&s, ONNX_TEMPLATE);
+    assert_int_equal(model_save_onnx(path, s.graph, s.mask, &s.info, ONNX_IMAGE, NULL, &err), -ENOTSUP);
+    free_subject(&s);
+  }
 }
 
 /* A selection that keeps more channels of one colour than of another. */
@@ -385,6 +409,7 @@ int main(void) {
       cmocka_unit_test(same_embeddings_for_every_architecture),
       cmocka_unit_test(same_embeddings_for_every_mask),
       cmocka_unit_test(same_embeddings_of_upsampled_templates),
+      cmocka_unit_test(keyed_templates),
       cmocka_unit_test(any_selection),
       cmocka_unit_test(structure),
       cmocka_unit_test(layers_without_a_word_are_named),

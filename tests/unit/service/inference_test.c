@@ -100,7 +100,7 @@ static int embed(struct fixture *f, uint32_t model, float ret_embedding[EMBEDDIN
   _cleanup_(freep) float *embedding = NULL;
   uint32_t dimension = 0, bad = 0;
   struct guise_error err = {0};
-  int r = service_embed(f->service, f->sha256[model], &image, 1, &embedding, &dimension, &bad, &err);
+  int r = service_embed(f->service, f->sha256[model], NULL, &image, 1, &embedding, &dimension, &bad, &err);
   if (r < 0)
     return r;
   assert_int_equal(dimension, EMBEDDING);
@@ -173,8 +173,9 @@ static void bad_images_are_told_apart(void **state) {
   _cleanup_(freep) float *embeddings = NULL;
   uint32_t dimension = 0, bad = 0;
   struct guise_error err = {0};
-  assert_int_equal(service_embed(f->service, f->sha256[0], images, 2, &embeddings, &dimension, &bad, &err),
-                   -EBADMSG);
+  assert_int_equal(
+      service_embed(f->service, f->sha256[0], NULL, images, 2, &embeddings, &dimension, &bad, &err),
+      -EBADMSG);
   assert_int_equal(bad, 1);
   assert_null(embeddings);
   assert_non_null(strstr(err.text, "unsupported_type"));

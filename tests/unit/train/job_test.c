@@ -17,6 +17,7 @@
 #include "core/image/ingest.h"
 #include "core/image/synth.h"
 #include "core/image/tar_write.h"
+#include "core/mask/key.h"
 #include "core/model/model.h"
 #include "core/train/dual.h"
 #include "core/train/job.h"
@@ -36,7 +37,7 @@ struct record {
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
   bool embedder_continued; /* said so */
-  uint32_t analyses;       /* analysis networks that were trained */
+  uint32_t analyses;       /* analysis networks and generators that were trained */
 };
 
 static void on_phase(void *context, const char *phase) {
@@ -52,7 +53,7 @@ static void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
-  record->analyses += strncmp(text, "analysis network:", 17) == 0;
+  record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -255,7 +256,7 @@ static void suspended_and_resumed_to_the_bit(void **state) {
   }
 }
 
-#define NARROW "\"input\":40,\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[]}"
+#define NARROW "\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[]}"
 
 static void run_through(const char *body, const char *name, const char *resume, struct record *record) {
   struct job_outcome outcome = {NULL};
@@ -273,7 +274,7 @@ static void same_model(const char *a, const char *b) {
 }
 
 /* The model brings what its mask learnt: a loaded one embeds. */
-static void loads_with_gates(const char *name) {
+static void loads_with_learnt(const char *name, bool gates) {
   char path[512];
   struct model *model = NULL;
   struct guise_error err = {0};
@@ -283,8 +284,9 @@ static void loads_with_gates(const char *name) {
   (void)snprintf(path, sizeof(path), "%s/out-%s/model.safetensors", root, name);
   if (model_load(path, 1, 1, &model, &err) < 0)
     fail_msg("%s", err.text);
-  assert_int_equal(model->info.mask.select, MASK_SELECT_LEARNT);
-  assert_int_equal(model->info.constants.learnt_count, 192);
+  assert_int_equal(model->info.mask.select, gates ? MASK_SELECT_LEARNT : MASK_SELECT_ZIGZAG);
+  assert_int_equal(model->info.constants.learnt_count, gates ? 192 : 0);
+  assert_int_equal(mask_weights(model->mask) != NULL, !gates);
   memset(grey, 128, sizeof(grey));
   assert_int_equal(model_embed(model, &face, 1, false, embedding, &err), 0);
   assert_true(isfinite(embedding[0]));
@@ -295,11 +297,16 @@ static void loads_with_gates(const char *name) {
  * suspended in the training and continued from nothing but the checkpoint: always the same job. */
 static void what_a_mask_learnt_survives(void **state) {
   (void)state;
-  static const char *const masks[] = {
-      "\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\"," NARROW,
-      "\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
-      "\"analysis\":{\"epochs\":3}},"
-      "\"model\":{" NARROW};
+  static const struct {
+    const char *mask, *file;
+    bool gates;
+  } masks[] = {
+      {"\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\",\"input\":40," NARROW,
+       JOB_ANALYSIS_FILE, true},
+      {"\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
+       "\"analysis\":{\"epochs\":3}},\"model\":{\"input\":40," NARROW,
+       JOB_ANALYSIS_FILE, true},
+      {"\"mask\":{\"method\":\"minusface\"},\"model\":{\"input\":32," NARROW, JOB_WEIGHTS_FILE, false}};
   for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
     char body[512], file[512], checkpoint[4096];
     struct job_outcome outcome = {NULL};
@@ -307,13 +314,13 @@ static void what_a_mask_learnt_survives(void **state) {
     struct record straight = {.count = 0}, early = {.stop_after = 10, .stop = JOB_SUSPEND};
     (void)snprintf(body, sizeof(body),
                    "{\"type\":\"train\",\"dataset\":\"a\",%s,\"train\":{\"epochs\":2,\"batch\":8}}",
-                   masks[m]);
-    (void)snprintf(file, sizeof(file), "%s/work-learnt-b%zu/%s", root, m, JOB_ANALYSIS_FILE);
+                   masks[m].mask);
+    (void)snprintf(file, sizeof(file), "%s/work-learnt-b%zu/%s", root, m, masks[m].file);
     char a[16], b[16];
     (void)snprintf(a, sizeof(a), "learnt-a%zu", m);
     (void)snprintf(b, sizeof(b), "learnt-b%zu", m);
     run_through(body, a, NULL, &straight);
-    loads_with_gates(a);
+    loads_with_learnt(a, masks[m].gates);
     assert_int_equal(straight.analyses, 1);
     assert_int_equal(run(body, b, NULL, &early, &outcome, &err), -EINTR);
     assert_int_equal(early.checkpoints, 0);
@@ -595,6 +602,72 @@ static void every_method_trains(void **state) {
   train_method(MASK_PARTIALFACE, MASK_DCT_UPSAMPLED, false);
 }
 
+static bool holds(const char *name, const char *file, const char *text) {
+  char path[512], *data = NULL;
+  size_t bytes = 0;
+  (void)snprintf(path, sizeof(path), "%s/out-%s/%s", root, name, file);
+  assert_int_equal(file_read(path, 1u << 26, &data, &bytes, NULL), 0);
+  const bool found = memmem(data, bytes, text, strlen(text)) != NULL;
+  free(data);
+  return found;
+}
+
+/* A keyed job keeps its key across an interruption, refuses to go on under another, and hands the key out in
+ * one file alone. Behind the inverse transform the key changes nothing of the training. */
+static void a_key_of_its_own(void **state) {
+  (void)state;
+  static const char *const others[] = {
+      "model.safetensors",   "model.onnx", "model-template.onnx", "report.json", "report.html",
+      "report-private.html", "card.md"};
+  const char *body = "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"mixup\",\"key\":true},"
+                     "\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},"
+                     "\"audit\":{\"effort\":\"quick\"},\"train\":{\"epochs\":2,\"batch\":8}}",
+             *plain = "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"mixup\"},"
+                      "\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},"
+                      "\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":2,\"batch\":8}}";
+  struct record unkeyed = {.count = 0}, record = {.stop_after = 9, .stop = JOB_SUSPEND};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  char path[512], text[300], checkpoint[4096], secret[2 * MASK_KEY_BYTES + 1] = "";
+  struct mask_key key, other;
+  struct model *model = NULL;
+  run_through(plain, "unkeyed", NULL, &unkeyed);
+  assert_int_equal(run(body, "keyed", NULL, &record, &outcome, &err), -EINTR);
+  record.stop_after = 0;
+  memcpy(checkpoint, record.checkpoint, sizeof(checkpoint));
+  (void)snprintf(path, sizeof(path), "%s/work-keyed/" MASK_KEY_FILE, root);
+  assert_int_equal(mask_key_read(path, &key, NULL), 0);
+  memset(&other, 1, sizeof(other));
+  assert_int_equal(mask_key_write(path, &other, NULL), 0);
+  assert_int_equal(run(body, "keyed", checkpoint, &record, &outcome, &err), -EBADMSG);
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(run(body, "keyed", checkpoint, &record, &outcome, &err), -ENOENT);
+  assert_int_equal(mask_key_write(path, &key, NULL), 0);
+  run_through(body, "keyed", checkpoint, &record);
+  compare(&unkeyed, &record);
+  (void)snprintf(path, sizeof(path), "%s/out-keyed/" MASK_KEY_FILE, root);
+  assert_int_equal(mask_key_read(path, &other, NULL), 0);
+  assert_memory_equal(&key, &other, sizeof(key));
+  for (int i = 0; i < MASK_KEY_BYTES; i++)
+    (void)snprintf(secret + 2 * i, 3, "%02x", key.secret[i]);
+  assert_true(holds("keyed", MASK_KEY_FILE, secret));
+  for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+    assert_false(holds("keyed", others[i], secret));
+  (void)snprintf(path, sizeof(path), "%s/out-keyed/model.safetensors", root);
+  assert_int_equal(model_load(path, 1, 1, &model, &err), -ENOKEY);
+  assert_int_equal(model_load_keyed(path, &key, 1, 1, &model, &err), 0);
+  json_t *report = report_of("keyed");
+  const json_t *files = json_object_get(json_object_get(report, "model"), "onnx");
+  for (size_t i = 0; i < 2; i++)
+    assert_string_equal(json_string_value(json_object_get(json_array_get(files, i), "start")), "template");
+  assert_string_equal(json_string_value(json_object_get(json_object_get(report, "mask"), "key")),
+                      model->info.key_id);
+  (void)snprintf(text, sizeof(text), "keyed, with the key %s", model->info.key_id);
+  assert_true(holds("keyed", "card.md", text));
+  json_decref(report);
+  model_free(model);
+}
+
 static void cancel(void **state) {
   (void)state;
   struct record record = {.stop_after = 4, .stop = JOB_CANCEL};
@@ -663,12 +736,19 @@ static void linkage_leads_the_report(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),        cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(what_a_mask_learnt_survives),     cmocka_unit_test(memory_and_precision),
-      cmocka_unit_test(a_learned_policy_reports_itself), cmocka_unit_test(the_probe_reports_itself),
-      cmocka_unit_test(a_reference_bounds_the_accuracy), cmocka_unit_test(an_embedder_of_public_faces),
-      cmocka_unit_test(ablations_take_something_away),   cmocka_unit_test(every_method_trains),
-      cmocka_unit_test(linkage_leads_the_report),        cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),
+      cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(what_a_mask_learnt_survives),
+      cmocka_unit_test(memory_and_precision),
+      cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),
+      cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces),
+      cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(every_method_trains),
+      cmocka_unit_test(a_key_of_its_own),
+      cmocka_unit_test(linkage_leads_the_report),
+      cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -163,6 +163,16 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"decoys\":1,"
        "\"public_dataset\":\"p\"}}",
        "/mask/decoys", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"key\":true,\"decoys\":1,"
+       "\"public_dataset\":\"p\"}}",
+       "/mask/decoys", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"dctdp\",\"key\":true}}", "/mask/key",
+       "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"key\":\"0123\"}}", "/mask/key", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"minusface\",\"dct\":\"upsampled\"}}",
+       "/mask", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":72},\"mask\":{\"method\":\"minusface\"}}",
+       "/mask", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"public_dataset\":\"../p\"}}",
        "/mask/public_dataset", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"recipes_per_image\":3}}", "/mask/recipes_per_image",
@@ -244,6 +254,7 @@ static void shown_and_parsed_again(void **state) {
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"reward\":\"paper\",\"reference\":null,"
       "\"ablation\":"
       "null}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"method\":\"mixup\",\"key\":true}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_1\"}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"select\":\"learnt\",\"analysis\":{\"epochs\":5,"
       "\"gamma\":0.25}}}",

@@ -1,0 +1,164 @@
+/* A keyed model over real HTTP: the key is a file of its own that has to be asked for, the daemon embeds and
+ * verifies under it, and other jobs cannot use the model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/image/synth.h"
+#include "core/mask/key.h"
+#include "core/model/model.h"
+#include "core/model/png.h"
+#include "tests/integration/support/server.h"
+
+#define SIDE 32
+#define URI "data:image/png;base64,"
+#define JOB                                                                                           \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{" \
+  "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":1," \
+  "\"batch\":16}}"
+
+static struct server server;
+static char id[64];
+
+static const char *path_of(const char *what) {
+  static char path[256];
+  (void)snprintf(path, sizeof(path), "/v1/models/%s%s", id, what);
+  return path;
+}
+
+static int setup(void **state) {
+  char job[64], path[128];
+  struct reply reply;
+  (void)state;
+  server_prepare(&server);
+  server_start(&server);
+  upload_faces(&server, "faces", 8, 4);
+  (void)snprintf(job, sizeof(job), "%s", submit(&server, JOB));
+  if (strcmp(wait_job(&server, job, 0, 120), "succeeded") != 0)
+    fail_msg("the job did not succeed");
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
+  reply_done(&reply);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  const int status = server_stop(&server);
+  server_clean(&server);
+  return status;
+}
+
+static void the_key_has_to_be_asked_for(void **state) {
+  (void)state;
+  static const char *const holders[] = {"key.json", "model.onnx", "model-template.onnx"};
+  char what[128];
+  struct reply reply;
+  for (size_t i = 0; i < ARRAY_SIZE(holders); i++) {
+    (void)snprintf(what, sizeof(what), "/files/%s?unsafe=true", holders[i]);
+    expect(&server, "GET", path_of(what), NULL, 403, &reply);
+    assert_non_null(strstr(reply.body, "?key=true"));
+    reply_done(&reply);
+    (void)snprintf(what, sizeof(what), "/files/%s?key=true", holders[i]); /* and the model is not audited */
+    expect(&server, "GET", path_of(what), NULL, 403, NULL);
+    (void)snprintf(what, sizeof(what), "/files/%s?unsafe=true&key=true", holders[i]);
+    expect(&server, "GET", path_of(what), NULL, 200, NULL);
+  }
+  expect(&server, "GET", path_of("/files/model.safetensors?unsafe=true"), NULL, 200, NULL);
+}
+
+/* The names of the files that the client fetches, with these options. */
+static int get(const char *directory, const char *options) {
+  char command[512];
+  (void)snprintf(command, sizeof(command), "%s/guise --url %s get %s -o %s/%s --unsafe %s > /dev/null 2>&1",
+                 GUISE_BUILD, server.url, id, server.root, directory, options);
+  const int status = system(command); /* NOLINT(cert-env33-c): the tests' own command */
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool there(const char *directory, const char *name, char path[256]) {
+  (void)snprintf(path, 256, "%s/%s/%s", server.root, directory, name);
+  return access(path, R_OK) == 0;
+}
+
+static void the_client_asks_when_told(void **state) {
+  (void)state;
+  char path[256];
+  assert_int_equal(get("without", ""), 0);
+  assert_true(there("without", "model.safetensors", path) && there("without", "report.json", path));
+  assert_false(there("without", "key.json", path) || there("without", "model.onnx", path));
+  assert_int_equal(get("with", "--key"), 0);
+  assert_true(there("with", "key.json", path) && there("with", "model.onnx", path));
+}
+
+/* What the daemon answers is what the files that were fetched above give. */
+static void the_daemon_embeds_under_the_key(void **state) {
+  (void)state;
+  char path[256], *uri = NULL;
+  uint8_t rgb[SIDE * SIDE * 3], png[SIDE * SIDE * 3 + 1024];
+  const uint8_t *faces[1] = {rgb};
+  float expected[32];
+  double cosine = 0;
+  size_t bytes = 0;
+  struct mask_key key;
+  struct model *model = NULL;
+  struct reply reply;
+  assert_true(there("with", "key.json", path));
+  assert_int_equal(mask_key_read(path, &key, NULL), 0);
+  assert_true(there("with", "model.safetensors", path));
+  assert_int_equal(model_load(path, 1, 1, &model, NULL), -ENOKEY);
+  assert_int_equal(model_load_keyed(path, &key, 1, 1, &model, NULL), 0);
+  synth_face(1, 3, 1, SIDE, rgb);
+  assert_int_equal(model_embed(model, faces, 1, false, expected, NULL), 0);
+  model_free(model);
+  assert_int_equal(png_data_uri(rgb, SIDE, SIDE, &uri), 0);
+  const char *base64 = uri + strlen(URI);
+  assert_int_equal(sodium_base642bin(png, sizeof(png), base64, strlen(base64), NULL, &bytes, NULL,
+                                     sodium_base64_VARIANT_ORIGINAL),
+                   0);
+  ask(&server, "POST", path_of("/embed?unsafe=true"), "Content-Type: image/png", png, bytes, &reply);
+  if (reply.status != 200)
+    fail_msg("%ld %s", reply.status, reply.body);
+  const json_t *values = json_object_get(reply.json, "embedding");
+  for (size_t i = 0; i < 32; i++)
+    cosine += (double)expected[i] * json_number_value(json_array_get(values, i));
+  assert_true(cosine > 0.99999);
+  reply_done(&reply);
+  free(uri);
+}
+
+static void other_jobs_cannot_use_it(void **state) {
+  (void)state;
+  char body[256];
+  struct reply reply;
+  (void)snprintf(body, sizeof(body),
+                 "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32},\"mask\":{\"reference\":"
+                 "\"%s\"}}",
+                 id);
+  expect(&server, "POST", "/v1/jobs", body, 422, &reply);
+  assert_non_null(strstr(reply.body, "/mask/reference"));
+  assert_non_null(strstr(reply.body, "keyed"));
+  reply_done(&reply);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_key_has_to_be_asked_for),
+      cmocka_unit_test(the_client_asks_when_told),
+      cmocka_unit_test(the_daemon_embeds_under_the_key),
+      cmocka_unit_test(other_jobs_cannot_use_it),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
