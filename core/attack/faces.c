@@ -130,6 +130,19 @@ void mix_single(uint32_t face, struct mix *ret_mix) {
   *ret_mix = (struct mix){.k = 1, .member = {face}, .lambda = {1}};
 }
 
+double face_sample_compose(const struct face_sample *sample, const struct attack_mixing *mixing,
+                           uint64_t seed, struct mix *ret_mixes) {
+  uint64_t faces = 0;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    if (mixing)
+      face_sample_mix(sample, mixing, i, seed, &ret_mixes[i]);
+    else
+      mix_single(i, &ret_mixes[i]);
+    faces += ret_mixes[i].k;
+  }
+  return (double)faces / sample->count;
+}
+
 uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix) {
   uint32_t best = 0; /* the lead is never public */
   for (uint32_t j = 1; j < mix->k; j++)

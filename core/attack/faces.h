@@ -36,6 +36,9 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
                      uint64_t seed, struct mix *ret_mix);
 
 void mix_single(uint32_t face, struct mix *ret_mix); /* an unmixed template */
+/* The templates of all faces of the sample; mixing NULL: unmixed. Returns the mean number of faces in one. */
+double face_sample_compose(const struct face_sample *sample, const struct attack_mixing *mixing,
+                           uint64_t seed, struct mix *ret_mixes);
 /* The member with the largest lambda among those that are not public, 0..k-1. */
 uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix);
 

@@ -198,7 +198,7 @@ static void undefended_templates_are_linked(void **state) {
   assert_int_equal(result.faces, 60);
   assert_int_equal(result.people, 20);
   assert_int_equal(result.public_faces, 256);
-  assert_int_equal(result.steps, 4 * 256 / STUDENT_BATCH);
+  assert_int_equal(result.steps, 4 * 256 / LESSON_BATCH);
   assert_true(result.parameters > 10000);
   for (uint32_t s = 0; s < 2; s++) {
     const struct attack_surface_result *surface = &result.surface[s];
@@ -434,7 +434,7 @@ static void impossible_contexts_are_refused(void **state) {
   struct attack_context context = context_of(mask, 1);
   struct attack_result result;
   struct guise_error err = {0};
-  context.open.count = STUDENT_FACES_LEAST - 1;
+  context.open.count = LESSON_BATCH - 1;
   assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -EINVAL);
   assert_non_null(strstr(err.text, "audit.public_dataset"));
   context.open.count = 0;
@@ -459,7 +459,7 @@ static void a_student_from_nothing_learns(void **state) {
   struct attack_faces faces = faces_of(&open);
   struct face_sample sample;
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0), *larger = NULL;
-  assert_int_equal(model_load(teacher, STUDENT_BATCH, 1, &model, NULL), 0);
+  assert_int_equal(model_load(teacher, LESSON_BATCH, 1, &model, NULL), 0);
   const struct mask_options wide = mask_options_default(MASK_NONE, 64);
   assert_int_equal(mask_new(&wide, &larger, NULL), 0);
   assert_true(student_fits(model, mask));
@@ -468,11 +468,11 @@ static void a_student_from_nothing_learns(void **state) {
   float *targets = calloc((size_t)2 * 256 * EMBEDDING, sizeof(float)),
         *said = calloc((size_t)256 * EMBEDDING, sizeof(float));
   struct mix *mixes = calloc(256, sizeof(*mixes));
-  struct student_options options = {.mask = mask, .from_scratch = true, .seed = 1, .threads = 1};
+  struct student_options options = {.lessons = {.mask = mask, .seed = 1, .threads = 1}, .from_scratch = true};
   for (uint32_t i = 0; i < 2; i++)
-    assert_int_equal(
-        teacher_embed(model, &sample, SIZE, i == 1, &options, targets + (size_t)i * 256 * EMBEDDING, NULL),
-        0);
+    assert_int_equal(teacher_embed(model, &sample, SIZE, i == 1, &options.lessons,
+                                   targets + (size_t)i * 256 * EMBEDDING, NULL),
+                     0);
   for (uint32_t i = 0; i < 256; i++)
     mix_single(i, &mixes[i]);
   double cosine[2] = {0, 0};
@@ -502,7 +502,7 @@ static void teacher_sees_the_mirror_image(void **state) {
   struct attack_faces faces = faces_of(&victims), turned = faces;
   struct crowd mirrored = crowd_of(2000, 20, 3);
   struct face_sample sample, other;
-  struct student_options options = {.threads = 1};
+  struct lessons_options options = {.threads = 1};
   turned.context = &mirrored;
   for (uint32_t i = 0; i < mirrored.count; i++)
     for (uint32_t y = 0; y < SIZE; y++)
