@@ -14,6 +14,11 @@ const struct attack attacks[] = {
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
      .needs_public_faces = true,
      .run = attack_linkage_run},
+    {.name = "reconstruction",
+     .summary = "A network trained on public faces draws the face from its template, knowing the mask",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
+     .needs_public_faces = true,
+     .run = attack_reconstruction_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

@@ -81,6 +81,7 @@ struct attack_metric {
 /* Side by side: original, template as seen, recovered: (size, 3 * size, 3) RGB bytes. */
 struct attack_picture {
   bool victim;  /* a person of the data set: for report-private.html alone */
+  bool open;    /* else: a public face, or one that is drawn */
   uint8_t *rgb; /* owned */
   char caption[96];
 };

@@ -22,8 +22,11 @@ static json_t *picture_json(const struct attack_picture *picture, uint32_t size)
   _cleanup_(freep) char *uri = NULL;
   if (png_data_uri(picture->rgb, 3 * size, size, &uri) < 0)
     return NULL;
-  return json_pack("{s:s, s:s, s:s}", "source", picture->victim ? "victims" : "synthetic", "caption",
-                   picture->caption, "image", uri);
+  return json_pack("{s:s, s:s, s:s}", "source",
+                   picture->victim ? "victims"
+                   : picture->open ? "public"
+                                   : "synthetic",
+                   "caption", picture->caption, "image", uri);
 }
 
 /* NULL when memory ran out. */

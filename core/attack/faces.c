@@ -270,6 +270,13 @@ int people_interval(const struct face_sample *sample, const double *values, uint
   return 0;
 }
 
+/* ---- pictures ---- */
+
+void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip) {
+  for (uint32_t y = 0; y < size; y++)
+    memcpy(strip + ((size_t)y * 3 + panel) * size * 3, rgb + (size_t)y * size * 3, (size_t)size * 3);
+}
+
 /* ---- drawn faces ---- */
 
 struct drawn {

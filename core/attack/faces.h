@@ -67,6 +67,9 @@ int people_interval(const struct face_sample *sample, const double *values, uint
                     struct interval *ret_interval, double *ret_worst_tenth);
 double mean_of(const double *values, uint32_t count);
 
+/* Copies rgb, (size,size,3), to panel 0, 1 or 2 of a picture's strip. */
+void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip);
+
 /* Drawn faces for pictures that may be published: one of each of `count` people. *faces->context is freed by
  * synthetic_faces_done. size: 32..224, else -ERANGE. */
 int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces);
@@ -81,3 +84,5 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
                       struct guise_error *err);
 int attack_linkage_run(const struct attack_context *context, struct attack_result *ret_result,
                        struct guise_error *err);
+int attack_reconstruction_run(const struct attack_context *context, struct attack_result *ret_result,
+                              struct guise_error *err);

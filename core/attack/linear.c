@@ -294,11 +294,6 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
 
 /* ---- pictures ---- */
 
-static void put_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip) {
-  for (uint32_t y = 0; y < size; y++)
-    memcpy(strip + ((size_t)y * 3 + panel) * size * 3, rgb + (size_t)y * size * 3, (size_t)size * 3);
-}
-
 static int take_picture(struct worker *worker, const struct campaign *campaign, uint32_t face, bool victim,
                         struct attack_picture *ret_picture) {
   uint32_t size = mask_size(campaign->mask);
@@ -310,14 +305,14 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   const uint8_t *truth =
       face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
-  put_panel(truth, size, 0, strip);
+  picture_panel(truth, size, 0, strip);
   mask_invert(campaign->mask, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
               worker->recovered);
   ycbcr_to_rgb(worker->recovered, size, worker->rgb);
-  put_panel(worker->rgb, size, 1, strip);
+  picture_panel(worker->rgb, size, 1, strip);
   (void)recover(worker);
   render_recovered(worker, truth);
-  put_panel(worker->rgb, size, 2, strip);
+  picture_panel(worker->rgb, size, 2, strip);
   *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
   (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
                  "%s face%s: original, template seen, recovered", victim ? "A victim's" : "A drawn",

@@ -202,12 +202,7 @@ struct student *student_free(struct student *student) {
 }
 
 uint64_t student_parameters(const struct student *student) {
-  uint64_t count = 0;
-  for (uint32_t i = 0; i < graph_parameters(student->graph); i++) {
-    const struct graph_parameter *parameter = graph_parameter(student->graph, i);
-    count += parameter->gradient ? parameter->count : 0;
-  }
-  return count;
+  return graph_trained_numbers(student->graph);
 }
 
 /* ---- training ---- */
