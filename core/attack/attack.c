@@ -19,6 +19,10 @@ const struct attack attacks[] = {
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
      .needs_public_faces = true,
      .run = attack_reconstruction_run},
+    {.name = "demix",
+     .summary = "Averages the mixes of one image in the training store and undoes the mask, knowing it",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true},
+     .run = attack_demix_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

@@ -43,6 +43,7 @@ struct attack_mixing {
                      1]; /* weight of k = 2..6 among the mixed samples (index k), as the policy drew them */
   bool beta;             /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
   float alpha;
+  uint32_t recipes; /* frozen mixes an image; 0: mixed anew each time it is used */
   enum mix_pool_kind pool;
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };

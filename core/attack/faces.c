@@ -12,6 +12,7 @@
 
 /* Sequences of RNG_ATTACK: one `step` a purpose. */
 enum draw_purpose { DRAW_FACES, DRAW_MIX, DRAW_STRANGER };
+#define DRAW_TURN 0x7475726eull /* seed of what random masks draw for a later turn */
 
 /* ---- choosing faces ---- */
 
@@ -152,18 +153,22 @@ uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix) {
 }
 
 void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
-                          float *scratch, float *part, float *ret_template) {
+                          uint32_t turn, float *scratch, float *part, float *ret_template) {
   size_t elements = mask_elements(mask);
   struct rng rng;
   memset(ret_template, 0, elements * sizeof(float));
   for (uint32_t j = 0; j < mix->k; j++) {
     const uint32_t member = mix->member[j];
-    mask_rng_inference(&rng, face_sample_owns(sample, member) ? sample->index[member] : ~member);
+    const uint32_t index = face_sample_owns(sample, member) ? sample->index[member] : ~member;
+    if (turn > 0)
+      rng_init(&rng, DRAW_TURN, RNG_MASK, turn, index);
+    else
+      mask_rng_inference(&rng, index);
     mask_template(mask, face_sample_image(sample, member), false, &rng, scratch, part);
     for (size_t i = 0; i < elements; i++)
       ret_template[i] += mix->lambda[j] * part[i];
   }
-  rng_init(&rng, 0, RNG_AFTER_MIX, 0, sample->index[mix->member[0]]);
+  rng_init(&rng, 0, RNG_AFTER_MIX, turn, sample->index[mix->member[0]]);
   mask_after_mix(mask, &rng, scratch, ret_template);
 }
 

@@ -42,10 +42,11 @@ double face_sample_compose(const struct face_sample *sample, const struct attack
 /* The member with the largest lambda among those that are not public, 0..k-1. */
 uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix);
 
-/* sum_j lambda_j template_j, as the client computes it. scratch: mask_scratch() floats; part:
+/* sum_j lambda_j template_j, as the client computes it; what a random mask draws for it belongs to the
+ * `turn`, 0 for what is drawn wherever faces are attacked once. scratch: mask_scratch() floats; part:
  * mask_elements(). */
 void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
-                          float *scratch, float *part, float *ret_template);
+                          uint32_t turn, float *scratch, float *part, float *ret_template);
 
 /* What is left of the templates sent for one recognition once the mask's decoys, which it must have, are
  * taken out. start: the draws as of mask_rng_inference; seen: (decoys' mixes, elements), spent; ret_first:
@@ -84,5 +85,7 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
                       struct guise_error *err);
 int attack_linkage_run(const struct attack_context *context, struct attack_result *ret_result,
                        struct guise_error *err);
+int attack_demix_run(const struct attack_context *context, struct attack_result *ret_result,
+                     struct guise_error *err);
 int attack_reconstruction_run(const struct attack_context *context, struct attack_result *ret_result,
                               struct guise_error *err);

@@ -202,7 +202,7 @@ void lessons_templates(struct lessons *lessons, const struct face_sample *faces,
       face_template(lessons, face_sample_image(faces, mix->member[0]), false, &rng,
                     ret_templates + i * lessons->elements);
     else
-      face_sample_template(faces, lessons->options.mask, mix, lessons->scratch + thread * lessons->stride,
+      face_sample_template(faces, lessons->options.mask, mix, 0, lessons->scratch + thread * lessons->stride,
                            lessons->part + thread * lessons->elements, ret_templates + i * lessons->elements);
   }
 }

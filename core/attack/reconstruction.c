@@ -16,13 +16,14 @@
 
 #include "core/attack/identify.h"
 #include "core/attack/painter.h"
+#include "core/attack/recover.h"
 #include "core/attack/student.h"
 #include "core/attack/victims.h"
 #include "core/metric/quality.h"
 
 /* What the control must reach: a network that cannot draw what it plainly sees says nothing about what it
  * does not see. */
-#define CONTROL_SSIM 0.70
+#define CONTROL_DRAWN_SSIM 0.70
 #define CONTROL_OF_CEILING 0.5
 #define SHOWN 8u /* public faces that are not learnt from */
 
@@ -169,7 +170,7 @@ static int identify_drawings(const struct assault *assault, const struct work *w
 
 /* ---- how alike drawings look ---- */
 
-enum likeness { SSIM, PSNR, LIKENESSES };
+enum looks { SSIM, PSNR, LIKENESSES };
 
 struct alike {
   struct interval value[LIKENESSES];
@@ -180,12 +181,6 @@ struct alike {
 struct likenesses {
   double *value[LIKENESSES], *chance[LIKENESSES];
 };
-
-static void split_planes(const uint8_t *rgb, size_t area, float *ret_planes) {
-  for (size_t i = 0; i < area; i++)
-    for (size_t c = 0; c < 3; c++)
-      ret_planes[c * area + i] = (float)rgb[3 * i + c];
-}
 
 static int compare_drawings(const struct assault *assault, const struct work *work, struct likenesses *ret) {
   const uint32_t size = mask_size(assault->context->mask);
@@ -266,7 +261,7 @@ static const struct {
   const char *name, *unit, *description;
   double control_threshold;
 } likeness_rows[LIKENESSES] = {
-    {"ssim", "", "Structural similarity of drawn and true face (1 = the same)", CONTROL_SSIM},
+    {"ssim", "", "Structural similarity of drawn and true face (1 = the same)", CONTROL_DRAWN_SSIM},
     {"psnr", "dB", "Peak signal-to-noise ratio of drawn and true face", NAN},
 };
 _Static_assert(ARRAY_SIZE(rows) + LIKENESSES <= ATTACK_METRICS_MAX, "every figure has its place");
@@ -291,7 +286,7 @@ struct measured {
   struct alike attack, control;
 };
 
-static void likeness_metric(const struct measured *measured, enum likeness which,
+static void likeness_metric(const struct measured *measured, enum looks which,
                             struct attack_metric *ret_metric) {
   *ret_metric = (struct attack_metric){.name = likeness_rows[which].name,
                                        .unit = likeness_rows[which].unit,
@@ -348,7 +343,7 @@ static int write_surface(enum attack_surface which, const struct assault *assaul
     if (rows[i].relation != ANYONE || work->mean_k > 1)
       identify_metric(&rows[i], &measured->who, &surface->metric[surface->metrics++]);
   for (int l = 0; l < LIKENESSES; l++)
-    likeness_metric(measured, (enum likeness)l, &surface->metric[surface->metrics++]);
+    likeness_metric(measured, (enum looks)l, &surface->metric[surface->metrics++]);
   identify_decide(&measured->who, across ? ACROSS_IMAGES : SAME_IMAGE, across ? 0 : SAME_IMAGE_ROW,
                   CONTROL_OF_CEILING, surface);
   return add_pictures(assault, work, gallery, surface);
