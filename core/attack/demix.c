@@ -135,7 +135,8 @@ static int look_through(struct store *store, double *ret_square, uint32_t *ret_s
         continue;
       for (uint32_t mix = i * store->turns; mix < (i + 1) * store->turns; mix++) {
         const float *x = worker.recoverer.solver.x;
-        steps[i] = MAX(steps[i], store_picture(&worker, store, mix));
+        const uint32_t done = store_picture(&worker, store, mix);
+        steps[i] = MAX(steps[i], done);
         add_to_sketch(store, x, 1, store->sketch + (size_t)mix * SKETCH);
         squares[i] += dot(x, x, store->pixels);
         for (size_t p = 0; p < store->pixels; p++)

@@ -54,7 +54,7 @@ static int enlarge(struct graph *graph, int x, const char *name, uint32_t channe
 }
 
 static int describe(struct graph *graph, uint32_t size, uint32_t width) {
-  int skip[LEVELS + 1]; /* what the level above joins */
+  int skip[LEVELS]; /* what the level above joins */
   char name[16];
   const int seen = graph_batch_norm(graph, graph_input(graph, SEEN, size, size), "seen");
   int x = block(graph, seen, "first", FINEST, 1);
@@ -99,8 +99,9 @@ static void place_pixels(struct painter *painter) {
   for (uint32_t i = 0; i < LESSON_BATCH; i++) {
     float *x = graph_input_data(painter->graph) + (i * SEEN + 3) * painter->area;
     for (uint32_t at = 0; at < painter->area; at++) {
-      x[at] = 2 * (float)(at % size) / (float)(size - 1) - 1;
-      x[painter->area + at] = 2 * (float)(at / size) / (float)(size - 1) - 1;
+      const uint32_t column = at % size, row = at / size;
+      x[at] = 2 * (float)column / (float)(size - 1) - 1;
+      x[painter->area + at] = 2 * (float)row / (float)(size - 1) - 1;
     }
   }
 }

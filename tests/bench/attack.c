@@ -155,10 +155,8 @@ int bench_attack(int argc, char **argv) {
   if (parse_options(&study, argc + 1, shifted) < 0) {
     (void)fputs(
         "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] "
-        "[--size "
-        "PX] "
-        "[--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] [--threads N] "
-        "[--seed N]\n",
+        "[--size PX] [--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
+        "[--threads N] [--seed N]\n",
         stderr);
     return 2;
   }

@@ -16,7 +16,7 @@
 #include "unit/attack/teacher.h"
 #include "unit/model/schema.h"
 
-static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 4, .width = 1},
+static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 3, .width = 1},
                                           tiny = {.victims = 40, .pairs = 64, .passes = 1, .width = 1};
 
 static struct attack_result run(const struct attack_context *context,
@@ -45,7 +45,7 @@ static void undefended_faces_are_drawn(void **state) {
   assert_int_equal(result.faces, 60);
   assert_int_equal(result.people, 20);
   assert_int_equal(result.public_faces, 248); /* eight are shown and not learnt from */
-  assert_int_equal(result.steps, 4 * (248 / LESSON_BATCH));
+  assert_int_equal(result.steps, 3 * (248 / LESSON_BATCH));
   assert_true(result.parameters > 10000);
   for (uint32_t s = 0; s < 2; s++) {
     const struct attack_surface_result *surface = &result.surface[s];
