@@ -17,6 +17,7 @@
 #include "unit/model/schema.h"
 
 static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 3, .width = 1},
+                                          brief = {.victims = 60, .pairs = 256, .passes = 2, .width = 1},
                                           tiny = {.victims = 40, .pairs = 64, .passes = 1, .width = 1};
 
 static struct attack_result run(const struct attack_context *context,
@@ -87,13 +88,13 @@ static void a_mask_that_destroys_gives_chance(void **state) {
   (void)state;
   struct mask *mask = fitted_mask(MASK_NONE, 3, 1e-20f);
   struct attack_context context = context_of(mask, 1);
-  struct attack_result result = run(&context, &small);
+  struct attack_result result = run(&context, &brief);
   const struct attack_surface_result *surface = surface_of(&result, SURFACE_INFERENCE_TEMPLATES);
   const struct attack_metric *tar = metric_of(surface, "tar_at_far_1e-2"), *ssim = metric_of(surface, "ssim");
   print(surface);
   assert_true(tar->value.mean < .04 && fabs(metric_of(surface, "auroc")->value.mean - .5) < .1);
   assert_true(ssim->value.mean < ssim->chance + .03);
-  assert_true(ssim->control.mean >= ssim->control_threshold);
+  assert_true(ssim->control.mean > ssim->value.mean + .2);
   assert_true(surface->verdict != VERDICT_LEAKS);
   attack_result_done(&result);
   mask_free(mask);
@@ -103,7 +104,7 @@ static void mixes_are_drawn_worse(void **state) {
   (void)state;
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct attack_context context = context_of(mask, 4);
-  struct attack_result result = run(&context, &small);
+  struct attack_result result = run(&context, &brief);
   const struct attack_surface_result *one = surface_of(&result, SURFACE_INFERENCE_TEMPLATES),
                                      *many = surface_of(&result, SURFACE_TRAINING_TEMPLATES);
   const struct attack_metric *ssim = metric_of(many, "ssim");
