@@ -14,6 +14,15 @@ const struct attack attacks[] = {
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
      .needs_public_faces = true,
      .run = attack_linkage_run},
+    {.name = "reconstruction",
+     .summary = "A network trained on public faces draws the face from its template, knowing the mask",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
+     .needs_public_faces = true,
+     .run = attack_reconstruction_run},
+    {.name = "demix",
+     .summary = "Averages the mixes of one image in the training store and undoes the mask, knowing it",
+     .surface = {[SURFACE_TRAINING_TEMPLATES] = true},
+     .run = attack_demix_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

@@ -43,6 +43,7 @@ struct attack_mixing {
                      1]; /* weight of k = 2..6 among the mixed samples (index k), as the policy drew them */
   bool beta;             /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
   float alpha;
+  uint32_t recipes; /* frozen mixes an image; 0: mixed anew each time it is used */
   enum mix_pool_kind pool;
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };
@@ -81,6 +82,7 @@ struct attack_metric {
 /* Side by side: original, template as seen, recovered: (size, 3 * size, 3) RGB bytes. */
 struct attack_picture {
   bool victim;  /* a person of the data set: for report-private.html alone */
+  bool open;    /* else: a public face, or one that is drawn */
   uint8_t *rgb; /* owned */
   char caption[96];
 };
@@ -88,6 +90,7 @@ struct attack_picture {
 struct attack_surface_result {
   enum attack_surface surface;
   const char *threat_model; /* what the attacker has and knows */
+  bool given_key;           /* the mask has a key and the attacker was given it */
   struct attack_metric metric[ATTACK_METRICS_MAX];
   uint32_t metrics;
   const char *decided_by; /* name of the metric the verdict rests on */

@@ -2,6 +2,7 @@
 #include "core/attack/attack.h"
 #include "core/model/png.h"
 #include "core/model/text.h"
+#include <stdio.h>
 
 static json_t *interval_json(struct interval interval) {
   return json_pack("{s:o, s:o, s:o}", "mean", json_real_or_null(interval.mean), "low",
@@ -22,8 +23,11 @@ static json_t *picture_json(const struct attack_picture *picture, uint32_t size)
   _cleanup_(freep) char *uri = NULL;
   if (png_data_uri(picture->rgb, 3 * size, size, &uri) < 0)
     return NULL;
-  return json_pack("{s:s, s:s, s:s}", "source", picture->victim ? "victims" : "synthetic", "caption",
-                   picture->caption, "image", uri);
+  return json_pack("{s:s, s:s, s:s}", "source",
+                   picture->victim ? "victims"
+                   : picture->open ? "public"
+                                   : "synthetic",
+                   "caption", picture->caption, "image", uri);
 }
 
 /* NULL when memory ran out. */
@@ -49,9 +53,16 @@ static json_t *metrics_json(const struct attack_surface_result *surface) {
 }
 
 static json_t *surface_json(const struct attack_surface_result *surface, uint32_t size) {
+  char threat[1024];
+  (void)snprintf(
+      threat, sizeof(threat), "%s%s", surface->threat_model,
+      surface->given_key
+          ? " Is given the mask's key, as who runs the recognition is; without it, it would have to be "
+            "guessed first: the attack linear tells how well that works."
+          : "");
   return json_pack(
       "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "surface", surface_letter(surface->surface),
-      "surface_name", surface_name(surface->surface), "threat_model", surface->threat_model, "verdict",
+      "surface_name", surface_name(surface->surface), "threat_model", threat, "verdict",
       verdict_name(surface->verdict), "reason", surface->reason, "decided_by", surface->decided_by,
       "threshold", json_real_or_null(surface->threshold), "threshold_worst_tenth",
       json_real_or_null(surface->threshold_worst_tenth), "mean_k", json_real_or_null(surface->mean_k),

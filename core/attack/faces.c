@@ -12,6 +12,7 @@
 
 /* Sequences of RNG_ATTACK: one `step` a purpose. */
 enum draw_purpose { DRAW_FACES, DRAW_MIX, DRAW_STRANGER };
+#define DRAW_TURN 0x7475726eull /* seed of what random masks draw for a later turn */
 
 /* ---- choosing faces ---- */
 
@@ -130,6 +131,19 @@ void mix_single(uint32_t face, struct mix *ret_mix) {
   *ret_mix = (struct mix){.k = 1, .member = {face}, .lambda = {1}};
 }
 
+double face_sample_compose(const struct face_sample *sample, const struct attack_mixing *mixing,
+                           uint64_t seed, struct mix *ret_mixes) {
+  uint64_t faces = 0;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    if (mixing)
+      face_sample_mix(sample, mixing, i, seed, &ret_mixes[i]);
+    else
+      mix_single(i, &ret_mixes[i]);
+    faces += ret_mixes[i].k;
+  }
+  return (double)faces / sample->count;
+}
+
 uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix) {
   uint32_t best = 0; /* the lead is never public */
   for (uint32_t j = 1; j < mix->k; j++)
@@ -139,18 +153,22 @@ uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix) {
 }
 
 void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
-                          float *scratch, float *part, float *ret_template) {
+                          uint32_t turn, float *scratch, float *part, float *ret_template) {
   size_t elements = mask_elements(mask);
   struct rng rng;
   memset(ret_template, 0, elements * sizeof(float));
   for (uint32_t j = 0; j < mix->k; j++) {
     const uint32_t member = mix->member[j];
-    mask_rng_inference(&rng, face_sample_owns(sample, member) ? sample->index[member] : ~member);
+    const uint32_t index = face_sample_owns(sample, member) ? sample->index[member] : ~member;
+    if (turn > 0)
+      rng_init(&rng, DRAW_TURN, RNG_MASK, turn, index);
+    else
+      mask_rng_inference(&rng, index);
     mask_template(mask, face_sample_image(sample, member), false, &rng, scratch, part);
     for (size_t i = 0; i < elements; i++)
       ret_template[i] += mix->lambda[j] * part[i];
   }
-  rng_init(&rng, 0, RNG_AFTER_MIX, 0, sample->index[mix->member[0]]);
+  rng_init(&rng, 0, RNG_AFTER_MIX, turn, sample->index[mix->member[0]]);
   mask_after_mix(mask, &rng, scratch, ret_template);
 }
 
@@ -255,6 +273,13 @@ int people_interval(const struct face_sample *sample, const double *values, uint
   *ret_interval = interval;
   *ret_worst_tenth = mean_of(mean, (sample->people + 9) / 10);
   return 0;
+}
+
+/* ---- pictures ---- */
+
+void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip) {
+  for (uint32_t y = 0; y < size; y++)
+    memcpy(strip + ((size_t)y * 3 + panel) * size * 3, rgb + (size_t)y * size * 3, (size_t)size * 3);
 }
 
 /* ---- drawn faces ---- */

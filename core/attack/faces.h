@@ -36,13 +36,17 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
                      uint64_t seed, struct mix *ret_mix);
 
 void mix_single(uint32_t face, struct mix *ret_mix); /* an unmixed template */
+/* The templates of all faces of the sample; mixing NULL: unmixed. Returns the mean number of faces in one. */
+double face_sample_compose(const struct face_sample *sample, const struct attack_mixing *mixing,
+                           uint64_t seed, struct mix *ret_mixes);
 /* The member with the largest lambda among those that are not public, 0..k-1. */
 uint32_t mix_heaviest(const struct face_sample *sample, const struct mix *mix);
 
-/* sum_j lambda_j template_j, as the client computes it. scratch: mask_scratch() floats; part:
+/* sum_j lambda_j template_j, as the client computes it; what a random mask draws for it belongs to the
+ * `turn`, 0 for what is drawn wherever faces are attacked once. scratch: mask_scratch() floats; part:
  * mask_elements(). */
 void face_sample_template(const struct face_sample *sample, const struct mask *mask, const struct mix *mix,
-                          float *scratch, float *part, float *ret_template);
+                          uint32_t turn, float *scratch, float *part, float *ret_template);
 
 /* What is left of the templates sent for one recognition once the mask's decoys, which it must have, are
  * taken out. start: the draws as of mask_rng_inference; seen: (decoys' mixes, elements), spent; ret_first:
@@ -64,6 +68,9 @@ int people_interval(const struct face_sample *sample, const double *values, uint
                     struct interval *ret_interval, double *ret_worst_tenth);
 double mean_of(const double *values, uint32_t count);
 
+/* Copies rgb, (size,size,3), to panel 0, 1 or 2 of a picture's strip. */
+void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip);
+
 /* Drawn faces for pictures that may be published: one of each of `count` people. *faces->context is freed by
  * synthetic_faces_done. size: 32..224, else -ERANGE. */
 int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces);
@@ -78,3 +85,7 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
                       struct guise_error *err);
 int attack_linkage_run(const struct attack_context *context, struct attack_result *ret_result,
                        struct guise_error *err);
+int attack_demix_run(const struct attack_context *context, struct attack_result *ret_result,
+                     struct guise_error *err);
+int attack_reconstruction_run(const struct attack_context *context, struct attack_result *ret_result,
+                              struct guise_error *err);

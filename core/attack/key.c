@@ -261,7 +261,7 @@ static void look(const struct attack_context *context, const struct face_sample 
       face_sample_mix(sample, mixing, i, context->seed, &mix);
     else
       mix_single(i, &mix);
-    face_sample_template(sample, context->mask, &mix, maker->scratch, maker->part, maker->template_);
+    face_sample_template(sample, context->mask, &mix, 0, maker->scratch, maker->part, maker->template_);
     moments_add(seen, cells, maker->template_);
   }
 }

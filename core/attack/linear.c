@@ -15,27 +15,14 @@
 
 #include "core/attack/faces.h"
 #include "core/attack/key.h"
-#include "core/attack/solver.h"
+#include "core/attack/recover.h"
 #include "core/attack/subtract.h"
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
-#include "core/metric/quality.h"
 
-/* What the control must reach: nothing but rounding is lost without a mask. */
-#define CONTROL_PSNR 40.0
-#define CONTROL_SSIM 0.99
-/* From here on we say that a face leaks: structure well beyond what another person's face shares with it. The
- * tenth of people that fare worst is held against the tenth with the highest chance, since the highest of
- * many values is high by luck too. */
-#define LEAK_SSIM 0.30
-#define LEAK_ABOVE_CHANCE 0.05
 #define DRAWN_PEOPLE 8u
 #define FACES_QUICK 100u
 #define FACES_STANDARD 400u
-
-struct likeness {
-  double ssim, psnr;
-};
 
 /* What one recovered picture is worth. */
 struct outcome {
@@ -46,51 +33,33 @@ struct outcome {
 
 /* One attacking thread. */
 struct worker {
-  struct solver solver;        /* with the mask as the attacker knows it */
+  struct recoverer recoverer;  /* with the mask as the attacker knows it */
   const struct mask *mask;     /* that templates are made with */
   float *part, *mixed;         /* templates */
   const struct decoys *decoys; /* in what is seen; NULL = none */
   float *seen;                 /* (decoys->mixes, elements) */
-  float *original, *recovered; /* planar YCbCr */
-  float *a, *b;                /* planar RGB, 0..255 */
-  uint8_t *rgb;
 };
 
 static int worker_init(struct worker *worker, const struct mask *mask, const struct mask *known,
                        const struct decoys *decoys) {
   memset(worker, 0, sizeof(*worker));
   worker->mask = mask;
-  int r = solver_init(&worker->solver, known);
+  int r = recoverer_init(&worker->recoverer, known);
   if (r < 0)
     return r;
-  size_t pixels = worker->solver.pixels * sizeof(float), elements = worker->solver.elements * sizeof(float);
+  size_t elements = mask_elements(mask) * sizeof(float);
   worker->part = tensor_alloc(elements);
   worker->mixed = tensor_alloc(elements);
-  worker->original = tensor_alloc(pixels);
-  worker->recovered = tensor_alloc(pixels);
-  worker->a = tensor_alloc(pixels);
-  worker->b = tensor_alloc(pixels);
-  worker->rgb = tensor_alloc(worker->solver.pixels);
   worker->decoys = decoys;
   worker->seen = decoys ? tensor_alloc(decoys->mixes * elements) : NULL;
-  if (decoys && !worker->seen)
-    return -ENOMEM;
-  return worker->part && worker->mixed && worker->original && worker->recovered && worker->a && worker->b &&
-                 worker->rgb
-             ? 0
-             : -ENOMEM;
+  return worker->part && worker->mixed && (!decoys || worker->seen) ? 0 : -ENOMEM;
 }
 
 static void worker_done(struct worker *worker) {
-  solver_done(&worker->solver);
+  recoverer_done(&worker->recoverer);
   tensor_free(worker->part);
   tensor_free(worker->mixed);
   tensor_free(worker->seen);
-  tensor_free(worker->original);
-  tensor_free(worker->recovered);
-  tensor_free(worker->a);
-  tensor_free(worker->b);
-  tensor_free(worker->rgb);
 }
 
 /* worker->mixed := what is left of the templates sent for one recognition once the decoys are taken out;
@@ -98,54 +67,16 @@ static void worker_done(struct worker *worker) {
 static void make_decoyed(struct worker *worker, const struct face_sample *sample, uint32_t face) {
   struct rng rng;
   mask_rng_inference(&rng, sample->index[face]);
-  decoyed_template(worker->mask, face_sample_image(sample, face), false, &rng, worker->solver.scratch,
-                   worker->seen, worker->part, worker->mixed);
+  decoyed_template(worker->mask, face_sample_image(sample, face), false, &rng,
+                   worker->recoverer.solver.scratch, worker->seen, worker->part, worker->mixed);
 }
 
 static void make_template(struct worker *worker, const struct face_sample *sample, const struct mix *mix) {
   if (worker->decoys)
     make_decoyed(worker, sample, mix->member[0]);
   else
-    face_sample_template(sample, worker->mask, mix, worker->solver.scratch, worker->part, worker->mixed);
-}
-
-/* worker->solver.x := the face by least squares, or by the method's own inverse where it is not linear. */
-static uint32_t recover(struct worker *worker) {
-  if (mask_is_linear(worker->solver.mask))
-    return solver_run(&worker->solver, worker->mixed);
-  mask_invert(worker->solver.mask, worker->mixed, worker->solver.scratch, worker->solver.x);
-  return 1;
-}
-
-static void split_planes(const uint8_t *rgb, size_t area, float *ret_planes) {
-  for (size_t i = 0; i < area; i++)
-    for (size_t c = 0; c < 3; c++)
-      ret_planes[c * area + i] = (float)rgb[3 * i + c];
-}
-
-/* worker->rgb := the solution with the constant of each colour that suits `rgb` best. */
-static void render_recovered(struct worker *worker, const uint8_t *rgb) {
-  uint32_t size = mask_size(worker->solver.mask);
-  size_t area = (size_t)size * size;
-  rgb_to_ycbcr(rgb, size, false, worker->original);
-  for (uint32_t c = 0; c < 3; c++) {
-    const float *x = worker->solver.x + c * area, *y = worker->original + c * area;
-    double sum = 0;
-    for (size_t i = 0; i < area; i++)
-      sum += (double)y[i] - (double)x[i];
-    for (size_t i = 0; i < area; i++)
-      worker->recovered[c * area + i] = x[i] + (float)(sum / (double)area);
-  }
-  ycbcr_to_rgb(worker->recovered, size, worker->rgb);
-}
-
-static struct likeness compare(struct worker *worker, const uint8_t *rgb) {
-  uint32_t size = mask_size(worker->solver.mask);
-  render_recovered(worker, rgb);
-  split_planes(rgb, (size_t)size * size, worker->a);
-  split_planes(worker->rgb, (size_t)size * size, worker->b);
-  return (struct likeness){quality_ssim(worker->a, worker->b, 3, size),
-                           quality_psnr(worker->a, worker->b, 3, size)};
+    face_sample_template(sample, worker->mask, mix, 0, worker->recoverer.solver.scratch, worker->part,
+                         worker->mixed);
 }
 
 static void keep_best(struct likeness *best, struct likeness other) {
@@ -158,13 +89,13 @@ static struct outcome attack_face(struct worker *worker, const struct face_sampl
   struct outcome outcome = {.k = mix->k};
   uint32_t heavy = mix_heaviest(sample, mix);
   make_template(worker, sample, mix);
-  outcome.steps = recover(worker);
+  outcome.steps = recover(&worker->recoverer, worker->mixed);
   for (uint32_t j = 0; j < mix->k; j++) {
     if (!face_sample_owns(sample, mix->member[j]))
       continue;
-    struct likeness own = compare(worker, face_sample_image(sample, mix->member[j]));
+    struct likeness own = recover_compare(&worker->recoverer, face_sample_image(sample, mix->member[j]));
     uint32_t stranger = face_sample_stranger(sample, mix, lead, j, seed);
-    struct likeness chance = compare(worker, face_sample_image(sample, stranger));
+    struct likeness chance = recover_compare(&worker->recoverer, face_sample_image(sample, stranger));
     if (j == heavy)
       outcome.lead = own;
     if (j == 0) {
@@ -302,30 +233,25 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
 
 /* ---- pictures ---- */
 
-static void put_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip) {
-  for (uint32_t y = 0; y < size; y++)
-    memcpy(strip + ((size_t)y * 3 + panel) * size * 3, rgb + (size_t)y * size * 3, (size_t)size * 3);
-}
-
 static int take_picture(struct worker *worker, const struct campaign *campaign, uint32_t face, bool victim,
                         struct attack_picture *ret_picture) {
   uint32_t size = mask_size(campaign->mask);
   struct mix mix;
-  uint8_t *strip = malloc(worker->solver.pixels * 3);
+  uint8_t *strip = malloc(worker->recoverer.solver.pixels * 3);
   if (!strip)
     return -ENOMEM;
   campaign_mix(campaign, face, &mix);
   const uint8_t *truth =
       face_sample_image(campaign->sample, mix.member[mix_heaviest(campaign->sample, &mix)]);
   make_template(worker, campaign->sample, &mix);
-  put_panel(truth, size, 0, strip);
-  mask_invert(campaign->seen, worker->decoys ? worker->part : worker->mixed, worker->solver.scratch,
-              worker->recovered);
-  ycbcr_to_rgb(worker->recovered, size, worker->rgb);
-  put_panel(worker->rgb, size, 1, strip);
-  (void)recover(worker);
-  render_recovered(worker, truth);
-  put_panel(worker->rgb, size, 2, strip);
+  picture_panel(truth, size, 0, strip);
+  mask_invert(campaign->seen, worker->decoys ? worker->part : worker->mixed, worker->recoverer.solver.scratch,
+              worker->recoverer.recovered);
+  ycbcr_to_rgb(worker->recoverer.recovered, size, worker->recoverer.rgb);
+  picture_panel(worker->recoverer.rgb, size, 1, strip);
+  (void)recover(&worker->recoverer, worker->mixed);
+  recover_render(&worker->recoverer, truth);
+  picture_panel(worker->recoverer.rgb, size, 2, strip);
   *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
   (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
                  "%s face%s: original, template seen, recovered", victim ? "A victim's" : "A drawn",

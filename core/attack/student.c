@@ -1,17 +1,12 @@
 #include "core/attack/student.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/image/pack.h"
 #include "core/model/embed.h"
-
-/* Sequences of RNG_ATTACK beyond those of faces.c. */
-#define DRAW_ORDER (1ull << 32)
-#define DRAW_MIRROR (1ull << 33)
 
 #define SCRATCH_WIDTH 0.5f /* of a network that begins from nothing */
 /* Adam's rate: fine-tuning must not forget what the teacher knows, training from nothing has nothing to
@@ -22,22 +17,13 @@
 struct student {
   struct student_options options;
   struct graph *graph;
-  uint32_t batch, embedding;
+  struct lessons *lessons;
+  const float *targets; /* (2, faces, embedding) */
+  uint32_t faces, embedding;
   float rate;
-  float *scratch;   /* (threads, stride) of the mask */
-  float *templates; /* (batch, elements) before mixing */
-  float *part;      /* (threads, elements) one member of a mix */
-  float *seen;      /* (threads, decoys' mixes, elements) what was sent; NULL without decoys */
-  size_t stride, elements;
 };
 
 /* ---- the teacher ---- */
-
-static int stop_code(const struct student_options *options, struct guise_error *err) {
-  if (options->should_stop && options->should_stop(options->stop_context))
-    return error_set(err, -ECANCELED, "the attack was stopped");
-  return 0;
-}
 
 struct photographs {
   const struct face_sample *faces;
@@ -78,7 +64,7 @@ static void load_photographs(const struct photographs *photographs, uint32_t fir
 
 /* The teacher with its norms' statistics taken from these photographs. */
 static int adapt_teacher(struct model *teacher, const struct photographs *photographs,
-                         const struct student_options *options, struct graph *graph,
+                         const struct lessons_options *options, struct graph *graph,
                          struct guise_error *err) {
   size_t elements = mask_elements(teacher->mask);
   float *scratch = tensor_alloc(mask_scratch(teacher->mask) * sizeof(float));
@@ -87,7 +73,7 @@ static int adapt_teacher(struct model *teacher, const struct photographs *photog
   if (r == 0)
     graph_statistics_reset(graph);
   for (uint32_t first = 0; first < photographs->faces->count && r == 0; first += teacher->batch) {
-    if ((r = stop_code(options, err)) < 0)
+    if ((r = lessons_stop_code(options, err)) < 0)
       break;
     load_photographs(photographs, first, teacher->batch);
     for (uint32_t i = 0; i < teacher->batch; i++) {
@@ -105,7 +91,7 @@ static int adapt_teacher(struct model *teacher, const struct photographs *photog
 }
 
 static int adapted_graph(struct model *teacher, const struct photographs *photographs,
-                         const struct student_options *options, struct graph **ret_graph,
+                         const struct lessons_options *options, struct graph **ret_graph,
                          struct guise_error *err) {
   const struct graph_config config = {.batch = teacher->batch, .threads = options->threads, .winograd = true};
   const struct arch_options described =
@@ -126,7 +112,7 @@ static int adapted_graph(struct model *teacher, const struct photographs *photog
 }
 
 int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
-                  const struct student_options *options, float *ret_embeddings, struct guise_error *err) {
+                  const struct lessons_options *options, float *ret_embeddings, struct guise_error *err) {
   uint32_t wanted = teacher->info.input, dimension = teacher->info.embedding;
   struct photographs photographs = {.faces = faces,
                                     .bytes = (size_t)wanted * wanted * 3,
@@ -171,17 +157,18 @@ static int describe(const struct model *teacher, bool from_teacher, const struct
 
 static int make_graph(struct student *student, struct model *teacher, struct guise_error *err) {
   const struct student_options *options = &student->options;
-  bool from_teacher = !options->from_scratch && student_fits(teacher, options->mask);
-  struct graph_config config = {.batch = student->batch,
-                                .threads = options->threads,
+  const struct mask *mask = options->lessons.mask;
+  bool from_teacher = !options->from_scratch && student_fits(teacher, mask);
+  struct graph_config config = {.batch = LESSON_BATCH,
+                                .threads = options->lessons.threads,
                                 .training = true,
                                 .winograd = true,
                                 .optimizer = GRAPH_ADAM,
-                                .seed = options->seed};
+                                .seed = options->lessons.seed};
   int r = graph_new(&config, &student->graph, err);
   if (r < 0)
     return r;
-  (void)describe(teacher, from_teacher, options->mask, student->graph); /* graph_build tells what it says */
+  (void)describe(teacher, from_teacher, mask, student->graph); /* graph_build tells what it says */
   r = graph_build(student->graph, err);
   if (r == 0 && from_teacher)
     r = graph_copy_parameters(student->graph, teacher->graph, err);
@@ -189,178 +176,42 @@ static int make_graph(struct student *student, struct model *teacher, struct gui
   return r;
 }
 
-static bool takes_decoys_out(const struct student *student) {
-  return student->options.inference && mask_decoys(student->options.mask) != NULL;
-}
-
 static int student_new(struct model *teacher, const struct student_options *options,
-                       struct student **ret_student, struct guise_error *err) {
+                       const struct face_sample *faces, struct student **ret_student,
+                       struct guise_error *err) {
   _cleanup_(student_freep) struct student *student = calloc(1, sizeof(*student));
   if (!student)
     return error_set(err, -ENOMEM, "out of memory for a student network");
-  *student = (struct student){.options = *options,
-                              .batch = STUDENT_BATCH,
-                              .embedding = teacher->info.embedding,
-                              .stride = (mask_scratch(options->mask) + 15) / 16 * 16,
-                              .elements = mask_elements(options->mask)};
-  int r = make_graph(student, teacher, err);
-  if (r < 0)
-    return r;
-  size_t elements = student->elements * sizeof(float);
-  student->scratch = tensor_alloc(options->threads * student->stride * sizeof(float));
-  student->templates = tensor_alloc(student->batch * elements);
-  student->part = tensor_alloc(options->threads * elements);
-  if (takes_decoys_out(student))
-    student->seen = tensor_alloc(options->threads * mask_inference_mixes(options->mask) * elements);
-  if (!student->scratch || !student->templates || !student->part ||
-      (takes_decoys_out(student) && !student->seen))
-    return error_set(err, -ENOMEM, "out of memory for a student network");
-  *ret_student = TAKE(student);
-  return 0;
+  *student =
+      (struct student){.options = *options, .faces = faces->count, .embedding = teacher->info.embedding};
+  int r = lessons_new(&options->lessons, faces, &student->lessons, err);
+  if (r == 0)
+    r = make_graph(student, teacher, err);
+  if (r == 0)
+    *ret_student = TAKE(student);
+  return r;
 }
 
 struct student *student_free(struct student *student) {
   if (!student)
     return NULL;
   graph_free(student->graph);
-  tensor_free(student->scratch);
-  tensor_free(student->templates);
-  tensor_free(student->part);
-  tensor_free(student->seen);
+  lessons_free(student->lessons);
   free(student);
   return NULL;
 }
 
 uint64_t student_parameters(const struct student *student) {
-  uint64_t count = 0;
-  for (uint32_t i = 0; i < graph_parameters(student->graph); i++) {
-    const struct graph_parameter *parameter = graph_parameter(student->graph, i);
-    count += parameter->gradient ? parameter->count : 0;
-  }
-  return count;
+  return graph_trained_numbers(student->graph);
 }
 
 /* ---- training ---- */
 
-struct lesson {
-  const struct face_sample *faces;
-  const float *targets; /* (2, faces->count, embedding) */
-  uint32_t *order;      /* (faces->count) of this pass over the faces */
-  uint32_t face[STUDENT_BATCH], index[STUDENT_BATCH], person[STUDENT_BATCH];
-  bool mirrored[STUDENT_BATCH];
-  uint32_t
-      target[STUDENT_BATCH]; /* the face, 0..batch-1, that a template counts as: that of the largest share */
-  struct mix mix[STUDENT_BATCH];
-};
-
-/* Chooses the step's faces, in a new order each time all have been seen. */
-static void choose_faces(const struct student *student, struct lesson *lesson, uint32_t step) {
-  uint32_t per_pass = lesson->faces->count / student->batch, at = step % per_pass * student->batch;
-  struct rng rng;
-  if (step % per_pass == 0) {
-    rng_init(&rng, student->options.seed, RNG_ATTACK, DRAW_ORDER + step / per_pass, 0);
-    rng_permutation(&rng, lesson->order, lesson->faces->count);
-  }
-  rng_init(&rng, student->options.seed, RNG_ATTACK, DRAW_MIRROR + step, 0);
-  for (uint32_t i = 0; i < student->batch; i++) {
-    lesson->face[i] = lesson->order[at + i];
-    lesson->index[i] = lesson->faces->index[lesson->face[i]];
-    lesson->person[i] = lesson->faces->person[lesson->face[i]];
-    lesson->target[i] = i;
-    lesson->mirrored[i] = rng_u32(&rng) & 1;
-  }
-}
-
-/* The template of one face: as it is sent, or as it goes into a mix. */
-static void face_template(struct student *student, const uint8_t *rgb, bool mirrored, struct rng *rng,
-                          float *ret_template) {
-  size_t thread = (size_t)omp_get_thread_num();
-  float *scratch = student->scratch + thread * student->stride;
-  if (!takes_decoys_out(student)) {
-    mask_template(student->options.mask, rgb, mirrored, rng, scratch, ret_template);
-    return;
-  }
-  size_t sent = mask_inference_mixes(student->options.mask) * student->elements;
-  decoyed_template(student->options.mask, rgb, mirrored, rng, scratch, student->seen + thread * sent, NULL,
-                   ret_template);
-}
-
-/* What a random mask draws for the step's i-th template; from STUDENT_BATCH on: for the partners of mix i. */
-static void draws_of(const struct student *student, uint32_t step, uint32_t i, struct rng *ret_rng) {
-  rng_init(ret_rng, student->options.seed, RNG_MASK, step + 1ull, i);
-}
-
-/* ret_template := mix i of the batch's templates and of public faces. */
-static void blend(struct student *student, const struct face_sample *batch, const struct lesson *lesson,
-                  uint32_t step, uint32_t i, float *ret_template) {
-  const struct mix *mix = &lesson->mix[i];
-  float *part = student->part + (size_t)omp_get_thread_num() * student->elements;
-  memset(ret_template, 0, student->elements * sizeof(float));
-  for (uint32_t j = 0; j < mix->k; j++) {
-    const float *member = student->templates + (size_t)mix->member[j] * student->elements;
-    if (!face_sample_owns(batch, mix->member[j])) {
-      struct rng rng;
-      draws_of(student, step, STUDENT_BATCH + i * MIX_MAX + j, &rng);
-      face_template(student, face_sample_image(batch, mix->member[j]), false, &rng, part);
-      member = part;
-    }
-    for (size_t e = 0; e < student->elements; e++)
-      ret_template[e] += mix->lambda[j] * member[e];
-  }
-}
-
-/* Mixes within the batch and with the pool's public faces, as the training that is attacked does, anew each
- * step. */
-static void mix_faces(struct student *student, struct lesson *lesson, uint32_t step) {
-  const struct attack_mixing *mixing = student->options.mixing;
-  const struct face_sample batch = {.from = lesson->faces->from,
-                                    .index = lesson->index,
-                                    .person = lesson->person,
-                                    .count = student->batch,
-                                    .partners = mixing->partners.count > 0 ? &mixing->partners : NULL};
-  uint64_t seed = student->options.seed + (step + 1) * 0x9E3779B97F4A7C15ull;
-#pragma omp parallel for schedule(static) num_threads(student->options.threads)
-  for (uint32_t i = 0; i < student->batch; i++) {
-    face_sample_mix(&batch, mixing, i, seed, &lesson->mix[i]);
-    lesson->target[i] = lesson->mix[i].member[mix_heaviest(&batch, &lesson->mix[i])];
-    blend(student, &batch, lesson, step, i, graph_input_data(student->graph) + i * student->elements);
-  }
-}
-
-/* The last step of methods that hide the mix itself; part of a template that is sent. */
-static void hide_mixes(struct student *student, uint32_t step) {
-  if (!mask_has_after_mix(student->options.mask) || takes_decoys_out(student))
-    return;
-#pragma omp parallel for schedule(static) num_threads(student->options.threads)
-  for (uint32_t i = 0; i < student->batch; i++) {
-    struct rng rng;
-    rng_init(&rng, student->options.seed, RNG_AFTER_MIX, step + 1ull, i);
-    mask_after_mix(student->options.mask, &rng,
-                   student->scratch + (size_t)omp_get_thread_num() * student->stride,
-                   graph_input_data(student->graph) + i * student->elements);
-  }
-}
-
-static void fill_batch(struct student *student, struct lesson *lesson, uint32_t step) {
-  float *templates = student->options.mixing ? student->templates : graph_input_data(student->graph);
-  choose_faces(student, lesson, step);
-#pragma omp parallel for schedule(static) num_threads(student->options.threads)
-  for (uint32_t i = 0; i < student->batch; i++) {
-    struct rng rng;
-    draws_of(student, step, i, &rng); /* a random mask draws anew each time */
-    face_template(student, face_sample_image(lesson->faces, lesson->face[i]), lesson->mirrored[i], &rng,
-                  templates + i * student->elements);
-  }
-  if (student->options.mixing)
-    mix_faces(student, lesson, step);
-  hide_mixes(student, step);
-}
-
 /* What template i should say. */
 static const float *target_of(const struct student *student, const struct lesson *lesson, uint32_t i) {
   uint32_t member = lesson->target[i];
-  size_t row = (lesson->mirrored[member] ? lesson->faces->count : 0) + (size_t)lesson->face[member];
-  return lesson->targets + row * student->embedding;
+  size_t row = (lesson->mirrored[member] ? student->faces : 0) + (size_t)lesson->face[member];
+  return student->targets + row * student->embedding;
 }
 
 /* The mean of 1 - cos(y, t) and its gradient, (cos y/|y| - t) / |y|. */
@@ -369,7 +220,7 @@ static double cosine_loss(const struct student *student, const struct lesson *le
   const float *output = graph_output_data(student->graph);
   float *gradient = graph_output_gradient(student->graph);
   double total = 0;
-  for (uint32_t i = 0; i < student->batch; i++) {
+  for (uint32_t i = 0; i < LESSON_BATCH; i++) {
     const float *y = output + (size_t)i * n, *t = target_of(student, lesson, i);
     double squares = 1e-12, product = 0;
     for (uint32_t c = 0; c < n; c++) {
@@ -379,20 +230,19 @@ static double cosine_loss(const struct student *student, const struct lesson *le
     double length = sqrt(squares), cosine = product / length;
     for (uint32_t c = 0; c < n; c++)
       gradient[(size_t)i * n + c] =
-          (float)((cosine * (double)y[c] / length - (double)t[c]) / (length * student->batch));
+          (float)((cosine * (double)y[c] / length - (double)t[c]) / (length * LESSON_BATCH));
     total += 1 - cosine;
   }
-  return total / student->batch;
+  return total / LESSON_BATCH;
 }
 
-static int train_step(struct student *student, struct lesson *lesson, uint32_t step,
-                      struct guise_error *err) {
+static int train_step(struct student *student, uint32_t step, struct guise_error *err) {
   const double pi = 3.14159265358979323846, done = (double)step / student->options.steps;
   const struct adam_options adam = {.rate = student->rate * (float)(0.5 * (1 + cos(pi * done))),
                                     .beta1 = 0.9f,
                                     .beta2 = 0.999f,
                                     .epsilon = 1e-8f};
-  fill_batch(student, lesson, step);
+  const struct lesson *lesson = lessons_draw(student->lessons, step, graph_input_data(student->graph));
   int r = graph_forward(student->graph, GRAPH_TRAIN, step, err);
   if (r < 0)
     return r;
@@ -405,21 +255,14 @@ static int train_step(struct student *student, struct lesson *lesson, uint32_t s
 int student_train(struct model *teacher, const struct student_options *options,
                   const struct face_sample *faces, const float *targets, struct student **ret_student,
                   struct guise_error *err) {
-  if (faces->count < STUDENT_FACES_LEAST)
-    return error_set(err, -EINVAL,
-                     "an attack that learns needs at least %u public faces, not %u: name a larger data set "
-                     "in audit.public_dataset",
-                     STUDENT_FACES_LEAST, faces->count);
   _cleanup_(student_freep) struct student *student = NULL;
-  _cleanup_(freep) uint32_t *order = calloc(faces->count, sizeof(*order));
-  struct lesson lesson = {.faces = faces, .targets = targets, .order = order};
-  if (!order)
-    return error_set(err, -ENOMEM, "out of memory for %u public faces", faces->count);
-  int r = student_new(teacher, options, &student, err);
-  for (uint32_t step = 0; step < options->steps && r == 0; step++) {
-    r = stop_code(options, err);
+  int r = student_new(teacher, options, faces, &student, err);
+  if (r == 0)
+    student->targets = targets;
+  for (uint32_t step = 0; r == 0 && step < options->steps; step++) {
+    r = lessons_stop_code(&options->lessons, err);
     if (r == 0)
-      r = train_step(student, &lesson, step, err);
+      r = train_step(student, step, err);
   }
   if (r == 0)
     *ret_student = TAKE(student);
@@ -428,36 +271,17 @@ int student_train(struct model *teacher, const struct student_options *options,
 
 /* ---- what it says ---- */
 
-/* Fills the input with templates from `first` on, beginning anew after the last. */
-static void fill_templates(struct student *student, const struct face_sample *faces, const struct mix *mixes,
-                           uint32_t first) {
-  float *input = graph_input_data(student->graph);
-#pragma omp parallel for schedule(static) num_threads(student->options.threads)
-  for (uint32_t i = 0; i < student->batch; i++) {
-    const struct mix *mix = &mixes[(first + i) % faces->count];
-    size_t thread = (size_t)omp_get_thread_num();
-    struct rng rng;
-    mask_rng_inference(&rng, faces->index[mix->member[0]]);
-    if (takes_decoys_out(student))
-      face_template(student, face_sample_image(faces, mix->member[0]), false, &rng,
-                    input + i * student->elements);
-    else
-      face_sample_template(faces, student->options.mask, mix, student->scratch + thread * student->stride,
-                           student->part + thread * student->elements, input + i * student->elements);
-  }
-}
-
 /* Whoever holds the templates also knows how they are distributed: the norms' statistics, learnt from public
  * faces, are taken again from what is attacked. */
 static int adapt(struct student *student, const struct face_sample *faces, const struct mix *mixes,
                  struct guise_error *err) {
   int r = 0;
   graph_statistics_reset(student->graph);
-  for (uint32_t first = 0; first < faces->count && r == 0; first += student->batch) {
-    r = stop_code(&student->options, err);
+  for (uint32_t first = 0; first < faces->count && r == 0; first += LESSON_BATCH) {
+    r = lessons_stop_code(&student->options.lessons, err);
     if (r < 0)
       break;
-    fill_templates(student, faces, mixes, first);
+    lessons_templates(student->lessons, faces, mixes, first, graph_input_data(student->graph));
     r = graph_forward(student->graph, GRAPH_STATISTICS, 0, err);
   }
   if (r == 0)
@@ -468,12 +292,12 @@ static int adapt(struct student *student, const struct face_sample *faces, const
 int student_embed(struct student *student, const struct face_sample *faces, const struct mix *mixes,
                   float *ret_embeddings, struct guise_error *err) {
   int r = adapt(student, faces, mixes, err);
-  for (uint32_t first = 0; first < faces->count && r == 0; first += student->batch) {
-    uint32_t count = MIN(student->batch, faces->count - first);
+  for (uint32_t first = 0; first < faces->count && r == 0; first += LESSON_BATCH) {
+    uint32_t count = MIN(LESSON_BATCH, faces->count - first);
     float *rows = ret_embeddings + (size_t)first * student->embedding;
-    if ((r = stop_code(&student->options, err)) < 0)
+    if ((r = lessons_stop_code(&student->options.lessons, err)) < 0)
       break;
-    fill_templates(student, faces, mixes, first);
+    lessons_templates(student->lessons, faces, mixes, first, graph_input_data(student->graph));
     if ((r = graph_forward(student->graph, GRAPH_EVAL, 0, err)) < 0)
       break;
     memcpy(rows, graph_output_data(student->graph), (size_t)count * student->embedding * sizeof(float));

@@ -145,6 +145,7 @@ struct graph_parameter {
 };
 uint32_t graph_parameters(struct graph *graph);
 struct graph_parameter *graph_parameter(struct graph *graph, uint32_t i);
+uint64_t graph_trained_numbers(struct graph *graph); /* of parameters with gradients */
 void graph_parameters_changed(struct graph *graph);
 /* Copies values (not gradients, not momenta) between graphs of the same description, whatever their batch.
  * -EINVAL if different. */

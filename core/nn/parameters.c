@@ -178,3 +178,12 @@ void graph_sgd(struct graph *graph, float rate, float momentum, float decay) {
   }
   graph_parameters_changed(graph);
 }
+
+uint64_t graph_trained_numbers(struct graph *graph) {
+  uint64_t count = 0;
+  for (uint32_t i = 0; i < graph_parameters(graph); i++) {
+    const struct graph_parameter *parameter = graph_parameter(graph, i);
+    count += parameter->gradient ? parameter->count : 0;
+  }
+  return count;
+}

@@ -76,6 +76,7 @@ static int run_attack(struct trainer *t, const struct job_inputs *inputs, const 
       .stop_context = t,
   };
   context.mixing.pool = t->spec->mask.pool;
+  context.mixing.recipes = t->spec->mask.recipes;
   if (t->open_order)
     context.mixing.partners =
         (struct attack_faces){face_view_image, &open, t->open.train.identity, t->open.train.count};

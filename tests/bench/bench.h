@@ -12,7 +12,7 @@ int bench_profile(int argc, char **argv);
 int bench_dct(int argc, char **argv);
 int bench_masking(int argc, char **argv);
 int bench_probe(int argc, char **argv);
-int bench_linkage(int argc, char **argv);
+int bench_attack(int argc, char **argv);
 int bench_jobs(int argc, char **argv);
 int bench_pictures(int argc, char **argv);
 int bench_train(int argc, char **argv);

@@ -20,8 +20,9 @@ static const struct {
     {"probe", bench_probe, "PACK [--batch N] [--threads N] [--size PX] [--runs N] [--embedder MODEL]"},
     {"pictures", bench_pictures, "OUT.png [SIZE]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
-    {"linkage", bench_linkage,
-     "VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size PX] [--k K] [--effort NAME] ..."},
+    {"attack", bench_attack,
+     "NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size PX] [--k K] [--effort NAME] "
+     "..."},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
     {"onnx", bench_onnx, "PACK DIRECTORY [--arch ARCH] [--faces N] [--size PX] [--threads N]"},
 };

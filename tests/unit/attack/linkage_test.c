@@ -9,160 +9,16 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/attack/faces.h"
 #include "core/attack/linkage.h"
 #include "core/attack/student.h"
-#include "core/base/philox.h"
-#include "core/image/pack.h"
-#include "core/image/synth.h"
 #include "core/mask/decoys.h"
-#include "core/model/text.h"
-#include "core/nn/head.h"
+#include "unit/attack/teacher.h"
 #include "unit/model/schema.h"
-
-#define SIZE 48u
-#define PIXELS ((size_t)SIZE * SIZE * 3)
-#define EMBEDDING 32u
-#define TEACHER_PEOPLE 48u
-#define TEACHER_IMAGES 6u
-#define TEACHER_BATCH 32u
-#define TEACHER_STEPS 100u
-
-/* Faces of people numbered from `first`. */
-struct crowd {
-  uint8_t *pixels;
-  uint32_t *identity;
-  uint32_t count;
-};
-
-static struct crowd victims, open;
-static char teacher[] = "/tmp/guise-teacher-XXXXXX";
-
-static struct crowd crowd_of(uint32_t first, uint32_t people, uint32_t images) {
-  struct crowd crowd = {.count = people * images};
-  crowd.pixels = malloc(crowd.count * PIXELS);
-  crowd.identity = calloc(crowd.count, sizeof(*crowd.identity));
-  assert_non_null(crowd.pixels);
-  assert_non_null(crowd.identity);
-  for (uint32_t i = 0; i < crowd.count; i++) {
-    crowd.identity[i] = first + i / images;
-    synth_face(11, first + i / images, i % images, SIZE, crowd.pixels + i * PIXELS);
-  }
-  return crowd;
-}
-
-static void crowd_done(struct crowd *crowd) {
-  free(crowd->pixels);
-  free(crowd->identity);
-}
-
-static const uint8_t *crowd_image(void *context, uint32_t i) {
-  return ((const struct crowd *)context)->pixels + i * PIXELS;
-}
-
-static struct attack_faces faces_of(struct crowd *crowd) {
-  return (struct attack_faces){crowd_image, crowd, crowd->identity, crowd->count};
-}
-
-static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low, float clip) {
-  struct mask *mask = NULL;
-  struct guise_error err = {0};
-  struct mask_options options = mask_options_default(method, SIZE);
-  options.drop_low = drop_low;
-  options.clip = clip;
-  if (mask_new(&options, &mask, &err) != 0 || mask_fit(mask, crowd_image, &open, open.count, &err) != 0)
-    fail_msg("%s", err.text);
-  return mask;
-}
-
-/* ---- the teacher ---- */
-
-static void teach_step(struct graph *graph, struct head *head, const struct mask *mask,
-                       const struct crowd *crowd, uint32_t step) {
-  struct rng rng;
-  struct head_label labels[TEACHER_BATCH];
-  uint32_t counts[TEACHER_BATCH];
-  const struct head_options options = {.scale = 16, .margin = .1f};
-  float *scratch = malloc(mask_scratch(mask) * sizeof(float));
-  rng_init(&rng, 1, RNG_SHUFFLE, step, 0);
-  for (uint32_t i = 0; i < TEACHER_BATCH; i++) {
-    uint32_t face = rng_below(&rng, crowd->count);
-    labels[i] = (struct head_label){crowd->identity[face] - crowd->identity[0], 1};
-    counts[i] = 1;
-    mask_template(mask, crowd->pixels + face * PIXELS, rng_u32(&rng) & 1, NULL, scratch,
-                  graph_input_data(graph) + i * mask_elements(mask));
-  }
-  assert_int_equal(graph_forward(graph, GRAPH_TRAIN, step, NULL), 0);
-  (void)head_step(head, &options, graph_output_data(graph), TEACHER_BATCH, labels, 1, counts,
-                  graph_output_gradient(graph), NULL, NULL);
-  assert_int_equal(graph_backward(graph, NULL), 0);
-  float rate = .05f * (1 - (float)step / TEACHER_STEPS);
-  graph_sgd(graph, rate, .9f, 5e-4f);
-  head_sgd(head, rate, .9f, 5e-4f);
-  free(scratch);
-}
-
-static int train_teacher(void **state) {
-  (void)state;
-  open = crowd_of(1000, 64, 4);
-  victims = crowd_of(2000, 20, 3);
-  struct crowd crowd = crowd_of(0, TEACHER_PEOPLE, TEACHER_IMAGES);
-  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
-  struct model_info info = {.arch = ARCH_FREQ_IR,
-                            .input = SIZE,
-                            .embedding = EMBEDDING,
-                            .width = .25f,
-                            .mask = mask_options_default(MASK_NONE, SIZE),
-                            .constants = *mask_constants(mask)};
-  struct graph_config config = {
-      .batch = TEACHER_BATCH, .threads = 1, .training = true, .winograd = true, .seed = 4};
-  struct arch_options options = arch_options_for(mask, EMBEDDING, info.width, 0);
-  struct graph *graph = NULL;
-  struct head *head = NULL;
-  assert_int_equal(graph_new(&config, &graph, NULL), 0);
-  assert_true(arch_describe(graph, info.arch, &options) >= 0);
-  assert_int_equal(graph_build(graph, NULL), 0);
-  assert_int_equal(head_new(TEACHER_PEOPLE, EMBEDDING, TEACHER_BATCH, 1, HEAD_COSFACE, 4, &head, NULL), 0);
-  for (uint32_t step = 0; step < TEACHER_STEPS; step++)
-    teach_step(graph, head, mask, &crowd, step);
-  int fd = mkstemp(teacher);
-  assert_true(fd >= 0);
-  (void)close(fd);
-  assert_int_equal(model_save(teacher, graph, &info, NULL), 0);
-  head_free(head);
-  graph_free(graph);
-  mask_free(mask);
-  crowd_done(&crowd);
-  return 0;
-}
-
-static int forget_teacher(void **state) {
-  (void)state;
-  crowd_done(&open);
-  crowd_done(&victims);
-  return unlink(teacher);
-}
 
 /* ---- running ---- */
 
 static const struct linkage_budget small = {.victims = 60, .pairs = 256, .passes = 4};
-
-static struct attack_context context_of(const struct mask *mask, uint32_t k) {
-  struct attack_context context = {.victims = faces_of(&victims),
-                                   .open = faces_of(&open),
-                                   .teacher = teacher,
-                                   .mask = mask,
-                                   .effort = EFFORT_QUICK,
-                                   .seed = 3,
-                                   .threads = 1};
-  if (k > 1)
-    context.mixing.probability[k] = 1;
-  else
-    context.mixing.unmixed = 1;
-  return context;
-}
 
 static struct attack_result run(const struct attack_context *context, const struct linkage_budget *budget) {
   struct attack_result result = {.name = "linkage", .summary = "", .effort = context->effort, .size = SIZE};
@@ -170,23 +26,6 @@ static struct attack_result run(const struct attack_context *context, const stru
   if (linkage_run(context, budget, &result, &err) != 0)
     fail_msg("%s", err.text);
   return result;
-}
-
-static const struct attack_surface_result *surface_of(const struct attack_result *result,
-                                                      enum attack_surface which) {
-  for (uint32_t s = 0; s < result->surfaces; s++)
-    if (result->surface[s].surface == which)
-      return &result->surface[s];
-  fail_msg("the surface is missing");
-  return NULL;
-}
-
-static const struct attack_metric *metric_of(const struct attack_surface_result *surface, const char *name) {
-  for (uint32_t i = 0; i < surface->metrics; i++)
-    if (strcmp(surface->metric[i].name, name) == 0)
-      return &surface->metric[i];
-  fail_msg("the metric %s is missing", name);
-  return NULL;
 }
 
 static void undefended_templates_are_linked(void **state) {
@@ -198,7 +37,7 @@ static void undefended_templates_are_linked(void **state) {
   assert_int_equal(result.faces, 60);
   assert_int_equal(result.people, 20);
   assert_int_equal(result.public_faces, 256);
-  assert_int_equal(result.steps, 4 * 256 / STUDENT_BATCH);
+  assert_int_equal(result.steps, 4 * 256 / LESSON_BATCH);
   assert_true(result.parameters > 10000);
   for (uint32_t s = 0; s < 2; s++) {
     const struct attack_surface_result *surface = &result.surface[s];
@@ -434,7 +273,7 @@ static void impossible_contexts_are_refused(void **state) {
   struct attack_context context = context_of(mask, 1);
   struct attack_result result;
   struct guise_error err = {0};
-  context.open.count = STUDENT_FACES_LEAST - 1;
+  context.open.count = LESSON_BATCH - 1;
   assert_int_equal(attack_run(attack_find("linkage"), &context, &result, &err), -EINVAL);
   assert_non_null(strstr(err.text, "audit.public_dataset"));
   context.open.count = 0;
@@ -459,7 +298,7 @@ static void a_student_from_nothing_learns(void **state) {
   struct attack_faces faces = faces_of(&open);
   struct face_sample sample;
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0), *larger = NULL;
-  assert_int_equal(model_load(teacher, STUDENT_BATCH, 1, &model, NULL), 0);
+  assert_int_equal(model_load(teacher, LESSON_BATCH, 1, &model, NULL), 0);
   const struct mask_options wide = mask_options_default(MASK_NONE, 64);
   assert_int_equal(mask_new(&wide, &larger, NULL), 0);
   assert_true(student_fits(model, mask));
@@ -468,11 +307,11 @@ static void a_student_from_nothing_learns(void **state) {
   float *targets = calloc((size_t)2 * 256 * EMBEDDING, sizeof(float)),
         *said = calloc((size_t)256 * EMBEDDING, sizeof(float));
   struct mix *mixes = calloc(256, sizeof(*mixes));
-  struct student_options options = {.mask = mask, .from_scratch = true, .seed = 1, .threads = 1};
+  struct student_options options = {.lessons = {.mask = mask, .seed = 1, .threads = 1}, .from_scratch = true};
   for (uint32_t i = 0; i < 2; i++)
-    assert_int_equal(
-        teacher_embed(model, &sample, SIZE, i == 1, &options, targets + (size_t)i * 256 * EMBEDDING, NULL),
-        0);
+    assert_int_equal(teacher_embed(model, &sample, SIZE, i == 1, &options.lessons,
+                                   targets + (size_t)i * 256 * EMBEDDING, NULL),
+                     0);
   for (uint32_t i = 0; i < 256; i++)
     mix_single(i, &mixes[i]);
   double cosine[2] = {0, 0};
@@ -502,7 +341,7 @@ static void teacher_sees_the_mirror_image(void **state) {
   struct attack_faces faces = faces_of(&victims), turned = faces;
   struct crowd mirrored = crowd_of(2000, 20, 3);
   struct face_sample sample, other;
-  struct student_options options = {.threads = 1};
+  struct lessons_options options = {.threads = 1};
   turned.context = &mirrored;
   for (uint32_t i = 0; i < mirrored.count; i++)
     for (uint32_t y = 0; y < SIZE; y++)

@@ -1,11 +1,13 @@
-/* guise-bench linkage: the linkage attack alone, on a pack of victims, with a pack of public faces and a
- * teacher; for studies of the attacker itself. */
+/* guise-bench attack: one attack alone, on a pack of victims, with a pack of public faces and a teacher; for
+ * studies of the attacker itself. */
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/attack/linkage.h"
+#include "core/attack/reconstruction.h"
 #include "core/model/model.h"
 #include "core/train/data.h"
 #include "tests/bench/bench.h"
@@ -14,7 +16,9 @@ struct study {
   struct job_data victims, open;
   struct face_view victims_view, open_view;
   struct mask_options mask;
-  struct linkage_budget budget;
+  const struct attack *attack;
+  uint32_t pairs, passes; /* 0: the effort's */
+  bool scratch;
   struct attack_context context;
 };
 
@@ -48,23 +52,40 @@ static void print_result(const struct attack_result *result) {
   }
 }
 
+/* Attacks that learn may be given another budget than their effort's. */
+static int run_attack(const struct study *study, struct attack_result *ret_result, struct guise_error *err) {
+  const struct attack_context *context = &study->context;
+  struct linkage_budget linkage = linkage_budgets[context->effort];
+  struct reconstruction_budget reconstruction = reconstruction_budgets[context->effort];
+  linkage.pairs = study->pairs ? study->pairs : linkage.pairs;
+  linkage.passes = study->passes ? study->passes : linkage.passes;
+  linkage.from_scratch = study->scratch;
+  reconstruction.pairs = study->pairs ? study->pairs : reconstruction.pairs;
+  reconstruction.passes = study->passes ? study->passes : reconstruction.passes;
+  if (strcmp(study->attack->name, "linkage") == 0)
+    return linkage_run(context, &linkage, ret_result, err);
+  if (strcmp(study->attack->name, "reconstruction") == 0)
+    return reconstruction_run(context, &reconstruction, ret_result, err);
+  return study->attack->run(context, ret_result, err);
+}
+
 static int run_study(struct study *study, char **argv, struct guise_error *err) {
   struct attack_context *context = &study->context;
   struct mask *mask = NULL;
-  struct attack_result result = {.name = "linkage"};
+  struct attack_result result = {.name = study->attack->name};
   uint32_t size = study->mask.size;
   int64_t begin = clock_ns();
-  int r = open_faces(argv[0], size, &study->victims, &study->victims_view, &context->victims, err);
+  int r = open_faces(argv[1], size, &study->victims, &study->victims_view, &context->victims, err);
   if (r == 0)
-    r = open_faces(argv[1], size, &study->open, &study->open_view, &context->open, err);
+    r = open_faces(argv[2], size, &study->open, &study->open_view, &context->open, err);
   if (r == 0)
     r = mask_new(&study->mask, &mask, err);
   if (r == 0) /* constants from public faces, as from any others */
     r = mask_fit(mask, face_view_image, &study->open_view, context->open.count, err);
   context->mask = mask;
-  context->teacher = argv[2];
+  context->teacher = argv[3];
   if (r == 0)
-    r = linkage_run(context, &study->budget, &result, err);
+    r = run_attack(study, &result, err);
   result.seconds = (double)(clock_ns() - begin) * 1e-9;
   if (r == 0)
     print_result(&result);
@@ -88,8 +109,7 @@ static int parse_options(struct study *study, int argc, char **argv) {
                                           {"scratch", 0, NULL, SCRATCH}, {"threads", 1, NULL, THREADS},
                                           {"seed", 1, NULL, SEED},       {NULL, 0, NULL, 0}};
   enum mask_method method = MASK_AHM;
-  uint32_t drop_low = UINT32_MAX, size = 112, pairs = 0, passes = 0;
-  bool scratch = false;
+  uint32_t drop_low = UINT32_MAX, size = 112;
   int option;
   *study = (struct study){.context = {.effort = EFFORT_QUICK, .seed = 1, .threads = 1}};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
@@ -102,9 +122,9 @@ static int parse_options(struct study *study, int argc, char **argv) {
       return -EINVAL;
     drop_low = option == DROP ? number(optarg) : drop_low;
     size = option == SIZE ? number(optarg) : size;
-    pairs = option == PAIRS ? number(optarg) : pairs;
-    passes = option == PASSES ? number(optarg) : passes;
-    scratch |= option == SCRATCH;
+    study->pairs = option == PAIRS ? number(optarg) : study->pairs;
+    study->passes = option == PASSES ? number(optarg) : study->passes;
+    study->scratch |= option == SCRATCH;
     if (option == THREADS)
       study->context.threads = number(optarg);
     if (option == SEED)
@@ -120,26 +140,23 @@ static int parse_options(struct study *study, int argc, char **argv) {
   study->mask.drop_low = drop_low == UINT32_MAX ? study->mask.drop_low : drop_low;
   if (!mask_traits(method)->has_strategy)
     study->context.mixing = (struct attack_mixing){.beta = true, .alpha = .4f};
-  study->budget = linkage_budgets[study->context.effort];
-  study->budget.pairs = pairs ? pairs : study->budget.pairs;
-  study->budget.passes = passes ? passes : study->budget.passes;
-  study->budget.from_scratch = scratch;
-  return optind + 3 == argc ? 0 : -EINVAL;
+  if (optind + 4 != argc || !(study->attack = attack_find(argv[optind])))
+    return -EINVAL;
+  return 0;
 }
 
-int bench_linkage(int argc, char **argv) {
+int bench_attack(int argc, char **argv) {
   struct study study;
   struct guise_error err = {0};
   char *shifted[argc + 1];
-  shifted[0] = "linkage"; /* getopt skips a program's name */
+  shifted[0] = "attack"; /* getopt skips a program's name */
   for (int i = 0; i < argc; i++)
     shifted[i + 1] = argv[i];
   if (parse_options(&study, argc + 1, shifted) < 0) {
     (void)fputs(
-        "usage: guise-bench linkage VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size "
-        "PX] "
-        "[--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] [--threads N] "
-        "[--seed N]\n",
+        "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] "
+        "[--size PX] [--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
+        "[--threads N] [--seed N]\n",
         stderr);
     return 2;
   }

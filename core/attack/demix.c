@@ -1,0 +1,620 @@
+/* A13, the demixing attack: an image that is used in training T times is mixed T times, with other partners
+ * and other shares, and what the mixes have in common is the image. Nothing is learnt and no public face is
+ * needed.
+ *
+ * Every template of the store is turned back into a picture as A1 does. The mean picture of the store is what
+ * an average of partners looks like and is taken out; then the mixes of an image are averaged, each with the
+ * weight of its regression on the mean of the others: what it shares with them is the image, and its share in
+ * the mix is unknown. The average is enlarged as far as it is the image (Wiener). Masks that draw at random
+ * are averaged in the same way.
+ *
+ * Twice: knowing which mixes belong together (a store keeps images in order, and epochs repeat it), for 1, 2,
+ * 4, 8 and 16 mixes; and without, taking with one mix those that resemble it most in the whole store. Frozen
+ * mixes (recipes) repeat themselves: of R recipes there are R mixes to see. Granted are the best constant a
+ * colour, as in A1, and that all mixes show the image in the same view, not mirrored or shifted.
+ *
+ * Control: the least squares of A1 on the unmasked transform of the same faces, unmixed. */
+#include <math.h>
+#include <omp.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/attack/faces.h"
+#include "core/attack/recover.h"
+#include "core/base/memory.h"
+#include "core/base/philox.h"
+#include "core/freq/dct.h"
+
+#define TURNS 16u   /* mixes of an image that are seen, at most */
+#define SKETCH 512u /* numbers that stand for a picture when similar ones are sought */
+#define SHARE_DRAWS 1024u
+#define DRAWN_PEOPLE 8u
+#define DRAW_SKETCH ((1ull << 34) + 2) /* sequences of RNG_ATTACK beyond those of victims.c */
+#define SEED_TURN 0x9E3779B97F4A7C15ull
+
+static const uint32_t most_faces[] = {[EFFORT_QUICK] = 50, [EFFORT_STANDARD] = 100, [EFFORT_THOROUGH] = 300};
+
+/* What the training store holds of the sample's faces: count images, turns mixes of each. Mix m is of image
+ * m / turns. */
+struct store {
+  const struct attack_context *context;
+  const struct face_sample *sample;
+  const struct mask *mask;
+  const struct attack_mixing *mixing; /* NULL: unmixed */
+  uint32_t turns;
+  size_t pixels;
+  float *mean;      /* (pixels) of all mixes' pictures */
+  float *sums;      /* (count, pixels) of each image's */
+  float *sketch;    /* (count * turns, SKETCH), mean-free and of length 1 */
+  uint16_t *bucket; /* (pixels) of the sketch; the lowest bit is the sign */
+  double power;     /* of a face about the mean, sum of squares */
+};
+
+/* One attacking thread. */
+struct worker {
+  struct recoverer recoverer;
+  float *part, *mixed; /* templates */
+  float *views;        /* (TURNS, pixels) mean-free pictures */
+};
+
+static int worker_init(struct worker *worker, const struct mask *mask) {
+  memset(worker, 0, sizeof(*worker));
+  int r = recoverer_init(&worker->recoverer, mask);
+  if (r < 0)
+    return r;
+  worker->part = tensor_alloc(mask_elements(mask) * sizeof(float));
+  worker->mixed = tensor_alloc(mask_elements(mask) * sizeof(float));
+  worker->views = tensor_alloc(TURNS * worker->recoverer.solver.pixels * sizeof(float));
+  return worker->part && worker->mixed && worker->views ? 0 : -ENOMEM;
+}
+
+static void worker_done(struct worker *worker) {
+  recoverer_done(&worker->recoverer);
+  tensor_free(worker->part);
+  tensor_free(worker->mixed);
+  tensor_free(worker->views);
+}
+
+/* ---- the store ---- */
+
+static void store_mix(const struct store *store, uint32_t mix, struct mix *ret_mix) {
+  const uint32_t face = mix / store->turns, turn = mix % store->turns;
+  if (store->mixing)
+    face_sample_mix(store->sample, store->mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
+  else
+    mix_single(face, ret_mix);
+}
+
+/* worker->recoverer.solver.x := the picture of one mix; returns the iterations. */
+static uint32_t store_picture(struct worker *worker, const struct store *store, uint32_t number) {
+  struct mix mix;
+  store_mix(store, number, &mix);
+  face_sample_template(store->sample, store->mask, &mix, number % store->turns,
+                       worker->recoverer.solver.scratch, worker->part, worker->mixed);
+  return recover(&worker->recoverer, worker->mixed);
+}
+
+/* Inner products of sketches are those of the pictures, but for an error of 1 / sqrt(SKETCH) (Charikar, Chen
+ * and Farach-Colton, "Finding frequent items in data streams", 2002). */
+static void add_to_sketch(const struct store *store, const float *picture, float sign, float *sketch) {
+  for (size_t i = 0; i < store->pixels; i++)
+    sketch[store->bucket[i] >> 1] += store->bucket[i] & 1 ? sign * picture[i] : -sign * picture[i];
+}
+
+static double dot(const float *a, const float *b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++)
+    sum += (double)a[i] * (double)b[i];
+  return sum;
+}
+
+/* Only the calling thread asks, so that should_stop need not be thread-safe. */
+static bool stop_now(const struct attack_context *context, atomic_int *status) {
+  if (omp_get_thread_num() == 0 && context->should_stop && context->should_stop(context->stop_context))
+    atomic_store(status, -ECANCELED);
+  return atomic_load(status) < 0;
+}
+
+/* Sketches and sums of all pictures, and the mean of their squares. */
+static int look_through(struct store *store, double *ret_square, uint32_t *ret_steps) {
+  const struct attack_context *context = store->context;
+  const uint32_t count = store->sample->count;
+  _cleanup_(freep) double *squares = calloc(count, sizeof(*squares));
+  _cleanup_(freep) uint32_t *steps = calloc(count, sizeof(*steps));
+  atomic_int status = squares && steps ? 0 : -ENOMEM;
+#pragma omp parallel num_threads(context->threads)
+  {
+    struct worker worker;
+    int r = worker_init(&worker, store->mask);
+    if (r < 0)
+      atomic_store(&status, r);
+#pragma omp for schedule(dynamic)
+    for (uint32_t i = 0; i < count; i++) {
+      if (stop_now(context, &status))
+        continue;
+      for (uint32_t mix = i * store->turns; mix < (i + 1) * store->turns; mix++) {
+        const float *x = worker.recoverer.solver.x;
+        const uint32_t done = store_picture(&worker, store, mix);
+        steps[i] = MAX(steps[i], done);
+        add_to_sketch(store, x, 1, store->sketch + (size_t)mix * SKETCH);
+        squares[i] += dot(x, x, store->pixels);
+        for (size_t p = 0; p < store->pixels; p++)
+          store->sums[i * store->pixels + p] += x[p];
+      }
+    }
+    worker_done(&worker);
+  }
+  for (uint32_t i = 0; i < count && atomic_load(&status) == 0; i++) {
+    *ret_square += squares[i] / ((double)count * store->turns);
+    *ret_steps = MAX(*ret_steps, steps[i]);
+  }
+  return atomic_load(&status);
+}
+
+static void take_mean_out(struct store *store) {
+  const uint32_t mixes = store->sample->count * store->turns;
+  for (uint32_t i = 0; i < store->sample->count; i++)
+    for (size_t p = 0; p < store->pixels; p++)
+      store->mean[p] += store->sums[i * store->pixels + p] / (float)mixes;
+#pragma omp parallel for schedule(static) num_threads(store->context->threads)
+  for (uint32_t mix = 0; mix < mixes; mix++) {
+    float *sketch = store->sketch + (size_t)mix * SKETCH;
+    add_to_sketch(store, store->mean, -1, sketch);
+    const float length = (float)sqrt(dot(sketch, sketch, SKETCH));
+    for (uint32_t s = 0; s < SKETCH && length > 0; s++)
+      sketch[s] /= length;
+  }
+}
+
+/* The mean of sum lambda^2 over mixes as the attacker knows them to be drawn: 1 unmixed. */
+static double mean_square_share(const struct store *store) {
+  double sum = 0;
+  if (!store->mixing)
+    return 1;
+  for (uint32_t i = 0; i < SHARE_DRAWS; i++) {
+    struct mix mix;
+    face_sample_mix(store->sample, store->mixing, i % store->sample->count,
+                    ~(store->context->seed + i * SEED_TURN), &mix);
+    for (uint32_t j = 0; j < mix.k; j++)
+      sum += (double)mix.lambda[j] * (double)mix.lambda[j] / SHARE_DRAWS;
+  }
+  return sum;
+}
+
+static int store_init(struct store *store, uint32_t *ret_steps) {
+  const size_t count = store->sample->count;
+  double square = 0;
+  struct rng rng;
+  store->pixels = (size_t)3 * mask_size(store->mask) * mask_size(store->mask);
+  store->mean = calloc(store->pixels, sizeof(float));
+  store->sums = calloc(count * store->pixels, sizeof(float));
+  store->sketch = calloc(count * store->turns * SKETCH, sizeof(float));
+  store->bucket = calloc(store->pixels, sizeof(*store->bucket));
+  if (!store->mean || !store->sums || !store->sketch || !store->bucket)
+    return -ENOMEM;
+  rng_init(&rng, store->context->seed, RNG_ATTACK, DRAW_SKETCH, 0);
+  for (size_t p = 0; p < store->pixels; p++)
+    store->bucket[p] = (uint16_t)rng_below(&rng, 2 * SKETCH);
+  int r = look_through(store, &square, ret_steps);
+  if (r < 0)
+    return r;
+  take_mean_out(store);
+  store->power = fmax(square - dot(store->mean, store->mean, store->pixels), 0) / mean_square_share(store);
+  return 0;
+}
+
+static void store_done(struct store *store) {
+  free(store->mean);
+  free(store->sums);
+  free(store->sketch);
+  free(store->bucket);
+}
+
+/* ---- demixing ---- */
+
+static void load_views(struct worker *worker, const struct store *store, const uint32_t *mixes,
+                       uint32_t count) {
+  for (uint32_t t = 0; t < count; t++) {
+    float *view = worker->views + t * store->pixels;
+    (void)store_picture(worker, store, mixes[t]);
+    for (size_t p = 0; p < store->pixels; p++)
+      view[p] = worker->recoverer.solver.x[p] - store->mean[p];
+  }
+}
+
+static void multiply_views(const struct worker *worker, size_t pixels, uint32_t count,
+                           double ret_product[TURNS][TURNS]) {
+  for (uint32_t a = 0; a < count; a++)
+    for (uint32_t b = 0; b <= a; b++)
+      ret_product[a][b] = ret_product[b][a] =
+          dot(worker->views + a * pixels, worker->views + b * pixels, pixels);
+}
+
+/* The weight of each of the first `count` views: its regression on the mean of the others, so that it does
+ * not find itself in what it is compared with. Of two views neither can be told from the other. */
+static void weigh(double product[TURNS][TURNS], uint32_t count, double ret_weight[TURNS]) {
+  double with_others[TURNS] = {0}, total = 0, sum = 0;
+  for (uint32_t a = 0; a < count; a++)
+    for (uint32_t b = 0; b < count; b++) {
+      with_others[a] += a == b ? 0 : product[a][b];
+      total += product[a][b];
+    }
+  for (uint32_t t = 0; t < count; t++) {
+    const double others = total - 2 * with_others[t] - product[t][t]; /* squares of the others' sum */
+    ret_weight[t] = count > 2 && others > 0 ? fmax(with_others[t] / others, 0) : 1;
+    sum += ret_weight[t];
+  }
+  for (uint32_t t = 0; t < count; t++)
+    ret_weight[t] = sum > 0 ? ret_weight[t] / sum : 1.0 / count;
+}
+
+/* Wiener's gain. The sum holds the image with an unknown share and power S, which is what different views
+ * have in common, in all N; a face has the power P: sqrt(P / S) makes up for the share, S / N for the rest.
+ * At least 1, since the image's share is no larger. */
+static double gain_of(const struct store *store, double product[TURNS][TURNS], uint32_t count,
+                      const double weight[TURNS]) {
+  double common = 0, pairs = 0, whole = 0;
+  for (uint32_t a = 0; a < count; a++)
+    for (uint32_t b = 0; b < count; b++) {
+      const double both = weight[a] * weight[b];
+      whole += both * product[a][b];
+      common += a == b ? 0 : both * product[a][b];
+      pairs += a == b ? 0 : both;
+    }
+  if (!store->mixing || !(pairs > 0) || !(common > 0) || !(whole > 0))
+    return 1;
+  return fmax(sqrt(store->power * common / pairs) / whole, 1);
+}
+
+/* solver.x := the face that the first `count` views have in common. */
+static void demix(struct worker *worker, const struct store *store, uint32_t count) {
+  float *x = worker->recoverer.solver.x;
+  double product[TURNS][TURNS], weight[TURNS];
+  multiply_views(worker, store->pixels, count, product);
+  weigh(product, count, weight);
+  const double gain = gain_of(store, product, count, weight);
+  memcpy(x, store->mean, store->pixels * sizeof(float));
+  for (uint32_t t = 0; t < count; t++) {
+    const float times = (float)(gain * weight[t]);
+    for (size_t p = 0; p < store->pixels; p++)
+      x[p] += times * worker->views[t * store->pixels + p];
+  }
+}
+
+/* ret_mixes[0]: the first mix of the image; behind it those that resemble it most. */
+static void find_similar(const struct store *store, uint32_t face, uint32_t ret_mixes[TURNS]) {
+  const uint32_t all = store->sample->count * store->turns, first = face * store->turns;
+  const float *sketch = store->sketch + (size_t)first * SKETCH;
+  double best[TURNS] = {0};
+  uint32_t found = 1;
+  ret_mixes[0] = first;
+  for (uint32_t mix = 0; mix < all; mix++) {
+    const double similarity = dot(sketch, store->sketch + (size_t)mix * SKETCH, SKETCH);
+    if (mix == first || (found == store->turns && similarity <= best[found - 1]))
+      continue;
+    uint32_t at = found < store->turns ? found++ : found - 1;
+    for (; at > 1 && best[at - 1] < similarity; at--) {
+      best[at] = best[at - 1];
+      ret_mixes[at] = ret_mixes[at - 1];
+    }
+    best[at] = similarity;
+    ret_mixes[at] = mix;
+  }
+}
+
+/* ---- one image ---- */
+
+enum figure {
+  SSIM_1,
+  SSIM_2,
+  SSIM_4,
+  SSIM_8,
+  SSIM_16,
+  PSNR_ALL,     /* with all mixes */
+  SSIM_SIMILAR, /* with those that resemble one */
+  FOUND,        /* of these, how many are of a face in that one */
+  FIGURES
+};
+
+struct outcome {
+  double value[FIGURES], chance[FIGURES];
+};
+
+static void attack_grouped(struct worker *worker, const struct store *store, uint32_t face,
+                           struct outcome *outcome) {
+  uint32_t mixes[TURNS];
+  struct mix own;
+  mix_single(face, &own);
+  const uint32_t stranger = face_sample_stranger(store->sample, &own, face, 0, store->context->seed);
+  for (uint32_t t = 0; t < store->turns; t++)
+    mixes[t] = face * store->turns + t;
+  load_views(worker, store, mixes, store->turns);
+  for (int figure = SSIM_1; figure <= SSIM_16 && 1u << figure <= store->turns; figure++) {
+    demix(worker, store, 1u << figure);
+    struct likeness alike = recover_compare(&worker->recoverer, face_sample_image(store->sample, face)),
+                    chance = recover_compare(&worker->recoverer, face_sample_image(store->sample, stranger));
+    outcome->value[figure] = alike.ssim;
+    outcome->chance[figure] = chance.ssim;
+    outcome->value[PSNR_ALL] = alike.psnr; /* the last stays */
+    outcome->chance[PSNR_ALL] = chance.psnr;
+  }
+}
+
+/* With which of the mix's faces a cluster grows is luck: any of them counts, against as many strangers. */
+static void attack_similar(struct worker *worker, const struct store *store, uint32_t face,
+                           struct outcome *outcome) {
+  const struct face_sample *sample = store->sample;
+  uint32_t mixes[TURNS];
+  struct mix first;
+  store_mix(store, face * store->turns, &first);
+  find_similar(store, face, mixes);
+  load_views(worker, store, mixes, store->turns);
+  demix(worker, store, store->turns);
+  outcome->value[SSIM_SIMILAR] = outcome->chance[SSIM_SIMILAR] = -1;
+  for (uint32_t j = 0; j < first.k; j++) {
+    const uint32_t member = first.member[j];
+    if (!face_sample_owns(sample, member))
+      continue;
+    const uint32_t stranger = face_sample_stranger(sample, &first, face, j, store->context->seed);
+    outcome->value[SSIM_SIMILAR] =
+        fmax(outcome->value[SSIM_SIMILAR],
+             recover_compare(&worker->recoverer, face_sample_image(sample, member)).ssim);
+    outcome->chance[SSIM_SIMILAR] =
+        fmax(outcome->chance[SSIM_SIMILAR],
+             recover_compare(&worker->recoverer, face_sample_image(sample, stranger)).ssim);
+    for (uint32_t t = 1; t < store->turns; t++) {
+      outcome->value[FOUND] += mixes[t] / store->turns == member ? 1.0 / (store->turns - 1) : 0;
+      outcome->chance[FOUND] += mixes[t] / store->turns == stranger ? 1.0 / (store->turns - 1) : 0;
+    }
+  }
+}
+
+static int attack_faces(const struct store *store, struct outcome *ret_outcomes) {
+  const struct attack_context *context = store->context;
+  atomic_int status = 0;
+#pragma omp parallel num_threads(context->threads)
+  {
+    struct worker worker;
+    int r = worker_init(&worker, store->mask);
+    if (r < 0)
+      atomic_store(&status, r);
+#pragma omp for schedule(dynamic)
+    for (uint32_t i = 0; i < store->sample->count; i++) {
+      if (stop_now(context, &status))
+        continue;
+      attack_grouped(&worker, store, i, &ret_outcomes[i]);
+      if (store->turns > 1)
+        attack_similar(&worker, store, i, &ret_outcomes[i]);
+    }
+    worker_done(&worker);
+  }
+  return atomic_load(&status);
+}
+
+/* ---- the report ---- */
+
+static const struct {
+  enum figure figure, control; /* the control is unmixed: its one figure */
+  uint32_t least;              /* mixes of an image that there must be */
+  const char *name, *unit, *description;
+  double control_threshold;
+} rows[] = {
+    {SSIM_1, SSIM_1, 1, "ssim_1", "",
+     "Structural similarity of the true face and what one mix shows (1 = the same)", CONTROL_SSIM},
+    {SSIM_2, SSIM_1, 2, "ssim_2", "", "The same of what two mixes of the image have in common", NAN},
+    {SSIM_4, SSIM_1, 4, "ssim_4", "", "The same of four mixes", NAN},
+    {SSIM_8, SSIM_1, 8, "ssim_8", "", "The same of eight mixes", NAN},
+    {SSIM_16, SSIM_1, 16, "ssim_16", "", "The same of sixteen mixes", NAN},
+    {PSNR_ALL, PSNR_ALL, 1, "psnr", "dB",
+     "Peak signal-to-noise ratio of the true face and what most mixes show", CONTROL_PSNR},
+    {SSIM_SIMILAR, SSIM_1, 2, "ssim_similar", "",
+     "Structural similarity to the likest face in one mix, of what it shares with those mixes that resemble "
+     "it "
+     "most, not knowing whose they are",
+     NAN},
+    {FOUND, FIGURES, 2, "found", "",
+     "Share of the mixes that resemble one most which are mixes of a face in it", NAN},
+};
+_Static_assert(ARRAY_SIZE(rows) <= ATTACK_METRICS_MAX, "every figure has its place in the report");
+
+static const char threat_model[] =
+    "Holds the training store, with every template of an image that was used again and again, and knows the "
+    "mask: its method, which coefficients it keeps, its constants, and how faces are mixed, but neither "
+    "partners nor shares. Knows which templates are of one image, because a store keeps their order, or for "
+    "ssim_similar does not. Has no model weights and no other picture of the person. Is granted the best "
+    "brightness and colour constants, and that an image is always seen in the same view.";
+
+static int fill_metric(const struct store *store, size_t row, const struct outcome *outcomes,
+                       const struct outcome *controls, struct attack_metric *ret_metric) {
+  const struct face_sample *sample = store->sample;
+  const uint64_t seed = store->context->seed;
+  const bool has_control = rows[row].control < FIGURES;
+  _cleanup_(freep) double *values = calloc((size_t)3 * sample->count + 1, sizeof(*values));
+  if (!values)
+    return -ENOMEM;
+  double *chances = values + sample->count, *undefended = chances + sample->count, unused = 0;
+  struct interval chance = {NAN, NAN, NAN}, control = {NAN, NAN, NAN};
+  for (uint32_t i = 0; i < sample->count; i++) {
+    values[i] = outcomes[i].value[rows[row].figure];
+    chances[i] = outcomes[i].chance[rows[row].figure];
+    undefended[i] = has_control ? controls[i].value[rows[row].control] : 0;
+  }
+  struct attack_metric metric = {.name = rows[row].name,
+                                 .unit = rows[row].unit,
+                                 .description = rows[row].description,
+                                 .control_threshold = rows[row].control_threshold,
+                                 .ceiling = NAN};
+  int r = people_interval(sample, values, seed, &metric.value, &metric.worst_tenth);
+  if (r == 0)
+    r = people_interval(sample, chances, seed, &chance, &metric.chance_worst_tenth);
+  if (r == 0 && has_control)
+    r = people_interval(sample, undefended, seed, &control, &unused);
+  metric.chance = chance.mean;
+  metric.control = control;
+  if (r == 0)
+    *ret_metric = metric;
+  return r;
+}
+
+/* The verdict rests on the most mixes of a known image. */
+static int write_surface(const struct store *store, const struct outcome *outcomes,
+                         const struct outcome *controls, struct attack_surface_result *surface) {
+  uint32_t faces = 0, decides = 0;
+  *surface = (struct attack_surface_result){.surface = SURFACE_TRAINING_TEMPLATES,
+                                            .threat_model = threat_model,
+                                            .given_key = mask_order(store->context->mask) != NULL};
+  for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+    if (rows[row].least > store->turns)
+      continue;
+    if (rows[row].figure <= SSIM_16)
+      decides = surface->metrics;
+    int r = fill_metric(store, row, outcomes, controls, &surface->metric[surface->metrics++]);
+    if (r < 0)
+      return r;
+  }
+  for (uint32_t m = 0; m < store->sample->count * store->turns; m++) {
+    struct mix mix;
+    store_mix(store, m, &mix);
+    faces += mix.k;
+  }
+  const struct attack_metric *metric = &surface->metric[decides];
+  surface->mean_k = (double)faces / (store->sample->count * store->turns);
+  surface->decided_by = metric->name;
+  surface->threshold = fmax(LEAK_SSIM, metric->chance + LEAK_ABOVE_CHANCE);
+  surface->threshold_worst_tenth = fmax(LEAK_SSIM, metric->chance_worst_tenth + LEAK_ABOVE_CHANCE);
+  attack_decide(surface);
+  return 0;
+}
+
+/* ---- pictures ---- */
+
+static int take_picture(struct worker *worker, const struct store *store, uint32_t face, bool victim,
+                        struct attack_picture *ret_picture) {
+  const uint32_t size = mask_size(store->mask);
+  const uint8_t *truth = face_sample_image(store->sample, face);
+  uint32_t mixes[TURNS];
+  uint8_t *strip = malloc(store->pixels * 3);
+  if (!strip)
+    return -ENOMEM;
+  for (uint32_t t = 0; t < store->turns; t++)
+    mixes[t] = face * store->turns + t;
+  load_views(worker, store, mixes, store->turns);
+  picture_panel(truth, size, 0, strip);
+  for (uint32_t panel = 1; panel < 3; panel++) {
+    demix(worker, store, panel == 1 ? 1 : store->turns);
+    recover_render(&worker->recoverer, truth);
+    picture_panel(worker->recoverer.rgb, size, panel, strip);
+  }
+  *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
+  (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
+                 "%s face: original, what one template shows, what %u show together",
+                 victim ? "A victim's" : "A drawn", store->turns);
+  return 0;
+}
+
+static int take_pictures(const struct store *store, bool victims, struct attack_surface_result *surface) {
+  struct worker worker;
+  int r = worker_init(&worker, store->mask);
+  for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < store->sample->count && r == 0; i++) {
+    r = take_picture(&worker, store, i, victims, &surface->picture[surface->pictures]);
+    if (r == 0)
+      surface->pictures++;
+  }
+  worker_done(&worker);
+  return r;
+}
+
+/* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
+static int take_drawn_pictures(const struct store *store, struct attack_surface_result *surface) {
+  const struct attack_context *context = store->context;
+  struct attack_faces faces;
+  struct face_sample sample;
+  uint32_t steps = 0;
+  int r = synthetic_faces(mask_size(store->mask), DRAWN_PEOPLE, context->seed, &faces);
+  if (r < 0)
+    return r == -ERANGE ? 0 : r;
+  r = face_sample_draw(&faces, DRAWN_PEOPLE, context->seed, &sample);
+  if (r == 0) {
+    struct store drawn = {.context = context,
+                          .sample = &sample,
+                          .mask = store->mask,
+                          .mixing = store->mixing,
+                          .turns = store->turns};
+    r = store_init(&drawn, &steps);
+    if (r == 0)
+      r = take_pictures(&drawn, false, surface);
+    store_done(&drawn);
+    face_sample_done(&sample);
+  }
+  synthetic_faces_done(&faces);
+  return r;
+}
+
+/* ---- the attack ---- */
+
+static int run_store(struct store *store, struct outcome *ret_outcomes, uint32_t *ret_steps) {
+  int r = store_init(store, ret_steps);
+  return r < 0 ? r : attack_faces(store, ret_outcomes);
+}
+
+/* Mixes of an image that differ. Templates that show another part of the face each time are not put together:
+ * one of them is attacked. */
+static uint32_t turns_of(const struct attack_context *context) {
+  const struct mask_traits *traits = mask_traits(mask_method(context->mask));
+  if (traits->mixes && context->mixing.recipes > 0)
+    return MIN(context->mixing.recipes, TURNS);
+  return mask_layouts(context->mask) == 1 && (traits->mixes || traits->random) ? TURNS : 1;
+}
+
+static int run_on(const struct attack_context *context, const struct face_sample *sample,
+                  const struct mask *control, struct attack_result *result) {
+  const bool mixes = mask_traits(mask_method(context->mask))->mixes;
+  struct store undefended = {.context = context, .sample = sample, .mask = control, .turns = 1};
+  struct store store = {.context = context,
+                        .sample = sample,
+                        .mask = context->mask,
+                        .mixing = mixes ? &context->mixing : NULL,
+                        .turns = turns_of(context)};
+  _cleanup_(freep) struct outcome *outcomes = calloc((size_t)2 * sample->count, sizeof(*outcomes));
+  if (!outcomes)
+    return -ENOMEM;
+  int r = run_store(&undefended, outcomes + sample->count, &result->steps);
+  if (r == 0)
+    r = run_store(&store, outcomes, &result->steps);
+  if (r == 0) {
+    struct attack_surface_result *surface = &result->surface[result->surfaces++];
+    r = write_surface(&store, outcomes, outcomes + sample->count, surface);
+    if (r == 0)
+      r = take_drawn_pictures(&store, surface);
+    if (r == 0)
+      r = take_pictures(&store, true, surface);
+  }
+  store_done(&undefended);
+  store_done(&store);
+  return r;
+}
+
+int attack_demix_run(const struct attack_context *context, struct attack_result *ret_result,
+                     struct guise_error *err) {
+  struct face_sample sample;
+  struct mask *fitted = NULL;
+  int r = face_sample_draw(&context->victims, most_faces[context->effort], context->seed, &sample);
+  if (r < 0)
+    return error_set(err, r, "out of memory choosing faces to attack");
+  sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
+  ret_result->faces = sample.count;
+  ret_result->people = sample.people;
+  if (!context->control)
+    r = control_mask(mask_size(context->mask), &sample, &fitted, err);
+  if (r == 0) {
+    r = run_on(context, &sample, context->control ? context->control : fitted, ret_result);
+    if (r == -ECANCELED)
+      (void)error_set(err, r, "the attack was stopped");
+    else if (r < 0)
+      (void)error_set(err, r, "out of memory attacking %u faces", sample.count);
+  }
+  mask_free(fitted);
+  face_sample_done(&sample);
+  return r;
+}
