@@ -1,8 +1,8 @@
 /* A job's specification: what the API accepts, with defaults, ranges and all mistakes told at once.
  *
- * One table in spec.c drives parsing, validation and printing. A value whose implementation does not exist is
- * refused like any unknown one. Names of data sets and models are checked for form here; that they exist is
- * the caller's check. */
+ * One table in spec_fields.c drives parsing, validation and printing. A value whose implementation does not
+ * exist is refused like any unknown one. Names of data sets and models are checked for form here; that they
+ * exist is the caller's check. */
 #pragma once
 
 #include <jansson.h>
