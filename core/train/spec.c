@@ -207,8 +207,6 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     return spec_problems_add(problems, "/mask/drop_low", "conflict", NULL,
                              "select \"learnt\" chooses what drop_low drops: give drop_low above 0");
   int r = check_network(spec, problems);
-  if (r == 0)
-    r = check_audit(spec, problems);
   return r < 0 ? r : check_probe(spec, problems);
 }
 
@@ -221,6 +219,34 @@ static int check_mask(const struct job_spec *spec, struct spec_problems *problem
   return mask_check_options(&options, &err) < 0
              ? spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text)
              : 0;
+}
+
+static int check_training(const json_t *body, const struct job_spec *spec, struct spec_problems *problems) {
+  int r = 0;
+  if (!json_object_get(body, "dataset"))
+    r = spec_problems_add(problems, "/dataset", "missing", NULL,
+                          "dataset is required: the name or id of a data set");
+  if (r == 0)
+    r = check_public_faces(spec, problems);
+  if (r == 0)
+    r = check_together(spec, problems);
+  if (r == 0)
+    r = check_audit(spec, problems);
+  return r < 0 ? r : check_mask(spec, problems);
+}
+
+static int check_audit_job(const json_t *body, const struct job_spec *spec, struct spec_problems *problems) {
+  bool any = false;
+  int r = 0;
+  for (uint32_t i = 0; i < SPEC_ATTACKS_MAX; i++)
+    any |= spec->audit.attack[i];
+  if (!json_object_get(body, "model"))
+    r = spec_problems_add(problems, "/model", "missing", NULL,
+                          "model is required: the id of the model to attack, for example \"mdl_...\"");
+  if (r == 0 && !any && json_array_size(json_object_get(json_object_get(body, "audit"), "attacks")) == 0)
+    r = spec_problems_add(problems, "/audit/attacks", "out_of_range", NULL,
+                          "an audit without attacks says nothing: name one, or leave attacks out");
+  return r < 0 ? r : check_audit(spec, problems);
 }
 
 /* Who gives public faces and names no attacks wants those that need them, too. */
@@ -242,19 +268,14 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     return r < 0 ? r : -EINVAL;
   }
   if (!json_object_get(body, "type"))
-    r = spec_problems_add(problems, "/type", "missing", json_pack("[s]", "train"), "type is required");
-  if (r == 0 && !json_object_get(body, "dataset"))
-    r = spec_problems_add(problems, "/dataset", "missing", NULL,
-                          "dataset is required: the name or id of a data set");
+    r = spec_problems_add(problems, "/type", "missing", json_pack("[s,s]", "train", "audit"),
+                          "type is required");
   if (r == 0)
     r = spec_read(body, &spec, problems);
   default_attacks(body, &spec);
   if (r == 0)
-    r = check_public_faces(&spec, problems);
-  if (r == 0)
-    r = check_together(&spec, problems);
-  if (r == 0)
-    r = check_mask(&spec, problems);
+    r = spec.type == JOB_AUDIT ? check_audit_job(body, &spec, problems)
+                               : check_training(body, &spec, problems);
   if (r == 0 && problems->count > before)
     r = -EINVAL;
   if (r < 0) {

@@ -19,13 +19,17 @@
 #define SPEC_ATTACKS_MAX 16
 #define SPEC_NAME 128 /* longest name or id, with NUL */
 
+enum job_type { JOB_TRAIN, JOB_AUDIT };
 enum precision { PRECISION_F32, PRECISION_BF16 };
 enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 enum strategy_reward { REWARD_PROBE, REWARD_PAPER };
 
 struct job_spec {
-  char dataset[SPEC_NAME];
+  enum job_type type;
+  char dataset[SPEC_NAME]; /* of an audit: the victims'; "" = the model's own */
+  char audited[SPEC_NAME]; /* of an audit: the model; it alone, dataset, audit, resources, priority and labels
+                              mean something there */
   struct {
     double identities; /* share of people kept out of training, 0..0.9 */
     bool both_flips;   /* epochs are verified with the sum of an image's and its mirror's embedding, not with
@@ -112,6 +116,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
+const char *job_type_name(enum job_type type); /* "train" */
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.
  */
 json_t *job_spec_json(const struct job_spec *spec);

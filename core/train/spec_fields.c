@@ -2,6 +2,7 @@
  * job_spec. Parsing, checking and printing all walk the table, so that a field cannot be accepted without
  * being shown. */
 #include <pthread.h>
+#include <string.h>
 
 #include "core/mask/decoys.h"
 #include "core/train/spec_internal.h"
@@ -27,6 +28,7 @@ static const char *names_select[MASK_SELECTS + 1];
 
 const struct field spec_fields[] = {
     {"", "dataset", FIELD_NAME, AT(dataset), 0, 0, false, false, 0, NULL},
+    {"", "model", FIELD_NAME, AT(audited), 0, 0, false, false, 0, NULL},
     {"", "priority", FIELD_INT, AT(priority), -100, 100, false, false, 0, NULL},
     {"holdout", "identities", FIELD_NUMBER, AT(holdout.identities), 0, 0.9, false, false, 0, NULL},
     {"holdout", "both_flips", FIELD_BOOL, AT(holdout.both_flips), 0, 0, false, false, 0, NULL},
@@ -79,6 +81,24 @@ const struct field spec_fields[] = {
      NULL},
 };
 const uint32_t spec_field_count = ARRAY_SIZE(spec_fields);
+
+static const char *const names_type[] = {[JOB_TRAIN] = "train", [JOB_AUDIT] = "audit"};
+
+const char *job_type_name(enum job_type type) {
+  return names_type[type];
+}
+
+bool spec_section_applies(const char *section, enum job_type type) {
+  static const char *const of_audits[] = {"", "audit", "resources"};
+  for (size_t i = 0; i < ARRAY_SIZE(of_audits); i++)
+    if (strcmp(section, of_audits[i]) == 0)
+      return true;
+  return type == JOB_TRAIN;
+}
+
+bool spec_field_applies(const struct field *field, enum job_type type) {
+  return spec_section_applies(field->section, type) && (field->offset != AT(audited) || type == JOB_AUDIT);
+}
 
 bool spec_field_is_u64(const struct field *field) {
   return field->offset == AT(train.seed);

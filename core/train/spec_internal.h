@@ -29,6 +29,9 @@ extern const uint32_t spec_field_count;
 extern const char *spec_attack_names[SPEC_ATTACKS_MAX + 1];
 extern const char *const spec_pool_names[];
 void spec_fill_names(void);
+/* Whether fields of this section, or this field of the top level, belong to jobs of the type. */
+bool spec_section_applies(const char *section, enum job_type type);
+bool spec_field_applies(const struct field *field, enum job_type type);
 /* Which members are integers of another width than uint32_t. */
 bool spec_field_is_u64(const struct field *field);
 

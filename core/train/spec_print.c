@@ -42,8 +42,7 @@ static json_t *section_object(json_t *root, const char *section) {
   return object && slash ? section_object(object, slash + 1) : object;
 }
 
-static void print_special(json_t *root, const struct job_spec *spec) {
-  json_t *mask = json_object_get(root, "mask");
+static void print_mask(json_t *mask, const struct job_spec *spec) {
   json_t *k = json_array();
   for (uint32_t i = 0; i < spec->mask.k_count; i++)
     (void)json_array_append_new(k, json_integer(spec->mask.k[i]));
@@ -55,22 +54,30 @@ static void print_special(json_t *root, const struct job_spec *spec) {
   (void)json_object_set_new(mask, "parameters", parameters);
   (void)json_object_set_new(mask, "recipes_per_image",
                             spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
+}
+
+static void print_special(json_t *root, const struct job_spec *spec) {
   json_t *names = json_array();
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     if (spec->audit.attack[i])
       (void)json_array_append_new(names, json_string(attacks[i].name));
   (void)json_object_set_new(json_object_get(root, "audit"), "attacks", names);
-  (void)json_object_set_new(root, "defences", json_array());
   (void)json_object_set_new(root, "labels", spec->labels ? json_deep_copy(spec->labels) : json_object());
+  if (spec->type != JOB_TRAIN)
+    return;
+  print_mask(json_object_get(root, "mask"), spec);
+  (void)json_object_set_new(root, "defences", json_array());
 }
 
 json_t *job_spec_json(const struct job_spec *spec) {
   spec_fill_names();
-  json_t *root = json_pack("{s:s}", "type", "train");
+  json_t *root = json_pack("{s:s}", "type", job_type_name(spec->type));
   if (!root)
     return NULL;
   for (size_t i = 0; i < spec_field_count; i++) {
     if (strcmp(spec_fields[i].section, "holdout/pairs") == 0 && *spec->holdout.pairs_dataset == 0)
+      continue;
+    if (!spec_field_applies(&spec_fields[i], spec->type))
       continue;
     json_t *object = section_object(root, spec_fields[i].section);
     if (!object || json_object_set_new(object, spec_fields[i].key, field_json(&spec_fields[i], spec)) < 0) {

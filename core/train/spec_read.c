@@ -256,6 +256,16 @@ static int parse_parameters(const json_t *value, struct job_spec *spec, struct s
   return 0;
 }
 
+/* spec_read has taken over what it understood. */
+static int parse_type(const json_t *value, const struct job_spec *spec, struct spec_problems *problems) {
+  const char *name = json_string_value(value);
+  if (name && strcmp(name, job_type_name(spec->type)) == 0)
+    return 0;
+  return spec_problems_add(problems, "/type", "unknown_value",
+                           json_pack("[s,s]", job_type_name(JOB_TRAIN), job_type_name(JOB_AUDIT)),
+                           "type must be \"train\" or \"audit\"");
+}
+
 /* Design fields that may be spelled out with the one value they have today. */
 static int parse_fixed(const char *section, const char *key, bool ok, const char *what,
                        struct spec_problems *problems) {
@@ -290,10 +300,8 @@ static int parse_special(const char *section, const char *key, const json_t *val
     if (strcmp(key, "labels") == 0)
       return parse_labels(value, spec, problems);
     if (strcmp(key, "type") == 0)
-      return parse_fixed(section, key,
-                         json_is_string(value) && strcmp(json_string_value(value), "train") == 0, "\"train\"",
-                         problems);
-    if (strcmp(key, "defences") == 0)
+      return parse_type(value, spec, problems);
+    if (strcmp(key, "defences") == 0 && spec->type == JOB_TRAIN)
       return parse_fixed(section, key, json_is_array(value) && json_array_size(value) == 0, "[]", problems);
   }
   *ret_known = false;
@@ -304,11 +312,11 @@ static const char *const sections[] = {"holdout",       "holdout/pairs", "model"
                                        "mask/analysis", "train",         "audit", "resources"};
 
 /* "holdout" + "pairs" -> "holdout/pairs" when that is a section. */
-static const char *subsection(const char *section, const char *key) {
+static const char *subsection(const char *section, const char *key, enum job_type type) {
   char joined[160];
   (void)snprintf(joined, sizeof(joined), "%s%s%.100s", section, *section ? "/" : "", key);
   for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
-    if (strcmp(sections[i], joined) == 0)
+    if (strcmp(sections[i], joined) == 0 && spec_section_applies(sections[i], type))
       return sections[i];
   return NULL;
 }
@@ -319,13 +327,14 @@ static int parse_section(const char *section, const json_t *object, struct job_s
   json_t *value;
   json_object_foreach((json_t *)object, key, value) {
     const struct field *found = NULL;
-    const char *child = subsection(section, key);
+    const char *child = subsection(section, key, spec->type);
     bool known = false;
     char pointer[160];
     int r = 0;
     pointer_of(section, key, pointer);
     for (size_t i = 0; i < spec_field_count && !found; i++)
-      if (strcmp(spec_fields[i].section, section) == 0 && strcmp(spec_fields[i].key, key) == 0)
+      if (strcmp(spec_fields[i].section, section) == 0 && strcmp(spec_fields[i].key, key) == 0 &&
+          spec_field_applies(&spec_fields[i], spec->type))
         found = &spec_fields[i];
     if (found)
       r = parse_field(found, value, spec, problems);
@@ -336,7 +345,9 @@ static int parse_section(const char *section, const json_t *object, struct job_s
     else if (!child) {
       r = parse_special(section, key, value, spec, problems, &known);
       if (r == 0 && !known)
-        r = spec_problems_add(problems, pointer, "unknown_field", NULL, "the field %.100s is not known", key);
+        r = spec_problems_add(
+            problems, pointer, "unknown_field", NULL, "the field %.100s is not known%s", key,
+            spec->type == JOB_AUDIT ? ": an audit takes over the model's training as it is" : "");
     }
     if (r < 0)
       return r;
@@ -345,6 +356,8 @@ static int parse_section(const char *section, const json_t *object, struct job_s
 }
 
 int spec_read(const json_t *body, struct job_spec *spec, struct spec_problems *problems) {
+  const char *type = json_string_value(json_object_get(body, "type"));
+  spec->type = type && strcmp(type, job_type_name(JOB_AUDIT)) == 0 ? JOB_AUDIT : JOB_TRAIN;
   int r = parse_section("", body, spec, problems);
   return r < 0
              ? r

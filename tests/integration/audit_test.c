@@ -1,0 +1,247 @@
+/* Audit jobs over real HTTP: a model that was never attacked is, twice and by two jobs at once; interrupted
+ * in every way; and what is wrong with an audit is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/support/server.h"
+#include "tests/integration/support/shell.h"
+
+static struct server server;
+static char model[64];
+
+static const char *text_at(const json_t *object, const char *key) {
+  const char *text = json_string_value(json_object_get(object, key));
+  return text ? text : "";
+}
+
+static void get_job(const char *id, struct reply *ret_reply) {
+  char path[128];
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", id);
+  expect(&server, "GET", path, NULL, 200, ret_reply);
+}
+
+static void get_model(struct reply *ret_reply) {
+  char path[128];
+  (void)snprintf(path, sizeof(path), "/v1/models/%s", model);
+  expect(&server, "GET", path, NULL, 200, ret_reply);
+}
+
+static void get_report(long status, struct reply *ret_reply) {
+  char path[128];
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/report.json", model);
+  expect(&server, "GET", path, NULL, status, ret_reply);
+}
+
+/* `more`: further fields, from a comma on. */
+static void submit_audit(const char *audit, const char *more, char ret_id[64]) {
+  char body[512];
+  (void)snprintf(body, sizeof(body), "{\"type\":\"audit\",\"model\":\"%s\",\"audit\":%s%s}", model, audit,
+                 more);
+  (void)snprintf(ret_id, 64, "%s", submit(&server, body));
+}
+
+static size_t attacks_in_report(void) {
+  struct reply reply;
+  get_report(200, &reply);
+  const size_t count = json_array_size(json_object_get(reply.json, "attacks"));
+  assert_int_equal(json_array_size(json_object_get(reply.json, "audits")) > 0, count > 0);
+  reply_done(&reply);
+  return count;
+}
+
+static int setup(void **state) {
+  (void)state;
+  struct reply reply;
+  char id[64];
+  server_prepare(&server);
+  server_start(&server);
+  shell_start(&server);
+  upload_faces(&server, "faces", 12, 6);
+  (void)snprintf(id, sizeof(id), "%s",
+                 submit(&server,
+                        "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"policy\":\"uniform\"},"
+                        "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},"
+                        "\"train\":{\"epochs\":1,\"batch\":8},\"audit\":{\"attacks\":[]}}"));
+  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  get_job(id, &reply);
+  (void)snprintf(model, sizeof(model), "%s", text_at(reply.json, "model"));
+  reply_done(&reply);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  int status = server_stop(&server);
+  server_clean(&server);
+  return status;
+}
+
+/* A model that nothing is known of is not handed out; after its audit it is. */
+static void an_audit_opens_the_model(void **state) {
+  (void)state;
+  struct reply reply;
+  char id[64];
+  get_report(403, &reply);
+  assert_non_null(strstr(reply.body, "audit"));
+  reply_done(&reply);
+  submit_audit("{\"effort\":\"quick\"}", "", id);
+  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  get_job(id, &reply);
+  assert_string_equal(text_at(reply.json, "type"), "audit");
+  assert_string_equal(text_at(reply.json, "model"), model);
+  assert_string_equal(text_at(json_object_get(reply.json, "spec"), "model"), model);
+  assert_string_equal(text_at(json_object_get(reply.json, "spec"), "dataset"), "faces");
+  assert_null(json_object_get(json_object_get(reply.json, "spec"), "train"));
+  reply_done(&reply);
+  get_model(&reply);
+  assert_true(json_is_true(json_object_get(reply.json, "audited")));
+  const json_t *privacy = json_object_get(reply.json, "privacy");
+  assert_int_equal(json_array_size(json_object_get(privacy, "history")), 1);
+  assert_true(json_array_size(json_object_get(reply.json, "files")) >= 6); /* the weights are still there */
+  reply_done(&reply);
+  assert_int_equal(attacks_in_report(), 1);
+}
+
+/* Both efforts stand in the report; the client shows them. */
+static void results_stand_beside_each_other(void **state) {
+  (void)state;
+  char command[256];
+  (void)snprintf(command, sizeof(command), "\"$G\" audit %s --effort thorough --attacks linear --follow",
+                 model);
+  struct output *output = shell(0, command);
+  expect_text(output->out, "was audited");
+  (void)snprintf(command, sizeof(command), "\"$G\" report %s", model);
+  output = shell(0, command);
+  expect_text(output->out, "linear (quick) on");
+  expect_text(output->out, "linear (thorough) on");
+  assert_int_equal(attacks_in_report(), 2);
+  (void)shell(2, "\"$G\" audit");
+  (void)snprintf(command, sizeof(command), "\"$G\" audit %s --effort heroic", model);
+  expect_text(shell(1, command)->err, "/audit/effort");
+}
+
+/* Two audits end at about the same time: neither loses what the other found. */
+static void two_audits_at_once(void **state) {
+  (void)state;
+  char first[64], second[64];
+  submit_audit("{\"effort\":\"quick\"}", ",\"resources\":{\"threads\":1}", first);
+  submit_audit("{\"effort\":\"standard\"}", ",\"resources\":{\"threads\":1}", second);
+  assert_string_equal(wait_job(&server, first, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, second, 0, 60), "succeeded");
+  assert_int_equal(attacks_in_report(), 4);
+}
+
+static void wait_phase(const char *id, const char *phase) {
+  for (int i = 0; i < 600; i++) {
+    struct reply reply;
+    get_job(id, &reply);
+    const bool there = strcmp(text_at(reply.json, "phase"), phase) == 0;
+    reply_done(&reply);
+    if (there)
+      return;
+    (void)usleep(50000);
+  }
+  fail_msg("%s never came to the phase %s", id, phase);
+}
+
+static void control(const char *id, const char *verb) {
+  char path[128];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/%s", id, verb);
+  expect(&server, "POST", path, NULL, 200, &reply);
+  reply_done(&reply);
+}
+
+/* Paused and killed while its teacher learns, it ends all the same; canceled, it leaves the report alone. */
+static void interrupted(void **state) {
+  (void)state;
+  char id[64], path[128];
+  struct reply reply;
+  upload_faces(&server, "open", 40, 4);
+  submit_audit("{\"effort\":\"quick\",\"public_dataset\":\"open\"}", "", id);
+  wait_phase(id, "preparing");
+  (void)snprintf(path, sizeof(path), "/v1/models/%s", model);
+  expect(&server, "DELETE", path, NULL, 409, NULL); /* it is needed */
+  control(id, "pause");
+  for (int i = 0; i < 600; i++) {
+    get_job(id, &reply);
+    const bool paused = strcmp(text_at(reply.json, "state"), "paused") == 0;
+    reply_done(&reply);
+    if (paused)
+      break;
+    (void)usleep(50000);
+  }
+  control(id, "resume");
+  wait_phase(id, "preparing");
+  server_kill(&server);
+  server_start(&server);
+  control(id, "cancel");
+  assert_string_equal(wait_job(&server, id, 0, 60), "canceled");
+  assert_int_equal(attacks_in_report(), 4);
+  submit_audit("{\"effort\":\"thorough\"}", "", id);
+  server_kill(&server);
+  server_start(&server);
+  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  assert_int_equal(attacks_in_report(), 5);
+}
+
+static void mistakes_are_told(void **state) {
+  (void)state;
+  const struct {
+    const char *fields, *pointer;
+  } cases[] = {
+      {"\"model\":\"mdl_unknown\"", "/model"},
+      {"\"model\":\"%s\",\"dataset\":\"nobody\"", "/dataset"},
+      {"\"model\":\"%s\",\"train\":{\"epochs\":2}", "/train"},
+      {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"faces\"}", "/audit/public_dataset"},
+      {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"open\",\"teacher\":\"%s\"}", "/audit/teacher"},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    char fields[256], body[320];
+    struct reply reply;
+    (void)snprintf(fields, sizeof(fields), cases[i].fields, model, model);
+    (void)snprintf(body, sizeof(body), "{\"type\":\"audit\",%s}", fields);
+    expect(&server, "POST", "/v1/jobs", body, 422, &reply);
+    const json_t *errors = json_object_get(reply.json, "errors");
+    if (json_array_size(errors) != 1 ||
+        strcmp(text_at(json_array_get(errors, 0), "pointer"), cases[i].pointer) != 0)
+      fail_msg("%s: %s", fields, reply.body);
+    reply_done(&reply);
+  }
+}
+
+/* People of another data set, once the model's own is gone. */
+static void other_people(void **state) {
+  (void)state;
+  char id[64], body[128];
+  struct reply reply;
+  expect(&server, "DELETE", "/v1/datasets/faces", NULL, 204, NULL);
+  (void)snprintf(body, sizeof(body), "{\"type\":\"audit\",\"model\":\"%s\"}", model);
+  expect(&server, "POST", "/v1/jobs", body, 422, &reply);
+  assert_non_null(strstr(reply.body, "/dataset"));
+  reply_done(&reply);
+  submit_audit("{\"effort\":\"quick\"}", ",\"dataset\":\"open\"", id);
+  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  get_report(200, &reply);
+  const json_t *audits = json_object_get(reply.json, "audits");
+  const json_t *last = json_array_get(audits, json_array_size(audits) - 1);
+  assert_string_equal(text_at(json_object_get(last, "victims"), "dataset"), "open");
+  assert_int_equal(json_integer_value(json_object_get(json_object_get(last, "victims"), "identities")), 40);
+  reply_done(&reply);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
+      cmocka_unit_test(two_audits_at_once),       cmocka_unit_test(interrupted),
+      cmocka_unit_test(mistakes_are_told),        cmocka_unit_test(other_people)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
