@@ -25,8 +25,6 @@ struct audit_job {
   struct model *model;
   struct job_data data, partners;
   struct audit_record record;
-  int64_t started_ns;
-  uint32_t found; /* attacks that the checkpoint held */
 };
 
 static void audit_job_done(struct audit_job *job) {
@@ -96,12 +94,11 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
 
 static void report_progress(const struct audit_job *job) {
   const uint32_t all = audit_count(job->spec), done = (uint32_t)json_array_size(job->record.attacks);
-  const double elapsed = (double)(clock_ns() - job->started_ns) * 1e-9;
   const struct job_progress progress = {
       .fraction = 0.95 * done / all,
       .step = done,
       .total = all,
-      .eta_s = done > job->found ? elapsed * (all - done) / (done - job->found) : -1,
+      .eta_s = -1, /* attacks take too different times to tell one from another */
       .loss = NAN,
   };
   job->callbacks->progress(job->callbacks->context, &progress);
@@ -142,7 +139,6 @@ static int read_checkpoint(struct audit_job *job, struct guise_error *err) {
   else if (json_array_extend(job->record.attacks, found) < 0 ||
            json_array_extend(job->record.pictures, pictures) < 0)
     r = error_set(err, -ENOMEM, "out of memory reading a checkpoint");
-  job->found = (uint32_t)json_array_size(job->record.attacks);
   json_decref(checkpoint);
   json_decref(spec);
   return r;
@@ -183,7 +179,7 @@ static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outco
 int audit_job_run(const struct job_spec *spec, const struct job_inputs *inputs,
                   const struct job_callbacks *callbacks, struct job_outcome *ret_outcome,
                   struct guise_error *err) {
-  struct audit_job job = {.spec = spec, .inputs = *inputs, .callbacks = callbacks, .started_ns = clock_ns()};
+  struct audit_job job = {.spec = spec, .inputs = *inputs, .callbacks = callbacks};
   const uint32_t threads = MAX(inputs->threads, 1u);
   char teacher[PATH_MAX];
   callbacks->phase(callbacks->context, "preparing");
