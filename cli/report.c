@@ -153,12 +153,16 @@ static void print_unknown(const json_t *report) {
 
 static void print_split(const json_t *data) {
   const json_t *train = json_object_get(data, "training"), *held = json_object_get(data, "held_out");
+  const json_t *unseen = json_object_get(data, "unseen");
   (void)fputs("data set ", stdout);
   out_text(stdout, json_text(data, "name", "?"));
   (void)printf(
       ": trained on %llu people (%llu images), %llu people (%llu images) kept out\n",
       (unsigned long long)json_count(train, "identities"), (unsigned long long)json_count(train, "images"),
       (unsigned long long)json_count(held, "identities"), (unsigned long long)json_count(held, "images"));
+  if (json_count(unseen, "images") > 0)
+    (void)printf("%llu images of people trained on were kept out, too\n",
+                 (unsigned long long)json_count(unseen, "images"));
 }
 
 static int print_report(const json_t *report) {

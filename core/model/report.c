@@ -18,13 +18,14 @@ static json_t *count_json(uint64_t count) {
 }
 
 static json_t *data_json(const struct report_input *input) {
-  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}}", "name", input->dataset_name,
-                   "sha256", input->dataset_sha256, "synthetic", (int)input->dataset_synthetic, "identities",
-                   count_json(input->identities), "images", count_json(input->images), "training",
-                   "identities", count_json(input->train_identities), "images",
-                   count_json(input->train_images), "held_out", "identities",
+  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
+                   input->dataset_name, "sha256", input->dataset_sha256, "synthetic",
+                   (int)input->dataset_synthetic, "identities", count_json(input->identities), "images",
+                   count_json(input->images), "training", "identities", count_json(input->train_identities),
+                   "images", count_json(input->train_images), "held_out", "identities",
                    count_json(input->held_out_identities), "images", count_json(input->held_out_images),
-                   "split_sha256", text_or_null(input->split_sha256));
+                   "split_sha256", text_or_null(input->split_sha256), "unseen", "identities",
+                   count_json(input->unseen_identities), "images", count_json(input->unseen_images));
 }
 
 static json_t *model_json(const struct report_input *input) {

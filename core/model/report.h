@@ -39,8 +39,9 @@ struct report_input {
   uint32_t identities, images;             /* of the data set */
   uint32_t train_identities, train_images; /* trained on */
   uint32_t held_out_identities, held_out_images;
-  char split_sha256[SHA256_HEX]; /* hash over the held-out identity indices; "" = none */
-  const json_t *spec;            /* the resolved job, borrowed */
+  uint32_t unseen_identities, unseen_images; /* of trained people, but not trained on */
+  char split_sha256[SHA256_HEX];             /* hash over the held-out identity indices; "" = none */
+  const json_t *spec;                        /* the resolved job, borrowed */
   const struct model_info *model;
   const char *model_sha256; /* of model.safetensors */
   uint64_t model_bytes;

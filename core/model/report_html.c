@@ -480,6 +480,7 @@ static void add_facts(struct text *html, const json_t *report) {
   add_row_count(html, "Images trained on", json_object_get(data, "training"), "images");
   add_row_count(html, "People held out", held_out, "identities");
   add_row_count(html, "Images held out", held_out, "images");
+  add_row_count(html, "Images of trained people kept out", json_object_get(data, "unseen"), "images");
   if (json_text_at(held_out, "split_sha256")[0])
     add_row_hash(html, "SHA-256 of the split", json_text_at(held_out, "split_sha256"));
   add_row(html, "Mask", json_text_at(mask, "method"));

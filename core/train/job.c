@@ -227,13 +227,13 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
+  const struct data_split split = job_spec_split(spec);
   callbacks->phase(callbacks->context, "preparing");
   int r = prepare_embedder(spec, callbacks, &own, embedder, err);
   if (r == 0)
     r = audit_prepare_teacher(spec, spec->model.input, spec->train.seed, callbacks, &own, teacher, err);
   if (r == 0)
-    r = job_data_open(inputs->dataset_pack, spec->model.input, spec->holdout.identities, spec->train.seed,
-                      &trainer.data, err);
+    r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
     r = trainer_init(&trainer, spec, inputs, callbacks, err);
   if (r == 0)

@@ -32,6 +32,7 @@ struct job_spec {
                               mean something there */
   struct {
     double identities; /* share of people kept out of training, 0..0.9 */
+    double images;     /* share of each trained person's images that is not trained on, 0..0.5 */
     bool both_flips;   /* epochs are verified with the sum of an image's and its mirror's embedding, not with
                           one view */
     char pairs_dataset[SPEC_NAME]; /* "" = none */

@@ -31,6 +31,7 @@ const struct field spec_fields[] = {
     {"", "model", FIELD_NAME, AT(audited), 0, 0, false, false, 0, NULL},
     {"", "priority", FIELD_INT, AT(priority), -100, 100, false, false, 0, NULL},
     {"holdout", "identities", FIELD_NUMBER, AT(holdout.identities), 0, 0.9, false, false, 0, NULL},
+    {"holdout", "images", FIELD_NUMBER, AT(holdout.images), 0, 0.5, false, false, 0, NULL},
     {"holdout", "both_flips", FIELD_BOOL, AT(holdout.both_flips), 0, 0, false, false, 0, NULL},
     {"holdout/pairs", "dataset", FIELD_NAME, AT(holdout.pairs_dataset), 0, 0, false, false, 0, NULL},
     {"holdout/pairs", "name", FIELD_NAME, AT(holdout.pairs_name), 0, 0, false, false, 0, NULL},

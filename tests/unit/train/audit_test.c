@@ -111,9 +111,10 @@ static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t
     fail_msg("%s", err.text);
 }
 
-#define TRAIN                                                                                     \
-  "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\"},"   \
-  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8}," \
+#define TRAIN                                                                                        \
+  "{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2},\"mask\":{\"method\":\"ahm\"," \
+  "\"policy\":\"uniform\"},"                                                                         \
+  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
   "\"audit\":{\"effort\":\"quick\"}}"
 
 static int setup(void **state) {
@@ -179,6 +180,8 @@ static void an_audit_repeats_that_of_the_training(void **state) {
   assert_int_equal(json_integer_value(json_object_get(victims, "identities")), 3);
   assert_int_equal(record.checkpoints, 1);
   assert_true(record.fraction > 0.9);
+  const json_t *unseen = json_object_get(json_object_get(json, "data"), "unseen");
+  assert_int_equal(json_integer_value(json_object_get(unseen, "images")), 7); /* one of each trained person */
   json_t *earlier = report_of("job_train"); /* what else the report says is not touched */
   assert_true(json_equal(json_object_get(json, "utility"), json_object_get(earlier, "utility")));
   assert_true(json_equal(json_object_get(json, "job"), json_object_get(earlier, "job")));
