@@ -28,6 +28,25 @@ static int add_partners(struct service *service, const struct model_row *model, 
       model->id);
 }
 
+/* Some attacks need what only the training could keep. */
+static int check_attacks(const json_t *body, const json_t *facts, struct spec_problems *problems) {
+  const json_t *names = json_object_get(json_object_get(body, "audit"), "attacks"), *name;
+  const bool unseen = json_number_value(json_object_get(json_object_get(facts, "holdout"), "images")) > 0;
+  size_t i;
+  int r = 0;
+  json_array_foreach(names, i, name) {
+    const struct attack *attack = json_is_string(name) ? attack_find(json_string_value(name)) : NULL;
+    char pointer[64];
+    (void)snprintf(pointer, sizeof(pointer), "/audit/attacks/%zu", i);
+    if (r == 0 && attack && attack->needs_unseen && !unseen)
+      r = spec_problems_add(problems, pointer, "conflict", NULL,
+                            "%s compares what was trained on with other images of the same people, and the "
+                            "model's training kept none out: train with holdout.images",
+                            attack->name);
+  }
+  return r;
+}
+
 static int resolve_model(struct service *service, const struct model_row *model, struct job_row *row,
                          json_t *body, struct spec_problems *problems) {
   json_t *facts = json_loads(model->facts, 0, NULL);
@@ -44,6 +63,8 @@ static int resolve_model(struct service *service, const struct model_row *model,
   memcpy(row->inputs[row->input_count++].model_id, model->id, sizeof(model->id));
   if (r == 0)
     r = add_partners(service, model, facts, row, problems);
+  if (r == 0)
+    r = check_attacks(body, facts, problems);
   json_decref(facts);
   return r;
 }

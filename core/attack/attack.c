@@ -14,6 +14,11 @@ const struct attack attacks[] = {
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true, [SURFACE_INFERENCE_TEMPLATES] = true},
      .needs_public_faces = true,
      .run = attack_linkage_run},
+    {.name = "membership",
+     .summary = "Tells from the weights which photographs of a person were trained on",
+     .surface = {[SURFACE_WEIGHTS] = true},
+     .needs_unseen = true,
+     .run = attack_membership_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

@@ -78,3 +78,5 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
                       struct guise_error *err);
 int attack_linkage_run(const struct attack_context *context, struct attack_result *ret_result,
                        struct guise_error *err);
+int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
+                          struct guise_error *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/model/text.h"
+#include "core/train/comparisons.h"
 #include "core/train/embedder.h"
 
 int audit_record_init(struct audit_record *record, struct guise_error *err) {
@@ -61,30 +62,11 @@ static int sign(json_t *array, json_t *entry, const char *job) {
   return r;
 }
 
-static int run_attack(const struct audit_subject *subject, const struct job_data *learnt,
-                      const struct attack *attack, struct audit_record *record, struct guise_error *err) {
-  const struct face_list *people = victims_of(subject);
-  struct face_view view = {subject->data, people->image}, open = {learnt, learnt->train.image};
-  struct face_view partners = {subject->partners, NULL};
+static int record_attack(const struct audit_subject *subject, const struct attack *attack,
+                         const struct attack_context *context, struct audit_record *record,
+                         struct guise_error *err) {
   struct attack_result result;
-  struct attack_context context = {
-      .victims = {face_view_image, &view, people->identity, people->count},
-      .open = {face_view_image, &open, learnt->train.identity, learnt->train.count},
-      .teacher = subject->inputs->teacher_model,
-      .mask = subject->mask,
-      .mixing = subject->mixing,
-      .effort = subject->spec->audit.effort,
-      .seed = subject->seed,
-      .threads = subject->threads,
-      .should_stop = should_stop,
-      .stop_context = (void *)subject,
-  };
-  if (subject->partners) {
-    const struct face_list *list = &subject->partners->train;
-    partners.image = list->image;
-    context.mixing.partners = (struct attack_faces){face_view_image, &partners, list->identity, list->count};
-  }
-  int r = attack_run(attack, &context, &result, err);
+  int r = attack_run(attack, context, &result, err);
   if (r == -ECANCELED)
     return job_stop_code(subject->callbacks);
   if (r < 0)
@@ -94,6 +76,54 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
     r = error_set(err, -ENOMEM, "out of memory writing down the attack %s", attack->name);
   attack_result_done(&result);
   return r;
+}
+
+/* With models to compare with, and the people whom these know. */
+static int record_with_comparisons(const struct audit_subject *subject, const struct attack *attack,
+                                   struct attack_context *context, struct audit_record *record,
+                                   struct guise_error *err) {
+  struct comparisons *comparisons = NULL;
+  int r = comparisons_new(subject, &comparisons, err);
+  if (r < 0)
+    return r;
+  const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
+  struct face_view members = {subject->data, trained->image}, others = {subject->data, unseen->image};
+  context->members = (struct attack_faces){face_view_image, &members, trained->identity, trained->count};
+  context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
+  context->overfitted = comparisons->overfitted;
+  context->references = comparisons->references;
+  context->reference_count = comparisons->reference_count;
+  subject->callbacks->phase(subject->callbacks->context, "auditing");
+  r = record_attack(subject, attack, context, record, err);
+  comparisons_free(comparisons);
+  return r;
+}
+
+static int run_attack(const struct audit_subject *subject, const struct job_data *learnt,
+                      const struct attack *attack, struct audit_record *record, struct guise_error *err) {
+  const struct face_list *people = victims_of(subject);
+  struct face_view view = {subject->data, people->image}, open = {learnt, learnt->train.image};
+  struct face_view partners = {subject->partners, NULL};
+  struct attack_context context = {
+      .victims = {face_view_image, &view, people->identity, people->count},
+      .open = {face_view_image, &open, learnt->train.identity, learnt->train.count},
+      .teacher = subject->inputs->teacher_model,
+      .mask = subject->mask,
+      .mixing = subject->mixing,
+      .effort = subject->spec->audit.effort,
+      .model = subject->model,
+      .seed = subject->split.seed,
+      .threads = subject->threads,
+      .should_stop = should_stop,
+      .stop_context = (void *)subject,
+  };
+  if (subject->partners) {
+    const struct face_list *list = &subject->partners->train;
+    partners.image = list->image;
+    context.mixing.partners = (struct attack_faces){face_view_image, &partners, list->identity, list->count};
+  }
+  return attack->needs_unseen ? record_with_comparisons(subject, attack, &context, record, err)
+                              : record_attack(subject, attack, &context, record, err);
 }
 
 int audit_run(const struct audit_subject *subject, struct audit_record *record,
@@ -151,8 +181,8 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
       json_array_append(names, json_object_get(entry, "attack"));
   return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o}", "job",
                    subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
-                   (json_int_t)subject->seed, "victims", "dataset", subject->inputs->dataset_name, "sha256",
-                   subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
+                   (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
+                   "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
                    (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
                    name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
                    "attacks", names);

@@ -18,7 +18,8 @@ struct audit_subject {
   struct attack_mixing mixing;     /* of the training; partners are filled in from `partners` */
   const struct job_data *data;     /* victims: the people held out, or all where those are not two */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */
-  uint64_t seed;                   /* of the training: the same victims and mixes whenever it is repeated */
+  const char *model;               /* model.safetensors of the attacked model */
+  struct data_split split; /* of its training; with its seed attacks find the same victims and mixes again */
   uint32_t threads;
 };
 

@@ -168,7 +168,8 @@ static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outco
       .mixing = mixing_of(job),
       .data = &job->data,
       .partners = job->partners.pack ? &job->partners : NULL,
-      .seed = job->trained.train.seed,
+      .model = job->inputs.audited_model,
+      .split = job_spec_split(&job->trained),
       .threads = MAX(job->inputs.threads, 1u),
   };
   report_progress(job);

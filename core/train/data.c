@@ -23,6 +23,8 @@ static void face_list_add(struct face_list *list, uint32_t image, uint32_t ident
   list->identity[list->count++] = identity;
 }
 
+enum { TRAINED, HELD, LEFT_OUT }; /* what becomes of a person */
+
 /* Which of `count` images of a person are not trained on: at least one stays. */
 static void choose_unseen(const struct data_split *split, uint32_t person, uint32_t count, uint32_t *order,
                           uint8_t *ret_unseen) {
@@ -47,13 +49,13 @@ static int fill_lists(struct job_data *data, const struct data_split *split, con
       face_list_init(&data->held, images) < 0 || face_list_init(&data->unseen, images) < 0)
     return -ENOMEM;
   for (uint32_t person = 0; person < people; person++) {
-    struct face_list *list = held[person] ? &data->held : &data->train;
+    struct face_list *list = held[person] == HELD ? &data->held : &data->train;
     uint32_t first, count;
     pack_identity_range(data->pack, person, &first, &count);
-    if (count == 0)
+    if (count == 0 || held[person] == LEFT_OUT)
       continue;
     memset(unseen, 0, count);
-    if (!held[person])
+    if (held[person] == TRAINED)
       choose_unseen(split, person, count, order, unseen);
     for (uint32_t i = 0; i < count; i++)
       face_list_add(unseen[i] ? &data->unseen : list, first + i, list->identities);
@@ -77,7 +79,7 @@ static int hash_split(struct job_data *data, const uint8_t *held) {
   if (!bytes)
     return -ENOMEM;
   for (uint32_t person = 0; person < people; person++)
-    if (held[person])
+    if (held[person] == HELD)
       used = put_number(bytes, used, person);
   for (uint32_t i = 0; i < data->unseen.count; i++)
     used = put_number(bytes, used, data->unseen.image[i]);
@@ -105,7 +107,9 @@ static int split_people(struct job_data *data, const struct data_split *split, s
   rng_init(&rng, split->seed, RNG_SPLIT, 0, 0);
   rng_permutation(&rng, order, people);
   for (uint32_t i = 0; i < keep_out; i++)
-    held[order[i]] = 1;
+    held[order[i]] = HELD;
+  for (uint32_t i = keep_out + split->most_people; split->most_people > 0 && i < people; i++)
+    held[order[i]] = LEFT_OUT;
   if (fill_lists(data, split, held) < 0 || hash_split(data, held) < 0)
     return error_set(err, -ENOMEM, "out of memory listing %u images", pack_images(data->pack));
   return 0;
@@ -141,7 +145,8 @@ static int count_images(struct job_data *data, struct guise_error *err) {
 }
 
 struct data_split job_spec_split(const struct job_spec *spec) {
-  return (struct data_split){spec->holdout.identities, spec->holdout.images, spec->train.seed};
+  return (struct data_split){
+      .identities = spec->holdout.identities, .images = spec->holdout.images, .seed = spec->train.seed};
 }
 
 int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,

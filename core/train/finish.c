@@ -197,6 +197,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
 int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                struct job_outcome *ret_outcome, struct guise_error *err) {
   struct report_verification entries[2 * VERIFY_SETS_MAX];
+  char path[4096];
   const struct audit_subject audited = {
       .spec = t->spec,
       .inputs = inputs,
@@ -205,13 +206,14 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
       .mixing = mixing_of(t),
       .data = &t->data,
       .partners = t->open_order ? &t->open : NULL,
-      .seed = t->spec->train.seed,
+      .model = path,
+      .split = job_spec_split(t->spec),
       .threads = t->threads,
   };
   struct audit_record audit;
   struct model_info info;
   uint32_t count = 0;
-  char path[4096], scores[4096];
+  char scores[4096];
   if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path) ||
       snprintf(scores, sizeof(scores), "%s/scores.csv", inputs->output_directory) >= (int)sizeof(scores))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
@@ -223,11 +225,10 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   if (r == 0)
     r = verify_all(t, sets, scores, entries, &count, err);
   if (r == 0)
-    r = audit_run(&audited, &audit, NULL, NULL, err);
-  if (r == 0) {
-    t->callbacks->phase(t->callbacks->context, "writing");
     r = model_save(path, t->eval, &info, err);
-  }
+  if (r == 0)
+    r = audit_run(&audited, &audit, NULL, NULL, err);
+  t->callbacks->phase(t->callbacks->context, "writing");
   if (r == 0)
     r = write_report(t, inputs, entries, count, &audited, &audit, &info, path, ret_outcome, err);
   audit_record_done(&audit);

@@ -227,7 +227,8 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
-  const struct data_split split = job_spec_split(spec);
+  struct data_split split = job_spec_split(spec);
+  split.most_people = given->most_people;
   callbacks->phase(callbacks->context, "preparing");
   int r = prepare_embedder(spec, callbacks, &own, embedder, err);
   if (r == 0)

@@ -33,6 +33,7 @@ struct job_inputs {
   const char *output_directory; /* exists; model.safetensors, the ONNX files, report.json, report.html,
                                    card.md, scores.csv are written here at the end */
   uint32_t threads;             /* the budget */
+  uint32_t most_people;         /* to train on; 0 = all */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };

@@ -37,7 +37,7 @@ static void set_defaults(struct job_spec *spec) {
   spec->train.flip = true;
   spec->train.seed = 1;
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
-    spec->audit.attack[i] = !attacks[i].needs_public_faces;
+    spec->audit.attack[i] = !attacks[i].needs_public_faces && !attacks[i].needs_unseen;
   spec->audit.effort = EFFORT_STANDARD;
   spec->mask.negatives = NEGATIVES_UNSET;
 }
@@ -159,19 +159,30 @@ static int check_probe(const struct job_spec *spec, struct spec_problems *proble
   return r;
 }
 
-static bool learning_attack(const struct job_spec *spec) {
-  bool any = false;
-  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
-    any |= spec->audit.attack[i] && attacks[i].needs_public_faces;
-  return any;
+struct attack_needs {
+  bool public_faces, unseen; /* of any attack that was chosen */
+};
+
+static struct attack_needs needs_of(const struct job_spec *spec) {
+  struct attack_needs needs = {false, false};
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++) {
+    needs.public_faces |= spec->audit.attack[i] && attacks[i].needs_public_faces;
+    needs.unseen |= spec->audit.attack[i] && attacks[i].needs_unseen;
+  }
+  return needs;
 }
 
 static int check_audit(const struct job_spec *spec, struct spec_problems *problems) {
-  if (learning_attack(spec) && !*spec->audit.public_dataset)
+  const struct attack_needs needs = needs_of(spec);
+  if (spec->type == JOB_TRAIN && needs.unseen && spec->holdout.images <= 0)
+    return spec_problems_add(problems, "/holdout/images", "missing", NULL,
+                             "membership compares what was trained on with other images of the same people: "
+                             "keep some out with holdout.images, for example 0.2");
+  if (needs.public_faces && !*spec->audit.public_dataset)
     return spec_problems_add(problems, "/audit/public_dataset", "missing", NULL,
                              "an attack that learns needs public faces: name a data set of people who are "
                              "not in this one, or leave the attack out");
-  if (*spec->audit.teacher && !learning_attack(spec))
+  if (*spec->audit.teacher && !needs.public_faces && !needs.unseen)
     return spec_problems_add(problems, "/audit/teacher", "conflict", NULL,
                              "no attack that was chosen learns from a teacher: choose \"linkage\" and "
                              "audit.public_dataset, or leave it out");
@@ -249,12 +260,13 @@ static int check_audit_job(const json_t *body, const struct job_spec *spec, stru
   return r < 0 ? r : check_audit(spec, problems);
 }
 
-/* Who gives public faces and names no attacks wants those that need them, too. */
+/* Without names those attacks run that have what they need. */
 static void default_attacks(const json_t *body, struct job_spec *spec) {
-  if (json_object_get(json_object_get(body, "audit"), "attacks") || !*spec->audit.public_dataset)
+  if (json_object_get(json_object_get(body, "audit"), "attacks"))
     return;
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
-    spec->audit.attack[i] = true;
+    spec->audit.attack[i] = (!attacks[i].needs_public_faces || *spec->audit.public_dataset) &&
+                            (!attacks[i].needs_unseen || spec->holdout.images > 0);
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {

@@ -82,7 +82,7 @@ static int setup(void **state) {
   upload_faces(&server, "faces", 12, 6);
   upload_faces(&server, "open", 24, 4);
   train("faces", "{\"policy\":\"uniform\"}", "0.5", model);
-  train("open", "{\"method\":\"none\"}", "0.25", teacher);
+  train("open", "{\"method\":\"none\"}", "0.5", teacher);
   return 0;
 }
 

@@ -45,7 +45,7 @@ static int teardown(void **state) {
 
 static void split_by(double identities, double images, uint64_t seed, struct job_data *ret_data) {
   struct guise_error err = {0};
-  const struct data_split split = {identities, images, seed};
+  const struct data_split split = {.identities = identities, .images = images, .seed = seed};
   if (job_data_open(faces, 32, &split, ret_data, &err) < 0)
     fail_msg("%s", err.text);
 }
