@@ -358,8 +358,10 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
                " public faces",
                json_integer_value(json_object_get(attack, "parameters")),
                json_integer_value(json_object_get(attack, "public_faces")));
-    else
+    else if (json_integer_value(json_object_get(attack, "steps")) > 0)
       text_add(html, " steps a face at most");
+    else
+      text_add(html, " steps");
     text_add(html, ", %.1f s in all", json_number_at(attack, "seconds"));
     if (json_text_at(attack, "job")[0]) {
       text_add(html, "; job <span class=\"hash\">");

@@ -218,6 +218,7 @@ static void mistakes_are_told(void **state) {
       {"\"model\":\"%s\",\"dataset\":\"nobody\"", "/dataset"},
       {"\"model\":\"%s\",\"train\":{\"epochs\":2}", "/train"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"faces\"}", "/audit/public_dataset"},
+      {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"linear\",\"membership\"]}", "/audit/attacks/1"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"open\",\"teacher\":\"%s\"}", "/audit/teacher"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -165,20 +165,21 @@ static void an_audit_repeats_that_of_the_training(void **state) {
   struct record record = {.checkpoints = 0};
   struct guise_error err = {0};
   json_t *summary;
-  if (run(AUDIT("{\"effort\":\"quick\"}"), &(struct given){"job_again", faces, HASH, NULL, &record}, &summary,
-          &err) < 0)
+  if (run(AUDIT("{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}"),
+          &(struct given){"job_again", faces, HASH, NULL, &record}, &summary, &err) < 0)
     fail_msg("%s", err.text);
   json_t *json = report_of("job_again"), *found = json_object_get(json, "attacks");
   json_t *audits = json_object_get(json, "audits"), *victims;
-  assert_int_equal(json_array_size(found), 2);
+  assert_int_equal(json_array_size(found), 4);
   assert_string_equal(json_text_at(json_array_get(found, 0), "job"), "job_train");
-  assert_string_equal(json_text_at(json_array_get(found, 1), "job"), "job_again");
-  same_attack(json_array_get(found, 0), json_array_get(found, 1));
+  assert_string_equal(json_text_at(json_array_get(found, 2), "job"), "job_again");
+  for (size_t i = 0; i < 2; i++)
+    same_attack(json_array_get(found, i), json_array_get(found, i + 2));
   assert_int_equal(json_array_size(audits), 2);
   victims = json_object_get(json_array_get(audits, 1), "victims");
   assert_true(json_is_true(json_object_get(victims, "held_out")));
   assert_int_equal(json_integer_value(json_object_get(victims, "identities")), 3);
-  assert_int_equal(record.checkpoints, 1);
+  assert_int_equal(record.checkpoints, 2);
   assert_true(record.fraction > 0.9);
   const json_t *unseen = json_object_get(json_object_get(json, "data"), "unseen");
   assert_int_equal(json_integer_value(json_object_get(unseen, "images")), 7); /* one of each trained person */
@@ -212,10 +213,10 @@ static void finished_attacks_are_kept(void **state) {
     fail_msg("%s", err.text);
   assert_int_equal(second.checkpoints, 1); /* only the attack that was missing */
   json_t *a = report_of("job_whole"), *b = report_of("job_parts");
-  for (size_t i = 0; i < 3; i++)
+  for (size_t i = 0; i < 4; i++)
     same_attack(json_array_get(json_object_get(a, "attacks"), i),
                 json_array_get(json_object_get(b, "attacks"), i));
-  assert_int_equal(json_array_size(json_object_get(b, "attacks")), 3);
+  assert_int_equal(json_array_size(json_object_get(b, "attacks")), 4);
   json_decref(a);
   json_decref(b);
   /* a checkpoint of another audit is not taken for this one's */
@@ -238,8 +239,13 @@ static void other_people(void **state) {
   assert_false(json_is_true(json_object_get(victims, "held_out")));
   assert_int_equal(json_integer_value(json_object_get(victims, "identities")), 24);
   assert_int_equal(
-      json_integer_value(json_object_get(json_array_get(json_object_get(json, "attacks"), 1), "people")), 24);
+      json_integer_value(json_object_get(json_array_get(json_object_get(json, "attacks"), 2), "people")), 24);
   json_decref(json);
+  /* of other people nothing was trained on, so that no member can be found */
+  assert_int_equal(run(AUDIT("{\"attacks\":[\"membership\"]}"),
+                       &(struct given){"job_nobody", others, sha256, NULL, &record}, NULL, &err),
+                   -EINVAL);
+  assert_non_null(strstr(err.text, "holdout.images"));
 }
 
 static void stopped_and_spoilt(void **state) {

@@ -100,7 +100,7 @@ static void train(const char *body, const char *pack, const char *name, char ret
 
 #define STRANGER                                                                                         \
   "{\"type\":\"train\",\"dataset\":\"b\",\"holdout\":{\"identities\":0},\"mask\":{\"method\":\"none\"}," \
-  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]},"                 \
+  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]},"                  \
   "\"train\":{\"epochs\":3,\"batch\":10,\"seed\":%d}}"
 
 static int setup(void **state) {

@@ -109,6 +109,10 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"audit\",\"model\":{\"arch\":\"freq_ir\"}}", "/model", "wrong_type"},
       {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"train\":{\"epochs\":2}}", "/train", "unknown_field"},
       {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"defences\":[]}", "/defences", "unknown_field"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"membership\"]}}", "/holdout/images",
+       "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.6}}", "/holdout/images",
+       "out_of_range"},
       {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"attacks\":[]}}", "/audit/attacks",
        "out_of_range"},
       {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"attacks\":[\"linkage\"]}}",
@@ -235,6 +239,12 @@ static void audits(void **state) {
   /* the model's own people, and the attacks that need no public faces */
   assert_int_equal(parse("{\"type\":\"audit\",\"model\":\"mdl_a\"}", &spec, &problems), 0);
   assert_string_equal(spec.dataset, "");
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen);
+  job_spec_free(&spec);
+  /* a training that keeps images out asks for membership, too */
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2}}", &spec, &problems), 0);
   for (uint32_t i = 0; i < attack_count; i++)
     assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces);
   job_spec_free(&spec);
