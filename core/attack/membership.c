@@ -515,6 +515,24 @@ static int run_on(const struct attack_context *context, const struct targets *ta
   return 0;
 }
 
+/* Of those whom the control knows too few have enough photographs. */
+static void say_nothing(struct attack_result *result) {
+  static const struct figures none = {.value = {{NAN, NAN, NAN}, {NAN, NAN, NAN}, {NAN, NAN, NAN}},
+                                      .worst = {NAN, NAN, NAN},
+                                      .chance = {NAN, NAN, NAN},
+                                      .chance_worst = {NAN, NAN, NAN},
+                                      .chance_worst_high = NAN};
+  struct attack_surface_result *surface = &result->surface[result->surfaces++];
+  *surface = (struct attack_surface_result){.surface = SURFACE_WEIGHTS,
+                                            .threat_model = threat_model,
+                                            .mean_k = 1,
+                                            .decided_by = rows[0].name[0],
+                                            .threshold = NAN,
+                                            .threshold_worst_tenth = NAN};
+  add_metrics(&none, &none, 0, surface);
+  attack_decide(surface);
+}
+
 int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
                           struct guise_error *err) {
   struct targets targets;
@@ -523,11 +541,10 @@ int attack_membership_run(const struct attack_context *context, struct attack_re
   int r = choose_targets(context, &targets);
   if (r < 0)
     return error_set(err, r, "out of memory choosing images to ask about");
-  r = targets.people >= 2
-          ? run_on(context, &targets, ret_result, err)
-          : error_set(err, -EINVAL,
-                      "the attack membership needs at least two people with two images that were trained on "
-                      "and one that was not: raise holdout.images, or train with more images a person");
+  if (targets.people >= 2)
+    r = run_on(context, &targets, ret_result, err);
+  else
+    say_nothing(ret_result);
   targets_done(&targets);
   return r;
 }

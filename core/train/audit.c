@@ -67,8 +67,10 @@ static int record_attack(const struct audit_subject *subject, const struct attac
                          struct guise_error *err) {
   struct attack_result result;
   int r = attack_run(attack, context, &result, err);
-  if (r == -ECANCELED)
-    return job_stop_code(subject->callbacks);
+  if (r == -ECANCELED) { /* resumed this instant, it is begun again all the same */
+    const int stop = job_stop_code(subject->callbacks);
+    return stop < 0 ? stop : -EINTR;
+  }
   if (r < 0)
     return r;
   if (sign(record->attacks, attack_result_json(&result), subject->inputs->job_id) < 0 ||
@@ -149,6 +151,24 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
 }
 
 /* ---- before and after ---- */
+
+int audit_check(const struct job_spec *spec, const struct job_data *data, struct guise_error *err) {
+  uint32_t people = 0;
+  bool needed = false;
+  for (uint32_t i = 0; i < attack_count; i++)
+    needed |= is_chosen(spec, i) && attacks[i].needs_unseen;
+  for (uint32_t i = 0; i < data->unseen.count; i++) {
+    const uint32_t person = data->unseen.identity[i];
+    people += (i == 0 || data->unseen.identity[i - 1] != person) && data->images_of[person] >= 2;
+  }
+  if (!needed || people >= 2)
+    return 0;
+  return error_set(err, -EINVAL,
+                   "the attack membership needs two people with two images that are trained on and one that "
+                   "is not, and there are %u: it asks of the model's own data set, trained with "
+                   "holdout.images; give more images a person, or leave membership out of audit.attacks",
+                   people);
+}
 
 int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t seed,
                           const struct job_callbacks *callbacks, struct job_inputs *inputs,

@@ -39,6 +39,9 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
 /* How many attacks the job asked for. */
 uint32_t audit_count(const struct job_spec *spec);
 
+/* Whether the data holds what the chosen attacks need: told before anything long begins. 0 or -EINVAL. */
+int audit_check(const struct job_spec *spec, const struct job_data *data, struct guise_error *err);
+
 /* The teacher of attacks that learn: the one that is given, or one trained on their public faces, in a
  * directory under the work directory. It is never the probe's embedder, even of the same faces: the policy
  * learned to deceive that one. size: pixels; seed: of the training whose model is attacked. path is storage

@@ -195,6 +195,8 @@ int audit_job_run(const struct job_spec *spec, const struct job_inputs *inputs,
   if (r == 0)
     r = open_data(&job, err);
   if (r == 0)
+    r = audit_check(spec, &job.data, err);
+  if (r == 0)
     r = audit_prepare_teacher(spec, job.trained.model.input, job.trained.train.seed, callbacks, &job.inputs,
                               teacher, err);
   if (r == 0)

@@ -17,8 +17,8 @@ struct comparisons {
 
 /* Trains what is missing in directories under the work directory, where a job that continues finds it again.
  * References beside a given teacher need the audit's public faces: none with quick effort, one with standard,
- * three with thorough. -EINVAL when no image of trained people was kept out, or the data set is another one.
- * 0; -ECANCELED; -EINTR; another negative errno with err. */
+ * three with thorough. audit_check has been passed. 0; -ECANCELED; -EINTR; another negative errno with err.
+ */
 int comparisons_new(const struct audit_subject *subject, struct comparisons **ret_comparisons,
                     struct guise_error *err);
 struct comparisons *comparisons_free(struct comparisons *comparisons);

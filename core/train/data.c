@@ -108,8 +108,9 @@ static int split_people(struct job_data *data, const struct data_split *split, s
   rng_permutation(&rng, order, people);
   for (uint32_t i = 0; i < keep_out; i++)
     held[order[i]] = HELD;
-  for (uint32_t i = keep_out + split->most_people; split->most_people > 0 && i < people; i++)
-    held[order[i]] = LEFT_OUT;
+  for (uint32_t i = 0; split->most_people > 0 && i < people; i++)
+    if ((i < keep_out ? i : i - keep_out) >= split->most_people)
+      held[order[i]] = LEFT_OUT;
   if (fill_lists(data, split, held) < 0 || hash_split(data, held) < 0)
     return error_set(err, -ENOMEM, "out of memory listing %u images", pack_images(data->pack));
   return 0;
@@ -129,9 +130,14 @@ static int resize_all(struct job_data *data, struct guise_error *err) {
   data->pixels = tensor_alloc(bytes * count);
   if (!data->pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", count, data->size);
+  const struct face_list *lists[] = {&data->train, &data->held, &data->unseen};
+  for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < count; i++)
-    image_resize(pack_image(data->pack, i), from, from, data->pixels + bytes * i, data->size);
+    for (uint32_t i = 0; i < lists[l]->count; i++) {
+      const uint32_t image = lists[l]->image[i];
+      image_resize(pack_image(data->pack, image), from, from, data->pixels + bytes * image, data->size);
+    }
+  }
   return 0;
 }
 

@@ -31,7 +31,7 @@ struct data_split {
   double identities; /* share of people: round(share * people), at least two when it is not 0 */
   double images;     /* share of each trained person's images: at least one when it is not 0, and one stays */
   uint64_t seed;
-  uint32_t most_people; /* to train on; the others are in no list; 0 = all */
+  uint32_t most_people; /* to train on, and to hold out; the others are in no list; 0 = all */
 };
 
 struct data_split job_spec_split(const struct job_spec *spec);

@@ -228,7 +228,8 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
     r = model_save(path, t->eval, &info, err);
   if (r == 0)
     r = audit_run(&audited, &audit, NULL, NULL, err);
-  t->callbacks->phase(t->callbacks->context, "writing");
+  if (r == 0)
+    t->callbacks->phase(t->callbacks->context, "writing");
   if (r == 0)
     r = write_report(t, inputs, entries, count, &audited, &audit, &info, path, ret_outcome, err);
   audit_record_done(&audit);

@@ -230,11 +230,13 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct data_split split = job_spec_split(spec);
   split.most_people = given->most_people;
   callbacks->phase(callbacks->context, "preparing");
-  int r = prepare_embedder(spec, callbacks, &own, embedder, err);
+  int r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
+  if (r == 0)
+    r = audit_check(spec, &trainer.data, err);
+  if (r == 0)
+    r = prepare_embedder(spec, callbacks, &own, embedder, err);
   if (r == 0)
     r = audit_prepare_teacher(spec, spec->model.input, spec->train.seed, callbacks, &own, teacher, err);
-  if (r == 0)
-    r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
     r = trainer_init(&trainer, spec, inputs, callbacks, err);
   if (r == 0)

@@ -248,6 +248,16 @@ static void other_people(void **state) {
   assert_non_null(strstr(err.text, "holdout.images"));
 }
 
+/* Two images a person leave nobody with enough for membership: told before the training, not after it. */
+static void lacks_are_told_first(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  assert_int_equal(run(TRAIN, &(struct given){"job_few", others, HASH, NULL, &record}, NULL, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "membership"));
+  assert_int_equal(record.checkpoints, 0);
+}
+
 static void stopped_and_spoilt(void **state) {
   (void)state;
   struct record record = {.stop_after = 1};
@@ -276,6 +286,7 @@ static void stopped_and_spoilt(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_repeats_that_of_the_training),
                                      cmocka_unit_test(finished_attacks_are_kept),
-                                     cmocka_unit_test(other_people), cmocka_unit_test(stopped_and_spoilt)};
+                                     cmocka_unit_test(other_people), cmocka_unit_test(lacks_are_told_first),
+                                     cmocka_unit_test(stopped_and_spoilt)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -117,8 +117,33 @@ static void seeded_and_told_apart(void **state) {
     job_data_close(all[i]);
 }
 
+/* A limit leaves people out of every list and changes nothing for those who stay. */
+static void at_most_some_people(void **state) {
+  (void)state;
+  struct job_data all, some;
+  struct data_split split = {.identities = 0.4, .images = 0.34, .seed = 5};
+  assert_int_equal(job_data_open(faces, 24, &split, &all, NULL), 0);
+  split.most_people = 3;
+  assert_int_equal(job_data_open(faces, 24, &split, &some, NULL), 0);
+  assert_int_equal(some.train.identities, 3);
+  assert_int_equal(some.held.identities, 3);
+  assert_int_equal(some.train.count, 3 * 4);
+  assert_int_equal(some.unseen.count, 3 * 2);
+  for (uint32_t i = 0; i < some.train.count; i++) {
+    uint32_t k = 0;
+    while (k < all.train.count && all.train.image[k] != some.train.image[i])
+      k++;
+    assert_true(k < all.train.count);
+    assert_memory_equal(job_data_image(&some, some.train.image[i]), job_data_image(&all, all.train.image[k]),
+                        24 * 24 * 3);
+  }
+  job_data_close(&all);
+  job_data_close(&some);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(images_of_trained_people),
-                                     cmocka_unit_test(seeded_and_told_apart)};
+                                     cmocka_unit_test(seeded_and_told_apart),
+                                     cmocka_unit_test(at_most_some_people)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -218,9 +218,31 @@ static void a_weak_control_is_inconclusive(void **state) {
   attack_result_done(&result);
 }
 
+/* Nobody has an image that was not trained on: no figures, and no claim. */
+static void without_others_nothing_is_said(void **state) {
+  (void)state;
+  struct face_view members = {&data, data.train.image};
+  struct guise_error err = {0};
+  struct attack_result result;
+  const struct attack_faces faces_of = {face_view_image, &members, data.train.identity, data.train.count};
+  const struct attack_context context = {.victims = faces_of,
+                                         .members = faces_of,
+                                         .model = stranger,
+                                         .overfitted = control,
+                                         .mask = mask,
+                                         .effort = EFFORT_QUICK,
+                                         .threads = 1};
+  assert_int_equal(attack_run(attack_find("membership"), &context, &result, &err), 0);
+  assert_int_equal(result.surface[0].verdict, VERDICT_INCONCLUSIVE);
+  json_t *json = attack_result_json(&result);
+  assert_non_null(json);
+  json_decref(json);
+  attack_result_done(&result);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(a_memorising_model_leaks),
-                                     cmocka_unit_test(a_model_that_never_saw_them_does_not),
-                                     cmocka_unit_test(a_weak_control_is_inconclusive)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_memorising_model_leaks), cmocka_unit_test(a_model_that_never_saw_them_does_not),
+      cmocka_unit_test(a_weak_control_is_inconclusive), cmocka_unit_test(without_others_nothing_is_said)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
