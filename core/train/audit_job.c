@@ -13,7 +13,6 @@
 #include "core/train/audit.h"
 
 #define CHECKPOINT_FORMAT "guise-audit-checkpoint-1"
-#define CHECKPOINT_LIMIT ((size_t)256 << 20)
 #define MODEL_BATCH 32u
 
 struct audit_job {
