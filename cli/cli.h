@@ -80,7 +80,7 @@ int command_dataset_rm(struct cli *cli, int argc, char **argv);
 int command_dataset_pairs(struct cli *cli, int argc, char **argv);
 int command_dataset_rejects(struct cli *cli, int argc, char **argv);
 int command_submit(struct cli *cli, int argc, char **argv);
-int command_audit(struct cli *cli, int argc, char **argv);
+int command_attack(struct cli *cli, int argc, char **argv);
 int command_ls(struct cli *cli, int argc, char **argv);
 int command_show(struct cli *cli, int argc, char **argv);
 int command_follow(struct cli *cli, int argc, char **argv);

@@ -37,7 +37,7 @@ static const struct command commands[] = {
      "  --follow               show progress until the job ends\n"
      "Exit status with --follow: 0 succeeded, 1 failed or refused, 3 canceled, 4 no connection.",
      command_submit},
-    {"audit", "MODEL|JOB [--attacks A,B] [--effort E] [--dataset D] [--public P] [--teacher M] [--follow]",
+    {"attack", "MODEL|JOB [--attacks A,B] [--effort E] [--dataset D] [--public P] [--teacher M] [--follow]",
      "attack a model that is there already",
      "The results are added to the model's report; those of earlier audits stay.\n"
      "  --attacks A,B   which (default: all that what is given below allows)\n"
@@ -48,7 +48,7 @@ static const struct command commands[] = {
      "takes "
      "long)\n"
      "  --follow        show progress until the job ends",
-     command_audit},
+     command_attack},
     {"ls", "[--state STATE ...] [--limit N]", "list jobs, newest first", NULL, command_ls},
     {"show", "JOB", "show one job", NULL, command_show},
     {"follow", "JOB", "show a job's progress until it ends",

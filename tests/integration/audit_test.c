@@ -126,7 +126,7 @@ static void an_audit_opens_the_model(void **state) {
 static void results_stand_beside_each_other(void **state) {
   (void)state;
   char command[256];
-  (void)snprintf(command, sizeof(command), "\"$G\" audit %s --effort thorough --attacks linear --follow",
+  (void)snprintf(command, sizeof(command), "\"$G\" attack %s --effort thorough --attacks linear --follow",
                  model);
   struct output *output = shell(0, command);
   expect_text(output->out, "was audited");
@@ -135,8 +135,8 @@ static void results_stand_beside_each_other(void **state) {
   expect_text(output->out, "linear (quick) on");
   expect_text(output->out, "linear (thorough) on");
   assert_int_equal(attacks_in_report(), 2);
-  (void)shell(2, "\"$G\" audit");
-  (void)snprintf(command, sizeof(command), "\"$G\" audit %s --effort heroic", model);
+  (void)shell(2, "\"$G\" attack");
+  (void)snprintf(command, sizeof(command), "\"$G\" attack %s --effort heroic", model);
   expect_text(shell(1, command)->err, "/audit/effort");
 }
 

@@ -1,4 +1,4 @@
-/* audit: attacks on a model that is there already, as a job of its own. */
+/* attack: attacks on a model that is there already, as a job of its own. */
 #include <getopt.h>
 #include <string.h>
 
@@ -32,7 +32,7 @@ static bool set_option(json_t *spec, json_t *audit, int option) {
   return true;
 }
 
-int command_audit(struct cli *cli, int argc, char **argv) {
+int command_attack(struct cli *cli, int argc, char **argv) {
   static const struct option options[] = {{"dataset", required_argument, NULL, 'd'},
                                           {"attacks", required_argument, NULL, 'a'},
                                           {"effort", required_argument, NULL, 'e'},
@@ -54,7 +54,7 @@ int command_audit(struct cli *cli, int argc, char **argv) {
       code = cli_usage_option(cli);
   }
   if (code == EXIT_DONE && argc - optind != 1)
-    code = cli_usage(cli, "audit takes one model, or the job that made it");
+    code = cli_usage(cli, "attack takes one model, or the job that made it");
   _cleanup_(freep) char *model = code == EXIT_DONE ? model_resolve(cli, argv[optind], &code) : NULL;
   if (model && code == EXIT_DONE)
     (void)json_object_set_new(spec, "model", json_string(model));
