@@ -87,8 +87,8 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
   if (model->audited || (unsafe && strcmp(unsafe, "true") == 0))
     return true;
   reply_problem(request, PROBLEM_FORBIDDEN,
-                "no attack has been run on this model, so nothing is known of what it gives away: train "
-                "with audit.attacks, or ask with ?unsafe=true");
+                "no attack has been run on this model, so nothing is known of what it gives away: audit "
+                "it with a job of the type audit, or ask with ?unsafe=true");
   return false;
 }
 

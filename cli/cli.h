@@ -60,6 +60,8 @@ bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *
 extern volatile sig_atomic_t cli_interrupted;
 void cli_catch_interrupts(void);
 
+/* Submits a job and, when asked, follows it; returns the exit code. */
+int submit_job(struct cli *cli, const json_t *spec, bool follow);
 /* Follows a job until it ends or the user interrupts; returns the exit code for how it ended. */
 int follow_job(struct cli *cli, const char *id);
 /* Waits for the ingest of a data set, prints counts and a summary of what was rejected. */
@@ -78,6 +80,7 @@ int command_dataset_rm(struct cli *cli, int argc, char **argv);
 int command_dataset_pairs(struct cli *cli, int argc, char **argv);
 int command_dataset_rejects(struct cli *cli, int argc, char **argv);
 int command_submit(struct cli *cli, int argc, char **argv);
+int command_attack(struct cli *cli, int argc, char **argv);
 int command_ls(struct cli *cli, int argc, char **argv);
 int command_show(struct cli *cli, int argc, char **argv);
 int command_follow(struct cli *cli, int argc, char **argv);

@@ -111,7 +111,9 @@ static int job_ended(const struct cli *cli, const json_t *job) {
     char accuracy[32];
     format_percent(json_real_or(json_object_get(job, "metrics"), "accuracy", NAN), accuracy,
                    sizeof(accuracy));
-    if (!cli->json)
+    if (!cli->json && strcmp(json_text(job, "type", ""), "audit") == 0)
+      (void)printf("%s succeeded: model %s was audited\n", id, json_text(job, "model", "-"));
+    else if (!cli->json)
       (void)printf("%s succeeded: model %s, accuracy %s\n", id, json_text(job, "model", "-"), accuracy);
     return EXIT_DONE;
   }

@@ -39,6 +39,18 @@ static const struct command commands[] = {
      "  --follow               show progress until the job ends\n"
      "Exit status with --follow: 0 succeeded, 1 failed or refused, 3 canceled, 4 no connection.",
      command_submit},
+    {"attack", "MODEL|JOB [--attacks A,B] [--effort E] [--dataset D] [--public P] [--teacher M] [--follow]",
+     "attack a model that is there already",
+     "The results are added to the model's report; those of earlier audits stay.\n"
+     "  --attacks A,B   which (default: all that what is given below allows)\n"
+     "  --effort E      quick, standard (default) or thorough\n"
+     "  --dataset D     whose people are attacked (default: those held out of the model's training)\n"
+     "  --public P      data set of other people, from which attackers learn\n"
+     "  --teacher M     model of other people, from which attackers learn (default: trained on P, which "
+     "takes "
+     "long)\n"
+     "  --follow        show progress until the job ends",
+     command_attack},
     {"ls", "[--state STATE ...] [--limit N]", "list jobs, newest first", NULL, command_ls},
     {"show", "JOB", "show one job", NULL, command_show},
     {"follow", "JOB", "show a job's progress until it ends",

@@ -73,6 +73,7 @@ static void metric_row(struct table *table, const json_t *attack, const json_t *
   bool decides = strcmp(name, json_text(surface, "decided_by", "")) == 0;
   char text[96];
   table_cell(table, "%s", json_text(attack, "attack", "?"));
+  table_cell(table, "%s", json_text(attack, "effort", "?"));
   table_cell(table, "%s (%s)", json_text(surface, "surface", "?"), json_text(surface, "surface_name", "?"));
   table_cell(table, "%s%s%s", name, *unit ? " " : "", unit);
   format_interval(json_object_get(metric, "value"), text, sizeof(text));
@@ -103,7 +104,7 @@ static void print_reasons(const json_t *attacks) {
   json_array_foreach(attacks, a, attack) {
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       out_text(stdout, json_text(attack, "attack", "?"));
-      (void)fputs(" on ", stdout);
+      (void)printf(" (%s) on ", json_text(attack, "effort", "?"));
       out_text(stdout, json_text(surface, "surface_name", "?"));
       (void)fputs(": ", stdout);
       out_text(stdout, json_text(surface, "verdict", "?"));
@@ -115,9 +116,8 @@ static void print_reasons(const json_t *attacks) {
 }
 
 static int print_attacks(const json_t *report) {
-  static const char *const heading[] = {"ATTACK",      "SURFACE", "METRIC",  "WITH THE MASK [95 %]",
-                                        "WORST TENTH", "CHANCE",  "CONTROL", "CEILING",
-                                        "VERDICT"};
+  static const char *const heading[] = {"ATTACK",      "EFFORT", "SURFACE", "METRIC",  "WITH THE MASK [95 %]",
+                                        "WORST TENTH", "CHANCE", "CONTROL", "CEILING", "VERDICT"};
   const json_t *attacks = json_object_get(report, "attacks"), *attack;
   _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
   size_t i;
@@ -153,12 +153,16 @@ static void print_unknown(const json_t *report) {
 
 static void print_split(const json_t *data) {
   const json_t *train = json_object_get(data, "training"), *held = json_object_get(data, "held_out");
+  const json_t *unseen = json_object_get(data, "unseen");
   (void)fputs("data set ", stdout);
   out_text(stdout, json_text(data, "name", "?"));
   (void)printf(
       ": trained on %llu people (%llu images), %llu people (%llu images) kept out\n",
       (unsigned long long)json_count(train, "identities"), (unsigned long long)json_count(train, "images"),
       (unsigned long long)json_count(held, "identities"), (unsigned long long)json_count(held, "images"));
+  if (json_count(unseen, "images") > 0)
+    (void)printf("%llu images of people trained on were kept out, too\n",
+                 (unsigned long long)json_count(unseen, "images"));
 }
 
 static int print_report(const json_t *report) {

@@ -76,10 +76,32 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
   return EXIT_DONE;
 }
 
+int submit_job(struct cli *cli, const json_t *spec, bool follow) {
+  struct reply reply = {0};
+  int code = cli_request(cli, &(struct request){.method = "POST", .path = "/v1/jobs", .json = (json_t *)spec},
+                         &reply);
+  if (code != EXIT_DONE)
+    return code;
+  _cleanup_(freep) char *id = strdup(json_text(reply.json, "id", ""));
+  if (cli->json && !follow)
+    out_json(reply.json);
+  else if (!cli->json)
+    (void)printf("%s submitted\n", id ? id : "");
+  reply_free(&reply);
+  (void)fflush(stdout);
+  if (!id || !*id)
+    return cli_error("the daemon gave no job id");
+  if (!follow)
+    return EXIT_DONE;
+  code = follow_job(cli, id);
+  if (code == EXIT_DONE && !cli->json)
+    (void)printf("guise report %s shows the evidence, guise get %s downloads the model\n", id, id);
+  return code;
+}
+
 int command_submit(struct cli *cli, int argc, char **argv) {
   struct overrides over = {.epochs = UINT64_MAX};
   struct guise_error err = {0};
-  struct reply reply = {0};
   int code = parse_options(cli, argc, argv, &over);
   if (code != EXIT_DONE)
     return code;
@@ -96,23 +118,7 @@ int command_submit(struct cli *cli, int argc, char **argv) {
   }
   code = apply(cli, spec, &over, over.epochs != UINT64_MAX);
   if (code == EXIT_DONE)
-    code = cli_request(cli, &(struct request){.method = "POST", .path = "/v1/jobs", .json = spec}, &reply);
+    code = submit_job(cli, spec, over.follow);
   json_decref(spec);
-  if (code != EXIT_DONE)
-    return code;
-  _cleanup_(freep) char *id = strdup(json_text(reply.json, "id", ""));
-  if (cli->json && !over.follow)
-    out_json(reply.json);
-  else if (!cli->json)
-    (void)printf("%s submitted\n", id ? id : "");
-  reply_free(&reply);
-  (void)fflush(stdout);
-  if (!id || !*id)
-    return cli_error("the daemon gave no job id");
-  if (!over.follow)
-    return EXIT_DONE;
-  code = follow_job(cli, id);
-  if (code == EXIT_DONE && !cli->json)
-    (void)printf("guise report %s shows the evidence, guise get %s downloads the model\n", id, id);
   return code;
 }

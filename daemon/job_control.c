@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/audit.h"
 #include "daemon/inputs.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
@@ -96,7 +97,7 @@ static int fill_row(const struct job_spec *spec, const struct client *client, co
   row->priority = spec->priority;
   row->created_at = time_now_ms();
   row->progress.eta_s = -1;
-  (void)snprintf(row->type, sizeof(row->type), "train");
+  (void)snprintf(row->type, sizeof(row->type), "%s", job_type_name(spec->type));
   (void)snprintf(row->owner, sizeof(row->owner), "%s", client->owner);
   memcpy(row->dataset_id, found->dataset.id, sizeof(row->dataset_id));
   memcpy(row->pairs_dataset_id, found->pairs_dataset.id, sizeof(row->pairs_dataset_id));
@@ -149,10 +150,37 @@ static int replayed_before(struct service *service, const struct store_idempoten
   return r;
 }
 
+/* Everything that is wrong with a body is told at once; fills the row. */
+static int check_submission(struct service *service, const struct client *client, const json_t *body,
+                            struct job_row *row, struct job_spec *ret_spec, struct spec_problems *problems,
+                            struct guise_error *err) {
+  struct references found = {.pairs_name = ""};
+  json_t *resolved = NULL; /* as far as references are concerned */
+  uint32_t before = problems->count;
+  int parsed = job_spec_parse(body, ret_spec, problems);
+  int r = parsed < 0 && parsed != -EINVAL ? parsed
+                                          : audit_resolve(service, client, body, row, &resolved, problems);
+  if (r == 0)
+    r = check_references(service, client, resolved, &found, problems);
+  if (r == 0)
+    r = check_size(&found.dataset, "/model/input", inputs_wanted_size(resolved), problems);
+  if (r == 0)
+    r = inputs_check(service, client, resolved, row, problems);
+  if (r == 0 && problems->count > before)
+    r = error_set(err, -EINVAL, "the job has %u mistakes", problems->count - before);
+  if (r == 0 && !*ret_spec->dataset) /* an audit of the model's own people */
+    (void)snprintf(ret_spec->dataset, sizeof(ret_spec->dataset), "%s", found.dataset.name);
+  if (r == 0)
+    r = fill_row(ret_spec, client, &found, row);
+  if (r < 0 && parsed == 0)
+    job_spec_free(ret_spec);
+  json_decref(resolved);
+  return r;
+}
+
 int service_job_submit(struct service *service, const struct client *client, const json_t *body, bool dry_run,
                        const struct store_idempotency *idempotency, struct spec_problems *problems,
                        struct job_row *ret_job, bool *ret_replayed, struct guise_error *err) {
-  struct references found = {.pairs_name = ""};
   struct job_row row = {.spec = NULL};
   struct job_spec spec;
   bool replayed = false;
@@ -162,21 +190,11 @@ int service_job_submit(struct service *service, const struct client *client, con
       idempotency && !dry_run ? replayed_before(service, idempotency, ret_job, ret_replayed, err) : -ENOENT;
   if (r != -ENOENT)
     return r;
-  uint32_t before = problems->count;
-  int parsed = job_spec_parse(body, &spec, problems);
-  r = parsed < 0 && parsed != -EINVAL ? parsed : check_references(service, client, body, &found, problems);
-  if (r == 0)
-    r = check_size(&found.dataset, "/model/input", inputs_wanted_size(body), problems);
-  if (r == 0)
-    r = inputs_check(service, client, body, &row, problems);
-  if (r == 0 && problems->count > before)
-    r = error_set(err, -EINVAL, "the job has %u mistakes", problems->count - before);
-  if (r == 0)
-    r = fill_row(&spec, client, &found, &row);
-  if (r == 0 && !dry_run)
-    r = insert(service, &spec, idempotency, &row, &replayed, err);
-  if (parsed == 0)
+  r = check_submission(service, client, body, &row, &spec, problems, err);
+  if (r == 0) {
+    r = dry_run ? 0 : insert(service, &spec, idempotency, &row, &replayed, err);
     job_spec_free(&spec);
+  }
   if (r < 0) {
     job_row_clear(&row);
     return r == -EINVAL ? r : error_set(err, r, "%s", err && err->code == r ? err->text : strerror(-r));

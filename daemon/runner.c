@@ -10,6 +10,7 @@
 
 #include "core/base/file.h"
 #include "core/train/job.h"
+#include "daemon/audit.h"
 #include "daemon/inputs.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
@@ -22,6 +23,7 @@ struct job_files {
   char *pairs_text;
   size_t pairs_bytes;
   struct input_files inputs;
+  struct audit_files audit;
 };
 
 /* ---- callbacks: they run in the job's thread ---- */
@@ -158,6 +160,19 @@ static int prepare(struct slot *slot, struct job_files *files, struct guise_erro
   return find_pairs(slot, files, err);
 }
 
+/* The checkpoint of an audit whose attacks are finished. */
+static int continue_from_last(struct slot *slot, struct job_files *files, struct guise_error *err) {
+  _cleanup_(freep) struct checkpoint_row *rows = NULL;
+  uint32_t count = 0;
+  int r = store_checkpoint_list(slot->service->store, slot->row.id, &rows, &count);
+  if (r < 0)
+    return error_set(err, r, "the job's checkpoint cannot be found: %s", strerror(-r));
+  slot->resumes = count > 0;
+  if (count > 0 && state_path(files->resume, slot->service, "work/%s/%s", slot->row.id, rows[0].file) < 0)
+    return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
+  return directory_make(files->output, err);
+}
+
 static int parse_spec(const struct job_row *row, struct job_spec *ret_spec, struct guise_error *err) {
   struct spec_problems problems = {NULL, 0};
   json_t *body = json_loads(row->spec, 0, NULL);
@@ -218,6 +233,16 @@ static int list_output(const char *output, struct model_row *model, struct guise
   return r < 0 ? error_set(err, r, "cannot read the job's results: %s", strerror(-r)) : 0;
 }
 
+/* What training and audit leave alike. */
+static int describe_results(const struct job_files *files, const struct job_outcome *outcome,
+                            struct model_row *model, struct guise_error *err) {
+  model->audited = json_is_true(json_object_get(json_object_get(outcome->summary, "audit"), "complete"));
+  model->summary = json_dumps(outcome->summary, JSON_COMPACT);
+  if (!model->summary)
+    return error_set(err, -ENOMEM, "out of memory storing the model");
+  return list_output(files->output, model, err);
+}
+
 static int describe_model(const struct slot *slot, const struct job_files *files,
                           const struct job_outcome *outcome, struct model_row *model,
                           struct guise_error *err) {
@@ -225,37 +250,24 @@ static int describe_model(const struct slot *slot, const struct job_files *files
   id_make("mdl_", model->id);
   memcpy(model->job_id, slot->row.id, sizeof(model->job_id));
   memcpy(model->dataset_id, files->dataset.id, sizeof(model->dataset_id));
-  model->audited = json_is_true(json_object_get(json_object_get(outcome->summary, "audit"), "complete"));
   model->created_at = time_now_ms();
   model->facts = facts ? json_dumps(facts, JSON_COMPACT) : NULL;
-  model->summary = json_dumps(outcome->summary, JSON_COMPACT);
   json_decref(facts);
-  if (!model->facts || !model->summary)
+  if (!model->facts)
     return error_set(err, -ENOMEM, "out of memory storing the model");
-  return list_output(files->output, model, err);
+  return describe_results(files, outcome, model, err);
 }
 
-/* With blob_lock held. When the job was canceled meanwhile (-EBUSY) the blobs go again. */
-static int publish_files(struct service *service, const struct job_files *files,
+/* When the job was canceled meanwhile (-EBUSY) the blobs go again. */
+static int publish_model(struct service *service, const struct job_files *files,
                          const struct model_row *model, int64_t *ret_seq, struct guise_error *err) {
-  char path[PATH_MAX];
-  int r = 0;
-  for (uint32_t i = 0; i < model->file_count && r == 0; i++) {
-    if (snprintf(path, sizeof(path), "%s/%s", files->output, model->files[i].name) >= (int)sizeof(path))
-      return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
-    r = blob_publish(service, path, model->files[i].sha256, err);
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = blob_publish_files(service, files->output, model, err);
+  if (r == 0 && (r = store_model_insert(service->store, model, ret_seq)) < 0) {
+    error_set(err, r, "the model could not be recorded: %s", strerror(-r));
+    blob_remove_files(service, model);
   }
-  if (r < 0)
-    return r;
-  r = store_model_insert(service->store, model, ret_seq);
-  if (r == 0)
-    return 0;
-  error_set(err, r, "the model could not be recorded: %s", strerror(-r));
-  for (uint32_t i = 0; i < model->file_count; i++) {
-    char blob[1][SHA256_HEX];
-    memcpy(blob[0], model->files[i].sha256, SHA256_HEX);
-    blob_remove(service, blob, 1);
-  }
+  (void)pthread_mutex_unlock(&service->blob_lock);
   return r;
 }
 
@@ -265,14 +277,14 @@ static int publish(struct slot *slot, const struct job_files *files, const struc
   struct model_row model = {.files = NULL};
   int64_t seq = 0;
   (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
-  int r = describe_model(slot, files, outcome, &model, err);
+  const bool audit = files->audit.model_id[0] != 0;
+  int r = audit ? describe_results(files, outcome, &model, err)
+                : describe_model(slot, files, outcome, &model, err);
+  if (r == 0)
+    r = audit ? audit_publish(service, slot->row.id, &files->audit, files->output, &model, &seq, err)
+              : publish_model(service, files, &model, &seq, err);
   if (r == 0) {
-    (void)pthread_mutex_lock(&service->blob_lock);
-    r = publish_files(service, files, &model, &seq, err);
-    (void)pthread_mutex_unlock(&service->blob_lock);
-  }
-  if (r == 0) {
-    log_info("%s: succeeded, model %s", slot->row.id, model.id);
+    log_info("%s: succeeded, model %s", slot->row.id, audit ? files->audit.model_id : model.id);
     bus_emit(service, slot->row.id, seq);
   }
   model_row_clear(&model);
@@ -357,33 +369,45 @@ static void remove_work(struct slot *slot, const char *work) {
   job_row_clear(&row);
 }
 
-static int run(struct slot *slot, struct job_files *files, struct guise_error *err) {
+/* One run of the job and its publication. */
+static int run_once(struct slot *slot, const struct job_spec *spec, struct job_files *files,
+                    struct guise_error *err) {
   struct job_callbacks callbacks = {slot, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
   struct job_outcome outcome = {NULL};
+  struct job_inputs inputs = {.job_id = slot->row.id,
+                              .dataset_pack = files->pack,
+                              .dataset_name = files->dataset.name,
+                              .dataset_sha256 = files->dataset.sha256,
+                              .pairs_pack = files->pairs_text ? files->pairs_pack : NULL,
+                              .pairs_text = files->pairs_text,
+                              .pairs_bytes = files->pairs_bytes,
+                              .work_directory = files->work,
+                              .resume = slot->resumes ? files->resume : NULL,
+                              .output_directory = files->output,
+                              .threads = slot->threads};
+  int r = inputs_find(slot->service, slot->row.id, &files->inputs, &inputs, err);
+  if (r == 0)
+    r = audit_find(slot->service, slot->row.id, &files->audit, &inputs, err);
+  if (r == 0)
+    r = job_run(spec, &inputs, &callbacks, &outcome, err);
+  if (r == 0)
+    r = publish(slot, files, &outcome, err);
+  json_decref(outcome.summary);
+  return r;
+}
+
+static int run(struct slot *slot, struct job_files *files, struct guise_error *err) {
   struct job_spec spec;
   int r = parse_spec(&slot->row, &spec, err);
   if (r < 0)
     return r;
   r = prepare(slot, files, err);
-  if (r == 0) {
-    struct job_inputs inputs = {.job_id = slot->row.id,
-                                .dataset_pack = files->pack,
-                                .dataset_name = files->dataset.name,
-                                .dataset_sha256 = files->dataset.sha256,
-                                .pairs_pack = files->pairs_text ? files->pairs_pack : NULL,
-                                .pairs_text = files->pairs_text,
-                                .pairs_bytes = files->pairs_bytes,
-                                .work_directory = files->work,
-                                .resume = slot->resumes ? files->resume : NULL,
-                                .output_directory = files->output,
-                                .threads = slot->threads};
-    r = inputs_find(slot->service, slot->row.id, &files->inputs, &inputs, err);
-    if (r == 0)
-      r = job_run(&spec, &inputs, &callbacks, &outcome, err);
-  }
   if (r == 0)
-    r = publish(slot, files, &outcome, err);
-  json_decref(outcome.summary);
+    r = run_once(slot, &spec, files, err);
+  while (r == -ESTALE) { /* another audit of the model was faster: its attacks stay, ours are added to them */
+    if ((r = continue_from_last(slot, files, err)) == 0)
+      r = run_once(slot, &spec, files, err);
+  }
   job_spec_free(&spec);
   return r;
 }

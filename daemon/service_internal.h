@@ -129,6 +129,10 @@ int state_path(char ret_path[PATH_MAX], const struct service *service, const cha
     __attribute__((format(printf, 3, 4)));
 /* Moves a temporary file to its blob. Call with blob_lock held until the row that refers to it is durable. */
 int blob_publish(struct service *service, const char *temp, const char *sha256, struct guise_error *err);
+/* The same for all files of a model, which lie in `directory`. */
+int blob_publish_files(struct service *service, const char *directory, const struct model_row *model,
+                       struct guise_error *err);
+void blob_remove_files(struct service *service, const struct model_row *model); /* blob_remove of them */
 /* Unlinks blobs that the store no longer refers to (it is asked again); with blob_lock held. */
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count);
 int state_sweep(struct service *service, struct guise_error *err); /* orphans of a killed daemon */

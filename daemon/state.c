@@ -99,6 +99,26 @@ void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t co
   }
 }
 
+int blob_publish_files(struct service *service, const char *directory, const struct model_row *model,
+                       struct guise_error *err) {
+  char path[PATH_MAX];
+  int r = 0;
+  for (uint32_t i = 0; i < model->file_count && r == 0; i++) {
+    if (snprintf(path, sizeof(path), "%s/%s", directory, model->files[i].name) >= (int)sizeof(path))
+      return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
+    r = blob_publish(service, path, model->files[i].sha256, err);
+  }
+  return r;
+}
+
+void blob_remove_files(struct service *service, const struct model_row *model) {
+  for (uint32_t i = 0; i < model->file_count; i++) {
+    char blob[1][SHA256_HEX];
+    memcpy(blob[0], model->files[i].sha256, SHA256_HEX);
+    blob_remove(service, blob, 1);
+  }
+}
+
 /* ---- orphans ---- */
 
 /* Calls visit(name) for the entries of a directory of the state directory. */

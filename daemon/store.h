@@ -308,6 +308,13 @@ void model_rows_free(struct model_row *rows, uint32_t count);
 /* Model row, files, job -> succeeded and events in one transaction. -EBUSY when the job is no longer running
  * or pausing. */
 int store_model_insert(struct store *store, const struct model_row *row, int64_t *ret_seq);
+/* An audit's end: summary, audited and the listed files of the model `row->id` are replaced, other files
+ * stay, and the audit's job succeeds, in one transaction. -ESTALE when the model's report.json is not the one
+ * that `report_sha256` names, -EBUSY as store_model_insert. ret_blobs: what the replaced files leave unused.
+ */
+int store_model_audited(struct store *store, const struct model_row *row, const char *job,
+                        const char *report_sha256, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count,
+                        int64_t *ret_seq);
 int store_model_get(struct store *store, const char *id, struct model_row *ret_row);
 int store_model_list(struct store *store, const struct store_page *page, struct model_row **ret_rows,
                      uint32_t *ret_count, int64_t *ret_next);

@@ -61,6 +61,11 @@ void *store_grow(void *array_pointer, uint32_t count, uint32_t *capacity, size_t
 int64_t store_page_cursor(const struct store_page *page);
 uint32_t store_page_limit(const struct store_page *page);
 
+/* The model that the job `j` made, or of an audit the one it attacks. */
+#define STORE_JOB_MODEL                                  \
+  "coalesce((SELECT id FROM models WHERE job = j.seq), " \
+  "(SELECT model FROM job_inputs WHERE job = j.seq AND pointer = '/model'))"
+
 /* ---- inside a write transaction ---- */
 int store_job_seq(sqlite3 *db, const char *id, int64_t *ret_seq); /* -ENOENT */
 /* data is stolen, NULL = out of memory. */

@@ -42,7 +42,7 @@ void job_rows_free(struct job_row *rows, uint32_t count) {
 }
 
 #define COLUMNS                                                                                            \
-  "SELECT j.seq, j.id, j.dataset, (SELECT id FROM models WHERE job = j.seq), j.pairs_dataset, "            \
+  "SELECT j.seq, j.id, j.dataset, " STORE_JOB_MODEL ", j.pairs_dataset, "                                  \
   "j.pairs_name, j.state, "                                                                                \
   "j.type, j.phase, j.attempt, j.threads, j.max_runtime_s, j.runtime_s, j.priority, j.fraction, j.epoch, " \
   "j.epochs, "                                                                                             \

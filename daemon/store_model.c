@@ -50,6 +50,69 @@ int store_model_insert(struct store *store, const struct model_row *row, int64_t
   return r;
 }
 
+/* Those of the model's files that `row` replaces. */
+static int replaced_blobs(sqlite3 *db, int64_t model, const struct model_row *row,
+                          char (*ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
+  int r = 0;
+  *ret_count = 0;
+  for (uint32_t i = 0; i < row->file_count && r >= 0; i++) {
+    _statement_ *statement = NULL;
+    r = store_prepare(db, &statement, "SELECT sha256 FROM model_files WHERE model = ?1 AND name = ?2", "lt",
+                      model, row->files[i].name);
+    if (r == 0 && (r = store_step(statement)) > 0)
+      store_text(statement, 0, ret_blobs[(*ret_count)++], SHA256_HEX);
+  }
+  return r < 0 ? r : 0;
+}
+
+static int is_current(sqlite3 *db, int64_t model, const char *name, const char *sha256) {
+  int64_t same = 0;
+  int r = store_integer(db, &same,
+                        "SELECT count(*) FROM model_files WHERE model = ?1 AND name = ?2 AND sha256 = ?3",
+                        "ltt", model, name, sha256);
+  return r < 0 ? r : same ? 0 : -ESTALE;
+}
+
+static int replace_files(sqlite3 *db, int64_t model, const struct model_row *row) {
+  int r = store_exec(db, "UPDATE models SET audited = ?2, summary = ?3 WHERE seq = ?1", "lit", model,
+                     (int)row->audited, row->summary);
+  for (uint32_t i = 0; i < row->file_count && r == 0; i++)
+    r = store_exec(db, "DELETE FROM model_files WHERE model = ?1 AND name = ?2", "lt", model,
+                   row->files[i].name);
+  return r < 0 ? r : insert_files(db, model, row);
+}
+
+int store_model_audited(struct store *store, const struct model_row *row, const char *job,
+                        const char *report_sha256, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count,
+                        int64_t *ret_seq) {
+  sqlite3 *db;
+  int64_t model = 0, seq = 0;
+  uint32_t count = 0;
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = calloc(row->file_count + 1, SHA256_HEX);
+  int r = blobs ? store_write_begin(store, &db) : -ENOMEM;
+  if (r < 0)
+    return r;
+  r = store_integer(db, &model, "SELECT seq FROM models WHERE id = ?1", "t", row->id);
+  if (r == 0)
+    r = is_current(db, model, "report.json", report_sha256);
+  if (r == 0)
+    r = replaced_blobs(db, model, row, blobs, &count);
+  if (r == 0)
+    r = replace_files(db, model, row);
+  if (r == 0)
+    r = store_job_move_in(db, job, 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_PAUSING, JOB_STATE_SUCCEEDED,
+                          "finished", NULL, NULL, &seq);
+  if (r == 0)
+    r = store_blobs_unused(db, blobs, &count);
+  r = store_write_end(store, r);
+  if (r < 0)
+    return r;
+  *ret_blobs = TAKE(blobs);
+  *ret_count = count;
+  *ret_seq = seq;
+  return 0;
+}
+
 #define COLUMNS                                                                                             \
   "SELECT m.seq, m.id, (SELECT id FROM jobs WHERE seq = m.job), m.dataset, m.audited, m.facts, m.summary, " \
   "m.created_at, m.owner FROM models m "

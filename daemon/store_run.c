@@ -17,11 +17,10 @@ struct job_now {
 static int job_now(sqlite3 *db, const char *id, struct job_now *ret_now) {
   _statement_ *statement = NULL;
   char state[16];
-  int r =
-      store_prepare(db, &statement,
-                    "SELECT seq, state, attempt, restarts, phase, (SELECT id FROM models WHERE job = j.seq) "
-                    "FROM jobs j WHERE id = ?1",
-                    "t", id);
+  int r = store_prepare(db, &statement,
+                        "SELECT seq, state, attempt, restarts, phase, " STORE_JOB_MODEL " "
+                        "FROM jobs j WHERE id = ?1",
+                        "t", id);
   if (r == 0)
     r = store_step(statement);
   if (r <= 0)

@@ -23,6 +23,11 @@ const struct attack attacks[] = {
      .summary = "Averages the mixes of one image in the training store and undoes the mask, knowing it",
      .surface = {[SURFACE_TRAINING_TEMPLATES] = true},
      .run = attack_demix_run},
+    {.name = "membership",
+     .summary = "Tells from the weights which photographs of a person were trained on",
+     .surface = {[SURFACE_WEIGHTS] = true},
+     .needs_unseen = true,
+     .run = attack_membership_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

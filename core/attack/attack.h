@@ -54,7 +54,13 @@ struct attack_context {
   const char *teacher;         /* path of a public model.safetensors; NULL = none */
   const struct mask *mask;     /* under attack; its size is that of all images */
   const struct mask
-      *control; /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
+      *control;      /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
+  const char *model; /* path of the model.safetensors under attack; NULL = attacks on weights cannot run */
+  /* for attacks that need images of trained people that were not trained on: */
+  struct attack_faces members, unseen; /* of the same people, numbered alike, in the order of people */
+  const char *overfitted;              /* control: a model that knows these members by heart */
+  const char *const *references;       /* models that saw none of them */
+  uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
   enum attack_effort effort;
   uint64_t seed;
@@ -122,6 +128,7 @@ struct attack {
   const char *summary; /* one line */
   bool surface[SURFACES];
   bool needs_public_faces;
+  bool needs_unseen; /* images of trained people that were not trained on */
   int (*run)(const struct attack_context *context, struct attack_result *ret_result, struct guise_error *err);
 };
 

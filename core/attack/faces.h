@@ -89,3 +89,5 @@ int attack_demix_run(const struct attack_context *context, struct attack_result 
                      struct guise_error *err);
 int attack_reconstruction_run(const struct attack_context *context, struct attack_result *ret_result,
                               struct guise_error *err);
+int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
+                          struct guise_error *err);

@@ -145,6 +145,8 @@ static void add_attack_row(struct text *card, const json_t *attack, const json_t
   const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
   text_add(card, "| ");
   text_add_markdown(card, json_text_at(attack, "attack"));
+  text_add(card, ", ");
+  text_add_markdown(card, json_text_at(attack, "effort"));
   text_add(card, " | ");
   text_add_markdown(card, json_text_at(surface, "surface_name"));
   text_add(card, " | ");

@@ -18,13 +18,14 @@ static json_t *count_json(uint64_t count) {
 }
 
 static json_t *data_json(const struct report_input *input) {
-  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}}", "name", input->dataset_name,
-                   "sha256", input->dataset_sha256, "synthetic", (int)input->dataset_synthetic, "identities",
-                   count_json(input->identities), "images", count_json(input->images), "training",
-                   "identities", count_json(input->train_identities), "images",
-                   count_json(input->train_images), "held_out", "identities",
+  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
+                   input->dataset_name, "sha256", input->dataset_sha256, "synthetic",
+                   (int)input->dataset_synthetic, "identities", count_json(input->identities), "images",
+                   count_json(input->images), "training", "identities", count_json(input->train_identities),
+                   "images", count_json(input->train_images), "held_out", "identities",
                    count_json(input->held_out_identities), "images", count_json(input->held_out_images),
-                   "split_sha256", text_or_null(input->split_sha256));
+                   "split_sha256", text_or_null(input->split_sha256), "unseen", "identities",
+                   count_json(input->unseen_identities), "images", count_json(input->unseen_images));
 }
 
 static json_t *model_json(const struct report_input *input) {
@@ -165,6 +166,31 @@ static json_t *not_measured_json(const json_t *attacks) {
   return list;
 }
 
+/* Attacks may have been run again, with more effort or on other people. What counts for an attack on a
+ * surface is a leak wherever one was found, and else the newest result. Borrowed. */
+static const json_t *counting_result(const json_t *attacks, const char *name, const char *surface_letter) {
+  const json_t *found = NULL;
+  size_t i, s;
+  json_t *attack, *surface;
+  json_array_foreach(attacks, i, attack) {
+    if (strcmp(json_text_at(attack, "attack"), name) != 0)
+      continue;
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      const bool leaks = strcmp(json_text_at(surface, "verdict"), "leaks") == 0;
+      if (strcmp(json_text_at(surface, "surface"), surface_letter) != 0 ||
+          (found && strcmp(json_text_at(found, "verdict"), "leaks") == 0 && !leaks))
+        continue;
+      found = surface;
+    }
+  }
+  return found;
+}
+
+static bool counts(const json_t *attacks, const json_t *attack, const json_t *surface) {
+  return counting_result(attacks, json_text_at(attack, "attack"), json_text_at(surface, "surface")) ==
+         surface;
+}
+
 struct tally {
   uint32_t leaks, resists, inconclusive;
 };
@@ -176,6 +202,8 @@ static struct tally count_verdicts(const json_t *attacks) {
   json_array_foreach(attacks, i, attack) {
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       const char *verdict = json_text_at(surface, "verdict");
+      if (!counts(attacks, attack, surface))
+        continue;
       if (strcmp(verdict, "leaks") == 0)
         tally.leaks++;
       else if (strcmp(verdict, "resists") == 0)
@@ -196,11 +224,14 @@ static json_t *linkage_json(const json_t *attacks) {
       continue;
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
+      if (!counts(attacks, attack, surface))
+        continue;
       json_t *entry = json_pack(
-          "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "surface", json_text_at(surface, "surface"),
-          "surface_name", json_text_at(surface, "surface_name"), "verdict", json_text_at(surface, "verdict"),
-          "metric", json_text_at(metric, "name"), "mean", json_real_or_null(json_number_at(value, "mean")),
-          "low", json_real_or_null(json_number_at(value, "low")), "high",
+          "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "surface",
+          json_text_at(surface, "surface"), "surface_name", json_text_at(surface, "surface_name"), "effort",
+          json_text_at(attack, "effort"), "verdict", json_text_at(surface, "verdict"), "metric",
+          json_text_at(metric, "name"), "mean", json_real_or_null(json_number_at(value, "mean")), "low",
+          json_real_or_null(json_number_at(value, "low")), "high",
           json_real_or_null(json_number_at(value, "high")), "chance",
           json_real_or_null(json_number_at(metric, "chance")), "control",
           json_real_or_null(json_number_at(json_object_get(metric, "control"), "mean")), "ceiling",
@@ -265,15 +296,21 @@ static json_t *positive_or_null(double value) {
   return value > 0 ? json_real_or_null(value) : json_null();
 }
 
-int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err) {
-  char now[32];
+#define NOW_TEXT 32
+
+static void now_text(char ret_text[NOW_TEXT]) {
   time_t seconds = time(NULL);
   struct tm utc;
+  (void)gmtime_r(&seconds, &utc);
+  (void)strftime(ret_text, NOW_TEXT, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err) {
+  char now[NOW_TEXT];
   if (!input->job_id || !input->dataset_name || !input->dataset_sha256 || !input->model ||
       !input->model_sha256)
     return error_set(err, -EINVAL, "a report needs a job, a data set and a model");
-  (void)gmtime_r(&seconds, &utc);
-  (void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  now_text(now);
   json_t *attacks = input->attacks ? json_deep_copy(input->attacks) : json_array();
   json_t *spec = input->spec ? json_deep_copy(input->spec) : json_null();
   json_t *report = json_pack(
@@ -291,6 +328,33 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
     return error_set(err, -EINVAL, "cannot write the report: a name is not UTF-8 or memory is out");
   *ret_report = report;
   return 0;
+}
+
+int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
+                     struct guise_error *err) {
+  char now[NOW_TEXT];
+  json_t *all = json_object_get(report, "attacks"), *audits = json_object_get(report, "audits");
+  json_t *audit = json_copy((json_t *)conditions);
+  int r = json_is_array(all) && audit ? 0 : -1;
+  now_text(now);
+  if (r == 0)
+    r = json_object_set_new(audit, "created_at", json_string(now));
+  if (r == 0)
+    r = json_object_set_new(audit, "guise_version", json_string(GUISE_VERSION));
+  if (r == 0 && !audits) {
+    audits = json_array();
+    r = json_object_set_new(report, "audits", audits);
+  }
+  if (r == 0)
+    r = json_array_append(audits, audit);
+  json_decref(audit);
+  if (r == 0)
+    r = json_array_extend(all, (json_t *)attacks);
+  if (r == 0)
+    r = json_object_set_new(report, "headline", headline_json(all));
+  if (r == 0)
+    r = json_object_set_new(report, "not_measured", not_measured_json(all));
+  return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;
 }
 
 int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
@@ -313,8 +377,9 @@ static json_t *verdicts_json(const json_t *attacks) {
   json_array_foreach(attacks, i, attack) {
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       json_t *entry =
-          json_pack("{s:s, s:s, s:s}", "attack", json_text_at(attack, "attack"), "surface",
-                    json_text_at(surface, "surface"), "verdict", json_text_at(surface, "verdict"));
+          json_pack("{s:s, s:s, s:s, s:s, s:s}", "attack", json_text_at(attack, "attack"), "surface",
+                    json_text_at(surface, "surface"), "verdict", json_text_at(surface, "verdict"), "effort",
+                    json_text_at(attack, "effort"), "job", json_text_at(attack, "job"));
       if (json_array_append_new(list, entry) < 0) {
         json_decref(list);
         return NULL;
@@ -348,7 +413,9 @@ json_t *report_summary(const json_t *report) {
                 text_or_null(json_text_at(first, "protocol")), "audit", "complete",
                 json_array_size(attacks) > 0 ? 1 : 0, "verdict", json_text_at(headline, "verdict"), "linkage",
                 json_object_get(headline, "linkage"), "attacks", verdicts_json(attacks));
-  if (add_thresholds(summary, NULL, first) == 0)
+  json_t *audits = json_object_get(report, "audits");
+  if (add_thresholds(summary, NULL, first) == 0 &&
+      (!audits || json_object_set(json_object_get(summary, "audit"), "history", audits) == 0))
     return summary;
   json_decref(summary);
   return NULL;

@@ -39,8 +39,9 @@ struct report_input {
   uint32_t identities, images;             /* of the data set */
   uint32_t train_identities, train_images; /* trained on */
   uint32_t held_out_identities, held_out_images;
-  char split_sha256[SHA256_HEX]; /* hash over the held-out identity indices; "" = none */
-  const json_t *spec;            /* the resolved job, borrowed */
+  uint32_t unseen_identities, unseen_images; /* of trained people, but not trained on */
+  char split_sha256[SHA256_HEX];             /* hash over the held-out identity indices; "" = none */
+  const json_t *spec;                        /* the resolved job, borrowed */
   const struct model_info *model;
   const char *model_sha256; /* of model.safetensors */
   uint64_t model_bytes;
@@ -48,7 +49,7 @@ struct report_input {
   const struct report_verification *verifications;
   uint32_t verification_count;
   const json_t
-      *attacks; /* array of attack_result_json(), borrowed; NULL or empty = no attack was asked for */
+      *attacks; /* array of attack_result_json(), borrowed; NULL = none, or report_add_audit follows */
   uint64_t seed;
   const char *const *notes; /* sentences for the reader (determinism, settings); may be NULL */
   uint32_t note_count;
@@ -60,6 +61,14 @@ struct report_input {
 /* New reference. -EINVAL, -ENOMEM. */
 int report_json(const struct report_input *input, json_t **ret_report, struct guise_error *err);
 
+/* Adds an audit, the first or a later one, to a report of any age: its attacks (array of
+ * attack_result_json(), each with "job") stand behind those of earlier audits, which stay; "audits" gets its
+ * conditions (audit_conditions of core/train) and the time; the headline is drawn anew from all of them,
+ * where a leak counts whenever it was found and else the newest result of an attack. Both arrays are
+ * borrowed. -ENOMEM. */
+int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
+                     struct guise_error *err);
+
 /* Lists an exported file in the report: {"name","start","sha256","bytes"} in model.onnx. start: "image" or
  * "template". -ENOMEM. */
 int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
@@ -69,7 +78,8 @@ int report_add_onnx(json_t *report, const char *name, const char *start, const c
  * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
  * "threshold_at_far_1e-1", ...,
  * "protocol","audit":{"complete":true,"verdict":"leaks","linkage":[..as in the headline],
- * "attacks":[{"attack","surface","verdict"}..]}}. New reference; NULL when out of memory. */
+ * "attacks":[{"attack","surface","verdict","effort","job"}..],"history":[the report's audits]}}. New
+ * reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);
 
 /* The metric that a surface's verdict rests on, borrowed; NULL when there is none. */

@@ -249,11 +249,12 @@ static void add_pictures(struct text *html, const json_t *pictures) {
   text_add(html, "</div>\n");
 }
 
-static const json_t *private_of(const json_t *private_pictures, const char *attack, const char *surface) {
+static const json_t *private_of(const json_t *private_pictures, const json_t *attack, const char *surface) {
   size_t i, s;
   json_t *entry, *part;
   json_array_foreach(private_pictures, i, entry) {
-    if (strcmp(json_text_at(entry, "attack"), attack) != 0)
+    if (strcmp(json_text_at(entry, "attack"), json_text_at(attack, "attack")) != 0 ||
+        strcmp(json_text_at(entry, "job"), json_text_at(attack, "job")) != 0)
       continue;
     json_array_foreach(json_object_get(entry, "surfaces"), s, part) {
       if (strcmp(json_text_at(part, "surface"), surface) == 0)
@@ -324,8 +325,7 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
   text_add(html, " above %.3f on average or %.3f for the worst tenth of people.</p>\n",
            json_number_at(surface, "threshold"), json_number_at(surface, "threshold_worst_tenth"));
   add_pictures(html, json_object_get(surface, "pictures"));
-  add_pictures(
-      html, private_of(private_pictures, json_text_at(attack, "attack"), json_text_at(surface, "surface")));
+  add_pictures(html, private_of(private_pictures, attack, json_text_at(surface, "surface")));
   text_add(html, "</div>\n");
 }
 
@@ -339,7 +339,9 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
   json_array_foreach(attacks, i, attack) {
     text_add(html, "<h3>Attack: ");
     text_add_html(html, json_text_at(attack, "attack"));
-    text_add(html, "</h3><p>");
+    text_add(html, " (");
+    text_add_html(html, json_text_at(attack, "effort"));
+    text_add(html, ")</h3><p>");
     text_add_html(html, json_text_at(attack, "summary"));
     text_add(html,
              ".</p><p class=\"soft\">%" JSON_INTEGER_FORMAT " faces of %" JSON_INTEGER_FORMAT
@@ -356,13 +358,49 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
                " public faces",
                json_integer_value(json_object_get(attack, "parameters")),
                json_integer_value(json_object_get(attack, "public_faces")));
-    else
+    else if (json_integer_value(json_object_get(attack, "steps")) > 0)
       text_add(html, " steps a face at most");
-    text_add(html, ", %.1f s in all.</p>\n", json_number_at(attack, "seconds"));
+    else
+      text_add(html, " steps");
+    text_add(html, ", %.1f s in all", json_number_at(attack, "seconds"));
+    if (json_text_at(attack, "job")[0]) {
+      text_add(html, "; job <span class=\"hash\">");
+      text_add_html(html, json_text_at(attack, "job"));
+      text_add(html, "</span>");
+    }
+    text_add(html, ".</p>\n");
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       add_surface(html, attack, surface, private_pictures);
     }
   }
+}
+
+/* Which audits there were, once there was more than the one at the end of the training. */
+static void add_audits(struct text *html, const json_t *report) {
+  const json_t *audits = json_object_get(report, "audits"), *victims;
+  size_t i;
+  json_t *audit;
+  if (json_array_size(audits) < 2)
+    return;
+  text_add(html,
+           "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else the newest result of an attack "
+           "does.</p>\n<div class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
+           "<th>Attacked people of</th><th>Public faces</th></tr>\n");
+  json_array_foreach(audits, i, audit) {
+    victims = json_object_get(audit, "victims");
+    text_add(html, "<tr><td>");
+    text_add_html(html, json_text_at(audit, "created_at"));
+    text_add(html, "</td><td class=\"hash\">");
+    text_add_html(html, json_text_at(audit, "job"));
+    text_add(html, "</td><td>");
+    text_add_html(html, json_text_at(audit, "effort"));
+    text_add(html, "</td><td>");
+    text_add_html(html, json_text_at(victims, "dataset"));
+    text_add(html, json_is_true(json_object_get(victims, "held_out")) ? ", held out</td><td>" : "</td><td>");
+    text_add_html(html, json_text_at(audit, "public_dataset"));
+    text_add(html, "</td></tr>\n");
+  }
+  text_add(html, "</table></div>\n");
 }
 
 static void add_gaps(struct text *html, const json_t *report) {
@@ -444,6 +482,7 @@ static void add_facts(struct text *html, const json_t *report) {
   add_row_count(html, "Images trained on", json_object_get(data, "training"), "images");
   add_row_count(html, "People held out", held_out, "identities");
   add_row_count(html, "Images held out", held_out, "images");
+  add_row_count(html, "Images of trained people kept out", json_object_get(data, "unseen"), "images");
   if (json_text_at(held_out, "split_sha256")[0])
     add_row_hash(html, "SHA-256 of the split", json_text_at(held_out, "split_sha256"));
   add_row(html, "Mask", json_text_at(mask, "method"));
@@ -520,6 +559,7 @@ int report_html(const json_t *report, const json_t *private_pictures, char **ret
   add_head(&html, report, private_pictures != NULL);
   add_utility(&html, report);
   add_attacks(&html, report, private_pictures);
+  add_audits(&html, report);
   add_gaps(&html, report);
   add_facts(&html, report);
   add_foot(&html, report);

@@ -12,43 +12,86 @@ static void face_list_done(struct face_list *list) {
   memset(list, 0, sizeof(*list));
 }
 
-/* Collects the images of the people whose `held` mark is `wanted`. */
-static int face_list_fill(const struct pack *pack, const uint8_t *held, uint8_t wanted,
-                          struct face_list *list) {
-  uint32_t people = pack_identities(pack);
-  list->image = malloc(sizeof(uint32_t) * (pack_images(pack) + 1u));
-  list->identity = malloc(sizeof(uint32_t) * (pack_images(pack) + 1u));
-  if (!list->image || !list->identity)
+static int face_list_init(struct face_list *list, uint32_t most) {
+  list->image = malloc(sizeof(uint32_t) * (most + 1u));
+  list->identity = malloc(sizeof(uint32_t) * (most + 1u));
+  return list->image && list->identity ? 0 : -ENOMEM;
+}
+
+static void face_list_add(struct face_list *list, uint32_t image, uint32_t identity) {
+  list->image[list->count] = image;
+  list->identity[list->count++] = identity;
+}
+
+enum { TRAINED, HELD, LEFT_OUT }; /* what becomes of a person */
+
+/* Which of `count` images of a person are not trained on: at least one stays. */
+static void choose_unseen(const struct data_split *split, uint32_t person, uint32_t count, uint32_t *order,
+                          uint8_t *ret_unseen) {
+  uint32_t keep_out = (uint32_t)lround(split->images * count);
+  struct rng rng;
+  memset(ret_unseen, 0, count);
+  if (split->images <= 0 || count < 2)
+    return;
+  keep_out = MIN(MAX(keep_out, 1u), count - 1);
+  rng_init(&rng, split->seed, RNG_SPLIT, 1, person);
+  rng_permutation(&rng, order, count);
+  for (uint32_t i = 0; i < keep_out; i++)
+    ret_unseen[order[i]] = 1;
+}
+
+/* Puts every image of the pack into one of the lists. */
+static int fill_lists(struct job_data *data, const struct data_split *split, const uint8_t *held) {
+  const uint32_t people = pack_identities(data->pack), images = pack_images(data->pack);
+  _cleanup_(freep) uint32_t *order = malloc(sizeof(uint32_t) * (images + 1u));
+  _cleanup_(freep) uint8_t *unseen = malloc(images + 1u);
+  if (!order || !unseen || face_list_init(&data->train, images) < 0 ||
+      face_list_init(&data->held, images) < 0 || face_list_init(&data->unseen, images) < 0)
     return -ENOMEM;
   for (uint32_t person = 0; person < people; person++) {
+    struct face_list *list = held[person] == HELD ? &data->held : &data->train;
     uint32_t first, count;
-    pack_identity_range(pack, person, &first, &count);
-    if (held[person] != wanted || count == 0)
+    pack_identity_range(data->pack, person, &first, &count);
+    if (count == 0 || held[person] == LEFT_OUT)
       continue;
-    for (uint32_t i = 0; i < count; i++) {
-      list->image[list->count] = first + i;
-      list->identity[list->count++] = list->identities;
-    }
+    memset(unseen, 0, count);
+    if (held[person] == TRAINED)
+      choose_unseen(split, person, count, order, unseen);
+    for (uint32_t i = 0; i < count; i++)
+      face_list_add(unseen[i] ? &data->unseen : list, first + i, list->identities);
     list->identities++;
   }
+  for (uint32_t i = 0; i < data->unseen.count; i++)
+    data->unseen.identities += i == 0 || data->unseen.identity[i] != data->unseen.identity[i - 1];
   return 0;
 }
 
-static void hash_split(const uint8_t *held, uint32_t people, uint8_t *scratch, char ret_hex[SHA256_HEX]) {
-  size_t bytes = 0;
-  for (uint32_t person = 0; person < people; person++) {
-    if (!held[person])
-      continue;
-    for (int shift = 0; shift < 32; shift += 8)
-      scratch[bytes++] = (uint8_t)(person >> shift);
-  }
-  sha256_data(scratch, bytes, ret_hex);
+static size_t put_number(uint8_t *bytes, size_t used, uint32_t number) {
+  for (int shift = 0; shift < 32; shift += 8)
+    bytes[used++] = (uint8_t)(number >> shift);
+  return used;
 }
 
-static int split_people(struct job_data *data, double share, uint64_t seed, struct guise_error *err) {
+static int hash_split(struct job_data *data, const uint8_t *held) {
+  const uint32_t people = pack_identities(data->pack);
+  size_t used = 0;
+  _cleanup_(freep) uint8_t *bytes = malloc(((size_t)people + data->unseen.count) * 4 + 1);
+  if (!bytes)
+    return -ENOMEM;
+  for (uint32_t person = 0; person < people; person++)
+    if (held[person] == HELD)
+      used = put_number(bytes, used, person);
+  for (uint32_t i = 0; i < data->unseen.count; i++)
+    used = put_number(bytes, used, data->unseen.image[i]);
+  if (used > 0)
+    sha256_data(bytes, used, data->split_sha256);
+  return 0;
+}
+
+static int split_people(struct job_data *data, const struct data_split *split, struct guise_error *err) {
   uint32_t people = pack_identities(data->pack);
-  uint32_t keep_out = (uint32_t)lround(share * people);
-  if (share > 0 && keep_out < 2)
+  uint32_t keep_out = (uint32_t)lround(split->identities * people);
+  if (split->identities > 0 && keep_out < 2)
     keep_out = 2;
   if (people < keep_out + 2)
     return error_set(err, -EINVAL,
@@ -57,19 +100,18 @@ static int split_people(struct job_data *data, double share, uint64_t seed, stru
                      "lower holdout.identities",
                      people, keep_out);
   _cleanup_(freep) uint8_t *held = calloc(people, 1);
-  _cleanup_(freep) uint8_t *bytes = malloc((size_t)people * 4 + 1);
   _cleanup_(freep) uint32_t *order = malloc(sizeof(uint32_t) * people);
-  if (!held || !bytes || !order)
+  if (!held || !order)
     return error_set(err, -ENOMEM, "out of memory splitting %u people", people);
   struct rng rng;
-  rng_init(&rng, seed, RNG_SPLIT, 0, 0);
+  rng_init(&rng, split->seed, RNG_SPLIT, 0, 0);
   rng_permutation(&rng, order, people);
   for (uint32_t i = 0; i < keep_out; i++)
-    held[order[i]] = 1;
-  if (keep_out > 0)
-    hash_split(held, people, bytes, data->split_sha256);
-  if (face_list_fill(data->pack, held, 0, &data->train) < 0 ||
-      face_list_fill(data->pack, held, 1, &data->held) < 0)
+    held[order[i]] = HELD;
+  for (uint32_t i = 0; split->most_people > 0 && i < people; i++)
+    if ((i < keep_out ? i : i - keep_out) >= split->most_people)
+      held[order[i]] = LEFT_OUT;
+  if (fill_lists(data, split, held) < 0 || hash_split(data, held) < 0)
     return error_set(err, -ENOMEM, "out of memory listing %u images", pack_images(data->pack));
   return 0;
 }
@@ -88,9 +130,14 @@ static int resize_all(struct job_data *data, struct guise_error *err) {
   data->pixels = tensor_alloc(bytes * count);
   if (!data->pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", count, data->size);
+  const struct face_list *lists[] = {&data->train, &data->held, &data->unseen};
+  for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < count; i++)
-    image_resize(pack_image(data->pack, i), from, from, data->pixels + bytes * i, data->size);
+    for (uint32_t i = 0; i < lists[l]->count; i++) {
+      const uint32_t image = lists[l]->image[i];
+      image_resize(pack_image(data->pack, image), from, from, data->pixels + bytes * image, data->size);
+    }
+  }
   return 0;
 }
 
@@ -103,12 +150,18 @@ static int count_images(struct job_data *data, struct guise_error *err) {
   return 0;
 }
 
-int job_data_open(const char *pack_path, uint32_t size, double share, uint64_t seed,
+struct data_split job_spec_split(const struct job_spec *spec) {
+  return (struct data_split){
+      .identities = spec->holdout.identities, .images = spec->holdout.images, .seed = spec->train.seed};
+}
+
+int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err) {
   struct job_data data = {.size = size};
+  const struct data_split none = {.seed = 0};
   int r = pack_open(pack_path, &data.pack, err);
   if (r == 0)
-    r = split_people(&data, share, seed, err);
+    r = split_people(&data, split ? split : &none, err);
   if (r == 0)
     r = count_images(&data, err);
   if (r == 0)
@@ -124,6 +177,7 @@ int job_data_open(const char *pack_path, uint32_t size, double share, uint64_t s
 void job_data_close(struct job_data *data) {
   face_list_done(&data->train);
   face_list_done(&data->held);
+  face_list_done(&data->unseen);
   free(data->images_of);
   data->images_of = NULL;
   data->pixels = tensor_free(data->pixels);

@@ -20,14 +20,25 @@ struct job_data {
   uint32_t size;   /* pixels the job works at */
   uint8_t *pixels; /* the pack's images at that size; NULL when the pack has it already */
   struct face_list train, held;
-  uint32_t *images_of;           /* (train.identities) images of a class */
-  char split_sha256[SHA256_HEX]; /* over the held-out identities' pack numbers, little-endian; "" without any
-                                  */
+  struct face_list unseen; /* images of trained people that are not trained on; identities as in train */
+  uint32_t *images_of;     /* (train.identities) images of a class */
+  char split_sha256[SHA256_HEX]; /* over the held-out identities' pack numbers, then the unseen images', 4
+                                    bytes each, little-endian; "" without any */
 };
 
-/* Opens the pack and splits its people by (seed, RNG_SPLIT): round(share * identities) are held out, at least
- * two when the share is not 0. -EINVAL with err when too few people or too small a pack. */
-int job_data_open(const char *pack_path, uint32_t size, double share, uint64_t seed,
+/* What is kept out of training. */
+struct data_split {
+  double identities; /* share of people: round(share * people), at least two when it is not 0 */
+  double images;     /* share of each trained person's images: at least one when it is not 0, and one stays */
+  uint64_t seed;
+  uint32_t most_people; /* to train on, and to hold out; the others are in no list; 0 = all */
+};
+
+struct data_split job_spec_split(const struct job_spec *spec);
+
+/* Opens the pack and splits it, people and then the images of each person by (seed, RNG_SPLIT). split NULL:
+ * everything is trained on. -EINVAL with err when too few people or too small a pack. */
+int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err);
 void job_data_close(struct job_data *data);
 

@@ -22,33 +22,60 @@
 #define EMBEDDING 128
 #define MARGIN 0.2
 #define DROPOUT 0.3
+#define OVERFIT_WIDTH 0.5 /* whole vectors of channels: narrower is slower */
+#define OVERFIT_SIGHTS 40000u
+#define OVERFIT_EPOCHS_LEAST 20u
+#define OVERFIT_EPOCHS_MOST 60u
 #define SHIFT_SHARE 16u /* of the side, each way */
 
-static int make_spec(uint32_t size, uint32_t images, uint64_t seed, struct job_spec *ret_spec,
-                     struct guise_error *err) {
+/* seed: any 64 bits, unlike a user's; body is spent. */
+static int parse_spec(json_t *body, uint64_t seed, struct job_spec *ret_spec, struct guise_error *err) {
   struct spec_problems problems = {NULL, 0};
-  const uint32_t epochs = MIN(MAX(SIGHT_TARGET / MAX(images, 1u), EPOCHS_LEAST), EPOCHS_MOST);
-  json_t *body = json_pack(
-      "{s:s, s:s, s:{s:f}, s:{s:s, s:i, s:i, s:f, s:f}, s:{s:s}, s:{s:i, s:i, s:f, s:f, s:i}, s:{s:[]}}",
-      "type", "train", "dataset", "public", "holdout", "identities", HOLDOUT, "model", "arch", "freq_ir",
-      "input", (int)size, "embedding", EMBEDDING, "width", WIDTH, "dropout", DROPOUT, "mask", "method",
-      "none", "train", "epochs", (int)epochs, "batch", 64, "margin", MARGIN, "lr", 0.05, "shift",
-      (int)MIN(size / SHIFT_SHARE, 16u), "audit", "attacks");
   int r = body ? job_spec_parse(body, ret_spec, &problems) : -ENOMEM;
   if (r == 0)
-    ret_spec->train.seed = seed; /* any 64 bits, unlike a user's */
+    ret_spec->train.seed = seed;
   else
-    error_set(err, r, "cannot describe the embedder's training: %s",
+    error_set(err, r, "cannot describe a training within the job: %s",
               problems.count ? problems.problem[0].detail : strerror(-r));
   spec_problems_free(&problems);
   json_decref(body);
   return r;
 }
 
+static int make_spec(uint32_t size, uint32_t images, uint64_t seed, struct job_spec *ret_spec,
+                     struct guise_error *err) {
+  const uint32_t epochs = MIN(MAX(SIGHT_TARGET / MAX(images, 1u), EPOCHS_LEAST), EPOCHS_MOST);
+  return parse_spec(
+      json_pack(
+          "{s:s, s:s, s:{s:f}, s:{s:s, s:i, s:i, s:f, s:f}, s:{s:s}, s:{s:i, s:i, s:f, s:f, s:i}, s:{s:[]}}",
+          "type", "train", "dataset", "public", "holdout", "identities", HOLDOUT, "model", "arch", "freq_ir",
+          "input", (int)size, "embedding", EMBEDDING, "width", WIDTH, "dropout", DROPOUT, "mask", "method",
+          "none", "train", "epochs", (int)epochs, "batch", 64, "margin", MARGIN, "lr", 0.05, "shift",
+          (int)MIN(size / SHIFT_SHARE, 16u), "audit", "attacks"),
+      seed, ret_spec, err);
+}
+
+/* Everything that keeps a network from learning by heart is off. */
+static int make_overfitted_spec(const struct data_split *split, uint32_t images, uint32_t size,
+                                struct job_spec *ret_spec, struct guise_error *err) {
+  const uint32_t epochs =
+      MIN(MAX(OVERFIT_SIGHTS / MAX(images, 1u), OVERFIT_EPOCHS_LEAST), OVERFIT_EPOCHS_MOST);
+  return parse_spec(json_pack("{s:s, s:s, s:{s:f, s:f}, s:{s:s, s:i, s:i, s:f, s:f}, s:{s:s},"
+                              " s:{s:i, s:i, s:f, s:f, s:f, s:b, s:i}, s:{s:[]}}",
+                              "type", "train", "dataset", "members", "holdout", "identities",
+                              split->identities, "images", split->images, "model", "arch", "freq_ir", "input",
+                              (int)size, "embedding", EMBEDDING, "width", OVERFIT_WIDTH, "dropout", 0.0,
+                              "mask", "method", "none", "train", "epochs", (int)epochs, "batch", 16, "margin",
+                              0.4, "lr", 0.05, "weight_decay", 0.0, "flip", 0, "shift", 0, "audit",
+                              "attacks"),
+                    split->seed, ret_spec, err);
+}
+
 /* ---- callbacks of the training within the job ---- */
 
 struct inner {
   const struct job_callbacks *outer;
+  const char *name;    /* for the log */
   char last[PATH_MAX]; /* checkpoint */
 };
 
@@ -67,7 +94,7 @@ static void on_progress(void *context, const struct job_progress *progress) {
 static void on_log(void *context, const char *level, const char *text) {
   const struct inner *inner = context;
   char line[600];
-  (void)snprintf(line, sizeof(line), "embedder: %s", text);
+  (void)snprintf(line, sizeof(line), "%s: %s", inner->name, text);
   inner->outer->log(inner->outer->context, level, line);
 }
 
@@ -157,35 +184,56 @@ static int run(const struct job_spec *spec, struct job_inputs *inputs, struct in
   return job_run(spec, inputs, &callbacks, outcome, err);
 }
 
-static int train(const char *public_pack, const struct job_spec *spec, uint32_t threads,
-                 const char *work_directory, const char *path, const struct job_callbacks *callbacks,
-                 struct guise_error *err) {
-  struct inner inner = {.outer = callbacks};
+/* A network that is trained within a job: name is for the log, path where its model goes. */
+static int train(const char *name, const struct job_spec *spec, struct job_inputs *inputs, const char *path,
+                 const struct job_callbacks *callbacks, struct guise_error *err) {
+  struct inner inner = {.outer = callbacks, .name = name};
   struct job_outcome outcome = {NULL};
   char output[PATH_MAX], text[64];
-  if (snprintf(output, sizeof(output), "%s/output", work_directory) >= (int)sizeof(output))
+  if (snprintf(output, sizeof(output), "%s/output", inputs->work_directory) >= (int)sizeof(output))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   int r = directory_make(output, err);
   if (r < 0)
     return r;
-  scan_checkpoints(work_directory, false, inner.last);
-  struct job_inputs inputs = {.job_id = "",
-                              .dataset_pack = public_pack,
-                              .dataset_name = "public",
-                              .dataset_sha256 = "",
-                              .work_directory = work_directory,
-                              .output_directory = output,
-                              .threads = threads};
-  r = run(spec, &inputs, &inner, &outcome, err);
+  scan_checkpoints(inputs->work_directory, false, inner.last);
+  inputs->job_id = inputs->dataset_sha256 = "";
+  inputs->output_directory = output;
+  r = run(spec, inputs, &inner, &outcome, err);
   const double accuracy = json_number_value(json_object_get(outcome.summary, "accuracy"));
   json_decref(outcome.summary);
   if (r == 0)
-    r = publish(output, work_directory, path, err);
+    r = publish(output, inputs->work_directory, path, err);
   if (r < 0)
     return r;
   (void)snprintf(text, sizeof(text), "trained; %.2f %% on held-out people", 100 * accuracy);
   on_log(&inner, "info", text);
   return 0;
+}
+
+int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
+                     uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
+                     char ret_path[static 4096], struct guise_error *err) {
+  struct guise_error inner = {0};
+  struct job_spec spec;
+  callbacks->phase(callbacks->context, "preparing");
+  if (snprintf(ret_path, PATH_MAX, "%s/overfitted.safetensors", work_directory) >= PATH_MAX)
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  if (access(ret_path, R_OK) == 0)
+    return 0;
+  int r = make_overfitted_spec(split, images, size, &spec, err);
+  if (r < 0)
+    return r;
+  struct job_inputs inputs = {.dataset_pack = pack,
+                              .dataset_name = "members",
+                              .work_directory = work_directory,
+                              .threads = threads,
+                              .most_people = split->most_people};
+  r = train("control", &spec, &inputs, ret_path, callbacks, &inner);
+  job_spec_free(&spec);
+  if (r < 0 && r != -ECANCELED && r != -EINTR)
+    error_set(err, r, "the control of the membership attack could not be trained: %s",
+              inner.text[0] ? inner.text : strerror(-r));
+  return r;
 }
 
 int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
@@ -205,7 +253,11 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
   pack_free(pack);
   if (r < 0)
     return r;
-  r = train(public_pack, &spec, threads, work_directory, ret_path, callbacks, &inner);
+  struct job_inputs inputs = {.dataset_pack = public_pack,
+                              .dataset_name = "public",
+                              .work_directory = work_directory,
+                              .threads = threads};
+  r = train("embedder", &spec, &inputs, ret_path, callbacks, &inner);
   job_spec_free(&spec);
   if (r < 0 && r != -ECANCELED && r != -EINTR)
     error_set(err, r, "the embedder could not be trained on the public data set: %s",

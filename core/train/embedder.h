@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/train/data.h"
 #include "core/train/job.h"
 
 /* Trains an undefended network of half width on all people of `public_pack` but a tenth, whose verification
@@ -17,3 +18,11 @@
 int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
                    const char *work_directory, const struct job_callbacks *callbacks,
                    char ret_path[static 4096], struct guise_error *err);
+
+/* The opposite: an undefended network that learns its photographs by heart, as a control for attacks that ask
+ * what was trained on. pack and split: those of the training under attack, with split->most_people; images:
+ * how many are trained on. Writes work_directory/overfitted.safetensors; everything else as embedder_train.
+ */
+int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
+                     uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
+                     char ret_path[static 4096], struct guise_error *err);

@@ -4,22 +4,10 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "core/attack/attack.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
+#include "core/train/audit.h"
 #include "core/train/export.h"
-
-struct audit {
-  struct job_data open; /* public faces for attacks that learn; without pack: none */
-  json_t *attacks;      /* for the report */
-  json_t *pictures;     /* the victims' own, for report-private.html */
-};
-
-static void audit_done(struct audit *audit) {
-  job_data_close(&audit->open);
-  json_decref(audit->attacks);
-  json_decref(audit->pictures);
-}
 
 static void fill_info(const struct trainer *t, const struct job_inputs *inputs, struct model_info *info) {
   const struct job_spec *spec = t->spec;
@@ -48,73 +36,16 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
 /* How the training templates were mixed: by the policy's choices in the last epoch. */
 static struct attack_mixing mixing_of(const struct trainer *t) {
   bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
-  struct attack_mixing mixing = {
-      .unmixed = chooses ? t->spec->mask.unmixed : 0, .beta = !chooses, .alpha = 0.4f};
+  struct attack_mixing mixing = {.unmixed = chooses ? t->spec->mask.unmixed : 0,
+                                 .beta = !chooses,
+                                 .alpha = 0.4f,
+                                 .pool = t->spec->mask.pool,
+                                 .recipes = t->spec->mask.recipes};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     mixing.probability[k] = t->last_histogram[k];
   if (!chooses)
     mixing.probability[2] = 1;
   return mixing;
-}
-
-static int run_attack(struct trainer *t, const struct job_inputs *inputs, const struct attack *attack,
-                      struct audit *audit, struct guise_error *err) {
-  /* without held-out people the training people are the victims: A1 does not use the model */
-  const struct face_list *people = t->data.held.identities >= 2 ? &t->data.held : &t->data.train;
-  struct face_view view = {&t->data, people->image}, open = {&t->open, t->open.train.image};
-  struct face_view learnt = {&audit->open, audit->open.train.image};
-  struct attack_context context = {
-      .victims = {face_view_image, &view, people->identity, people->count},
-      .open = {face_view_image, &learnt, audit->open.train.identity, audit->open.train.count},
-      .teacher = inputs->teacher_model,
-      .mask = t->mask,
-      .mixing = mixing_of(t),
-      .effort = t->spec->audit.effort,
-      .seed = t->spec->train.seed,
-      .threads = t->threads,
-      .should_stop = trainer_should_stop,
-      .stop_context = t,
-  };
-  context.mixing.pool = t->spec->mask.pool;
-  context.mixing.recipes = t->spec->mask.recipes;
-  if (t->open_order)
-    context.mixing.partners =
-        (struct attack_faces){face_view_image, &open, t->open.train.identity, t->open.train.count};
-  struct attack_result result;
-  int r = attack_run(attack, &context, &result, err);
-  if (r == -ECANCELED)
-    return trainer_stop_code(t);
-  if (r < 0)
-    return r;
-  if (json_array_append_new(audit->attacks, attack_result_json(&result)) < 0 ||
-      json_array_append_new(audit->pictures, attack_result_private(&result)) < 0)
-    r = error_set(err, -ENOMEM, "out of memory writing down the attack %s", attack->name);
-  attack_result_done(&result);
-  return r;
-}
-
-static int open_public(struct trainer *t, const struct job_inputs *inputs, struct audit *audit,
-                       struct guise_error *err) {
-  struct guise_error inner = {0};
-  if (!inputs->audit_public_pack)
-    return 0;
-  int r =
-      job_data_open(inputs->audit_public_pack, t->data.size, 0, t->spec->train.seed, &audit->open, &inner);
-  return r < 0 ? error_set(err, r, "audit.public_dataset: %s", inner.text) : 0;
-}
-
-static int run_audit(struct trainer *t, const struct job_inputs *inputs, struct audit *audit,
-                     struct guise_error *err) {
-  t->callbacks->phase(t->callbacks->context, "auditing");
-  audit->attacks = json_array();
-  audit->pictures = json_array();
-  if (!audit->attacks || !audit->pictures)
-    return error_set(err, -ENOMEM, "out of memory before the audit");
-  int r = open_public(t, inputs, audit, err);
-  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX && r == 0; i++)
-    if (t->spec->audit.attack[i])
-      r = run_attack(t, inputs, &attacks[i], audit, err);
-  return r;
 }
 
 /* scores_path: for the scores of the pairs behind the job's accuracy. */
@@ -207,8 +138,19 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
   return count;
 }
 
+static int add_audit(json_t *report, const struct audit_subject *audited, const struct audit_record *audit,
+                     struct guise_error *err) {
+  if (json_array_size(audit->attacks) == 0)
+    return 0;
+  json_t *conditions = audit_conditions(audited, audit);
+  int r = report_add_audit(report, audit->attacks, conditions, err);
+  json_decref(conditions);
+  return r;
+}
+
 static int write_report(struct trainer *t, const struct job_inputs *inputs,
-                        const struct report_verification *entries, uint32_t count, const struct audit *audit,
+                        const struct report_verification *entries, uint32_t count,
+                        const struct audit_subject *audited, const struct audit_record *audit,
                         const struct model_info *info, const char *model_path,
                         struct job_outcome *ret_outcome, struct guise_error *err) {
   char model_sha256[SHA256_HEX];
@@ -230,6 +172,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .train_images = t->data.train.count,
       .held_out_identities = t->data.held.identities,
       .held_out_images = t->data.held.count,
+      .unseen_identities = t->data.unseen.identities,
+      .unseen_images = t->data.unseen.count,
       .spec = spec,
       .model = info,
       .model_sha256 = model_sha256,
@@ -237,7 +181,6 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .reward = reward_of(t),
       .verifications = entries,
       .verification_count = count,
-      .attacks = audit->attacks,
       .notes = notes,
       .note_count = write_notes(t, inputs, text),
       .seed = t->spec->train.seed,
@@ -250,6 +193,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
     error_set(err, r, "cannot read back %s: %s", model_path, strerror(-r));
   if (r == 0)
     r = report_json(&input, &report, err);
+  if (r == 0)
+    r = add_audit(report, audited, audit, err);
   if (r == 0)
     r = export_onnx(t, inputs->output_directory, info, report, err);
   if (r == 0)
@@ -273,27 +218,43 @@ static int write_key(const struct trainer *t, const char *directory, struct guis
 int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                struct job_outcome *ret_outcome, struct guise_error *err) {
   struct report_verification entries[2 * VERIFY_SETS_MAX];
-  struct audit audit = {.attacks = NULL};
+  char path[4096];
+  const struct audit_subject audited = {
+      .spec = t->spec,
+      .inputs = inputs,
+      .callbacks = t->callbacks,
+      .mask = t->mask,
+      .mixing = mixing_of(t),
+      .data = &t->data,
+      .partners = t->open_order ? &t->open : NULL,
+      .model = path,
+      .split = job_spec_split(t->spec),
+      .threads = t->threads,
+  };
+  struct audit_record audit;
   struct model_info info;
   uint32_t count = 0;
-  char path[4096], scores[4096];
+  char scores[4096];
   if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path) ||
       snprintf(scores, sizeof(scores), "%s/scores.csv", inputs->output_directory) >= (int)sizeof(scores))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  int r = audit_record_init(&audit, err);
+  if (r < 0)
+    return r;
   fill_info(t, inputs, &info);
-  int r = trainer_prepare_eval(t, 0, err);
+  r = trainer_prepare_eval(t, 0, err);
   if (r == 0)
     r = verify_all(t, sets, scores, entries, &count, err);
   if (r == 0)
-    r = run_audit(t, inputs, &audit, err);
-  if (r == 0) {
-    t->callbacks->phase(t->callbacks->context, "writing");
     r = model_save(path, t->eval, &info, err);
-  }
   if (r == 0)
     r = write_key(t, inputs->output_directory, err);
   if (r == 0)
-    r = write_report(t, inputs, entries, count, &audit, &info, path, ret_outcome, err);
-  audit_done(&audit);
+    r = audit_run(&audited, &audit, NULL, NULL, err);
+  if (r == 0)
+    t->callbacks->phase(t->callbacks->context, "writing");
+  if (r == 0)
+    r = write_report(t, inputs, entries, count, &audited, &audit, &info, path, ret_outcome, err);
+  audit_record_done(&audit);
   return r;
 }

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/attack/attack.h"
+#include "core/train/audit.h"
+#include "core/train/audit_job.h"
 #include "core/train/embedder.h"
 #include "core/train/finish.h"
 #include "core/train/trainer.h"
@@ -214,40 +215,37 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   return r;
 }
 
-/* The teacher of attacks that learn: the one that is given, or one trained on their public faces. It is never
- * the probe's embedder, even of the same faces: the policy learned to deceive that one. */
-static int prepare_teacher(const struct job_spec *spec, const struct job_callbacks *callbacks,
-                           struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
-  char directory[PATH_MAX];
-  bool needed = false;
-  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
-    needed |= spec->audit.attack[i] && attacks[i].needs_public_faces;
-  if (!needed || inputs->teacher_model || !inputs->audit_public_pack)
+int job_stop_code(const struct job_callbacks *callbacks) {
+  switch (callbacks->should_stop(callbacks->context)) {
+  case JOB_CONTINUE:
     return 0;
-  if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))
-    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  int r = embedder_train(inputs->audit_public_pack, spec->model.input, spec->train.seed + 1,
-                         MAX(inputs->threads, 1u), directory, callbacks, path, err);
-  if (r == 0)
-    inputs->teacher_model = path;
-  return r;
+  case JOB_CANCEL:
+    return -ECANCELED;
+  case JOB_SUSPEND:
+    break;
+  }
+  return -EINTR;
 }
 
-int job_run(const struct job_spec *spec, const struct job_inputs *given,
-            const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
+static int training_run(const struct job_spec *spec, const struct job_inputs *given,
+                        const struct job_callbacks *callbacks, struct job_outcome *ret_outcome,
+                        struct guise_error *err) {
   struct job_inputs own = *given;
   const struct job_inputs *inputs = &own;
   char embedder[PATH_MAX], teacher[PATH_MAX];
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
+  struct data_split split = job_spec_split(spec);
+  split.most_people = given->most_people;
   callbacks->phase(callbacks->context, "preparing");
-  int r = prepare_embedder(spec, callbacks, &own, embedder, err);
+  int r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
-    r = prepare_teacher(spec, callbacks, &own, teacher, err);
+    r = audit_check(spec, &trainer.data, err);
   if (r == 0)
-    r = job_data_open(inputs->dataset_pack, spec->model.input, spec->holdout.identities, spec->train.seed,
-                      &trainer.data, err);
+    r = prepare_embedder(spec, callbacks, &own, embedder, err);
+  if (r == 0)
+    r = audit_prepare_teacher(spec, spec->model.input, spec->train.seed, callbacks, &own, teacher, err);
   if (r == 0)
     r = trainer_init(&trainer, spec, inputs, callbacks, err);
   if (r == 0)
@@ -271,4 +269,9 @@ int job_run(const struct job_spec *spec, const struct job_inputs *given,
   if (r == 0)
     *ret_outcome = outcome;
   return r;
+}
+
+int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
+            const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
+  return (spec->type == JOB_AUDIT ? audit_job_run : training_run)(spec, inputs, callbacks, ret_outcome, err);
 }

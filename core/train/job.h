@@ -1,4 +1,4 @@
-/* One training job from data to model and report: spec in, callbacks out. Knows nothing of the daemon, of
+/* One job from data to model and report: spec in, callbacks out. Knows nothing of the daemon, of
  * HTTP or of SQL, so that the same job can run under another executor. Runs in the caller's thread (with the
  * spec's OpenMP threads). */
 #pragma once
@@ -26,13 +26,16 @@ struct job_inputs {
   const char *embedder_model;    /* model.safetensors of mask.embedder; NULL = none */
   const char *reference_model;   /* likewise of mask.reference */
   const char *audit_public_pack; /* public faces of audit.public_dataset; NULL = none */
-  const char *teacher_model;  /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
+  const char *audited_report;
   const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */
   const char *resume;         /* checkpoint to continue from; NULL = from the start */
   /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
    * job, key.json are written here at the end */
   const char *output_directory;
-  uint32_t threads; /* the budget */
+  uint32_t threads;     /* the budget */
+  uint32_t most_people; /* to train on; 0 = all */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };
@@ -74,7 +77,10 @@ struct job_outcome {
                       after success */
 };
 
-/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over); another negative errno with err on
- * failure. */
+/* What the callbacks say: 0, -ECANCELED or -EINTR. */
+int job_stop_code(const struct job_callbacks *callbacks);
+
+/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but by an audit in its first attack);
+ * another negative errno with err on failure. */
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err);

@@ -1,8 +1,8 @@
 /* A job's specification: what the API accepts, with defaults, ranges and all mistakes told at once.
  *
- * One table in spec.c drives parsing, validation and printing. A value whose implementation does not exist is
- * refused like any unknown one. Names of data sets and models are checked for form here; that they exist is
- * the caller's check. */
+ * One table in spec_fields.c drives parsing, validation and printing. A value whose implementation does not
+ * exist is refused like any unknown one. Names of data sets and models are checked for form here; that they
+ * exist is the caller's check. */
 #pragma once
 
 #include <jansson.h>
@@ -19,15 +19,20 @@
 #define SPEC_ATTACKS_MAX 16
 #define SPEC_NAME 128 /* longest name or id, with NUL */
 
+enum job_type { JOB_TRAIN, JOB_AUDIT };
 enum precision { PRECISION_F32, PRECISION_BF16 };
 enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 enum strategy_reward { REWARD_PROBE, REWARD_PAPER };
 
 struct job_spec {
-  char dataset[SPEC_NAME];
+  enum job_type type;
+  char dataset[SPEC_NAME]; /* of an audit: the victims'; "" = the model's own */
+  char audited[SPEC_NAME]; /* of an audit: the model; it alone, dataset, audit, resources, priority and labels
+                              mean something there */
   struct {
     double identities; /* share of people kept out of training, 0..0.9 */
+    double images;     /* share of each trained person's images that is not trained on, 0..0.5 */
     bool both_flips;   /* epochs are verified with the sum of an image's and its mirror's embedding, not with
                           one view */
     char pairs_dataset[SPEC_NAME]; /* "" = none */
@@ -113,6 +118,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
+const char *job_type_name(enum job_type type); /* "train" */
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.
  */
 json_t *job_spec_json(const struct job_spec *spec);

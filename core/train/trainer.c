@@ -236,15 +236,7 @@ void trainer_log(const struct trainer *t, const char *level, const char *format,
 }
 
 int trainer_stop_code(const struct trainer *t) {
-  switch (t->callbacks->should_stop(t->callbacks->context)) {
-  case JOB_CONTINUE:
-    return 0;
-  case JOB_CANCEL:
-    return -ECANCELED;
-  case JOB_SUSPEND:
-    break;
-  }
-  return -EINTR;
+  return job_stop_code(t->callbacks);
 }
 
 bool trainer_should_stop(void *trainer) {

@@ -24,7 +24,7 @@ struct study {
 
 static int open_faces(const char *path, uint32_t size, struct job_data *data, struct face_view *view,
                       struct attack_faces *ret_faces, struct guise_error *err) {
-  int r = job_data_open(path, size, 0, 1, data, err);
+  int r = job_data_open(path, size, NULL, data, err);
   if (r < 0)
     return r;
   *view = (struct face_view){data, data->train.image};

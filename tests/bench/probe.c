@@ -112,7 +112,7 @@ static int start(const struct options *o, struct guise_error *err) {
     spec_problems_free(&problems);
     return r;
   }
-  r = job_data_open(o->pack, o->size, 0, 1, &trainer.data, err);
+  r = job_data_open(o->pack, o->size, NULL, &trainer.data, err);
   if (r == 0)
     r = trainer_init(&trainer, &spec, &inputs, &callbacks, err);
   if (r == 0)

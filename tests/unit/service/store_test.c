@@ -749,6 +749,56 @@ static void models(void **state) {
   assert_int_equal(store_model_delete(f->store, model.id, &blobs, &count), -ENOENT);
 }
 
+/* An audit replaces a model's report, unless another one was faster, and keeps its other files. */
+static void auditing_a_model(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row dataset;
+  struct model_file_row files[2] = {{"model.safetensors", SHA_A, 10}, {"report.json", SHA_B, 3}}, file;
+  struct model_file_row later[2] = {{"report.html", SHA_A, 5}, {"report.json", SHA_C, 4}};
+  char facts[] = "{}", summary[] = "{\"accuracy\":0.9}", audited[] = "{\"accuracy\":0.9,\"audit\":{}}";
+  struct model_row model = {.facts = facts, .summary = summary, .files = files, .file_count = 2}, row;
+  struct model_row audit = {.summary = audited, .audited = true, .files = later, .file_count = 2};
+  struct job_row job_row = {.created_at = time_now_ms(), .type = "audit", .input_count = 1}, ended;
+  char job[STORE_ID], review[STORE_ID], spec[] = "{\"type\":\"audit\"}", (*blobs)[SHA256_HEX];
+  uint32_t count;
+  int64_t seq;
+  bool replayed;
+  add_dataset(f->store, "orl", SHA_A, &dataset);
+  add_job(f->store, &dataset, 0, job);
+  id_make("mdl_", model.id);
+  memcpy(model.job_id, job, sizeof(model.job_id));
+  model.created_at = time_now_ms();
+  assert_int_equal(store_job_claim(f->store, job, NULL, &seq), 0);
+  assert_int_equal(store_model_insert(f->store, &model, &seq), 0);
+  id_make("job_", job_row.id);
+  memcpy(job_row.dataset_id, dataset.id, sizeof(dataset.id));
+  job_row.spec = spec;
+  job_row.inputs[0].pointer = "/model";
+  memcpy(job_row.inputs[0].model_id, model.id, sizeof(model.id));
+  memcpy(audit.id, model.id, sizeof(model.id));
+  assert_int_equal(store_job_insert(f->store, &job_row, NULL, NULL, review, &replayed, NULL), 0);
+  assert_int_equal(store_model_audited(f->store, &audit, review, SHA_B, &blobs, &count, &seq), -EBUSY);
+  assert_int_equal(store_job_claim(f->store, review, NULL, &seq), 0);
+  assert_int_equal(store_model_delete(f->store, model.id, &blobs, &count), -EBUSY);
+  assert_int_equal(store_model_audited(f->store, &audit, review, SHA_A, &blobs, &count, &seq), -ESTALE);
+  assert_int_equal(state_of(f->store, review), JOB_STATE_RUNNING);
+  assert_int_equal(store_model_audited(f->store, &audit, review, SHA_B, &blobs, &count, &seq), 0);
+  assert_int_equal(count, 1);
+  assert_string_equal(blobs[0], SHA_B);
+  free(blobs);
+  assert_int_equal(store_model_get(f->store, model.id, &row), 0);
+  assert_true(row.audited);
+  assert_string_equal(row.summary, audited);
+  assert_int_equal(row.file_count, 3);
+  model_row_clear(&row);
+  assert_int_equal(store_model_file(f->store, model.id, "report.json", &file), 0);
+  assert_string_equal(file.sha256, SHA_C);
+  assert_int_equal(store_job_get(f->store, review, &ended), 0);
+  assert_int_equal(ended.state, JOB_STATE_SUCCEEDED);
+  assert_string_equal(ended.model_id, model.id);
+  job_row_clear(&ended);
+}
+
 /* Deleted text is in none of the database's files. */
 static void deleting_leaves_no_trace(void **state) {
   struct fixture *f = *state;
@@ -796,6 +846,7 @@ int main(void) {
       TEST(readers_do_not_wait_for_the_writer),
       TEST(full_disk),
       TEST(models),
+      TEST(auditing_a_model),
       TEST(deleting_leaves_no_trace),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

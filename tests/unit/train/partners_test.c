@@ -189,7 +189,7 @@ static void decoys_are_in_the_model(void **state) {
   assert_int_equal(decoys->count, 2);
   assert_int_equal(decoys->mixes, DECOY_MIXES);
   struct job_data open;
-  assert_int_equal(job_data_open(public_pack, 32, 0, 1, &open, &err), 0);
+  assert_int_equal(job_data_open(public_pack, 32, NULL, &open, &err), 0);
   float template_[mask_elements(model->mask)], scratch[mask_scratch(model->mask)];
   uint32_t found = 0;
   for (uint32_t i = 0; i < open.train.count; i++) {
@@ -224,7 +224,8 @@ static void open_trainer(struct bench *b, const char *mask, uint32_t threads) {
       (struct job_callbacks){&b->record, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
   struct job_inputs inputs = inputs_of("step", public_pack);
   inputs.threads = threads;
-  if (job_data_open(private_pack, 32, 0.25, 1, &b->trainer.data, &err) < 0 ||
+  if (job_data_open(private_pack, 32, &(struct data_split){.identities = 0.25, .seed = 1}, &b->trainer.data,
+                    &err) < 0 ||
       trainer_init(&b->trainer, &b->spec, &inputs, &b->callbacks, &err) < 0)
     fail_msg("%s", err.text);
 }

@@ -102,7 +102,21 @@ static void missing_and_conflicting(void **state) {
       {"{}", "/type", "missing"},
       {"{\"type\":\"train\"}", "/dataset", "missing"},
       {"[]", "", "wrong_type"},
-      {"{\"type\":\"audit\",\"dataset\":\"a\"}", "/type", "unknown_value"},
+      {"{\"type\":\"review\",\"dataset\":\"a\"}", "/type", "unknown_value"},
+      {"{\"type\":7,\"dataset\":\"a\"}", "/type", "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":\"mdl_a\"}", "/model", "wrong_type"},
+      {"{\"type\":\"audit\",\"dataset\":\"a\"}", "/model", "missing"},
+      {"{\"type\":\"audit\",\"model\":{\"arch\":\"freq_ir\"}}", "/model", "wrong_type"},
+      {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"train\":{\"epochs\":2}}", "/train", "unknown_field"},
+      {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"defences\":[]}", "/defences", "unknown_field"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"membership\"]}}", "/holdout/images",
+       "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.6}}", "/holdout/images",
+       "out_of_range"},
+      {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"attacks\":[]}}", "/audit/attacks",
+       "out_of_range"},
+      {"{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"attacks\":[\"linkage\"]}}",
+       "/audit/public_dataset", "missing"},
       {"{\"type\":\"train\",\"dataset\":\"../a\"}", "/dataset", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"pairs\":{\"dataset\":\"b\"}}}",
        "/holdout/pairs/name", "missing"},
@@ -204,6 +218,46 @@ static void missing_and_conflicting(void **state) {
     assert_string_equal(problem->code, cases[i].code);
     spec_problems_free(&problems);
   }
+}
+
+/* An audit says what to attack, with what, and nothing of a training; what it shows parses back. */
+static void audits(void **state) {
+  (void)state;
+  static const char *const nothing_of[] = {"holdout", "mask", "train", "defences"};
+  struct job_spec spec, again;
+  struct spec_problems problems = {0};
+  assert_int_equal(
+      parse("{\"type\":\"audit\",\"model\":\"mdl_a\",\"dataset\":\"orl\",\"priority\":3,\"audit\":{"
+            "\"effort\":\"thorough\",\"public_dataset\":\"lfw\"},\"labels\":{\"a\":\"b\"}}",
+            &spec, &problems),
+      0);
+  assert_int_equal(spec.type, JOB_AUDIT);
+  assert_string_equal(spec.audited, "mdl_a");
+  assert_int_equal(spec.audit.effort, EFFORT_THOROUGH);
+  json_t *shown = job_spec_json(&spec);
+  assert_string_equal(json_string_value(json_object_get(shown, "type")), "audit");
+  assert_string_equal(json_string_value(json_object_get(shown, "model")), "mdl_a");
+  for (size_t i = 0; i < ARRAY_SIZE(nothing_of); i++)
+    assert_null(json_object_get(shown, nothing_of[i]));
+  assert_int_equal(job_spec_parse(shown, &again, &problems), 0);
+  json_t *shown_again = job_spec_json(&again);
+  assert_true(json_equal(shown, shown_again));
+  json_decref(shown);
+  json_decref(shown_again);
+  job_spec_free(&spec);
+  job_spec_free(&again);
+  /* the model's own people, and the attacks that need no public faces */
+  assert_int_equal(parse("{\"type\":\"audit\",\"model\":\"mdl_a\"}", &spec, &problems), 0);
+  assert_string_equal(spec.dataset, "");
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen);
+  job_spec_free(&spec);
+  /* a training that keeps images out asks for membership, too */
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2}}", &spec, &problems), 0);
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces);
+  job_spec_free(&spec);
 }
 
 /* The paper's reward is the recognition loss, so both then use the plain soft label. */
@@ -315,6 +369,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
       cmocka_unit_test(every_mistake_at_once),
+      cmocka_unit_test(audits),
       cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(k_of_instahide),

@@ -1,0 +1,550 @@
+/* A12, membership inference: was this photograph trained on? Asked of whoever holds the model's file, which
+ * has no class head: in its place stand prototypes, the mean embeddings of other photographs of each person
+ * that are known to have been trained on. A network that knows its photographs by heart puts them nearer to
+ * the person's others than photographs of the same person that it never saw.
+ *
+ * Two scores. Loss (Yeom et al., CSF 2018): the log-probability of the right person under a softmax over the
+ * prototypes, one threshold for all. RMIA (Zarifzadeh et al., ICML 2024), in its offline form: its ratio to
+ * the probability that models which never saw the photograph give to it, p = ((1 + a) mean + (1 - a)) / 2
+ * with a = .3; it takes out that some photographs are easy for any model. RMIA then counts how many
+ * photographs of a population have a smaller ratio; as the population is the same for all, this keeps the
+ * ratios' order and changes none of the figures, so that it is left out.
+ *
+ * Members and non-members are of the same people, as many of each: images of strangers would be told apart
+ * without any membership. Control: a network that was trained on the same members until it knew them by
+ * heart. An attack that does not tell them there says nothing. */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "core/attack/faces.h"
+#include "core/base/philox.h"
+#include "core/image/pack.h"
+#include "core/model/embed.h"
+#include "core/model/model.h"
+
+#define SCALE 30.0f /* of cosines, as in training */
+#define OFFLINE_A 0.3
+#define BATCH 32u
+#define TARGETS_EACH 8u     /* members of a person that are asked about, and as many others */
+#define PROTOTYPES_EACH 16u /* images behind a prototype, at most */
+#define CONTROL_LEAST 0.75  /* AUROC on what was learnt by heart */
+#define LEAK_SHARE 0.10     /* of the way from chance to the control */
+#define BOOTSTRAP_DRAWS 1000u
+#define CHANCE_DRAWS 50u
+#define DRAW_MEMBERS (1ull << 36) /* sequences of RNG_ATTACK, beyond those of the other files */
+#define DRAW_UNSEEN (DRAW_MEMBERS + 1)
+#define DRAW_ORDER (DRAW_MEMBERS + 2)
+#define DRAW_LABELS (DRAW_MEMBERS + 3)
+
+static const uint32_t budgets[] = {/* photographs asked about, half of them members */
+                                   [EFFORT_QUICK] = 400,
+                                   [EFFORT_STANDARD] = 2000,
+                                   [EFFORT_THOROUGH] = 20000};
+
+enum figure { AUROC, TPR_2, TPR_3, FIGURES };
+static const double false_positives[FIGURES] = {[TPR_2] = 1e-2, [TPR_3] = 1e-3};
+
+/* ---- who is asked about ---- */
+
+/* Photographs in the order of people: those asked about first, then those behind the prototypes. */
+struct targets {
+  const uint8_t **image; /* (count + prototypes) */
+  uint32_t *person;      /* (count + prototypes) 0..people-1 */
+  uint8_t *member;       /* (count) */
+  uint32_t count, prototypes, people;
+};
+
+static void targets_done(struct targets *targets) {
+  free(targets->image);
+  free(targets->person);
+  free(targets->member);
+}
+
+/* The images of a person in a list that is sorted by person. */
+static uint32_t range_of(const struct attack_faces *faces, uint32_t identity, uint32_t *cursor,
+                         uint32_t *ret_first) {
+  while (*cursor < faces->count && faces->identity[*cursor] < identity)
+    (*cursor)++;
+  *ret_first = *cursor;
+  uint32_t end = *cursor;
+  while (end < faces->count && faces->identity[end] == identity)
+    end++;
+  return end - *ret_first;
+}
+
+struct person {
+  uint32_t members, unseen; /* their first images in the lists */
+  uint32_t member_count, unseen_count;
+};
+
+/* Who has an unseen image, a member to ask about and one for the prototype. */
+static uint32_t list_people(const struct attack_context *context, struct person *ret_people) {
+  uint32_t at_members = 0, at_unseen = 0, count = 0;
+  while (at_unseen < context->unseen.count) {
+    const uint32_t identity = context->unseen.identity[at_unseen];
+    struct person person;
+    person.unseen_count = range_of(&context->unseen, identity, &at_unseen, &person.unseen);
+    person.member_count = range_of(&context->members, identity, &at_members, &person.members);
+    at_unseen += person.unseen_count;
+    if (person.member_count >= 2)
+      ret_people[count++] = person;
+  }
+  return count;
+}
+
+static void add_target(struct targets *targets, const struct attack_faces *faces, uint32_t image,
+                       bool member) {
+  targets->image[targets->count] = faces->image(faces->context, image);
+  targets->person[targets->count] = targets->people;
+  targets->member[targets->count++] = member;
+}
+
+/* Draws one person's photographs; those behind the prototype are put at `behind` and counted there. */
+static void add_person(const struct attack_context *context, const struct person *person, uint32_t each,
+                       uint32_t *order, struct targets *targets, struct targets *behind) {
+  struct rng rng;
+  rng_init(&rng, context->seed, RNG_ATTACK, DRAW_UNSEEN, person->unseen);
+  rng_permutation(&rng, order, person->unseen_count);
+  for (uint32_t i = 0; i < each; i++)
+    add_target(targets, &context->unseen, person->unseen + order[i], false);
+  rng_init(&rng, context->seed, RNG_ATTACK, DRAW_MEMBERS, person->members);
+  rng_permutation(&rng, order, person->member_count);
+  for (uint32_t i = 0; i < each; i++)
+    add_target(targets, &context->members, person->members + order[i], true);
+  behind->people = targets->people;
+  for (uint32_t i = each; i < MIN(person->member_count, each + PROTOTYPES_EACH); i++)
+    add_target(behind, &context->members, person->members + order[i], true);
+  targets->people++;
+}
+
+static int targets_init(struct targets *targets, uint32_t most) {
+  *targets = (struct targets){.count = 0};
+  targets->image = calloc(most + 1u, sizeof(*targets->image));
+  targets->person = calloc(most + 1u, sizeof(*targets->person));
+  targets->member = calloc(most + 1u, 1);
+  return targets->image && targets->person && targets->member ? 0 : -ENOMEM;
+}
+
+static void append(struct targets *targets, const struct targets *behind) {
+  memcpy(targets->image + targets->count, behind->image, behind->count * sizeof(*behind->image));
+  memcpy(targets->person + targets->count, behind->person, behind->count * sizeof(*behind->person));
+  targets->prototypes = behind->count;
+}
+
+static int choose_targets(const struct attack_context *context, struct targets *ret_targets) {
+  const uint32_t all = context->members.count + context->unseen.count, most = budgets[context->effort];
+  struct targets targets, behind;
+  _cleanup_(freep) struct person *people = calloc(all + 1u, sizeof(*people));
+  _cleanup_(freep) uint32_t *order = calloc(all + 1u, sizeof(*order)),
+                            *turn = calloc(all + 1u, sizeof(*turn));
+  int r = targets_init(&targets, 2 * all);
+  int r_behind = targets_init(&behind, all);
+  if (r == 0 && r_behind == 0 && people && order && turn) {
+    const uint32_t count = list_people(context, people);
+    struct rng rng;
+    rng_init(&rng, context->seed, RNG_ATTACK, DRAW_ORDER, 0);
+    rng_permutation(&rng, turn, count);
+    for (uint32_t i = 0; i < count && targets.count + 2 <= most; i++) {
+      const struct person *person = &people[turn[i]];
+      const uint32_t each = MIN(MIN(person->unseen_count, person->member_count - 1), TARGETS_EACH);
+      add_person(context, person, MIN(each, (most - targets.count) / 2), order, &targets, &behind);
+    }
+    append(&targets, &behind);
+  } else {
+    r = -ENOMEM;
+  }
+  targets_done(&behind);
+  if (r < 0)
+    targets_done(&targets);
+  else
+    *ret_targets = targets;
+  return r;
+}
+
+/* ---- what a model says of them ---- */
+
+static int embed_all(struct model *model, const struct attack_context *context, const struct targets *targets,
+                     float *ret_embeddings, struct guise_error *err) {
+  const uint32_t from = mask_size(context->mask), to = model->info.input, n = model->info.embedding;
+  const uint32_t all = targets->count + targets->prototypes;
+  const size_t bytes = (size_t)to * to * 3;
+  _cleanup_(freep) uint8_t *pixels = malloc(bytes * BATCH);
+  const uint8_t *rgb[BATCH];
+  if (!pixels)
+    return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", BATCH, to);
+  for (uint32_t first = 0; first < all; first += BATCH) {
+    const uint32_t count = MIN(BATCH, all - first);
+    if (context->should_stop && context->should_stop(context->stop_context))
+      return error_set(err, -ECANCELED, "stopped");
+    for (uint32_t i = 0; i < count; i++) {
+      rgb[i] = targets->image[first + i];
+      if (from == to)
+        continue;
+      image_resize(rgb[i], from, from, pixels + bytes * i, to);
+      rgb[i] = pixels + bytes * i;
+    }
+    int r = model_embed(model, rgb, count, false, ret_embeddings + (size_t)first * n, err);
+    if (r < 0)
+      return r;
+  }
+  return 0;
+}
+
+static void make_prototypes(const struct targets *targets, const float *embeddings, uint32_t n,
+                            float *ret_prototypes) {
+  memset(ret_prototypes, 0, (size_t)targets->people * n * sizeof(float));
+  for (uint32_t i = targets->count; i < targets->count + targets->prototypes; i++)
+    for (uint32_t d = 0; d < n; d++)
+      ret_prototypes[(size_t)targets->person[i] * n + d] += embeddings[(size_t)i * n + d];
+  for (uint32_t p = 0; p < targets->people; p++)
+    (void)embedding_normalise(ret_prototypes + (size_t)p * n, n);
+}
+
+/* log of the softmax at the right person */
+static double log_probability(const float *embedding, const float *prototypes, uint32_t n, uint32_t people,
+                              uint32_t right) {
+  double own = 0, sum = 0;
+  for (uint32_t p = 0; p < people; p++) {
+    double cosine = 0;
+    for (uint32_t d = 0; d < n; d++)
+      cosine += (double)(embedding[d] * prototypes[(size_t)p * n + d]);
+    own = p == right ? cosine : own;
+    sum += exp((double)SCALE * (cosine - 1));
+  }
+  return (double)SCALE * (own - 1) - log(sum);
+}
+
+/* ret_scores: (targets) log-probabilities */
+static int ask_model(const char *path, const struct attack_context *context, const struct targets *targets,
+                     double *ret_scores, struct guise_error *err) {
+  _cleanup_(model_freep) struct model *model = NULL;
+  int r = model_load(path, BATCH, context->threads, &model, err);
+  if (r < 0)
+    return r;
+  const uint32_t n = model->info.embedding;
+  _cleanup_(freep) float *embeddings =
+      calloc((size_t)(targets->count + targets->prototypes) * n, sizeof(float));
+  _cleanup_(freep) float *prototypes = calloc((size_t)targets->people * n, sizeof(float));
+  if (!embeddings || !prototypes)
+    return error_set(err, -ENOMEM, "out of memory for the embeddings of %u images", targets->count);
+  omp_set_num_threads((int)context->threads);
+  r = embed_all(model, context, targets, embeddings, err);
+  if (r < 0)
+    return r;
+  make_prototypes(targets, embeddings, n, prototypes);
+#pragma omp parallel for schedule(static)
+  for (uint32_t i = 0; i < targets->count; i++)
+    ret_scores[i] =
+        log_probability(embeddings + (size_t)i * n, prototypes, n, targets->people, targets->person[i]);
+  return 0;
+}
+
+/* log p, p = ((1 + a) mean of the references + (1 - a)) / 2 */
+static int ask_references(const struct attack_context *context, const struct targets *targets,
+                          double *ret_expected, struct guise_error *err) {
+  _cleanup_(freep) double *one = calloc(targets->count + 1u, sizeof(*one));
+  int r = one ? 0 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
+  memset(ret_expected, 0, targets->count * sizeof(double));
+  for (uint32_t m = 0; m < context->reference_count && r == 0; m++) {
+    r = ask_model(context->references[m], context, targets, one, err);
+    for (uint32_t i = 0; r == 0 && i < targets->count; i++)
+      ret_expected[i] += exp(one[i]) / context->reference_count;
+  }
+  for (uint32_t i = 0; r == 0 && i < targets->count; i++)
+    ret_expected[i] = log(((1 + OFFLINE_A) * ret_expected[i] + 1 - OFFLINE_A) / 2);
+  return r;
+}
+
+/* ---- figures ---- */
+
+struct ranked {
+  double score;
+  uint32_t person;
+  bool member;
+};
+
+static int falling_score(const void *a, const void *b) {
+  const struct ranked *x = a, *y = b;
+  return (x->score < y->score) - (x->score > y->score);
+}
+
+/* Where a run of equal scores ends. */
+static uint32_t run_end(const struct ranked *ranked, uint32_t count, uint32_t i) {
+  const double score = ranked[i].score;
+  while (i < count && ranked[i].score == score)
+    i++;
+  return i;
+}
+
+/* Each person counted weight times (NULL: once). Equal scores are taken together. */
+static void figures_of(const struct ranked *ranked, uint32_t count, const uint32_t *weight,
+                       double ret_value[FIGURES]) {
+  double members = 0, others = 0, found = 0, wrong = 0, area = 0, tpr[FIGURES] = {0};
+  for (uint32_t i = 0; i < count; i++)
+    *(ranked[i].member ? &members : &others) += weight ? weight[ranked[i].person] : 1;
+  for (uint32_t i = 0, end; i < count; i = end) {
+    double more_found = 0, more_wrong = 0;
+    end = run_end(ranked, count, i);
+    for (uint32_t k = i; k < end; k++)
+      *(ranked[k].member ? &more_found : &more_wrong) += weight ? weight[ranked[k].person] : 1;
+    area += more_wrong * (found + more_found / 2);
+    found += more_found;
+    wrong += more_wrong;
+    for (int f = TPR_2; f <= TPR_3; f++)
+      if (wrong <= false_positives[f] * others)
+        tpr[f] = found / members;
+  }
+  ret_value[AUROC] = area / (members * others);
+  for (int f = TPR_2; f <= TPR_3; f++)
+    ret_value[f] = weight || others >= 10 / false_positives[f] ? tpr[f] : (double)NAN;
+}
+
+static int rising(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Mean over the tenth of people whose members are found most often, against everybody's others. sums: (2,
+ * people), spent. */
+static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t people, enum figure figure,
+                          double *sums) {
+  double others = 0, wrong = 0, sum = 0, *images = sums + people;
+  const uint32_t tenth = (people + 9) / 10;
+  memset(sums, 0, 2 * people * sizeof(*sums));
+  for (uint32_t i = 0; i < count; i++)
+    others += !ranked[i].member;
+  for (uint32_t i = 0, end; i < count; i = end) {
+    double more = 0;
+    end = run_end(ranked, count, i);
+    for (uint32_t k = i; k < end; k++)
+      more += !ranked[k].member;
+    for (uint32_t k = i; k < end; k++)
+      if (ranked[k].member) {
+        sums[ranked[k].person] += figure == AUROC ? (others - wrong - more / 2) / others
+                                                  : wrong + more <= false_positives[figure] * others;
+        images[ranked[k].person]++;
+      }
+    wrong += more;
+  }
+  for (uint32_t p = 0; p < people; p++)
+    sums[p] /= images[p]; /* everybody has one */
+  qsort(sums, people, sizeof(*sums), rising);
+  for (uint32_t p = people - tenth; p < people; p++)
+    sum += sums[p];
+  return sum / tenth;
+}
+
+struct figures {
+  struct interval value[FIGURES];
+  double worst[FIGURES], chance[FIGURES], chance_worst[FIGURES], chance_worst_high;
+};
+
+static void rank(const struct targets *targets, const double *scores, const uint8_t *member,
+                 struct ranked *ret_ranked) {
+  for (uint32_t i = 0; i < targets->count; i++)
+    ret_ranked[i] = (struct ranked){scores[i], targets->person[i], member[i]};
+  qsort(ret_ranked, targets->count, sizeof(*ret_ranked), falling_score);
+}
+
+static void bootstrap(const struct targets *targets, const struct ranked *ranked, uint64_t seed,
+                      double *draws /* (FIGURES, BOOTSTRAP_DRAWS) */, uint32_t *weight,
+                      struct figures *figures) {
+  for (uint32_t d = 0; d < BOOTSTRAP_DRAWS; d++) {
+    double value[FIGURES];
+    struct rng rng;
+    memset(weight, 0, targets->people * sizeof(*weight));
+    rng_init(&rng, seed, RNG_BOOTSTRAP, 3, d);
+    for (uint32_t p = 0; p < targets->people; p++)
+      weight[rng_below(&rng, targets->people)]++;
+    figures_of(ranked, targets->count, weight, value);
+    for (uint32_t f = 0; f < FIGURES; f++)
+      draws[(size_t)f * BOOTSTRAP_DRAWS + d] = value[f];
+  }
+  for (uint32_t f = 0; f < FIGURES; f++)
+    if (isfinite(figures->value[f].mean))
+      bootstrap_interval(draws + (size_t)f * BOOTSTRAP_DRAWS, BOOTSTRAP_DRAWS, &figures->value[f]);
+}
+
+/* Chance: each person's photographs change places, members with others. */
+static void measure_chance(const struct targets *targets, const double *scores, uint64_t seed,
+                           struct ranked *ranked, uint8_t *member, double *sums, struct figures *figures) {
+  double worst[CHANCE_DRAWS], value[FIGURES];
+  struct interval interval = {NAN, NAN, NAN};
+  for (uint32_t d = 0; d < CHANCE_DRAWS; d++) {
+    struct rng rng;
+    rng_init(&rng, seed, RNG_ATTACK, DRAW_LABELS, d);
+    memcpy(member, targets->member, targets->count);
+    for (uint32_t i = 0, end; i < targets->count; i = end) {
+      for (end = i; end < targets->count && targets->person[end] == targets->person[i];)
+        end++;
+      for (uint32_t k = end - 1; k > i; k--) { /* Fisher-Yates */
+        const uint32_t other = i + rng_below(&rng, k - i + 1);
+        const uint8_t swapped = member[k];
+        member[k] = member[other];
+        member[other] = swapped;
+      }
+    }
+    rank(targets, scores, member, ranked);
+    figures_of(ranked, targets->count, NULL, value);
+    for (uint32_t f = 0; f < FIGURES; f++) {
+      const double tenth = worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums);
+      figures->chance[f] += value[f] / CHANCE_DRAWS;
+      figures->chance_worst[f] += tenth / CHANCE_DRAWS;
+      worst[d] = f == AUROC ? tenth : worst[d];
+    }
+  }
+  bootstrap_interval(worst, CHANCE_DRAWS, &interval);
+  figures->chance_worst_high = interval.high;
+}
+
+static int measure(const struct targets *targets, const double *scores, uint64_t seed,
+                   struct figures *ret_figures, struct guise_error *err) {
+  _cleanup_(freep) struct ranked *ranked = calloc(targets->count, sizeof(*ranked));
+  _cleanup_(freep) double *draws = calloc((size_t)FIGURES * BOOTSTRAP_DRAWS, sizeof(*draws));
+  _cleanup_(freep) double *sums = calloc((size_t)2 * targets->people, sizeof(*sums));
+  _cleanup_(freep) uint32_t *weight = calloc(targets->people, sizeof(*weight));
+  _cleanup_(freep) uint8_t *member = calloc(targets->count, 1);
+  struct figures figures = {.chance_worst_high = 0};
+  double value[FIGURES];
+  if (!ranked || !draws || !sums || !weight || !member)
+    return error_set(err, -ENOMEM, "out of memory for the figures of %u images", targets->count);
+  measure_chance(targets, scores, seed, ranked, member, sums, &figures);
+  rank(targets, scores, targets->member, ranked);
+  figures_of(ranked, targets->count, NULL, value);
+  for (uint32_t f = 0; f < FIGURES; f++) {
+    figures.value[f] = (struct interval){value[f], NAN, NAN};
+    figures.worst[f] = isfinite(value[f])
+                           ? worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums)
+                           : (double)NAN;
+  }
+  bootstrap(targets, ranked, seed, draws, weight, &figures);
+  *ret_figures = figures;
+  return 0;
+}
+
+/* ---- the report ---- */
+
+static const char threat_model[] =
+    "Holds the model's file, which has neither class head nor names, and of each person photographs of which "
+    "it "
+    "knows that they were trained on; asks of further photographs of these people. Masks them as a client "
+    "does (one face a template).";
+
+static const struct {
+  enum figure figure;
+  const char *name[2], *description;
+} rows[] = {
+    {AUROC,
+     {"auroc_loss", "auroc_rmia"},
+     "Probability that a photograph that was trained on scores higher than one that was not"},
+    {TPR_2, {"tpr_at_fpr_1e-2_loss", "tpr_at_fpr_1e-2_rmia"}, "Members found, at 1 % false ones"},
+    {TPR_3, {"tpr_at_fpr_1e-3_loss", "tpr_at_fpr_1e-3_rmia"}, "Members found, at 0.1 % false ones"},
+};
+
+/* of a score: 0 loss, 1 RMIA */
+static void add_metrics(const struct figures *attack, const struct figures *control, int score,
+                        struct attack_surface_result *surface) {
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    const enum figure f = rows[i].figure;
+    surface->metric[surface->metrics++] =
+        (struct attack_metric){.name = rows[i].name[score],
+                               .unit = "",
+                               .description = rows[i].description,
+                               .value = attack->value[f],
+                               .worst_tenth = attack->worst[f],
+                               .chance = attack->chance[f],
+                               .chance_worst_tenth = attack->chance_worst[f],
+                               .control = control->value[f],
+                               .control_threshold = NAN,
+                               .ceiling = NAN};
+  }
+}
+
+/* The score that does better on the control decides: it is chosen without a look at the model under attack.
+ */
+static void write_surface(const struct figures attack[2], const struct figures control[2], int scores,
+                          struct attack_surface_result *surface) {
+  const int best = scores > 1 && control[1].value[AUROC].mean > control[0].value[AUROC].mean;
+  for (int score = 0; score < scores; score++)
+    add_metrics(&attack[score], &control[score], score, surface);
+  struct attack_metric *metric = &surface->metric[best ? ARRAY_SIZE(rows) : 0];
+  const double margin = LEAK_SHARE * (metric->control.mean - metric->chance);
+  surface->decided_by = metric->name;
+  surface->threshold = metric->chance + margin;
+  surface->threshold_worst_tenth = attack[best].chance_worst_high + margin;
+  metric->control_threshold = CONTROL_LEAST;
+  attack_decide(surface);
+}
+
+/* ---- the whole attack ---- */
+
+static int attack_model(const char *path, const struct attack_context *context, const struct targets *targets,
+                        const double *expected, struct figures ret_figures[2], struct guise_error *err) {
+  _cleanup_(freep) double *scores = calloc(targets->count, sizeof(*scores));
+  int r = scores ? ask_model(path, context, targets, scores, err)
+                 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
+  if (r == 0)
+    r = measure(targets, scores, context->seed, &ret_figures[0], err);
+  if (r < 0 || context->reference_count == 0)
+    return r;
+  for (uint32_t i = 0; i < targets->count; i++)
+    scores[i] -= expected[i];
+  return measure(targets, scores, context->seed, &ret_figures[1], err);
+}
+
+static int run_on(const struct attack_context *context, const struct targets *targets,
+                  struct attack_result *result, struct guise_error *err) {
+  struct figures attack[2], control[2];
+  _cleanup_(freep) double *expected = calloc(targets->count, sizeof(*expected));
+  int r = expected ? 0 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
+  if (r == 0 && context->reference_count > 0)
+    r = ask_references(context, targets, expected, err);
+  if (r == 0)
+    r = attack_model(context->model, context, targets, expected, attack, err);
+  if (r == 0)
+    r = attack_model(context->overfitted, context, targets, expected, control, err);
+  if (r < 0)
+    return r;
+  result->faces = targets->count;
+  result->people = targets->people;
+  struct attack_surface_result *surface = &result->surface[result->surfaces++];
+  *surface =
+      (struct attack_surface_result){.surface = SURFACE_WEIGHTS, .threat_model = threat_model, .mean_k = 1};
+  write_surface(attack, control, context->reference_count > 0 ? 2 : 1, surface);
+  return 0;
+}
+
+/* Of those whom the control knows too few have enough photographs. */
+static void say_nothing(struct attack_result *result) {
+  static const struct figures none = {.value = {{NAN, NAN, NAN}, {NAN, NAN, NAN}, {NAN, NAN, NAN}},
+                                      .worst = {NAN, NAN, NAN},
+                                      .chance = {NAN, NAN, NAN},
+                                      .chance_worst = {NAN, NAN, NAN},
+                                      .chance_worst_high = NAN};
+  struct attack_surface_result *surface = &result->surface[result->surfaces++];
+  *surface = (struct attack_surface_result){.surface = SURFACE_WEIGHTS,
+                                            .threat_model = threat_model,
+                                            .mean_k = 1,
+                                            .decided_by = rows[0].name[0],
+                                            .threshold = NAN,
+                                            .threshold_worst_tenth = NAN};
+  add_metrics(&none, &none, 0, surface);
+  attack_decide(surface);
+}
+
+int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
+                          struct guise_error *err) {
+  struct targets targets;
+  if (!context->model || !context->overfitted)
+    return error_set(err, -EINVAL, "the attack membership needs the model and a control for it");
+  int r = choose_targets(context, &targets);
+  if (r < 0)
+    return error_set(err, r, "out of memory choosing images to ask about");
+  if (targets.people >= 2)
+    r = run_on(context, &targets, ret_result, err);
+  else
+    say_nothing(ret_result);
+  targets_done(&targets);
+  return r;
+}

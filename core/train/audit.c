@@ -1,0 +1,209 @@
+#include "core/train/audit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/model/text.h"
+#include "core/train/comparisons.h"
+#include "core/train/embedder.h"
+
+int audit_record_init(struct audit_record *record, struct guise_error *err) {
+  *record = (struct audit_record){json_array(), json_array()};
+  if (record->attacks && record->pictures)
+    return 0;
+  audit_record_done(record);
+  return error_set(err, -ENOMEM, "out of memory before the audit");
+}
+
+void audit_record_done(struct audit_record *record) {
+  json_decref(record->attacks);
+  json_decref(record->pictures);
+  *record = (struct audit_record){NULL, NULL};
+}
+
+static bool is_recorded(const struct audit_record *record, const char *name) {
+  size_t i;
+  json_t *entry;
+  json_array_foreach(record->attacks, i, entry) {
+    if (strcmp(json_text_at(entry, "attack"), name) == 0)
+      return true;
+  }
+  return false;
+}
+
+static bool is_chosen(const struct job_spec *spec, uint32_t attack) {
+  return attack < SPEC_ATTACKS_MAX && spec->audit.attack[attack];
+}
+
+uint32_t audit_count(const struct job_spec *spec) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < attack_count; i++)
+    count += is_chosen(spec, i);
+  return count;
+}
+
+/* ---- one attack ---- */
+
+/* Without held-out people all are the victims: attacks on templates do not use the model. */
+static const struct face_list *victims_of(const struct audit_subject *subject) {
+  return subject->data->held.identities >= 2 ? &subject->data->held : &subject->data->train;
+}
+
+static bool should_stop(void *context) {
+  const struct audit_subject *subject = context;
+  return job_stop_code(subject->callbacks) != 0;
+}
+
+static int sign(json_t *array, json_t *entry, const char *job) {
+  int r = entry ? json_object_set_new(entry, "job", json_string(job)) : -1;
+  if (r == 0)
+    return json_array_append_new(array, entry);
+  json_decref(entry);
+  return r;
+}
+
+static int record_attack(const struct audit_subject *subject, const struct attack *attack,
+                         const struct attack_context *context, struct audit_record *record,
+                         struct guise_error *err) {
+  struct attack_result result;
+  int r = attack_run(attack, context, &result, err);
+  if (r == -ECANCELED) { /* resumed this instant, it is begun again all the same */
+    const int stop = job_stop_code(subject->callbacks);
+    return stop < 0 ? stop : -EINTR;
+  }
+  if (r < 0)
+    return r;
+  if (sign(record->attacks, attack_result_json(&result), subject->inputs->job_id) < 0 ||
+      sign(record->pictures, attack_result_private(&result), subject->inputs->job_id) < 0)
+    r = error_set(err, -ENOMEM, "out of memory writing down the attack %s", attack->name);
+  attack_result_done(&result);
+  return r;
+}
+
+/* With models to compare with, and the people whom these know. */
+static int record_with_comparisons(const struct audit_subject *subject, const struct attack *attack,
+                                   struct attack_context *context, struct audit_record *record,
+                                   struct guise_error *err) {
+  struct comparisons *comparisons = NULL;
+  int r = comparisons_new(subject, &comparisons, err);
+  if (r < 0)
+    return r;
+  const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
+  struct face_view members = {subject->data, trained->image}, others = {subject->data, unseen->image};
+  context->members = (struct attack_faces){face_view_image, &members, trained->identity, trained->count};
+  context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
+  context->overfitted = comparisons->overfitted;
+  context->references = comparisons->references;
+  context->reference_count = comparisons->reference_count;
+  subject->callbacks->phase(subject->callbacks->context, "auditing");
+  r = record_attack(subject, attack, context, record, err);
+  comparisons_free(comparisons);
+  return r;
+}
+
+static int run_attack(const struct audit_subject *subject, const struct job_data *learnt,
+                      const struct attack *attack, struct audit_record *record, struct guise_error *err) {
+  const struct face_list *people = victims_of(subject);
+  struct face_view view = {subject->data, people->image}, open = {learnt, learnt->train.image};
+  struct face_view partners = {subject->partners, NULL};
+  struct attack_context context = {
+      .victims = {face_view_image, &view, people->identity, people->count},
+      .open = {face_view_image, &open, learnt->train.identity, learnt->train.count},
+      .teacher = subject->inputs->teacher_model,
+      .mask = subject->mask,
+      .mixing = subject->mixing,
+      .effort = subject->spec->audit.effort,
+      .model = subject->model,
+      .seed = subject->split.seed,
+      .threads = subject->threads,
+      .should_stop = should_stop,
+      .stop_context = (void *)subject,
+  };
+  if (subject->partners) {
+    const struct face_list *list = &subject->partners->train;
+    partners.image = list->image;
+    context.mixing.partners = (struct attack_faces){face_view_image, &partners, list->identity, list->count};
+  }
+  return attack->needs_unseen ? record_with_comparisons(subject, attack, &context, record, err)
+                              : record_attack(subject, attack, &context, record, err);
+}
+
+int audit_run(const struct audit_subject *subject, struct audit_record *record,
+              int (*after)(void *context, struct guise_error *err), void *context, struct guise_error *err) {
+  struct job_data learnt = {.pack = NULL}; /* public faces for attacks that learn */
+  struct guise_error inner = {0};
+  const char *pack = subject->inputs->audit_public_pack;
+  subject->callbacks->phase(subject->callbacks->context, "auditing");
+  int r = pack ? job_data_open(pack, subject->data->size, NULL, &learnt, &inner) : 0;
+  if (r < 0)
+    return error_set(err, r, "audit.public_dataset: %s", inner.text);
+  for (uint32_t i = 0; i < attack_count && r == 0; i++) {
+    if (!is_chosen(subject->spec, i) || is_recorded(record, attacks[i].name))
+      continue;
+    r = job_stop_code(subject->callbacks);
+    if (r == 0)
+      r = run_attack(subject, &learnt, &attacks[i], record, err);
+    if (r == 0 && after)
+      r = after(context, err);
+  }
+  job_data_close(&learnt);
+  return r;
+}
+
+/* ---- before and after ---- */
+
+int audit_check(const struct job_spec *spec, const struct job_data *data, struct guise_error *err) {
+  uint32_t people = 0;
+  bool needed = false;
+  for (uint32_t i = 0; i < attack_count; i++)
+    needed |= is_chosen(spec, i) && attacks[i].needs_unseen;
+  for (uint32_t i = 0; i < data->unseen.count; i++) {
+    const uint32_t person = data->unseen.identity[i];
+    people += (i == 0 || data->unseen.identity[i - 1] != person) && data->images_of[person] >= 2;
+  }
+  if (!needed || people >= 2)
+    return 0;
+  return error_set(err, -EINVAL,
+                   "the attack membership needs two people with two images that are trained on and one that "
+                   "is not, and there are %u: it asks of the model's own data set, trained with "
+                   "holdout.images; give more images a person, or leave membership out of audit.attacks",
+                   people);
+}
+
+int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t seed,
+                          const struct job_callbacks *callbacks, struct job_inputs *inputs,
+                          char path[static PATH_MAX], struct guise_error *err) {
+  char directory[PATH_MAX];
+  bool needed = false;
+  for (uint32_t i = 0; i < attack_count; i++)
+    needed |= is_chosen(spec, i) && attacks[i].needs_public_faces;
+  if (!needed || inputs->teacher_model || !inputs->audit_public_pack)
+    return 0;
+  if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = embedder_train(inputs->audit_public_pack, size, seed + 1, MAX(inputs->threads, 1u), directory,
+                         callbacks, path, err);
+  if (r == 0)
+    inputs->teacher_model = path;
+  return r;
+}
+
+static json_t *name_or_null(const char *name) {
+  return *name ? json_string(name) : json_null();
+}
+
+json_t *audit_conditions(const struct audit_subject *subject, const struct audit_record *record) {
+  const struct job_spec *spec = subject->spec;
+  const struct face_list *people = victims_of(subject);
+  json_t *names = json_array(), *entry;
+  size_t i;
+  json_array_foreach(record->attacks, i, entry)(void)
+      json_array_append(names, json_object_get(entry, "attack"));
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o}", "job",
+                   subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
+                   (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
+                   "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
+                   (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
+                   name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
+                   "attacks", names);
+}

@@ -1,0 +1,206 @@
+#include "core/train/audit_job.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/model/model.h"
+#include "core/model/report.h"
+#include "core/model/text.h"
+#include "core/train/audit.h"
+
+#define CHECKPOINT_FORMAT "guise-audit-checkpoint-1"
+#define MODEL_BATCH 32u
+
+struct audit_job {
+  const struct job_spec *spec;
+  struct job_inputs inputs;
+  const struct job_callbacks *callbacks;
+  json_t *report;          /* the model's */
+  struct job_spec trained; /* labels NULL until it is read */
+  struct model *model;
+  struct job_data data, partners;
+  struct audit_record record;
+};
+
+static void audit_job_done(struct audit_job *job) {
+  json_decref(job->report);
+  job_spec_free(&job->trained);
+  model_free(job->model);
+  job_data_close(&job->data);
+  job_data_close(&job->partners);
+  audit_record_done(&job->record);
+}
+
+/* ---- the model and how it was trained ---- */
+
+static int read_report(struct audit_job *job, struct guise_error *err) {
+  struct spec_problems problems = {NULL, 0};
+  json_error_t error;
+  if (access(job->inputs.audited_report, F_OK) < 0 && errno == ENOENT)
+    return error_set(err, -ESTALE, "the model's report was replaced this instant");
+  job->report = json_load_file(job->inputs.audited_report, JSON_REJECT_DUPLICATES, &error);
+  if (!job->report)
+    return error_set(err, -EBADMSG, "the model's report.json cannot be read: %s", error.text);
+  int r =
+      job_spec_parse(json_object_get(json_object_get(job->report, "job"), "spec"), &job->trained, &problems);
+  if (r < 0)
+    error_set(err, r == -EINVAL ? -EBADMSG : r,
+              "the model was trained by a version of guise that knew other settings, so that its training "
+              "cannot be followed: train it again (%s)",
+              problems.count ? problems.problem[0].detail : "unreadable");
+  spec_problems_free(&problems);
+  return r == -EINVAL ? -EBADMSG : r;
+}
+
+/* The data set that the model was trained on is split as it was then; of another one all are victims. */
+static int open_data(struct audit_job *job, struct guise_error *err) {
+  const json_t *data = json_object_get(job->report, "data");
+  const bool own = strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0;
+  const struct data_split split_then = job_spec_split(&job->trained);
+  const char *split = json_text_at(json_object_get(data, "held_out"), "split_sha256");
+  int r = job_data_open(job->inputs.dataset_pack, job->trained.model.input, own ? &split_then : NULL,
+                        &job->data, err);
+  if (r == 0 && own && strcmp(split, job->data.split_sha256) != 0)
+    r = error_set(err, -EBADMSG,
+                  "the people that were held out of the training cannot be found again: the "
+                  "model's report belongs to another version of guise");
+  if (r == 0 && mask_traits(job->trained.mask.method)->mixes && job->trained.mask.pool != MIX_POOL_PRIVATE)
+    r = job->inputs.public_pack
+            ? job_data_open(job->inputs.public_pack, job->data.size, NULL, &job->partners, err)
+            : error_set(err, -EINVAL, "the public faces that the model's training mixed in are gone");
+  return r;
+}
+
+static struct attack_mixing mixing_of(const struct audit_job *job) {
+  const json_t *mixing = json_object_get(json_object_get(job->report, "mask"), "mixing"), *share;
+  const bool chooses = mask_traits(mask_method(job->model->mask))->chooses_k;
+  struct attack_mixing result = {
+      .beta = !chooses, .alpha = 0.4f, .pool = job->trained.mask.pool, .recipes = job->trained.mask.recipes};
+  const char *k;
+  result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
+  json_object_foreach(json_object_get(mixing, "probability"), k, share) {
+    const unsigned long faces = strtoul(k, NULL, 10);
+    if (faces >= 2 && faces <= MIX_MAX)
+      result.probability[faces] = json_number_value(share);
+  }
+  return result;
+}
+
+/* ---- checkpoints: what finished attacks found ---- */
+
+static void report_progress(const struct audit_job *job) {
+  const uint32_t all = audit_count(job->spec), done = (uint32_t)json_array_size(job->record.attacks);
+  const struct job_progress progress = {
+      .fraction = 0.95 * done / all,
+      .step = done,
+      .total = all,
+      .eta_s = -1, /* attacks take too different times to tell one from another */
+      .loss = NAN,
+  };
+  job->callbacks->progress(job->callbacks->context, &progress);
+}
+
+static int write_checkpoint(void *context, struct guise_error *err) {
+  struct audit_job *job = context;
+  const uint32_t done = (uint32_t)json_array_size(job->record.attacks);
+  char path[PATH_MAX];
+  json_t *spec = job_spec_json(job->spec);
+  json_t *checkpoint = json_pack("{s:s, s:o, s:O, s:O}", "format", CHECKPOINT_FORMAT, "spec", spec, "attacks",
+                                 job->record.attacks, "pictures", job->record.pictures);
+  _cleanup_(freep) char *text = checkpoint ? json_dumps(checkpoint, JSON_COMPACT) : NULL;
+  json_decref(checkpoint);
+  if (!text)
+    return error_set(err, -ENOMEM, "out of memory for a checkpoint");
+  if (snprintf(path, sizeof(path), "%s/audit-%u.json", job->inputs.work_directory, done) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = file_write_atomic(path, text, strlen(text), err);
+  if (r < 0)
+    return r;
+  report_progress(job);
+  r = job->callbacks->checkpoint(job->callbacks->context, path, 0, done, NULL, 0);
+  return r < 0 ? error_set(err, r, "the checkpoint could not be recorded: %s", strerror(-r)) : 0;
+}
+
+static int read_checkpoint(struct audit_job *job, struct guise_error *err) {
+  if (!job->inputs.resume)
+    return 0;
+  json_error_t error;
+  json_t *spec = job_spec_json(job->spec);
+  json_t *checkpoint = json_load_file(job->inputs.resume, JSON_REJECT_DUPLICATES, &error);
+  json_t *found = json_object_get(checkpoint, "attacks"), *pictures = json_object_get(checkpoint, "pictures");
+  int r = 0;
+  if (strcmp(json_text_at(checkpoint, "format"), CHECKPOINT_FORMAT) != 0 || !json_is_array(found) ||
+      !json_is_array(pictures) || !json_equal(json_object_get(checkpoint, "spec"), spec))
+    r = error_set(err, -EBADMSG, "the checkpoint belongs to another job or version");
+  else if (json_array_extend(job->record.attacks, found) < 0 ||
+           json_array_extend(job->record.pictures, pictures) < 0)
+    r = error_set(err, -ENOMEM, "out of memory reading a checkpoint");
+  json_decref(checkpoint);
+  json_decref(spec);
+  return r;
+}
+
+/* ---- the job ---- */
+
+static int write_results(struct audit_job *job, const struct audit_subject *subject,
+                         struct job_outcome *ret_outcome, struct guise_error *err) {
+  job->callbacks->phase(job->callbacks->context, "writing");
+  json_t *conditions = audit_conditions(subject, &job->record);
+  int r = report_add_audit(job->report, job->record.attacks, conditions, err);
+  json_decref(conditions);
+  if (r == 0)
+    r = report_write(job->inputs.output_directory, job->report, job->record.pictures, err);
+  if (r == 0 && !(ret_outcome->summary = report_summary(job->report)))
+    r = error_set(err, -ENOMEM, "out of memory writing the summary");
+  return r;
+}
+
+static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outcome, struct guise_error *err) {
+  const struct audit_subject subject = {
+      .spec = job->spec,
+      .inputs = &job->inputs,
+      .callbacks = job->callbacks,
+      .mask = job->model->mask,
+      .mixing = mixing_of(job),
+      .data = &job->data,
+      .partners = job->partners.pack ? &job->partners : NULL,
+      .model = job->inputs.audited_model,
+      .split = job_spec_split(&job->trained),
+      .threads = MAX(job->inputs.threads, 1u),
+  };
+  report_progress(job);
+  int r = audit_run(&subject, &job->record, write_checkpoint, job, err);
+  return r < 0 ? r : write_results(job, &subject, ret_outcome, err);
+}
+
+int audit_job_run(const struct job_spec *spec, const struct job_inputs *inputs,
+                  const struct job_callbacks *callbacks, struct job_outcome *ret_outcome,
+                  struct guise_error *err) {
+  struct audit_job job = {.spec = spec, .inputs = *inputs, .callbacks = callbacks};
+  const uint32_t threads = MAX(inputs->threads, 1u);
+  char teacher[PATH_MAX];
+  callbacks->phase(callbacks->context, "preparing");
+  omp_set_num_threads((int)threads);
+  int r = audit_record_init(&job.record, err);
+  if (r == 0)
+    r = read_checkpoint(&job, err);
+  if (r == 0)
+    r = read_report(&job, err);
+  if (r == 0)
+    r = model_load(inputs->audited_model, MODEL_BATCH, threads, &job.model, err);
+  if (r == 0)
+    r = open_data(&job, err);
+  if (r == 0)
+    r = audit_check(spec, &job.data, err);
+  if (r == 0)
+    r = audit_prepare_teacher(spec, job.trained.model.input, job.trained.train.seed, callbacks, &job.inputs,
+                              teacher, err);
+  if (r == 0)
+    r = attack_and_write(&job, ret_outcome, err);
+  audit_job_done(&job);
+  return r;
+}

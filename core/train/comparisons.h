@@ -1,0 +1,24 @@
+/* Models that the membership attack compares the attacked one with, trained for it: a control that knows its
+ * photographs by heart, and references that never saw them. */
+#pragma once
+
+#include <limits.h>
+
+#include "core/train/audit.h"
+
+#define COMPARISON_REFERENCES 4u
+
+struct comparisons {
+  struct job_data people; /* whom the control was trained on: train and unseen; images at the pack's size */
+  char overfitted[PATH_MAX], reference[COMPARISON_REFERENCES][PATH_MAX];
+  const char *references[COMPARISON_REFERENCES]; /* the teacher, where there is one, then trained ones */
+  uint32_t reference_count;
+};
+
+/* Trains what is missing in directories under the work directory, where a job that continues finds it again.
+ * References beside a given teacher need the audit's public faces: none with quick effort, one with standard,
+ * three with thorough. audit_check has been passed. 0; -ECANCELED; -EINTR; another negative errno with err.
+ */
+int comparisons_new(const struct audit_subject *subject, struct comparisons **ret_comparisons,
+                    struct guise_error *err);
+struct comparisons *comparisons_free(struct comparisons *comparisons);

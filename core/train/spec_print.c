@@ -1,0 +1,90 @@
+/* The resolved job as the API shows it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/train/spec_internal.h"
+
+static json_t *field_json(const struct field *field, const struct job_spec *spec) {
+  const char *at = (const char *)spec + (field->offset == NO_OFFSET ? 0 : field->offset);
+  switch (field->type) {
+  case FIELD_UINT: {
+    if (spec_field_is_u64(field))
+      return json_integer((json_int_t) * (const uint64_t *)at);
+    uint32_t value = *(const uint32_t *)at;
+    return value == 0 && field->nullable && field->minimum > 0 ? json_null() : json_integer(value);
+  }
+  case FIELD_INT:
+    return json_integer(*(const int32_t *)at);
+  case FIELD_NUMBER:
+    return json_real(*(const double *)at);
+  case FIELD_BOOL:
+    return json_boolean(*(const bool *)at);
+  case FIELD_NAME:
+    return *at == 0 && field->nullable ? json_null() : json_string(at);
+  case FIELD_ENUM:
+    break;
+  }
+  return json_string(field->names[field->offset == NO_OFFSET ? 0 : *(const int *)(const void *)at]);
+}
+
+/* The object of a section inside `root`, made when missing. */
+static json_t *section_object(json_t *root, const char *section) {
+  char first[32];
+  const char *slash = strchr(section, '/');
+  if (*section == 0)
+    return root;
+  (void)snprintf(first, sizeof(first), "%.*s", slash ? (int)(slash - section) : 31, section);
+  json_t *object = json_object_get(root, first);
+  if (!object) {
+    (void)json_object_set_new(root, first, json_object());
+    object = json_object_get(root, first);
+  }
+  return object && slash ? section_object(object, slash + 1) : object;
+}
+
+static void print_mask(json_t *mask, const struct job_spec *spec) {
+  json_t *k = json_array();
+  for (uint32_t i = 0; i < spec->mask.k_count; i++)
+    (void)json_array_append_new(k, json_integer(spec->mask.k[i]));
+  (void)json_object_set_new(mask, "k", k);
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  json_t *parameters = json_object();
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
+  (void)json_object_set_new(mask, "parameters", parameters);
+  (void)json_object_set_new(mask, "recipes_per_image",
+                            spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
+}
+
+static void print_special(json_t *root, const struct job_spec *spec) {
+  json_t *names = json_array();
+  for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
+    if (spec->audit.attack[i])
+      (void)json_array_append_new(names, json_string(attacks[i].name));
+  (void)json_object_set_new(json_object_get(root, "audit"), "attacks", names);
+  (void)json_object_set_new(root, "labels", spec->labels ? json_deep_copy(spec->labels) : json_object());
+  if (spec->type != JOB_TRAIN)
+    return;
+  print_mask(json_object_get(root, "mask"), spec);
+  (void)json_object_set_new(root, "defences", json_array());
+}
+
+json_t *job_spec_json(const struct job_spec *spec) {
+  spec_fill_names();
+  json_t *root = json_pack("{s:s}", "type", job_type_name(spec->type));
+  if (!root)
+    return NULL;
+  for (size_t i = 0; i < spec_field_count; i++) {
+    if (strcmp(spec_fields[i].section, "holdout/pairs") == 0 && *spec->holdout.pairs_dataset == 0)
+      continue;
+    if (!spec_field_applies(&spec_fields[i], spec->type))
+      continue;
+    json_t *object = section_object(root, spec_fields[i].section);
+    if (!object || json_object_set_new(object, spec_fields[i].key, field_json(&spec_fields[i], spec)) < 0) {
+      json_decref(root);
+      return NULL;
+    }
+  }
+  print_special(root, spec);
+  return root;
+}

@@ -1,0 +1,168 @@
+#include "daemon/audit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/mask/key.h"
+
+#define MODEL_FILE "model.safetensors"
+#define REPORT_FILE "report.json"
+#define PARTNERS "/mask/public_dataset"
+
+/* ---- submitting ---- */
+
+/* Training templates are made as the model's training made them, also of public faces. */
+static int add_partners(struct service *service, const struct model_row *model, const json_t *facts,
+                        struct job_row *row, struct spec_problems *problems) {
+  const char *pool = json_string_value(json_object_get(json_object_get(facts, "mask"), "pool"));
+  struct job_input *input = &row->inputs[row->input_count];
+  if (!pool || strcmp(pool, "private") == 0)
+    return 0;
+  int r = store_job_input(service->store, model->job_id, PARTNERS, input);
+  if (r == 0)
+    row->input_count++;
+  if (r != -ENOENT)
+    return r;
+  return spec_problems_add(
+      problems, "/model", "conflict", NULL,
+      "the training of %s mixed faces with public ones, whose data set has been deleted: "
+      "what it did cannot be repeated",
+      model->id);
+}
+
+/* Some attacks need what only the training could keep. */
+static int check_attacks(const json_t *body, const json_t *facts, struct spec_problems *problems) {
+  const json_t *names = json_object_get(json_object_get(body, "audit"), "attacks"), *name;
+  const bool unseen = json_number_value(json_object_get(json_object_get(facts, "holdout"), "images")) > 0;
+  size_t i;
+  int r = 0;
+  json_array_foreach(names, i, name) {
+    const struct attack *attack = json_is_string(name) ? attack_find(json_string_value(name)) : NULL;
+    char pointer[64];
+    (void)snprintf(pointer, sizeof(pointer), "/audit/attacks/%zu", i);
+    if (r == 0 && attack && attack->needs_unseen && !unseen)
+      r = spec_problems_add(problems, pointer, "conflict", NULL,
+                            "%s compares what was trained on with other images of the same people, and the "
+                            "model's training kept none out: train with holdout.images",
+                            attack->name);
+  }
+  return r;
+}
+
+static int resolve_model(struct service *service, const struct model_row *model, struct job_row *row,
+                         json_t *body, struct spec_problems *problems) {
+  json_t *facts = json_loads(model->facts, 0, NULL);
+  int r = facts ? json_object_set(body, "model", json_object_get(facts, "model")) : -1;
+  if (r == 0 && !json_object_get(body, "dataset") && model->dataset_id[0])
+    r = json_object_set_new(body, "dataset", json_string(model->dataset_id));
+  if (r < 0)
+    r = -ENOMEM;
+  else if (!json_object_get(body, "dataset"))
+    r = spec_problems_add(problems, "/dataset", "missing", NULL,
+                          "the data set that the model was trained on has been deleted: name the people to "
+                          "attack");
+  row->inputs[row->input_count] = (struct job_input){.pointer = "/model"};
+  memcpy(row->inputs[row->input_count++].model_id, model->id, sizeof(model->id));
+  if (r == 0)
+    r = add_partners(service, model, facts, row, problems);
+  if (r == 0)
+    r = check_attacks(body, facts, problems);
+  json_decref(facts);
+  return r;
+}
+
+/* What an audit reads must be there. */
+static int find_model(struct service *service, const struct client *client, const char *id,
+                      struct model_row *ret_model) {
+  static const char *const names[] = {MODEL_FILE, REPORT_FILE};
+  struct model_file_row file;
+  int r = store_model_get(service->store, id, ret_model);
+  if (r == 0 && !owner_sees(client->sees, ret_model->owner)) {
+    model_row_clear(ret_model);
+    return -ENOENT;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(names) && r == 0; i++)
+    if ((r = store_model_file(service->store, id, names[i], &file)) < 0)
+      model_row_clear(ret_model);
+  return r;
+}
+
+static bool model_is_keyed(struct service *service, const char *id) {
+  struct model_file_row file;
+  return store_model_file(service->store, id, MASK_KEY_FILE, &file) == 0;
+}
+
+int audit_resolve(struct service *service, const struct client *client, const json_t *body,
+                  struct job_row *row, json_t **ret_body, struct spec_problems *problems) {
+  const char *type = json_string_value(json_object_get(body, "type"));
+  const char *id = json_string_value(json_object_get(body, "model"));
+  struct model_row model;
+  json_t *resolved = json_copy((json_t *)body);
+  int r = resolved ? 0 : -ENOMEM;
+  if (r == 0 && type && strcmp(type, job_type_name(JOB_AUDIT)) == 0 && id && *id) {
+    r = find_model(service, client, id, &model);
+    if (r == 0 && model_is_keyed(service, id)) {
+      r = spec_problems_add(
+          problems, "/model", "conflict", NULL,
+          "%s is a keyed model, and an audit is not given keys: attack it within its training, with "
+          "the field audit of that job",
+          model.id);
+      model_row_clear(&model);
+    } else if (r == 0) {
+      r = resolve_model(service, &model, row, resolved, problems);
+      model_row_clear(&model);
+    } else if (r == -ENOENT) {
+      r = spec_problems_add(problems, "/model", "unknown_value", NULL,
+                            "there is no model %.60s: GET /v1/models lists those there are", id);
+    }
+  }
+  if (r < 0)
+    json_decref(resolved);
+  else
+    *ret_body = resolved;
+  return r;
+}
+
+/* ---- running ---- */
+
+int audit_find(struct service *service, const char *job, struct audit_files *files, struct job_inputs *inputs,
+               struct guise_error *err) {
+  struct job_input row;
+  struct model_file_row model, report;
+  int r = store_job_input(service->store, job, "/model", &row);
+  if (r == -ENOENT)
+    return 0;
+  if (r == 0)
+    r = store_model_file(service->store, row.model_id, MODEL_FILE, &model);
+  if (r == 0)
+    r = store_model_file(service->store, row.model_id, REPORT_FILE, &report);
+  if (r < 0)
+    return error_set(err, r, "the model under attack cannot be read: %s", strerror(-r));
+  memcpy(files->model_id, row.model_id, sizeof(files->model_id));
+  memcpy(files->report_sha256, report.sha256, sizeof(files->report_sha256));
+  service_blob_path(service, model.sha256, files->model);
+  service_blob_path(service, report.sha256, files->report);
+  inputs->audited_model = files->model;
+  inputs->audited_report = files->report;
+  return 0;
+}
+
+int audit_publish(struct service *service, const char *job, const struct audit_files *files,
+                  const char *output, struct model_row *model, int64_t *ret_seq, struct guise_error *err) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  memcpy(model->id, files->model_id, sizeof(model->id));
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = blob_publish_files(service, output, model, err);
+  if (r == 0) {
+    r = store_model_audited(service->store, model, job, files->report_sha256, &blobs, &count, ret_seq);
+    if (r == 0)
+      blob_remove(service, blobs, count);
+    else
+      blob_remove_files(service, model);
+    if (r < 0)
+      error_set(err, r, "the audit could not be recorded: %s", strerror(-r));
+  }
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  return r;
+}

@@ -1,0 +1,292 @@
+/* Audits of a model that was trained before: the same figures as the training's own audit, results beside the
+ * earlier ones, going on after an interruption, other people, clear errors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/image/ingest.h"
+#include "core/image/synth.h"
+#include "core/image/tar_write.h"
+#include "core/model/text.h"
+#include "core/train/job.h"
+
+#define HASH "1111111111111111111111111111111111111111111111111111111111111111"
+
+static char root[] = "/tmp/guise-audit-XXXXXX";
+static char faces[64], others[64], model[128], report[128];
+
+struct record {
+  char checkpoint[4096];
+  uint32_t checkpoints, asked, stop_after; /* stop at the n-th question; 0 = never */
+  double fraction;
+};
+
+static void on_phase(void *context, const char *phase) {
+  (void)context;
+  assert_true(*phase);
+}
+static void on_progress(void *context, const struct job_progress *progress) {
+  struct record *record = context;
+  record->fraction = progress->fraction;
+}
+static void on_log(void *context, const char *level, const char *text) {
+  (void)context;
+  (void)level;
+  (void)text;
+}
+static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
+                         const struct metric_row *rows, uint32_t count) {
+  struct record *record = context;
+  (void)epochs_done;
+  (void)step;
+  (void)rows;
+  (void)count;
+  record->checkpoints++;
+  (void)snprintf(record->checkpoint, sizeof(record->checkpoint), "%s", path);
+  return 0;
+}
+static enum job_stop on_should_stop(void *context) {
+  struct record *record = context;
+  return record->stop_after && ++record->asked >= record->stop_after ? JOB_SUSPEND : JOB_CONTINUE;
+}
+
+struct given {
+  const char *job, *pack, *sha256, *resume;
+  struct record *record;
+};
+
+static int run(const char *body, const struct given *given, json_t **ret_summary, struct guise_error *err) {
+  char work[128], output[128];
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  struct job_outcome outcome = {NULL};
+  json_t *json = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+  assert_int_equal(job_spec_parse(json, &spec, &problems), 0);
+  json_decref(json);
+  (void)snprintf(work, sizeof(work), "%s/work-%s", root, given->job);
+  (void)snprintf(output, sizeof(output), "%s/out-%s", root, given->job);
+  assert_int_equal(directory_make(work, NULL), 0);
+  assert_int_equal(directory_make(output, NULL), 0);
+  const struct job_inputs inputs = {.job_id = given->job,
+                                    .dataset_pack = given->pack,
+                                    .dataset_name = "synthetic",
+                                    .dataset_sha256 = given->sha256,
+                                    .audit_public_pack = *spec.audit.public_dataset ? others : NULL,
+                                    .teacher_model = *spec.audit.teacher ? model : NULL,
+                                    .audited_model = model,
+                                    .audited_report = report,
+                                    .work_directory = work,
+                                    .resume = given->resume,
+                                    .output_directory = output,
+                                    .threads = 1};
+  const struct job_callbacks callbacks = {given->record, on_phase,      on_progress,
+                                          on_log,        on_checkpoint, on_should_stop};
+  int r = job_run(&spec, &inputs, &callbacks, &outcome, err);
+  job_spec_free(&spec);
+  if (ret_summary)
+    *ret_summary = outcome.summary;
+  else
+    json_decref(outcome.summary);
+  return r;
+}
+
+static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t images) {
+  char tar[64];
+  struct guise_error err = {0};
+  struct ingest_result result;
+  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
+  int fd = open(tar, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(synth_write_tar(fd, seed, people, images, 40, &err), 0);
+  (void)close(fd);
+  if (ingest_archive(tar, path, 40, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
+    fail_msg("%s", err.text);
+}
+
+#define TRAIN                                                                                        \
+  "{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2},\"mask\":{\"method\":\"ahm\"," \
+  "\"policy\":\"uniform\"},"                                                                         \
+  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
+  "\"audit\":{\"effort\":\"quick\"}}"
+
+static int setup(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  assert_non_null(mkdtemp(root));
+  (void)snprintf(faces, sizeof(faces), "%s/faces", root);
+  (void)snprintf(others, sizeof(others), "%s/others", root);
+  make_pack(faces, 1, 10, 6);
+  make_pack(others, 2, 24, 2);
+  if (run(TRAIN, &(struct given){"job_train", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  (void)snprintf(model, sizeof(model), "%s/out-job_train/model.safetensors", root);
+  (void)snprintf(report, sizeof(report), "%s/out-job_train/report.json", root);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  return directory_remove(root);
+}
+
+static json_t *report_of(const char *job) {
+  char path[128];
+  (void)snprintf(path, sizeof(path), "%s/out-%s/report.json", root, job);
+  json_t *json = json_load_file(path, 0, NULL);
+  assert_non_null(json);
+  return json;
+}
+
+/* Apart from the time it took and the job's name. */
+static void same_attack(json_t *a, json_t *b) {
+  static const char *const own[] = {"job", "seconds"};
+  for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+    (void)json_object_del(a, own[i]);
+    (void)json_object_del(b, own[i]);
+  }
+  assert_true(json_equal(a, b));
+}
+
+#define AUDIT(audit) "{\"type\":\"audit\",\"model\":\"mdl_a\",\"dataset\":\"a\",\"audit\":" audit "}"
+
+/* The model's own data set with the same effort: the people held out, mixed as the training mixed them, so
+ * that every figure is found again. */
+static void an_audit_repeats_that_of_the_training(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  json_t *summary;
+  if (run(AUDIT("{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}"),
+          &(struct given){"job_again", faces, HASH, NULL, &record}, &summary, &err) < 0)
+    fail_msg("%s", err.text);
+  json_t *json = report_of("job_again"), *found = json_object_get(json, "attacks");
+  json_t *audits = json_object_get(json, "audits"), *victims;
+  assert_int_equal(json_array_size(found), 4);
+  assert_string_equal(json_text_at(json_array_get(found, 0), "job"), "job_train");
+  assert_string_equal(json_text_at(json_array_get(found, 2), "job"), "job_again");
+  for (size_t i = 0; i < 2; i++)
+    same_attack(json_array_get(found, i), json_array_get(found, i + 2));
+  assert_int_equal(json_array_size(audits), 2);
+  victims = json_object_get(json_array_get(audits, 1), "victims");
+  assert_true(json_is_true(json_object_get(victims, "held_out")));
+  assert_int_equal(json_integer_value(json_object_get(victims, "identities")), 3);
+  assert_int_equal(record.checkpoints, 2);
+  assert_true(record.fraction > 0.9);
+  const json_t *unseen = json_object_get(json_object_get(json, "data"), "unseen");
+  assert_int_equal(json_integer_value(json_object_get(unseen, "images")), 7); /* one of each trained person */
+  json_t *earlier = report_of("job_train"); /* what else the report says is not touched */
+  assert_true(json_equal(json_object_get(json, "utility"), json_object_get(earlier, "utility")));
+  assert_true(json_equal(json_object_get(json, "job"), json_object_get(earlier, "job")));
+  json_decref(earlier);
+  json_decref(json);
+  json_decref(summary);
+}
+
+/* Suspended after the first attack, it goes on with the second and ends as if nothing had happened. */
+static void finished_attacks_are_kept(void **state) {
+  (void)state;
+  static const char body[] = AUDIT("{\"effort\":\"quick\",\"public_dataset\":\"b\",\"teacher\":\"mdl_t\","
+                                   "\"attacks\":[\"linear\",\"linkage\"]}");
+  struct record whole = {.checkpoints = 0}, first = {.checkpoints = 0}, second = {.checkpoints = 0};
+  struct guise_error err = {0};
+  char resume[4096];
+  if (run(body, &(struct given){"job_whole", faces, HASH, NULL, &whole}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(whole.checkpoints, 2);
+  while (first.checkpoints == 0) { /* a little later each time, until one attack is through */
+    first.stop_after += 12;
+    first.asked = 0;
+    assert_int_equal(run(body, &(struct given){"job_parts", faces, HASH, NULL, &first}, NULL, &err), -EINTR);
+  }
+  assert_int_equal(first.checkpoints, 1);
+  (void)snprintf(resume, sizeof(resume), "%s", first.checkpoint);
+  if (run(body, &(struct given){"job_parts", faces, HASH, resume, &second}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(second.checkpoints, 1); /* only the attack that was missing */
+  json_t *a = report_of("job_whole"), *b = report_of("job_parts");
+  for (size_t i = 0; i < 4; i++)
+    same_attack(json_array_get(json_object_get(a, "attacks"), i),
+                json_array_get(json_object_get(b, "attacks"), i));
+  assert_int_equal(json_array_size(json_object_get(b, "attacks")), 4);
+  json_decref(a);
+  json_decref(b);
+  /* a checkpoint of another audit is not taken for this one's */
+  assert_int_equal(run(AUDIT("{\"effort\":\"standard\"}"),
+                       &(struct given){"job_other", faces, HASH, resume, &second}, NULL, &err),
+                   -EBADMSG);
+}
+
+/* Of another data set all people are attacked. */
+static void other_people(void **state) {
+  (void)state;
+  static const char sha256[] = "2222222222222222222222222222222222222222222222222222222222222222";
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  if (run(AUDIT("{\"effort\":\"quick\"}"), &(struct given){"job_others", others, sha256, NULL, &record}, NULL,
+          &err) < 0)
+    fail_msg("%s", err.text);
+  json_t *json = report_of("job_others");
+  const json_t *victims = json_object_get(json_array_get(json_object_get(json, "audits"), 1), "victims");
+  assert_false(json_is_true(json_object_get(victims, "held_out")));
+  assert_int_equal(json_integer_value(json_object_get(victims, "identities")), 24);
+  assert_int_equal(
+      json_integer_value(json_object_get(json_array_get(json_object_get(json, "attacks"), 2), "people")), 24);
+  json_decref(json);
+  /* of other people nothing was trained on, so that no member can be found */
+  assert_int_equal(run(AUDIT("{\"attacks\":[\"membership\"]}"),
+                       &(struct given){"job_nobody", others, sha256, NULL, &record}, NULL, &err),
+                   -EINVAL);
+  assert_non_null(strstr(err.text, "holdout.images"));
+}
+
+/* Two images a person leave nobody with enough for membership: told before the training, not after it. */
+static void lacks_are_told_first(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  assert_int_equal(run(TRAIN, &(struct given){"job_few", others, HASH, NULL, &record}, NULL, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "membership"));
+  assert_int_equal(record.checkpoints, 0);
+}
+
+static void stopped_and_spoilt(void **state) {
+  (void)state;
+  struct record record = {.stop_after = 1};
+  struct guise_error err = {0};
+  char kept[sizeof(report)];
+  assert_int_equal(run(AUDIT("{\"effort\":\"quick\"}"),
+                       &(struct given){"job_stopped", faces, HASH, NULL, &record}, NULL, &err),
+                   -EINTR);
+  assert_int_equal(record.checkpoints, 0);
+  memcpy(kept, report, sizeof(kept));
+  record.stop_after = 0;
+  (void)snprintf(report, sizeof(report), "%s/nowhere", root); /* another audit has just replaced it */
+  assert_int_equal(run(AUDIT("{}"), &(struct given){"job_gone", faces, HASH, NULL, &record}, NULL, &err),
+                   -ESTALE);
+  (void)snprintf(report, sizeof(report), "%s/out-job_train/card.md", root);
+  assert_int_equal(run(AUDIT("{}"), &(struct given){"job_card", faces, HASH, NULL, &record}, NULL, &err),
+                   -EBADMSG);
+  assert_non_null(strstr(err.text, "report.json"));
+  memcpy(report, kept, sizeof(kept));
+  /* other faces under the hash of the training's: their split is not that of the training */
+  assert_int_equal(run(AUDIT("{}"), &(struct given){"job_split", others, HASH, NULL, &record}, NULL, &err),
+                   -EBADMSG);
+  assert_non_null(strstr(err.text, "held out"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_repeats_that_of_the_training),
+                                     cmocka_unit_test(finished_attacks_are_kept),
+                                     cmocka_unit_test(other_people), cmocka_unit_test(lacks_are_told_first),
+                                     cmocka_unit_test(stopped_and_spoilt)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}

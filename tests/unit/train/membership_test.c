@@ -1,0 +1,248 @@
+/* A12 on models that guise trained: one that knows its photographs by heart is found out, one that never saw
+ * them is not, and a whole job finds what it needs by itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/file.h"
+#include "core/image/ingest.h"
+#include "core/image/tar_write.h"
+#include "core/model/text.h"
+#include "core/train/embedder.h"
+
+#define SIZE 40u
+
+static char root[] = "/tmp/guise-membership-XXXXXX";
+static char faces[64], others[64], work[64];
+static char control[PATH_MAX], stranger[PATH_MAX], reference[PATH_MAX];
+static const struct data_split split = {.identities = 0, .images = 0.34, .seed = 3};
+static struct job_data data;
+static struct mask *mask;
+
+static void on_phase(void *context, const char *phase) {
+  (void)context;
+  (void)phase;
+}
+static void on_progress(void *context, const struct job_progress *progress) {
+  (void)context;
+  (void)progress;
+}
+static void on_log(void *context, const char *level, const char *text) {
+  (void)context;
+  (void)level;
+  (void)text;
+}
+static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
+                         const struct metric_row *rows, uint32_t count) {
+  (void)context;
+  (void)path;
+  (void)epochs_done;
+  (void)step;
+  (void)rows;
+  (void)count;
+  return 0;
+}
+static enum job_stop on_should_stop(void *context) {
+  (void)context;
+  return JOB_CONTINUE;
+}
+static const struct job_callbacks callbacks = {NULL,   on_phase,      on_progress,
+                                               on_log, on_checkpoint, on_should_stop};
+
+static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t images) {
+  char tar[64];
+  struct guise_error err = {0};
+  struct ingest_result result;
+  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
+  int fd = open(tar, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(synth_write_tar(fd, seed, people, images, SIZE, &err), 0);
+  (void)close(fd);
+  if (ingest_archive(tar, path, SIZE, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
+    fail_msg("%s", err.text);
+}
+
+/* A training of one's own; its model's path. */
+static void train(const char *body, const char *pack, const char *name, char ret_path[PATH_MAX]) {
+  char directory[96], output[128];
+  struct job_spec spec;
+  struct spec_problems problems = {NULL, 0};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  json_t *json = json_loads(body, 0, NULL);
+  assert_int_equal(job_spec_parse(json, &spec, &problems), 0);
+  json_decref(json);
+  (void)snprintf(directory, sizeof(directory), "%s/%s", root, name);
+  (void)snprintf(output, sizeof(output), "%s/output", directory);
+  assert_int_equal(directory_make(output, NULL), 0);
+  const struct job_inputs inputs = {.job_id = "job_member",
+                                    .dataset_pack = pack,
+                                    .dataset_name = "faces",
+                                    .dataset_sha256 = "0",
+                                    .work_directory = directory,
+                                    .output_directory = output,
+                                    .threads = 1};
+  if (job_run(&spec, &inputs, &callbacks, &outcome, &err) < 0)
+    fail_msg("%s", err.text);
+  json_decref(outcome.summary);
+  job_spec_free(&spec);
+  (void)snprintf(ret_path, PATH_MAX, "%s/model.safetensors", output);
+}
+
+#define STRANGER                                                                                         \
+  "{\"type\":\"train\",\"dataset\":\"b\",\"holdout\":{\"identities\":0},\"mask\":{\"method\":\"none\"}," \
+  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]},"                  \
+  "\"train\":{\"epochs\":3,\"batch\":10,\"seed\":%d}}"
+
+static int setup(void **state) {
+  (void)state;
+  struct guise_error err = {0};
+  char body[512];
+  assert_non_null(mkdtemp(root));
+  (void)snprintf(faces, sizeof(faces), "%s/faces", root);
+  (void)snprintf(others, sizeof(others), "%s/others", root);
+  (void)snprintf(work, sizeof(work), "%s/control", root);
+  make_pack(faces, 1, 10, 6);
+  make_pack(others, 2, 10, 4);
+  assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
+  if (embedder_overfit(faces, &split, data.train.count, SIZE, 1, work, &callbacks, control, &err) < 0)
+    fail_msg("%s", err.text);
+  (void)snprintf(body, sizeof(body), STRANGER, 1);
+  train(body, others, "stranger", stranger);
+  (void)snprintf(body, sizeof(body), STRANGER, 2);
+  train(body, others, "reference", reference);
+  const struct mask_options options = mask_options_default(MASK_NONE, SIZE);
+  struct face_view view = {&data, data.train.image};
+  assert_int_equal(mask_new(&options, &mask, &err), 0);
+  assert_int_equal(mask_fit(mask, face_view_image, &view, data.train.count, &err), 0);
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  mask_free(mask);
+  job_data_close(&data);
+  return directory_remove(root);
+}
+
+static void attack(const char *model, uint32_t references, struct attack_result *ret_result) {
+  struct face_view members = {&data, data.train.image}, unseen = {&data, data.unseen.image};
+  const char *const paths[] = {reference};
+  struct guise_error err = {0};
+  const struct attack_context context = {
+      .victims = {face_view_image, &members, data.train.identity, data.train.count},
+      .members = {face_view_image, &members, data.train.identity, data.train.count},
+      .unseen = {face_view_image, &unseen, data.unseen.identity, data.unseen.count},
+      .model = model,
+      .overfitted = control,
+      .references = paths,
+      .reference_count = references,
+      .mask = mask,
+      .effort = EFFORT_QUICK,
+      .seed = 1,
+      .threads = 1};
+  if (attack_run(attack_find("membership"), &context, ret_result, &err) < 0)
+    fail_msg("%s", err.text);
+}
+
+static const struct attack_metric *metric_of(const struct attack_result *result, const char *name) {
+  for (uint32_t i = 0; i < result->surface[0].metrics; i++)
+    if (strcmp(result->surface[0].metric[i].name, name) == 0)
+      return &result->surface[0].metric[i];
+  return NULL;
+}
+
+/* Another network than the control, of the same members and with another head start. */
+static void a_memorising_model_leaks(void **state) {
+  (void)state;
+  char model[PATH_MAX];
+  struct attack_result result;
+  train("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"identities\":0,\"images\":0.34},"
+        "\"mask\":{\"method\":\"none\"},\"audit\":{\"attacks\":[]},"
+        "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":64,\"dropout\":0},"
+        "\"train\":{\"epochs\":40,\"batch\":10,\"seed\":3,\"flip\":false,\"weight_decay\":0,\"lr\":0.05}}",
+        faces, "memory", model);
+  attack(model, 1, &result);
+  const struct attack_metric *loss = metric_of(&result, "auroc_loss"),
+                             *rmia = metric_of(&result, "auroc_rmia");
+  print_message("memorising: loss %.3f [%.3f, %.3f] control %.3f; rmia %.3f control %.3f\n", loss->value.mean,
+                loss->value.low, loss->value.high, loss->control.mean, rmia->value.mean, rmia->control.mean);
+  assert_int_equal(result.surface[0].verdict, VERDICT_LEAKS);
+  assert_int_equal(result.surface[0].surface, SURFACE_WEIGHTS);
+  assert_int_equal(result.people, 10);
+  assert_int_equal(result.faces, 10 * 2 * 2);
+  assert_true(loss->value.mean > 0.75 && loss->value.low > 0.6);
+  assert_true(loss->worst_tenth >= loss->value.mean);
+  assert_true(isnan(metric_of(&result, "tpr_at_fpr_1e-2_loss")->value.mean)); /* 20 others are too few */
+  attack_result_done(&result);
+}
+
+static void a_model_that_never_saw_them_does_not(void **state) {
+  (void)state;
+  struct attack_result result;
+  attack(stranger, 1, &result);
+  const struct attack_metric *loss = metric_of(&result, "auroc_loss"),
+                             *rmia = metric_of(&result, "auroc_rmia");
+  print_message("stranger: loss %.3f [%.3f, %.3f]; rmia %.3f [%.3f, %.3f]\n", loss->value.mean,
+                loss->value.low, loss->value.high, rmia->value.mean, rmia->value.low, rmia->value.high);
+  assert_int_not_equal(result.surface[0].verdict, VERDICT_LEAKS);
+  assert_true(loss->value.low < 0.55 && rmia->value.low < 0.55);
+  assert_true(fabs(loss->chance - 0.5) < 0.05);
+  attack_result_done(&result);
+  /* without references there is the loss alone */
+  attack(stranger, 0, &result);
+  assert_null(metric_of(&result, "auroc_rmia"));
+  assert_string_equal(result.surface[0].decided_by, "auroc_loss");
+  attack_result_done(&result);
+}
+
+/* A control that cannot tell members says that nothing was learnt. */
+static void a_weak_control_is_inconclusive(void **state) {
+  (void)state;
+  struct attack_result result;
+  char kept[PATH_MAX];
+  memcpy(kept, control, sizeof(kept));
+  memcpy(control, stranger, sizeof(kept));
+  attack(kept, 0, &result);
+  memcpy(control, kept, sizeof(kept));
+  assert_int_equal(result.surface[0].verdict, VERDICT_INCONCLUSIVE);
+  attack_result_done(&result);
+}
+
+/* Nobody has an image that was not trained on: no figures, and no claim. */
+static void without_others_nothing_is_said(void **state) {
+  (void)state;
+  struct face_view members = {&data, data.train.image};
+  struct guise_error err = {0};
+  struct attack_result result;
+  const struct attack_faces faces_of = {face_view_image, &members, data.train.identity, data.train.count};
+  const struct attack_context context = {.victims = faces_of,
+                                         .members = faces_of,
+                                         .model = stranger,
+                                         .overfitted = control,
+                                         .mask = mask,
+                                         .effort = EFFORT_QUICK,
+                                         .threads = 1};
+  assert_int_equal(attack_run(attack_find("membership"), &context, &result, &err), 0);
+  assert_int_equal(result.surface[0].verdict, VERDICT_INCONCLUSIVE);
+  json_t *json = attack_result_json(&result);
+  assert_non_null(json);
+  json_decref(json);
+  attack_result_done(&result);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_memorising_model_leaks), cmocka_unit_test(a_model_that_never_saw_them_does_not),
+      cmocka_unit_test(a_weak_control_is_inconclusive), cmocka_unit_test(without_others_nothing_is_said)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
