@@ -30,6 +30,15 @@ static struct attack_result run(const struct attack_context *context,
   return result;
 }
 
+/* How well it draws takes minutes to find out under a sanitizer, which sees the same code in the short tests.
+ */
+static void skip_when_slow(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: how well faces are drawn is tested without a sanitizer\n");
+  skip();
+#endif
+}
+
 static void print(const struct attack_surface_result *surface) {
   for (uint32_t i = 0; i < surface->metrics; i++)
     print_message("%s %s %.3f (chance %.3f, control %.3f, ceiling %.3f)\n", surface_letter(surface->surface),
@@ -39,6 +48,7 @@ static void print(const struct attack_surface_result *surface) {
 
 static void undefended_faces_are_drawn(void **state) {
   (void)state;
+  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
   struct attack_context context = context_of(mask, 1);
   struct attack_result result = run(&context, &small);
@@ -86,6 +96,7 @@ static void a_weak_attacker_is_inconclusive(void **state) {
 /* Clipped to nothing: what is drawn is the face that all faces have in common. */
 static void a_mask_that_destroys_gives_chance(void **state) {
   (void)state;
+  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_NONE, 3, 1e-20f);
   struct attack_context context = context_of(mask, 1);
   struct attack_result result = run(&context, &brief);
@@ -102,6 +113,7 @@ static void a_mask_that_destroys_gives_chance(void **state) {
 
 static void mixes_are_drawn_worse(void **state) {
   (void)state;
+  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct attack_context context = context_of(mask, 4);
   struct attack_result result = run(&context, &brief);

@@ -115,7 +115,7 @@ static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t
   "{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2},\"mask\":{\"method\":\"ahm\"," \
   "\"policy\":\"uniform\"},"                                                                         \
   "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
-  "\"audit\":{\"effort\":\"quick\"}}"
+  "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}}"
 
 static int setup(void **state) {
   (void)state;
@@ -231,8 +231,8 @@ static void other_people(void **state) {
   static const char sha256[] = "2222222222222222222222222222222222222222222222222222222222222222";
   struct record record = {.checkpoints = 0};
   struct guise_error err = {0};
-  if (run(AUDIT("{\"effort\":\"quick\"}"), &(struct given){"job_others", others, sha256, NULL, &record}, NULL,
-          &err) < 0)
+  if (run(AUDIT("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}"),
+          &(struct given){"job_others", others, sha256, NULL, &record}, NULL, &err) < 0)
     fail_msg("%s", err.text);
   json_t *json = report_of("job_others");
   const json_t *victims = json_object_get(json_array_get(json_object_get(json, "audits"), 1), "victims");
