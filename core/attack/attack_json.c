@@ -1,8 +1,9 @@
 /* An attack's result as JSON: the report's part, and the victims' pictures apart from it. */
+#include <stdio.h>
+
 #include "core/attack/attack.h"
 #include "core/model/png.h"
 #include "core/model/text.h"
-#include <stdio.h>
 
 static json_t *interval_json(struct interval interval) {
   return json_pack("{s:o, s:o, s:o}", "mean", json_real_or_null(interval.mean), "low",
