@@ -4,7 +4,8 @@
 
 #include "core/base/base.h"
 
-#define RATE 0.01
+#define RATE 0.002
+#define PROPORTION 1.0
 #define AVERAGE 0.1 /* weight of the newest value */
 #define MU_MOST 3.0
 #define TAU_LEAST 0.02
@@ -36,8 +37,11 @@ void dual_step(struct dual *dual, double cost, double leak, bool priced) {
   average(&dual->cost, cost, dual->updates <= 0);
   average(&dual->leak, leak, dual->updates <= 0);
   dual->updates++;
-  if (priced)
-    dual->mu = MIN(MAX(0.0, dual->mu + RATE * (dual->cost - dual->tau)), MU_MOST);
+  if (!priced)
+    return;
+  const double beyond = dual->cost - dual->tau;
+  dual->nu = MIN(MAX(0.0, dual->nu + RATE * beyond), MU_MOST);
+  dual->mu = MIN(MAX(0.0, dual->nu + PROPORTION * beyond), MU_MOST);
 }
 
 double dual_reference_at(const struct dual *dual, double done) {

@@ -1,4 +1,5 @@
-/* The price of lost accuracy in the probe's reward, R = (1 - leak) - mu cost, by dual ascent.
+/* The price of lost accuracy in the probe's reward, R = (1 - leak) - mu cost, by dual ascent with a
+ * proportional part.
  *
  * Of what a mix's label says about N people, log N - H nats, the recogniser misses the share
  *
@@ -8,7 +9,8 @@
  * misses beyond the mildest mixes, those with the smallest k of the job:
  *
  *   cost = missed - EMA(missed of the smallest k)
- *   mu  <- min(3, max(0, mu + 0.01 (EMA(cost) - tau)))                   after each update of the policy
+ *   nu  <- min(3, max(0, nu + 0.002 (EMA(cost) - tau)))                  after each update of the policy
+ *   mu   = min(3, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, +-0.5))   after each epoch, within [0.02, 2]
  *
  * Nats alone would say little: no policy gets below those of the mildest mixes, and a network that knows
@@ -23,7 +25,8 @@
 
 /* Doubles only: saved in checkpoints as they stand. */
 struct dual {
-  double mu;
+  double mu;          /* the price */
+  double nu;          /* its part that adds up */
   double tau;         /* cost that is allowed */
   double cost;        /* moving average over all decisions */
   double least;       /* moving average of what is missed with the smallest k */

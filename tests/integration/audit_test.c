@@ -104,7 +104,7 @@ static void an_audit_opens_the_model(void **state) {
   get_report(403, &reply);
   assert_non_null(strstr(reply.body, "audit"));
   reply_done(&reply);
-  submit_audit("{\"effort\":\"quick\"}", "", id);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", id);
   assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
   get_job(id, &reply);
   assert_string_equal(text_at(reply.json, "type"), "audit");
@@ -159,10 +159,12 @@ static void two_audits_at_once(void **state) {
   char first[64], second[64], audit[256];
   struct reply reply;
   (void)snprintf(audit, sizeof(audit),
-                 "{\"effort\":\"quick\",\"public_dataset\":\"open\",\"teacher\":\"%s\"}", teacher);
+                 "{\"effort\":\"quick\",\"attacks\":[\"linear\",\"linkage\"],\"public_dataset\":\"open\","
+                 "\"teacher\":\"%s\"}",
+                 teacher);
   submit_audit(audit, "", first);
   wait_phase(first, "auditing");
-  submit_audit("{\"effort\":\"quick\"}", "", second);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", second);
   assert_string_equal(wait_job(&server, second, 0, 60), "succeeded");
   get_job(first, &reply);
   assert_string_equal(text_at(reply.json, "state"), "running"); /* else nothing was tried here */
@@ -185,7 +187,8 @@ static void interrupted(void **state) {
   (void)state;
   char id[64], path[128];
   struct reply reply;
-  submit_audit("{\"effort\":\"quick\",\"public_dataset\":\"open\"}", "", id);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\",\"linkage\"],\"public_dataset\":\"open\"}", "",
+               id);
   wait_phase(id, "preparing");
   (void)snprintf(path, sizeof(path), "/v1/models/%s", model);
   expect(&server, "DELETE", path, NULL, 409, NULL); /* it is needed */
@@ -205,7 +208,7 @@ static void interrupted(void **state) {
   control(id, "cancel");
   assert_string_equal(wait_job(&server, id, 0, 60), "canceled");
   assert_int_equal(attacks_in_report(), 5);
-  submit_audit("{\"effort\":\"thorough\"}", "", id);
+  submit_audit("{\"effort\":\"thorough\",\"attacks\":[\"linear\"]}", "", id);
   server_kill(&server);
   server_start(&server);
   assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
@@ -248,7 +251,7 @@ static void other_people(void **state) {
   expect(&server, "POST", "/v1/jobs", body, 422, &reply);
   assert_non_null(strstr(reply.body, "/dataset"));
   reply_done(&reply);
-  submit_audit("{\"effort\":\"quick\"}", ",\"dataset\":\"open\"", id);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", ",\"dataset\":\"open\"", id);
   assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
   get_report(200, &reply);
   const json_t *audits = json_object_get(reply.json, "audits");
