@@ -34,13 +34,16 @@ _Static_assert(ARRAY_SIZE(table) <= JOB_INPUTS_MAX, "a job has a place for each 
 /* ---- submitting ---- */
 
 /* Attackers who have seen the people they attack would be no outsiders. */
-static int check_foreign(struct service *service, const struct input *input, const json_t *body,
-                         const char *dataset, const char *sha256, struct spec_problems *problems) {
+static int check_foreign(struct service *service, const struct client *client, const struct input *input,
+                         const json_t *body, const char *dataset, const char *sha256,
+                         struct spec_problems *problems) {
   const char *name = json_string_value(json_object_get(body, "dataset"));
   struct dataset_row own;
   int r = input->foreign && name && *name ? store_dataset_get(service->store, name, &own) : -ENOENT;
   if (r < 0)
     return r == -ENOENT ? 0 : r; /* a missing data set is told at its own place */
+  if (!owner_sees(client->sees, own.owner))
+    return 0; /* likewise: what is in it is nobody else's business */
   bool same = strcmp(own.id, dataset) == 0 || (*own.sha256 && strcmp(own.sha256, sha256) == 0);
   if (!same)
     return 0;
@@ -78,7 +81,7 @@ static int check_dataset(struct service *service, const struct client *client, c
   if (r == 0)
     memcpy(ret_found->dataset_id, row.id, sizeof(row.id));
   if (r == 0)
-    r = check_foreign(service, input, body, row.id, row.sha256, problems);
+    r = check_foreign(service, client, input, body, row.id, row.sha256, problems);
   return r < 0 ? r : check_size(input, body, &row, problems);
 }
 
@@ -120,7 +123,7 @@ static int check_model(struct service *service, const struct client *client, con
   if (r == 0 && input->method)
     r = check_method(input, &model, problems);
   if (r == 0)
-    r = check_foreign(service, input, body, model.dataset_id, "", problems);
+    r = check_foreign(service, client, input, body, model.dataset_id, "", problems);
   model_row_clear(&model);
   return r;
 }

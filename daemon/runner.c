@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/mask/key.h"
 #include "core/train/job.h"
 #include "daemon/audit.h"
 #include "daemon/inputs.h"
@@ -68,15 +69,15 @@ static void on_log(void *context, const char *level, const char *text) {
   json_decref(data);
 }
 
-/* Removes the files in the work directory except `keep` (NULL = nothing). Directories stay: the output, and
- * what a job made beforehand and finds again when it continues. */
+/* Removes the files in the work directory except `keep` (NULL = nothing) and a keyed job's key. Directories
+ * stay: the output, and what a job made beforehand and finds again when it continues. */
 static void clean_work(const char *work, const char *keep) {
   char path[PATH_MAX];
   DIR *directory = opendir(work);
   struct dirent *entry;
   while (directory && (entry = readdir(directory))) {
     struct stat st;
-    if ((keep && strcmp(entry->d_name, keep) == 0) ||
+    if ((keep && strcmp(entry->d_name, keep) == 0) || strcmp(entry->d_name, MASK_KEY_FILE) == 0 ||
         snprintf(path, sizeof(path), "%s/%s", work, entry->d_name) >= (int)sizeof(path))
       continue;
     if (lstat(path, &st) == 0 && !S_ISDIR(st.st_mode))
@@ -405,8 +406,16 @@ static int run(struct slot *slot, struct job_files *files, struct guise_error *e
   if (r == 0)
     r = run_once(slot, &spec, files, err);
   while (r == -ESTALE) { /* another audit of the model was faster: its attacks stay, ours are added to them */
-    if ((r = continue_from_last(slot, files, err)) == 0)
+    char before[SHA256_HEX];
+    memcpy(before, files->audit.report_sha256, sizeof(before));
+    const enum job_stop stop = on_should_stop(slot);
+    if (stop != JOB_CONTINUE)
+      r = stop == JOB_CANCEL ? -ECANCELED : -EINTR;
+    else if ((r = continue_from_last(slot, files, err)) == 0)
       r = run_once(slot, &spec, files, err);
+    if (r == -ESTALE && strcmp(before, files->audit.report_sha256) == 0)
+      r = error_set(err, -EIO,
+                    "the model's report is missing from the state directory: restore it from a backup");
   }
   job_spec_free(&spec);
   return r;

@@ -56,6 +56,7 @@ struct attack_context {
   const struct mask
       *control;      /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
   const char *model; /* path of the model.safetensors under attack; NULL = attacks on weights cannot run */
+  const struct mask_key *key; /* its key, where it is keyed; else NULL */
   /* for attacks that need images of trained people that were not trained on: */
   struct attack_faces members, unseen; /* of the same people, numbered alike, in the order of people */
   const char *overfitted;              /* control: a model that knows these members by heart */

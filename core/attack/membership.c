@@ -219,7 +219,8 @@ static double log_probability(const float *embedding, const float *prototypes, u
 static int ask_model(const char *path, const struct attack_context *context, const struct targets *targets,
                      double *ret_scores, struct guise_error *err) {
   _cleanup_(model_freep) struct model *model = NULL;
-  int r = model_load(path, BATCH, context->threads, &model, err);
+  const struct mask_key *key = path == context->model ? context->key : NULL;
+  int r = model_load_keyed(path, key, BATCH, context->threads, &model, err);
   if (r < 0)
     return r;
   const uint32_t n = model->info.embedding;
@@ -509,8 +510,10 @@ static int run_on(const struct attack_context *context, const struct targets *ta
   result->faces = targets->count;
   result->people = targets->people;
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
-  *surface =
-      (struct attack_surface_result){.surface = SURFACE_WEIGHTS, .threat_model = threat_model, .mean_k = 1};
+  *surface = (struct attack_surface_result){.surface = SURFACE_WEIGHTS,
+                                            .threat_model = threat_model,
+                                            .given_key = context->key != NULL,
+                                            .mean_k = 1};
   write_surface(attack, control, context->reference_count > 0 ? 2 : 1, surface);
   return 0;
 }

@@ -114,6 +114,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .mixing = subject->mixing,
       .effort = subject->spec->audit.effort,
       .model = subject->model,
+      .key = subject->key,
       .seed = subject->split.seed,
       .threads = subject->threads,
       .should_stop = should_stop,

@@ -19,6 +19,7 @@ struct audit_subject {
   const struct job_data *data;     /* victims: the people held out, or all where those are not two */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */
   const char *model;               /* model.safetensors of the attacked model */
+  const struct mask_key *key;      /* its key; NULL = it has none */
   struct data_split split; /* of its training; with its seed attacks find the same victims and mixes again */
   uint32_t threads;
 };

@@ -134,7 +134,7 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
     (void)snprintf(
         ret_notes[count++], NOTE_LENGTH,
         "Templates are keyed. A key is linear: some pictures whose templates are known, or a network "
-        "trained behind it (model.onnx too), undo it. The probe and the attack linkage have it.");
+        "trained behind it (model.onnx too), undo it. The probe and all attacks but linear have it.");
   return count;
 }
 
@@ -228,6 +228,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
       .data = &t->data,
       .partners = t->open_order ? &t->open : NULL,
       .model = path,
+      .key = *mask_keyed_by(t->mask) ? &t->key : NULL,
       .split = job_spec_split(t->spec),
       .threads = t->threads,
   };

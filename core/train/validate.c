@@ -186,8 +186,10 @@ static int verify_with(struct trainer *t, const struct verify_set *set, const st
     return error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
   int r = embed_images(by->graph, by->mask, by->batch, dimension, by->image, by->context, set->image_count,
                        both_flips, embeddings, trainer_should_stop, t, err);
-  if (r == -ECANCELED)
-    return trainer_stop_code(t);
+  if (r == -ECANCELED) {
+    const int stop = trainer_stop_code(t);
+    return stop < 0 ? stop : -EINTR; /* resumed this instant: what was not computed must not be used */
+  }
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < set->pair_count; i++) {

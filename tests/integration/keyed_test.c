@@ -27,6 +27,10 @@
   "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{" \
   "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":1," \
   "\"batch\":16}}"
+#define LONG_JOB                                                                                       \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{"  \
+  "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":60," \
+  "\"batch\":16}}"
 
 static struct server server;
 static char id[64];
@@ -77,6 +81,40 @@ static void the_key_has_to_be_asked_for(void **state) {
     expect(&server, "GET", path_of(what), NULL, 200, NULL);
   }
   expect(&server, "GET", path_of("/files/model.safetensors?unsafe=true"), NULL, 200, NULL);
+}
+
+static double epoch_of(const char *job) {
+  char path[128];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  const double epoch = json_number_value(json_object_get(json_object_get(reply.json, "progress"), "epoch"));
+  reply_done(&reply);
+  return epoch;
+}
+
+/* The key is made at the start and outlives the checkpoints. */
+static void a_paused_job_has_its_key(void **state) {
+  (void)state;
+  char job[64], path[128];
+  bool paused = false;
+  (void)snprintf(job, sizeof(job), "%s", submit(&server, LONG_JOB));
+  for (int i = 0; i < 1200 && epoch_of(job) < 3; i++)
+    (void)usleep(50000);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/pause", job);
+  expect(&server, "POST", path, NULL, 200, NULL);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  for (int i = 0; i < 1200 && !paused; i++) {
+    struct reply reply;
+    expect(&server, "GET", path, NULL, 200, &reply);
+    paused = strcmp(json_string_value(json_object_get(reply.json, "state")), "paused") == 0;
+    reply_done(&reply);
+    (void)usleep(50000);
+  }
+  assert_true(paused);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/resume", job);
+  expect(&server, "POST", path, NULL, 200, NULL);
+  assert_string_equal(wait_job(&server, job, 0, 120), "succeeded");
 }
 
 /* The names of the files that the client fetches, with these options. */
@@ -155,9 +193,8 @@ static void other_jobs_cannot_use_it(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(the_key_has_to_be_asked_for),
-      cmocka_unit_test(the_client_asks_when_told),
-      cmocka_unit_test(the_daemon_embeds_under_the_key),
+      cmocka_unit_test(the_key_has_to_be_asked_for),     cmocka_unit_test(the_client_asks_when_told),
+      cmocka_unit_test(the_daemon_embeds_under_the_key), cmocka_unit_test(a_paused_job_has_its_key),
       cmocka_unit_test(other_jobs_cannot_use_it),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
