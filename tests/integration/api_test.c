@@ -346,7 +346,11 @@ static void polls_are_fast_while_a_job_trains(void **state) {
   qsort(took, POLLS, sizeof(took[0]), by_value);
   print_message("1,000 polls during training: median %.2f ms, p99 %.2f ms, worst %.2f ms\n", took[POLLS / 2],
                 took[989], took[POLLS - 1]);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  assert_true(took[989] < 2000); /* latency is measured without sanitizers */
+#else
   assert_true(took[989] < 100);
+#endif
   (void)snprintf(path, sizeof(path), "/v1/jobs/%s/cancel", job);
   expect(&server, "POST", path, NULL, 200, NULL);
   assert_string_equal(wait_job(&server, job, 0, 30), "canceled");
