@@ -334,7 +334,7 @@ void attack_decide(struct attack_surface_result *surface) {
     const struct attack_metric *metric = &surface->metric[i];
     if (!isnan(metric->control_threshold) && !(metric->control.mean >= metric->control_threshold)) {
       REASON(surface,
-             "Without any mask this attack reached %s %.3g; %.3g is needed to trust it, so it says nothing "
+             "On its control this attack reached %s %.3g; %.3g is needed to trust it, so it says nothing "
              "here.",
              metric->name, metric->control.mean, metric->control_threshold);
       return;
@@ -345,11 +345,9 @@ void attack_decide(struct attack_surface_result *surface) {
     REASON(surface, "The figure that decides could not be measured.");
   } else if (metric->value.low > surface->threshold) {
     surface->verdict = VERDICT_LEAKS;
-    REASON(
-        surface,
-        "%s is %.3f (95 %%: %.3f to %.3f), above the threshold of %.3f; somebody else's face reaches %.3f.",
-        metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
-        metric->chance);
+    REASON(surface, "%s is %.3f (95 %%: %.3f to %.3f), above the threshold of %.3f; chance is %.3f.",
+           metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
+           metric->chance);
   } else if (metric->worst_tenth > surface->threshold_worst_tenth) {
     surface->verdict = VERDICT_LEAKS;
     REASON(surface,

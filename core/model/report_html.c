@@ -315,7 +315,7 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
       html,
       "</p>\n<div class=\"scroll\"><table><tr><th>Figure</th><th>Attack (95&nbsp;%% range)</th><th>Worst "
       "tenth of people"
-      "</th><th>Chance (somebody else)</th><th>Control (no mask)</th><th>Control must reach</th><th>On "
+      "</th><th>Chance</th><th>Control</th><th>Control must reach</th><th>On "
       "photographs</th></tr>\n");
   json_array_foreach(metrics, i, metric) {
     add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);

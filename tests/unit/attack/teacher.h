@@ -3,8 +3,10 @@
  */
 #pragma once
 
+#include <string.h>
 #include <unistd.h>
 
+#include "core/attack/lessons.h"
 #include "core/base/philox.h"
 #include "core/model/model.h"
 #include "core/nn/head.h"
@@ -97,4 +99,50 @@ static struct attack_context context_of(const struct mask *mask, uint32_t k) {
   else
     context.mixing.unmixed = 1;
   return context;
+}
+
+/* ---- what every attack that learns must do ---- */
+
+struct patience {
+  uint32_t asked, most;
+};
+
+static bool out_of_patience(void *context) {
+  struct patience *patience = context;
+  return ++patience->asked > patience->most;
+}
+
+/* Stopped when it has asked `most` times and once more, with the result left alone. */
+static void expect_stop(const char *name, uint32_t most) {
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 1);
+  struct patience patience = {0, most};
+  context.should_stop = out_of_patience;
+  context.stop_context = &patience;
+  struct attack_result result = {.faces = 77};
+  struct guise_error err = {0};
+  assert_int_equal(attack_run(attack_find(name), &context, &result, &err), -ECANCELED);
+  assert_int_equal(result.faces, 77);
+  assert_int_equal(patience.asked, most + 1);
+  mask_free(mask);
+}
+
+static void expect_refusals(const char *name) {
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result;
+  struct guise_error err = {0};
+  const uint32_t too_few[] = {LESSON_BATCH - 1, 0};
+  for (size_t i = 0; i < ARRAY_SIZE(too_few); i++) {
+    context.open.count = too_few[i];
+    assert_int_equal(attack_run(attack_find(name), &context, &result, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "audit.public_dataset"));
+  }
+  context = context_of(mask, 1);
+  context.teacher = NULL;
+  assert_int_equal(attack_run(attack_find(name), &context, &result, &err), -EINVAL);
+  assert_non_null(strstr(err.text, "audit.teacher"));
+  context.teacher = "/nonexistent/model.safetensors";
+  assert_true(attack_run(attack_find(name), &context, &result, &err) < 0);
+  mask_free(mask);
 }
