@@ -159,7 +159,7 @@ static void two_audits_at_once(void **state) {
   char first[64], second[64], audit[256];
   struct reply reply;
   (void)snprintf(audit, sizeof(audit),
-                 "{\"effort\":\"quick\",\"attacks\":[\"linear\",\"linkage\"],\"public_dataset\":\"open\","
+                 "{\"effort\":\"thorough\",\"attacks\":[\"linear\",\"linkage\"],\"public_dataset\":\"open\","
                  "\"teacher\":\"%s\"}",
                  teacher);
   submit_audit(audit, "", first);

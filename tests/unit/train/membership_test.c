@@ -169,7 +169,8 @@ static void a_memorising_model_leaks(void **state) {
   train("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"identities\":0,\"images\":0.34},"
         "\"mask\":{\"method\":\"none\"},\"audit\":{\"attacks\":[]},"
         "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":64,\"dropout\":0},"
-        "\"train\":{\"epochs\":40,\"batch\":10,\"seed\":3,\"flip\":false,\"weight_decay\":0,\"lr\":0.05}}",
+        "\"train\":{\"epochs\":40,\"batch\":10,\"seed\":3,\"flip\":false,\"weight_decay\":0,\"lr\":0.05,"
+        "\"margin\":0.3,\"shift\":0}}",
         faces, "memory", model);
   attack(model, 1, &result);
   const struct attack_metric *loss = metric_of(&result, "auroc_loss"),

@@ -48,7 +48,10 @@ static void defaults(void **state) {
   assert_int_equal(spec.mask.ablation, ABLATION_NONE);
   assert_true(spec.mask.max_accuracy_drop == 0.01);
   assert_true(!*spec.mask.reference && !*spec.mask.embedder && !*spec.mask.public_dataset);
-  assert_true(fabs(spec.train.lr - 0.05 * spec.train.batch / 128) < 1e-12);
+  assert_true(fabs(spec.train.lr - 0.1 * spec.train.batch / 128) < 1e-12);
+  assert_true(spec.model.width == 0.75 && spec.model.dropout == 0.3);
+  assert_true(spec.train.margin == 0.35 && spec.train.scale == 30);
+  assert_int_equal(spec.train.shift, 112 / 20);
   assert_true(spec.audit.attack[0]);
   assert_int_equal(spec.mask.pool, MIX_POOL_PRIVATE);
   assert_int_equal(spec.mask.margins, HEAD_MARGINS_SCALED);
