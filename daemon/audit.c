@@ -123,6 +123,25 @@ int audit_resolve(struct service *service, const struct client *client, const js
   return r;
 }
 
+int audit_check_victims(struct service *service, const json_t *body, const struct dataset_row *victims,
+                        struct spec_problems *problems) {
+  const char *id = json_string_value(json_object_get(body, "model"));
+  struct model_row model;
+  if (!id || !*victims->id)
+    return 0; /* told elsewhere */
+  int r = store_model_get(service->store, id, &model);
+  if (r < 0)
+    return r == -ENOENT ? 0 : r; /* likewise */
+  if (!owner_sees(model.owner, victims->owner))
+    r = spec_problems_add(
+        problems, "/dataset", "conflict", NULL,
+        "the people of %.100s would be shown in the private report of a model that belongs to somebody "
+        "else: name a data set of the model's owner",
+        victims->name);
+  model_row_clear(&model);
+  return r;
+}
+
 /* ---- running ---- */
 
 int audit_find(struct service *service, const char *job, struct audit_files *files, struct job_inputs *inputs,

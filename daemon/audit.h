@@ -13,6 +13,12 @@
 int audit_resolve(struct service *service, const struct client *client, const json_t *body,
                   struct job_row *row, json_t **ret_body, struct spec_problems *problems);
 
+/* An audit's victims end as pictures in the model's private report, so they must be its owner's own. What is
+ * wrong is told. `body` is that of the audit, `victims` its data set (id "": there is none). 0 or a negative
+ * errno. */
+int audit_check_victims(struct service *service, const json_t *body, const struct dataset_row *victims,
+                        struct spec_problems *problems);
+
 struct audit_files {
   char model_id[STORE_ID];
   char report_sha256[SHA256_HEX]; /* what the job started from */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/lessons.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
 
@@ -82,6 +83,12 @@ static int check_dataset(struct service *service, const struct client *client, c
     memcpy(ret_found->dataset_id, row.id, sizeof(row.id));
   if (r == 0)
     r = check_foreign(service, client, input, body, row.id, row.sha256, problems);
+  if (r == 0 && input->large && row.state == DATASET_READY && row.images < LESSON_BATCH)
+    r = spec_problems_add(
+        problems, input->pointer, "out_of_range", NULL,
+        "attacks that learn need at least %u public faces, and the data set %.100s holds %u: name a "
+        "larger one",
+        LESSON_BATCH, row.name, row.images);
   return r < 0 ? r : check_size(input, body, &row, problems);
 }
 

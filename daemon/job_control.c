@@ -156,6 +156,8 @@ static int check_submission(struct service *service, const struct client *client
                             struct guise_error *err) {
   struct references found = {.pairs_name = ""};
   json_t *resolved = NULL; /* as far as references are concerned */
+  const char *type = text_at(body, "type");
+  const bool audit = type && strcmp(type, job_type_name(JOB_AUDIT)) == 0;
   uint32_t before = problems->count;
   int parsed = job_spec_parse(body, ret_spec, problems);
   int r = parsed < 0 && parsed != -EINVAL ? parsed
@@ -163,7 +165,10 @@ static int check_submission(struct service *service, const struct client *client
   if (r == 0)
     r = check_references(service, client, resolved, &found, problems);
   if (r == 0)
-    r = check_size(&found.dataset, "/model/input", inputs_wanted_size(resolved), problems);
+    r = check_size(&found.dataset, audit ? "/dataset" : "/model/input", inputs_wanted_size(resolved),
+                   problems);
+  if (r == 0 && audit)
+    r = audit_check_victims(service, body, &found.dataset, problems);
   if (r == 0)
     r = inputs_check(service, client, resolved, row, problems);
   if (r == 0 && problems->count > before)

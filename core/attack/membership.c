@@ -473,7 +473,8 @@ static void write_surface(const struct figures attack[2], const struct figures c
   const double margin = LEAK_SHARE * (metric->control.mean - metric->chance);
   surface->decided_by = metric->name;
   surface->threshold = metric->chance + margin;
-  surface->threshold_worst_tenth = attack[best].chance_worst_high + margin;
+  /* of few people chance alone may rank a tenth without a fault: then no tenth can be told from chance */
+  surface->threshold_worst_tenth = MIN(1.0, attack[best].chance_worst_high + margin);
   metric->control_threshold = CONTROL_LEAST;
   attack_decide(surface);
 }

@@ -135,7 +135,8 @@ static int read_checkpoint(struct audit_job *job, struct guise_error *err) {
   int r = 0;
   if (strcmp(json_text_at(checkpoint, "format"), CHECKPOINT_FORMAT) != 0 || !json_is_array(found) ||
       !json_is_array(pictures) || !json_equal(json_object_get(checkpoint, "spec"), spec))
-    r = error_set(err, -EBADMSG, "the checkpoint belongs to another job or version");
+    r = error_set(err, -EBADMSG,
+                  "the checkpoint belongs to another job or version of guise: submit the job again");
   else if (json_array_extend(job->record.attacks, found) < 0 ||
            json_array_extend(job->record.pictures, pictures) < 0)
     r = error_set(err, -ENOMEM, "out of memory reading a checkpoint");

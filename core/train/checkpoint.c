@@ -250,7 +250,8 @@ int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err
   if (!json_equal(json_object_get(metadata, "format"), json_object_get(mine, "format")) ||
       !json_equal(json_object_get(metadata, "spec"), json_object_get(mine, "spec")) ||
       !same_key(metadata, mine) || step > t->total || epochs > t->spec->train.epochs)
-    r = error_set(err, -EBADMSG, "the checkpoint belongs to another job or version");
+    r = error_set(err, -EBADMSG,
+                  "the checkpoint belongs to another job or version of guise: submit the job again");
   if (r == 0)
     r = restore_all(t, file, err);
   if (r == 0) {

@@ -112,6 +112,9 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
     (void)snprintf(path, sizeof(path), "%s/card.md", inputs->output_directory);
     if (r == 0)
       r = file_write_atomic(path, "card", 4, NULL);
+    (void)snprintf(path, sizeof(path), "%s/report.json", inputs->output_directory);
+    if (r == 0)
+      r = file_write_atomic(path, "{}", 2, NULL);
     ret_outcome->summary = json_pack("{s:f, s:{s:b}}", "accuracy", 0.9, "audit", "complete", 1);
   }
   (void)atomic_fetch_sub(&threads_running, inputs->threads);
@@ -145,7 +148,7 @@ int ingest_archive(const char *archive, const char *pack_path, uint32_t size, co
   if (strncmp(text, "bad", 3) == 0)
     return error_set(err, -EBADMSG, "this is no archive: send tar or zip");
   r = file_write_atomic(pack_path, text, bytes, err);
-  *ret_result = (struct ingest_result){.identities = 2, .images = 3, .rejected = 300, .bytes = bytes};
+  *ret_result = (struct ingest_result){.identities = 2, .images = 40, .rejected = 300, .bytes = bytes};
   sha256_data(text, bytes, ret_result->sha256);
   return r;
 }
@@ -203,14 +206,19 @@ static void restart(struct fixture *f) {
 
 static const struct client anybody = {.owner = "", .sees = NULL};
 
-static int accept_upload(struct service *service, const char *name, const char *text, struct dataset_row *row,
-                         bool *created) {
+static int accept_upload_of(struct service *service, const struct client *client, const char *name,
+                            const char *text, struct dataset_row *row, bool *created) {
   struct upload *upload;
   assert_int_equal(service_upload_begin(service, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, text, strlen(text), NULL), 0);
-  int r = service_dataset_accept(service, &anybody, name, upload, 0, row, created, NULL);
+  int r = service_dataset_accept(service, client, name, upload, 0, row, created, NULL);
   service_upload_free(upload);
   return r;
+}
+
+static int accept_upload(struct service *service, const char *name, const char *text, struct dataset_row *row,
+                         bool *created) {
+  return accept_upload_of(service, &anybody, name, text, row, created);
 }
 
 static void wait_dataset(struct service *service, const char *key, enum dataset_state wanted) {
@@ -438,7 +446,7 @@ static void a_job_from_start_to_model(void **state) {
   assert_int_equal(store_model_get(service_store(f->service), row.model_id, &model), 0);
   job_row_clear(&row);
   assert_true(model.audited);
-  assert_int_equal(model.file_count, 2);
+  assert_int_equal(model.file_count, 3);
   assert_non_null(strstr(model.facts, "\"dataset\":\"orl\""));
   int fd = service_blob_open(f->service, model.files[0].sha256);
   assert_true(fd >= 0);
@@ -446,7 +454,7 @@ static void a_job_from_start_to_model(void **state) {
   for (int i = 0; i < 200 && entries(f, "work") > 0; i++)
     (void)usleep(10000);
   assert_int_equal(entries(f, "work"), 0);
-  assert_int_equal(entries(f, "blobs"), 3);
+  assert_int_equal(entries(f, "blobs"), 4);
   assert_int_equal(service_model_delete(f->service, model.id, NULL), 0);
   assert_int_equal(entries(f, "blobs"), 1);
   model_row_clear(&model);
@@ -590,6 +598,25 @@ static void what_attackers_learn_from(void **state) {
   wait_job(f->service, id, JOB_STATE_CANCELED);
   assert_int_equal(service_model_delete(f->service, teacher, NULL), 0);
   assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), 0);
+}
+
+/* Bob's faces do not come into the private report of somebody else's model, whoever asks for the audit. */
+static void victims_are_the_model_owners(void **state) {
+  struct fixture *f = *state;
+  const struct client bob = {.owner = "bob", .sees = "bob"};
+  char model[STORE_ID], extra[200];
+  struct dataset_row row;
+  bool created;
+  ready_dataset(f->service, "orl");
+  ready_dataset(f->service, "more");
+  make_model(f->service, ",\"train\":{\"epochs\":1}", model);
+  assert_int_equal(accept_upload_of(f->service, &bob, "bobs", "bobs", &row, &created), 0);
+  wait_dataset(f->service, "bobs", DATASET_READY);
+  (void)snprintf(extra, sizeof(extra), ",\"type\":\"audit\",\"model\":\"%s\",\"dataset\":\"bobs\"", model);
+  expect_problem(f->service, extra, "/dataset", "conflict");
+  char id[STORE_ID];
+  (void)snprintf(extra, sizeof(extra), ",\"type\":\"audit\",\"model\":\"%s\",\"dataset\":\"more\"", model);
+  submit_job(f->service, extra, id);
 }
 
 static void failing_and_timing_out(void **state) {
@@ -883,6 +910,7 @@ int main(void) {
       TEST(pausing_and_resuming),
       TEST(pause_and_resume_at_once),
       TEST(three_clients_pause_and_resume),
+      TEST(victims_are_the_model_owners),
       TEST(two_jobs_within_the_cores),
       TEST(stopping_the_daemon),
       TEST(killed_three_times),
