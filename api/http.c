@@ -222,22 +222,29 @@ static enum MHD_Result dispatch(struct request *request) {
   return answer(request);
 }
 
-static bool was_abandoned(struct request *request) {
+static void look_at(struct request *request, bool *ret_abandoned, bool *ret_working) {
   (void)pthread_mutex_lock(&request->http->lock);
-  bool abandoned = request->abandoned;
+  *ret_abandoned = request->abandoned;
+  *ret_working = request->working;
   (void)pthread_mutex_unlock(&request->http->lock);
-  return abandoned;
 }
 
 static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
                                  const char *method, const char *version, const char *data, size_t *size,
                                  void **request_context) {
   struct request *request = *request_context;
+  bool abandoned = true, working = false;
   (void)context;
   (void)connection;
   (void)url;
-  if (!request || was_abandoned(request))
+  if (request)
+    look_at(request, &abandoned, &working);
+  if (abandoned)
     return MHD_NO;
+  /* When a chunk of the body ends where the connection is suspended, libmicrohttpd offers the next one all
+   * the same: nothing is taken of it, and it comes again. */
+  if (working)
+    return MHD_YES;
   switch (request->stage) {
   case STAGE_NEW:
     return begin(request, method, version);

@@ -33,13 +33,6 @@ static bool set_option(json_t *spec, json_t *audit, int option) {
 }
 
 int command_attack(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"dataset", required_argument, NULL, 'd'},
-                                          {"attacks", required_argument, NULL, 'a'},
-                                          {"effort", required_argument, NULL, 'e'},
-                                          {"public", required_argument, NULL, 'p'},
-                                          {"teacher", required_argument, NULL, 't'},
-                                          {"follow", no_argument, NULL, 'f'},
-                                          {0}};
   json_t *spec = json_pack("{s:s}", "type", "audit"), *audit = json_object();
   bool follow = false;
   int option, code = EXIT_DONE;
@@ -47,7 +40,7 @@ int command_attack(struct cli *cli, int argc, char **argv) {
     json_decref(spec);
     return cli_error("out of memory");
   }
-  while (code == EXIT_DONE && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while (code == EXIT_DONE && (option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'f')
       follow = true;
     else if (!set_option(spec, audit, option))

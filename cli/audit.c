@@ -23,16 +23,12 @@ static int print_rows(const json_t *rows) {
 }
 
 int command_audit(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"actor", required_argument, NULL, 'a'},
-                                          {"object", required_argument, NULL, 'o'},
-                                          {"limit", required_argument, NULL, 'l'},
-                                          {0}};
   const char *actor = NULL, *object = NULL;
   uint64_t limit = 100;
   char number[24];
   json_t *page = NULL;
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'a')
       actor = optarg;
     else if (option == 'o')

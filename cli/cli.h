@@ -1,4 +1,4 @@
-/* What the files of the `guise` client share: its exit codes, the command table's row, and one file a command
+/* What the files of the `guise` client share: its exit codes, the command table, and one file a command
  * group.
  *
  * Results go to standard output, everything else (progress, errors) to standard error, so that output can be
@@ -10,6 +10,8 @@
 
 #include "cli/http.h"
 #include "cli/output.h"
+
+#define CLI_DEFAULT_URL "http://127.0.0.1:8080"
 
 enum exit_code {
   EXIT_DONE = 0,
@@ -26,18 +28,48 @@ struct cli {
   const struct command *command; /* the one that runs, for its usage */
 };
 
+enum cli_option_use {
+  OPTION_REQUIRED = 1,
+  OPTION_REPEATED = 2,
+  OPTION_SHORT = 4, /* its letter is an option too: -o */
+};
+
+/* Parsing, the usage line, --help, the man page and the shells' completion are made from these rows alone.
+ * What can be completed is told by the words for arguments: FILE, PATH and IMAGE are files, DIR is a folder,
+ * words without capitals with | between them ("quick|standard") are all there is. */
+struct cli_option {
+  const char *name;     /* without the leading --; NULL ends a table */
+  char letter;          /* what cli_option() returns; no two of a command alike */
+  const char *argument; /* NULL: it takes none */
+  unsigned use;         /* OPTION_* */
+  const char *help;
+};
+
 struct command {
-  const char *name; /* one word or two ("dataset add") */
-  const char *arguments;
-  const char *summary; /* one line for the overview */
-  const char *details; /* for `guise COMMAND --help`; may be NULL */
+  const char *name;                 /* one word or two ("dataset add") */
+  const char *arguments;            /* what is no option: "MODEL|JOB [NAME ...]" */
+  const char *summary;              /* one line for the overview */
+  const char *details;              /* or NULL; a line that starts with a blank is an example */
+  const struct cli_option *options; /* of its own, or NULL */
   int (*run)(struct cli *cli, int argc,
              char **argv); /* argv[0] is the last word of the name; returns an exit code */
 };
+extern const struct command cli_commands[];
+extern const size_t cli_command_count;
+extern const struct cli_option cli_common_options[]; /* of every command */
+
+/* getopt_long() with the options of the command that runs: a letter, '?' after the library said what is
+ * wrong, -1 at the end. optarg and optind are those of getopt. */
+int cli_option(const struct cli *cli, int argc, char **argv);
+
+/* "usage: guise [OPTIONS] dataset add NAME PATH [--size PX] [--no-wait]" */
+void help_usage(const struct command *command, FILE *out);
+void help_command(const struct command *command, FILE *out);
+void help_overview(FILE *out);
 
 /* Says what is wrong with the command line and how the command is used; returns EXIT_USAGE. */
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* For a getopt_long() that returned '?' or ':': the library has said what was wrong. */
+/* For a cli_option() that returned '?': the library has said what was wrong. */
 int cli_usage_option(const struct cli *cli);
 /* Prints an error that the client met itself; returns EXIT_FAILED. */
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

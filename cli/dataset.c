@@ -183,13 +183,11 @@ int dataset_wait(struct cli *cli, const char *id) {
 }
 
 int command_dataset_add(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {
-      {"size", required_argument, NULL, 's'}, {"no-wait", no_argument, NULL, 'n'}, {0}};
   uint64_t size = 0;
   bool wait = true;
   struct reply reply = {0};
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'n')
       wait = false;
     else if (option == 's' && !cli_number(optarg, 16, 224, &size))

@@ -315,10 +315,9 @@ static int read_stream(struct cli *cli, const char *path, struct stream *stream,
 }
 
 int command_events(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"after", required_argument, NULL, 'a'}, {0}};
   uint64_t after = 0;
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+  while ((option = cli_option(cli, argc, argv)) != -1)
     if (option != 'a' || !cli_number(optarg, 0, INT64_MAX, &after))
       return option == 'a' ? cli_usage(cli, "--after takes an event's number") : cli_usage_option(cli);
   if (optind + 1 != argc)

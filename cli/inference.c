@@ -42,10 +42,8 @@ static ssize_t send_image(void *context, char *buffer, size_t size, struct guise
 
 /* Options that both take: what is left are the arguments. */
 static int parse_options(struct cli *cli, int argc, char **argv, bool *ret_unsafe, const char **ret_far) {
-  static const struct option options[] = {
-      {"unsafe", no_argument, NULL, 'u'}, {"far", required_argument, NULL, 'f'}, {0}};
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'u')
       *ret_unsafe = true;
     else if (option == 'f' && ret_far)

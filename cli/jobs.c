@@ -54,13 +54,11 @@ static char *list_path(const char *const *state, unsigned states, uint64_t limit
 }
 
 int command_ls(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {
-      {"state", required_argument, NULL, 's'}, {"limit", required_argument, NULL, 'l'}, {0}};
   const char *state[16];
   unsigned states = 0;
   uint64_t limit = 0;
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 's' && states < ARRAY_SIZE(state))
       state[states++] = optarg;
     else if (option == 'l' && !cli_number(optarg, 1, 100, &limit))
@@ -178,12 +176,10 @@ int command_resume(struct cli *cli, int argc, char **argv) {
 /* ---- metrics ---- */
 
 int command_metrics(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {
-      {"name", required_argument, NULL, 'n'}, {"steps", no_argument, NULL, 's'}, {0}};
   const char *name = NULL;
   bool steps = false;
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'n')
       name = optarg;
     else if (option == 's')
@@ -226,10 +222,9 @@ int command_metrics(struct cli *cli, int argc, char **argv) {
 /* ---- ready ---- */
 
 int command_ready(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"wait", required_argument, NULL, 'w'}, {0}};
   uint64_t wait_s = 0;
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+  while ((option = cli_option(cli, argc, argv)) != -1)
     if (option != 'w' || !cli_number(optarg, 0, 86400, &wait_s))
       return option == 'w' ? cli_usage(cli, "--wait must be a number of seconds") : cli_usage_option(cli);
   if (optind != argc)

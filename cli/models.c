@@ -233,16 +233,12 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
 }
 
 int command_get(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"output", required_argument, NULL, 'o'},
-                                          {"unsafe", no_argument, NULL, 'u'},
-                                          {"key", no_argument, NULL, 'k'},
-                                          {0}};
   const char *directory = ".";
   bool unsafe = false, key = false;
   struct guise_error err = {0};
   json_t *metadata = NULL;
   int option, code = EXIT_DONE;
-  while ((option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'o')
       directory = optarg;
     else if (option == 'u')

@@ -80,13 +80,12 @@ static int no_cell(const struct study_data *data, const char *name) {
 }
 
 int command_study_report(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"baseline", required_argument, NULL, 'b'}, {0}};
   const char *baseline = NULL;
   uint32_t cell = UINT32_MAX;
   struct study_data data;
   struct guise_error err = {0};
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option != 'b')
       return cli_usage_option(cli);
     baseline = optarg;

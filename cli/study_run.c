@@ -386,12 +386,8 @@ static int run_study(struct study_run *run) {
 }
 
 static int parse_options(struct study_run *run, int argc, char **argv) {
-  static const struct option options[] = {{"output", required_argument, NULL, 'o'},
-                                          {"parallel", required_argument, NULL, 'p'},
-                                          {"retry", no_argument, NULL, 'r'},
-                                          {0}};
   int option;
-  while ((option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
+  while ((option = cli_option(run->cli, argc, argv)) != -1) {
     if (option == 'o')
       run->directory = optarg;
     else if (option == 'r')

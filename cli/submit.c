@@ -32,12 +32,8 @@ struct overrides {
 };
 
 static int parse_options(const struct cli *cli, int argc, char **argv, struct overrides *over) {
-  static const struct option options[] = {
-      {"dataset", required_argument, NULL, 'd'}, {"mask", required_argument, NULL, 'm'},
-      {"epochs", required_argument, NULL, 'e'},  {"set", required_argument, NULL, 's'},
-      {"follow", no_argument, NULL, 'f'},        {0}};
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'd')
       over->dataset = optarg;
     else if (option == 'm')

@@ -13,13 +13,8 @@ struct drawing {
 };
 
 static int parse(const struct cli *cli, int argc, char **argv, struct drawing *drawing) {
-  static const struct option options[] = {{"identities", required_argument, NULL, 'i'},
-                                          {"images", required_argument, NULL, 'n'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"size", required_argument, NULL, 'p'},
-                                          {0}};
   int option;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while ((option = cli_option(cli, argc, argv)) != -1) {
     if (option == 'i' && !cli_number(optarg, 1, 100000, &drawing->identities))
       return cli_usage(cli, "--identities must be 1 to 100000");
     if (option == 'n' && !cli_number(optarg, 1, 10000, &drawing->images))

@@ -57,15 +57,11 @@ static int make_token(struct cli *cli, const char *name, const char *owner, json
 }
 
 int command_token_add(struct cli *cli, int argc, char **argv) {
-  static const struct option options[] = {{"scope", required_argument, NULL, 's'},
-                                          {"owner", required_argument, NULL, 'o'},
-                                          {"expires", required_argument, NULL, 'e'},
-                                          {0}};
   const char *owner = NULL;
   uint64_t days = 365;
   int option, code = EXIT_DONE;
   json_t *scopes = json_array();
-  while (code == EXIT_DONE && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+  while (code == EXIT_DONE && (option = cli_option(cli, argc, argv)) != -1) {
     if (option == 's')
       add_scopes(scopes, optarg);
     else if (option == 'o')

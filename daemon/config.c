@@ -71,13 +71,13 @@ const struct config_option config_options[] = {
            "ADDR:PORT, port 0 = a free one (it is printed); or unix:PATH"),
     STRING(state, "./guise-data", check_not_empty, false, "DIR",
            "where the database, data sets and models are kept"),
-    STRING(auth, "local", check_auth, false, "WHO",
+    STRING(auth, "local", check_auth, false, "local|token",
            "local: on loopback and Unix sockets no token is needed, elsewhere always; token: everywhere"),
     STRING(tls_certificate, "", NULL, false, "FILE",
            "certificate in PEM form, its chain behind it, to serve HTTPS; read again at SIGHUP"),
     STRING(tls_key, "", NULL, false, "FILE", "its key in PEM form, without a password; read again at SIGHUP"),
     STRING(
-        tls, "required", check_tls, false, "WHERE",
+        tls, "required", check_tls, false, "required|elsewhere",
         "required: addresses that other machines reach are served with a certificate only; elsewhere: also "
         "without one, because a proxy in front encrypts"),
     STRING(unix_users, "", check_users, false, "USERS",
@@ -113,9 +113,26 @@ const struct config_option config_options[] = {
             "seconds between writes of a job's progress to the database"),
     INTEGER(shutdown_timeout_s, "7", 1, 3600, true,
             "seconds that jobs get for a checkpoint when guised stops"),
-    STRING(log_level, "info", check_level, true, "LEVEL", "error, warning, info or debug"),
+    STRING(log_level, "info", check_level, true, "error|warning|info|debug",
+           "how much guised tells on standard error"),
 };
 const size_t config_option_count = ARRAY_SIZE(config_options);
+
+const struct config_flag config_flags[] = {
+    {"config", "FILE", CONFIG_RUN, "read options from FILE (or $GUISE_CONFIG)"},
+    {"dump_config", NULL, CONFIG_DUMP, "print what is in force, as a file, and exit"},
+    {"check_config", NULL, CONFIG_CHECK, "check the configuration and exit"},
+    {"version", NULL, CONFIG_VERSION, "print the version and exit"},
+    {"help", NULL, CONFIG_HELP, "print the options and exit"},
+};
+const size_t config_flag_count = ARRAY_SIZE(config_flags);
+
+static const struct config_flag *find_flag(const char *name) {
+  for (size_t i = 0; i < config_flag_count; i++)
+    if (strcmp(config_flags[i].name, name) == 0)
+      return &config_flags[i];
+  return NULL;
+}
 
 static const struct config_option *find_option(const char *name) {
   for (size_t i = 0; i < config_option_count; i++)
@@ -254,8 +271,8 @@ static int read_config_file(struct config *config, const char *path, struct guis
 
 /* ---- environment ---- */
 
-static void variable_of(const char *name, char *ret_variable, size_t size) {
-  (void)snprintf(ret_variable, size, "GUISE_%s", name);
+void config_variable_name(const char *name, char ret_variable[CONFIG_NAME]) {
+  (void)snprintf(ret_variable, CONFIG_NAME, "GUISE_%s", name);
   for (char *p = ret_variable; *p; p++)
     *p = (char)toupper((unsigned char)*p);
 }
@@ -269,9 +286,9 @@ static const char *environment_get(char *const *envp, const char *variable) {
 }
 
 static int read_environment(struct config *config, char *const *envp, struct guise_error *err) {
-  char variable[64];
+  char variable[CONFIG_NAME];
   for (size_t i = 0; i < config_option_count; i++) {
-    variable_of(config_options[i].name, variable, sizeof(variable));
+    config_variable_name(config_options[i].name, variable);
     const char *value = environment_get(envp, variable);
     int r = value ? config_set(config, config_options[i].name, value, variable, err) : 0;
     if (r < 0)
@@ -283,12 +300,12 @@ static int read_environment(struct config *config, char *const *envp, struct gui
 static bool variable_known(const char *variable, size_t length) {
   static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL",        "GUISE_FACES", "GUISE_TEST_DATA",
                                        "GUISE_TOKEN",  "GUISE_TOKEN_FILE", "GUISE_CA"};
-  char name[64];
+  char name[CONFIG_NAME];
   for (size_t i = 0; i < ARRAY_SIZE(others); i++)
     if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)
       return true;
   for (size_t i = 0; i < config_option_count; i++) {
-    variable_of(config_options[i].name, name, sizeof(name));
+    config_variable_name(config_options[i].name, name);
     if (strlen(name) == length && strncmp(variable, name, length) == 0)
       return true;
   }
@@ -306,14 +323,20 @@ const char *config_unknown_variable(char *const *envp, size_t *position) {
 
 /* ---- flags ---- */
 
+void config_flag_name(const char *name, char ret_flag[CONFIG_NAME]) {
+  (void)snprintf(ret_flag, CONFIG_NAME, "--%s", name);
+  for (char *p = ret_flag; *p; p++)
+    if (*p == '_')
+      *p = '-';
+}
+
 struct flag {
-  char name[64];     /* with _ for -; without the leading -- */
-  const char *value; /* NULL = none given */
+  char name[CONFIG_NAME]; /* with _ for -; without the leading -- */
+  const char *value;      /* NULL = none given */
 };
 
 /* Reads argv[*i]; -EINVAL when it is no flag. Advances *i over a value that stands apart. */
 static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag, struct guise_error *err) {
-  static const char *const bare[] = {"help", "version", "dump_config", "check_config"};
   const char *text = argv[*i];
   if (strcmp(text, "-h") == 0)
     text = "--help";
@@ -326,10 +349,10 @@ static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag,
     if (*p == '-')
       *p = '_';
   ret_flag->value = equals ? equals + 1 : NULL;
-  for (size_t b = 0; b < ARRAY_SIZE(bare); b++)
-    if (strcmp(ret_flag->name, bare[b]) == 0)
-      return equals ? error_set(err, -EINVAL, "%s takes no value", text) : 0;
-  if (strcmp(ret_flag->name, "config") != 0 && !find_option(ret_flag->name))
+  const struct config_flag *known = find_flag(ret_flag->name);
+  if (known && !known->argument)
+    return equals ? error_set(err, -EINVAL, "%s takes no value", text) : 0;
+  if (!known && !find_option(ret_flag->name))
     return error_set(err, -EINVAL, "there is no option %.*s; guised --help lists all", (int)length, text);
   if (!ret_flag->value) {
     if (*i + 1 >= argc)
@@ -337,22 +360,6 @@ static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag,
     ret_flag->value = argv[++*i];
   }
   return 0;
-}
-
-static bool flag_action(const char *name, enum config_action *action) {
-  static const struct {
-    const char *name;
-    enum config_action action;
-  } actions[] = {{"help", CONFIG_HELP},
-                 {"version", CONFIG_VERSION},
-                 {"dump_config", CONFIG_DUMP},
-                 {"check_config", CONFIG_CHECK}};
-  for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
-    if (strcmp(name, actions[i].name) == 0) {
-      *action = actions[i].action;
-      return true;
-    }
-  return false;
 }
 
 /* First pass (config NULL): finds action and file; second pass: sets options. */
@@ -365,9 +372,10 @@ static int read_flags(int argc, char *const *argv, struct config *config, enum c
     if (r < 0)
       return r;
     (void)snprintf(source, sizeof(source), "--%s", flag.name);
-    if (flag_action(flag.name, action))
-      continue;
-    if (strcmp(flag.name, "config") == 0)
+    const struct config_flag *known = find_flag(flag.name);
+    if (known && known->action != CONFIG_RUN)
+      *action = known->action;
+    else if (known)
       *file = flag.value;
     else if (config && (r = config_set(config, flag.name, flag.value, source, err)) < 0)
       return r;
@@ -478,29 +486,31 @@ void config_dump(const struct config *config, FILE *out) {
   }
 }
 
+static void put_flag(FILE *out, const char *name, const char *argument) {
+  char flag[CONFIG_NAME];
+  config_flag_name(name, flag);
+  int used = fprintf(out, "  %s%s%s", flag, argument ? " " : "", argument ? argument : "");
+  (void)fprintf(out, "%*s", MAX(29 - used, 1), "");
+}
+
 void config_help(FILE *out) {
   (void)fputs("usage: guised [OPTION VALUE]...\n\n"
               "Trains face-recognition models that do not give the faces away. Options come from the "
               "defaults, then a file\n"
               "(lines \"name = value\"), then the environment (GUISE_LISTEN, ...), then flags; the last one "
-              "counts.\n\n"
-              "  --config FILE              read options from FILE (or $GUISE_CONFIG)\n",
+              "counts.\n\n",
               out);
   for (size_t i = 0; i < config_option_count; i++) {
     const struct config_option *option = &config_options[i];
-    char flag[64];
-    (void)snprintf(flag, sizeof(flag), "--%s %s", option->name, option->argument);
-    for (char *p = flag + 2; *p && *p != ' '; p++)
-      if (*p == '_')
-        *p = '-';
-    (void)fprintf(out, "  %-26s %s [%s]%s\n", flag, option->help,
-                  option->default_value[0] ? option->default_value : "none", option->mutable_ ? " *" : "");
+    put_flag(out, option->name, option->argument);
+    (void)fprintf(out, "%s [%s]%s\n", option->help, option->default_value[0] ? option->default_value : "none",
+                  option->mutable_ ? " *" : "");
   }
-  (void)fputs("  --dump-config              print what is in force, as a file, and exit\n"
-              "  --check-config             check it and exit\n"
-              "  --version, --help\n\n"
-              "* SIGHUP reads the file again and applies these; the others need a restart.\n",
-              out);
+  for (size_t i = 0; i < config_flag_count; i++) {
+    put_flag(out, config_flags[i].name, config_flags[i].argument);
+    (void)fprintf(out, "%s\n", config_flags[i].help);
+  }
+  (void)fputs("\n* SIGHUP reads the file again and applies these; the others need a restart.\n", out);
 }
 
 void config_reload(struct config *config, const struct config *fresh,

@@ -1,5 +1,5 @@
-/* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help and
- * --dump-config.
+/* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help,
+ * --dump-config, the man pages and the shells' completion.
  *
  * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < environment
  * (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
@@ -57,12 +57,28 @@ struct config_option {
   uint64_t minimum, maximum;                                /* of integers and bytes */
   int (*check)(const char *value, struct guise_error *err); /* further check of a string, or NULL */
   bool mutable_;                                            /* SIGHUP applies it; the others need a restart */
-  const char *argument, *help;
+  const char *argument; /* FILE, DIR and "this|that" are completed by shells */
+  const char *help;
 };
 extern const struct config_option config_options[];
 extern const size_t config_option_count;
 
 enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_DUMP, CONFIG_CHECK };
+
+/* Flags that are no option of the file. */
+struct config_flag {
+  const char *name;          /* with _ for - */
+  const char *argument;      /* as of options; NULL: none */
+  enum config_action action; /* instead of running; CONFIG_RUN: it is --config, which names the file */
+  const char *help;
+};
+extern const struct config_flag config_flags[];
+extern const size_t config_flag_count;
+
+/* "log_level" as the command line ("--log-level") and the environment ("GUISE_LOG_LEVEL") have it. */
+#define CONFIG_NAME 64
+void config_flag_name(const char *name, char ret_flag[CONFIG_NAME]);
+void config_variable_name(const char *name, char ret_variable[CONFIG_NAME]);
 
 void config_defaults(struct config *config);
 /* Sets one option from text; `source` ("--workers", "GUISE_WORKERS", "guised.conf:3") starts the error.

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,34 @@ static void ambiguous_framing_is_refused(void **state) {
       fail_msg("%zu: %d %s", i, status, answer);
   }
   expect(&server, "GET", "/healthz", NULL, 200, NULL);
+}
+
+/* HTTP chunks that end just where the daemon's own end: the connection is suspended there while the next ones
+ * are in its buffer already. */
+static void small_chunks_arrive_whole(void **state) {
+  (void)state;
+  enum { CHUNK = 1024, CHUNKS = 1024 };
+  static unsigned char body[CHUNKS * CHUNK];
+  static char request[CHUNKS * (CHUNK + 8) + 512];
+  unsigned char digest[crypto_hash_sha256_BYTES];
+  char answer[4096], sha256[2 * sizeof(digest) + 1];
+  for (size_t i = 0; i < sizeof(body); i++)
+    body[i] = (unsigned char)(i * 2654435761u >> 13);
+  crypto_hash_sha256(digest, body, sizeof(body));
+  (void)sodium_bin2hex(sha256, sizeof(sha256), digest, sizeof(digest));
+  size_t size =
+      (size_t)sprintf(request, "PUT /v1/datasets/chunks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                               "Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (size_t i = 0; i < sizeof(body); i += CHUNK) {
+    size += (size_t)sprintf(request + size, "%x\r\n", CHUNK);
+    memcpy(request + size, body + i, CHUNK);
+    size += CHUNK;
+    size += (size_t)sprintf(request + size, "\r\n");
+  }
+  size += (size_t)sprintf(request + size, "0\r\n\r\n");
+  assert_int_equal(ask_raw(&server, request, size, answer, sizeof(answer)), 202);
+  if (!strstr(answer, sha256))
+    fail_msg("sent %s, arrived %s", sha256, answer);
 }
 
 static void uploads(void **state) {
@@ -360,6 +389,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(three_mistakes_one_answer),
                                      cmocka_unit_test(errors_on_every_path),
                                      cmocka_unit_test(ambiguous_framing_is_refused),
+                                     cmocka_unit_test(small_chunks_arrive_whole),
                                      cmocka_unit_test(uploads),
                                      cmocka_unit_test(a_job_from_end_to_end),
                                      cmocka_unit_test(an_unaudited_model_is_withheld),

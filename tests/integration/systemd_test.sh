@@ -1,9 +1,9 @@
 #!/bin/sh
-# The installed units are clean for systemd-analyze, hardened to a score of 1.5 or better, and sysusers and tmpfiles read.
-#   systemd_test.sh SOURCE BUILD
+# What cmake --install installs for systemd: units that are clean for systemd-analyze, hardened to a score of 1.5 or better; sysusers
+# and tmpfiles read the rest.
+#   systemd_test.sh BUILD
 set -eu
-source=$1
-build=$2
+build=$1
 
 if ! command -v systemd-analyze >/dev/null; then
   echo "SKIPPED: systemd-analyze is missing; scripts/install-deps --tests installs it"
@@ -21,10 +21,17 @@ fail() {
 # systemd-analyze wants to see the program: the built daemon stands for the installed one.
 daemon=$build/guised
 [ -x "$daemon" ] || daemon=/bin/true
-grep -q '^ExecStart=/.*/guised --config /.*/guise/guised.conf$' "$build/systemd/guised.service" ||
-  fail "ExecStart does not name the installed program and configuration"
-sed "s,^ExecStart=[^ ]*,ExecStart=$daemon," "$build/systemd/guised.service" >"$dir/guised.service"
-cp "$source/systemd/guised.socket" "$dir/"
+# unit_of PREFIX CONFIGURATION: installed there, the unit names the program and the configuration that were installed
+unit_of() {
+  DESTDIR=$dir/installed cmake --install "$build" --prefix "$1" --component guised >"$dir/log" 2>&1 || fail "$(cat "$dir/log")"
+  unit=$dir/installed$1/lib/systemd/system/guised.service
+  grep -q "^ExecStart=$1/bin/guised --config $2\$" "$unit" || fail "$(grep ExecStart= "$unit")"
+  [ -x "$dir/installed$1/bin/guised" ] && [ -f "$dir/installed$2" ] || fail "the unit's files are not installed below $1"
+}
+unit_of /opt/guise /opt/guise/etc/guise/guised.conf
+unit_of /usr /etc/guise/guised.conf
+sed "s,^ExecStart=[^ ]*,ExecStart=$daemon," "$unit" >"$dir/guised.service"
+cp "$dir/installed/usr/lib/systemd/system/guised.socket" "$dir/"
 
 output=$(systemd-analyze verify --man=no "$dir/guised.service" "$dir/guised.socket" 2>&1) || fail "systemd-analyze verify"
 [ -z "$output" ] || fail "systemd-analyze verify says: $output"
@@ -38,8 +45,8 @@ fi
 
 # These write below an empty root of their own.
 mkdir -p "$dir/root/etc" "$dir/root/usr/lib/sysusers.d" "$dir/root/usr/lib/tmpfiles.d"
-cp "$source/systemd/guise.sysusers.conf" "$dir/root/usr/lib/sysusers.d/guise.conf"
-cp "$source/systemd/guise.tmpfiles.conf" "$dir/root/usr/lib/tmpfiles.d/guise.conf"
+cp "$dir/installed/usr/lib/sysusers.d/guise.conf" "$dir/root/usr/lib/sysusers.d/"
+cp "$dir/installed/usr/lib/tmpfiles.d/guise.conf" "$dir/root/usr/lib/tmpfiles.d/"
 if command -v systemd-sysusers >/dev/null; then
   if [ "$(id -u)" -eq 0 ]; then
     output=$(systemd-sysusers --root="$dir/root" guise.conf 2>&1) || fail "systemd-sysusers: $output"
