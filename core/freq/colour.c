@@ -43,6 +43,8 @@ static uint8_t to_byte(float value) {
   return (uint8_t)lrintf(fminf(fmaxf(value, 0.0f), 255.0f));
 }
 
+const float ycbcr_rgb_matrix[3][3] = {{1, 0, 1.402f}, {1, -0.344136f, -0.714136f}, {1, 1.772f, 0}};
+
 void ycbcr_to_rgb(const float *planar, uint32_t size, uint8_t *ret_rgb) {
   const size_t plane = (size_t)size * size;
   for (size_t i = 0; i < plane; i++) {

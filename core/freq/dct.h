@@ -31,3 +31,5 @@ void block_dct_inverse(const struct block_dct *dct, const float *coefficients, f
  */
 void rgb_to_ycbcr(const uint8_t *rgb, uint32_t size, bool flip, float *ret_planar);
 void ycbcr_to_rgb(const float *planar, uint32_t size, uint8_t *ret_rgb); /* rounded and clamped to 0..255 */
+/* JPEG's matrix of that: RGB - 128 = matrix YCbCr. */
+extern const float ycbcr_rgb_matrix[3][3];

@@ -10,9 +10,7 @@
 #include "core/freq/dct.h"
 #include "core/mask/methods.h"
 
-/* YCbCr minus 128 to RGB and back, JPEG's matrices without rounding: the second is the inverse of the first.
- */
-static const float to_rgb[3][3] = {{1, 0, 1.402f}, {1, -0.344136f, -0.714136f}, {1, 1.772f, 0}};
+/* The inverse of ycbcr_rgb_matrix. */
 static const float to_ycbcr[3][3] = {
     {0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}};
 
@@ -52,7 +50,7 @@ static void change_signs(const struct mask *mask, struct rng *rng, float *planar
     float ycbcr[3], rgb[3];
     for (size_t c = 0; c < 3; c++)
       ycbcr[c] = planar[c * area + i] - mean[c];
-    apply(to_rgb, ycbcr, rgb);
+    apply(ycbcr_rgb_matrix, ycbcr, rgb);
     if (rng)
       draw_signs(rng, &bits, &left, rgb);
     else

@@ -66,9 +66,10 @@ static void pixels(const struct mask *mask, struct rng *rng, float *planar, floa
 }
 
 static bool guarantee(const struct mask_options *options, const struct mask_constants *constants,
-                      struct mask_guarantee *ret_guarantee) {
+                      const float *weights, struct mask_guarantee *ret_guarantee) {
   const double epsilon = options->parameter[0];
   (void)constants;
+  (void)weights;
   *ret_guarantee = (struct mask_guarantee){.epsilon = epsilon};
   (void)snprintf(ret_guarantee->unit, sizeof(ret_guarantee->unit), "one pixel of the high-pass picture");
   (void)snprintf(

@@ -13,7 +13,8 @@ static const struct mask_row *const table[MASK_METHODS] = {
     [MASK_DUETFACE] = &mask_duetface,   [MASK_PARTIALFACE] = &mask_partialface,
     [MASK_DCTDP] = &mask_dctdp,         [MASK_LDP_SLICING] = &mask_ldp_slicing,
     [MASK_REGIONAL] = &mask_regional,   [MASK_PPFR_FD] = &mask_ppfr_fd,
-    [MASK_MINUSFACE] = &mask_minusface, [MASK_AHM] = &mask_ahm};
+    [MASK_MINUSFACE] = &mask_minusface, [MASK_GENERATIVE] = &mask_generative,
+    [MASK_HYBRID] = &mask_hybrid,       [MASK_AHM] = &mask_ahm};
 
 const struct mask_traits *mask_traits(enum mask_method method) {
   return &table[method]->traits;
@@ -81,9 +82,9 @@ int mask_check_options(const struct mask_options *options, struct guise_error *e
 }
 
 bool mask_guarantee(const struct mask_options *options, const struct mask_constants *constants,
-                    struct mask_guarantee *ret_guarantee) {
+                    const float *weights, struct mask_guarantee *ret_guarantee) {
   const struct mask_row *row = table[options->method];
-  return row->guarantee && row->guarantee(options, constants, ret_guarantee);
+  return row->guarantee && row->guarantee(options, constants, weights, ret_guarantee);
 }
 
 void mask_keep(struct mask *mask, const uint8_t *coefficient, uint32_t count, bool without) {

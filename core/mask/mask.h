@@ -13,7 +13,7 @@
 #include "core/base/philox.h"
 
 #define MASK_CHANNELS_MAX 192
-#define MASK_PARAMETERS_MAX 6
+#define MASK_PARAMETERS_MAX 8
 #define MIX_MAX 6      /* largest k */
 #define MASK_KEY_ID 17 /* of a key's id, with NUL */
 
@@ -29,6 +29,8 @@ enum mask_method {
   MASK_REGIONAL,
   MASK_PPFR_FD,
   MASK_MINUSFACE,
+  MASK_GENERATIVE,
+  MASK_HYBRID,
   MASK_AHM,
   MASK_METHODS
 };
@@ -43,6 +45,9 @@ enum mask_select { MASK_SELECT_ZIGZAG, MASK_SELECT_LEARNT, MASK_SELECTS };
 
 const char *mask_select_name(enum mask_select select);                     /* "zigzag", "learnt" */
 int mask_select_from_name(const char *name, enum mask_select *ret_select); /* 0 or -ENOENT */
+
+/* Which training gives a mask weights of its own (core/train/weights.h), when it has some. */
+enum mask_weights { MASK_WEIGHTS_SUBTRACTION, MASK_WEIGHTS_GENERATION, MASK_WEIGHTS_BUDGETS, MASK_WEIGHTS };
 
 /* A number that one method has and the others have not. */
 struct mask_parameter {
@@ -66,6 +71,8 @@ struct mask_traits {
   bool own_channels; /* the method says which coefficients it keeps: drop_low must be 0 */
   bool selects;      /* drop_low's coefficients may be learnt ones */
   bool keyable;      /* a template is linear but for the clip: its channels may be put in a secret order */
+  enum mask_weights weights; /* of methods with mask_weight_count() above 0 */
+  bool needs_public; /* its weights are learnt from public faces, and an embedder says who they show */
   enum mask_select default_select;
   uint32_t default_drop_low;
   float default_clip; /* of the standardised coefficient; 0 = none */
@@ -108,7 +115,7 @@ struct mask_constants {
 struct mask_guarantee {
   double epsilon, delta; /* of one unit */
   char unit[160];
-  char text[400];
+  char text[640];
 };
 
 /* Another order of a template's channels, and signs: what a key does (core/mask/key.h). */
@@ -123,9 +130,9 @@ struct decoys; /* core/mask/decoys.h */
 
 /* -EINVAL with err when an option is out of range or the method cannot do it. */
 int mask_check_options(const struct mask_options *options, struct guise_error *err);
-/* Whether the method gives a formal guarantee with these options and constants, and which. */
+/* Whether the method gives a formal guarantee with these options, constants and weights, and which. */
 bool mask_guarantee(const struct mask_options *options, const struct mask_constants *constants,
-                    struct mask_guarantee *ret_guarantee);
+                    const float *weights, struct mask_guarantee *ret_guarantee);
 /* The mask is not usable before its constants are set. -EINVAL as mask_check_options. */
 int mask_new(const struct mask_options *options, struct mask **ret_mask, struct guise_error *err);
 struct mask *mask_free(struct mask *mask);
@@ -135,7 +142,7 @@ bool mask_learns(const struct mask_options *options);
 /* What was learnt, before mask_fit: the gates of all 192 coefficients, 0..1. -EINVAL when the mask has no use
  * for it. Constants from a file bring it with them. */
 int mask_set_learnt(struct mask *mask, const float *learnt, uint32_t count, struct guise_error *err);
-/* Weights of a network within the mask that is trained before the mask is fitted: how many, 0 of most. */
+/* Weights within the mask that are trained before it is fitted, a network or budgets: how many, 0 of most. */
 size_t mask_weight_count(const struct mask_options *options);
 /* Before mask_fit, or with constants from a file: copied. -EINVAL when the number is not that of
  * mask_weight_count, or they are no weights of this mask. */

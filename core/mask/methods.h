@@ -46,7 +46,7 @@ struct mask_row {
   /* The best public inverse, where undoing the steps above does not give it. */
   void (*invert)(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);
   bool (*guarantee)(const struct mask_options *options, const struct mask_constants *constants,
-                    struct mask_guarantee *ret_guarantee);
+                    const float *weights, struct mask_guarantee *ret_guarantee);
 };
 
 struct mask {
@@ -66,7 +66,8 @@ struct mask {
 };
 
 extern const struct mask_row mask_none, mask_blur, mask_mixup, mask_instahide, mask_duetface,
-    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ppfr_fd, mask_minusface, mask_ahm;
+    mask_partialface, mask_dctdp, mask_ldp_slicing, mask_regional, mask_ppfr_fd, mask_minusface,
+    mask_generative, mask_hybrid, mask_ahm;
 
 static inline size_t mask_cells(const struct mask *mask) {
   return (size_t)mask->grid * mask->grid;

@@ -32,7 +32,7 @@ static int check(const struct mask_options *options, struct guise_error *err) {
 
 static size_t weights(const struct mask_options *options) {
   (void)options;
-  return MINUSFACE_GENERATOR + unet_weights();
+  return MINUSFACE_GENERATOR + unet_weights(0);
 }
 
 static int accept_weights(struct mask *mask, const float *values, struct guise_error *err) {
@@ -40,7 +40,7 @@ static int accept_weights(struct mask *mask, const float *values, struct guise_e
   for (uint32_t c = 0; c < DCT_CHANNELS; c++)
     if (!(values[MINUSFACE_DEVIATION + c] > 0) || !(values[MINUSFACE_MAGNITUDE + c] >= 0))
       return error_set(err, -EINVAL, "the constants of minusface's generator are damaged");
-  if (unet_new(values + MINUSFACE_GENERATOR, mask->grid, &unet) < 0)
+  if (unet_new(values + MINUSFACE_GENERATOR, 0, mask->grid, &unet) < 0)
     return error_set(err, -ENOMEM, "out of memory for minusface's generator");
   unet_free(mask->state);
   mask->state = unet;
@@ -52,7 +52,7 @@ static void release(void *state) {
 }
 
 static size_t scratch_floats(const struct mask *mask) {
-  return DCT_CHANNELS * mask_cells(mask) + unet_scratch(mask->grid);
+  return DCT_CHANNELS * mask_cells(mask) + unet_scratch(0, mask->grid);
 }
 
 /* coefficients := x - g(x) */
@@ -122,6 +122,7 @@ const struct mask_row mask_minusface = {
                .random = true,
                .located = true,
                .own_channels = true,
+               .weights = MASK_WEIGHTS_SUBTRACTION,
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},
     .check = check,

@@ -8,37 +8,40 @@
  *
  * The regions are those of the framing of the training sets (112 pixels, eyes near (33,37) and (76,37), mouth
  * near (56,79)); faces that are framed otherwise need their own. */
+#include "core/mask/regional.h"
+
 #include <stdlib.h>
 
 #include "core/mask/methods.h"
 
 #define FRAME 112.0f
 
-enum { EYES, NOSE, MOUTH, REST };
-
 /* Half-open, pixels of the frame, on the borders of its blocks; the first that holds a block's centre. */
 static const struct {
   uint8_t region, left, right, top, bottom;
-} areas[] = {{EYES, 16, 96, 24, 48}, {NOSE, 40, 72, 48, 72}, {MOUTH, 32, 80, 72, 96}};
+} areas[] = {{REGION_EYES, 16, 96, 24, 48}, {REGION_NOSE, 40, 72, 48, 72}, {REGION_MOUTH, 32, 80, 72, 96}};
 
 static uint8_t region_at(float x, float y) {
   for (size_t i = 0; i < ARRAY_SIZE(areas); i++)
     if (x >= areas[i].left && x < areas[i].right && y >= areas[i].top && y < areas[i].bottom)
       return areas[i].region;
-  return REST;
+  return REGION_REST;
+}
+
+void regional_strengths(uint32_t grid, const double *of_region, float *ret_strength) {
+  const float step = FRAME / (float)grid;
+  for (size_t i = 0; i < (size_t)grid * grid; i++) {
+    const size_t row = i / grid, column = i % grid;
+    const uint8_t region = region_at(((float)column + 0.5f) * step, ((float)row + 0.5f) * step);
+    ret_strength[i] = (float)of_region[region];
+  }
 }
 
 static int setup(struct mask *mask, struct guise_error *err) {
-  const size_t n = mask_cells(mask);
-  float *strength = calloc(n, sizeof(*strength));
+  float *strength = calloc(mask_cells(mask), sizeof(*strength));
   if (!strength)
     return error_set(err, -ENOMEM, "out of memory making a mask");
-  const float step = FRAME / (float)mask->grid;
-  for (size_t i = 0; i < n; i++) {
-    const size_t row = i / mask->grid, column = i % mask->grid;
-    const uint8_t region = region_at(((float)column + 0.5f) * step, ((float)row + 0.5f) * step);
-    strength[i] = (float)mask->options.parameter[region];
-  }
+  regional_strengths(mask->grid, mask->options.parameter, strength);
   mask->state = strength;
   return 0;
 }
@@ -63,11 +66,7 @@ static void restore(const struct mask *mask, float *template_) {
   }
 }
 
-static const struct mask_parameter parameters[] = {
-    [EYES] = {"eyes", "strength on eyes and brows, 0 nothing to 1 all", 0, 1, 0.75},
-    [NOSE] = {"nose", "strength on the nose", 0, 1, 0.5},
-    [MOUTH] = {"mouth", "strength on the mouth", 0, 1, 0.5},
-    [REST] = {"rest", "strength everywhere else", 0, 1, 0.25}};
+static const struct mask_parameter parameters[REGIONS] = {REGIONAL_PARAMETERS};
 
 const struct mask_row mask_regional = {
     .traits = {.name = "regional",

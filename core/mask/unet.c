@@ -10,6 +10,7 @@ static const float slope = 0.1f;
 
 enum { ENTER, DOWN, DEEP, UP, LEAVE };
 
+/* ENTER's inputs are without noise. */
 static const struct convolution {
   const char *name;
   uint32_t in, out, stride;
@@ -18,6 +19,10 @@ static const struct convolution {
                                      [DEEP] = {"deep", 2 * UNET_WIDTH, 2 * UNET_WIDTH, 1},
                                      [UP] = {"up", 3 * UNET_WIDTH, UNET_WIDTH, 1},
                                      [LEAVE] = {"leave", UNET_WIDTH, UNET_CHANNELS, 1}};
+
+static uint32_t inputs_of(uint32_t which, uint32_t noise) {
+  return convolutions[which].in + (which == ENTER ? noise : 0);
+}
 
 /* ---- the graph ---- */
 
@@ -29,17 +34,17 @@ static int convolve(struct graph *graph, int x, uint32_t which) {
   return which == LEAVE ? x : graph_leaky_relu(graph, x, slope);
 }
 
-int unet_describe(struct graph *graph, uint32_t grid) {
-  const int fine = convolve(graph, graph_input(graph, UNET_CHANNELS, grid, grid), ENTER);
+int unet_describe(struct graph *graph, uint32_t noise, uint32_t grid) {
+  const int fine = convolve(graph, graph_input(graph, UNET_CHANNELS + noise, grid, grid), ENTER);
   int x = convolve(graph, convolve(graph, fine, DOWN), DEEP);
   x = graph_concat(graph, fine, graph_upsample(graph, x, 2, UPSAMPLE_NEAREST));
   return graph_output(graph, convolve(graph, convolve(graph, x, UP), LEAVE));
 }
 
-size_t unet_weights(void) {
+size_t unet_weights(uint32_t noise) {
   size_t count = 0;
   for (uint32_t i = 0; i < UNET_CONVOLUTIONS; i++)
-    count += (size_t)convolutions[i].out * (convolutions[i].in * TAPS + 1);
+    count += (size_t)convolutions[i].out * (inputs_of(i, noise) * TAPS + 1);
   return count;
 }
 
@@ -54,7 +59,7 @@ void unet_read(struct graph *graph, float *ret_weights) {
 /* ---- one image ---- */
 
 struct unet {
-  uint32_t grid;
+  uint32_t noise, grid;
   float *tap[UNET_CONVOLUTIONS];  /* (9, O, I) */
   float *bias[UNET_CONVOLUTIONS]; /* (O) */
 };
@@ -70,13 +75,14 @@ struct unet *unet_free(struct unet *unet) {
   return NULL;
 }
 
-int unet_new(const float *weights, uint32_t grid, struct unet **ret_unet) {
+int unet_new(const float *weights, uint32_t noise, uint32_t grid, struct unet **ret_unet) {
   struct unet *unet = calloc(1, sizeof(*unet));
   if (!unet)
     return -ENOMEM;
+  unet->noise = noise;
   unet->grid = grid;
   for (uint32_t i = 0; i < UNET_CONVOLUTIONS; i++) {
-    const size_t pairs = (size_t)convolutions[i].out * convolutions[i].in;
+    const size_t pairs = (size_t)convolutions[i].out * inputs_of(i, noise);
     unet->tap[i] = calloc(TAPS * pairs, sizeof(float));
     unet->bias[i] = calloc(convolutions[i].out, sizeof(float));
     if (!unet->tap[i] || !unet->bias[i]) {
@@ -105,19 +111,20 @@ static size_t places(uint32_t side) {
 /* Behind the last plane, for the places past its end. */
 #define SLACK 2u
 
-size_t unet_scratch(uint32_t grid) {
-  return (UNET_CHANNELS + 3 * UNET_WIDTH) * plane(grid) + 2 * UNET_WIDTH * plane(grid / 2) + 3 * SLACK +
-         UNET_CHANNELS * places(grid);
+size_t unet_scratch(uint32_t noise, uint32_t grid) {
+  return (UNET_CHANNELS + noise + 3 * UNET_WIDTH) * plane(grid) + 2 * UNET_WIDTH * plane(grid / 2) +
+         3 * SLACK + UNET_CHANNELS * places(grid);
 }
 
 /* ret_out: (O, places(side)) without bias. */
 static void multiply(const struct unet *unet, uint32_t which, uint32_t side, const float *in,
                      float *ret_out) {
-  const struct convolution *c = &convolutions[which];
+  const uint32_t outputs = convolutions[which].out, inputs = inputs_of(which, unet->noise);
   for (size_t tap = 0; tap < TAPS; tap++)
-    blas_multiply(1, false, false, c->out, places(side), c->in,
-                  unet->tap[which] + tap * (size_t)c->out * c->in, c->in, in + tap / 3 * (side + 2) + tap % 3,
-                  plane(side), tap > 0 ? 1.0f : 0.0f, ret_out, places(side));
+    blas_multiply(1, false, false, outputs, places(side), inputs,
+                  unet->tap[which] + tap * (size_t)outputs * inputs, inputs,
+                  in + tap / 3 * (side + 2) + tap % 3, plane(side), tap > 0 ? 1.0f : 0.0f, ret_out,
+                  places(side));
 }
 
 /* Into bordered planes: bias and leaky ReLU; `stride` takes every second row and column, `repeat` writes each
@@ -137,12 +144,12 @@ static void settle(const struct unet *unet, uint32_t which, uint32_t side, uint3
 }
 
 void unet_run(const struct unet *unet, const float *x, float *scratch, float *ret_y) {
-  const uint32_t side = unet->grid, half = side / 2;
-  float *first = scratch, *joined = first + UNET_CHANNELS * plane(side) + SLACK,
+  const uint32_t side = unet->grid, half = side / 2, inputs = UNET_CHANNELS + unet->noise;
+  float *first = scratch, *joined = first + inputs * plane(side) + SLACK,
         *down = joined + 3 * UNET_WIDTH * plane(side) + SLACK,
         *out = down + 2 * UNET_WIDTH * plane(half) + SLACK;
   memset(scratch, 0, (size_t)(out - scratch) * sizeof(float));
-  for (uint32_t c = 0; c < UNET_CHANNELS; c++)
+  for (uint32_t c = 0; c < inputs; c++)
     for (uint32_t y = 0; y < side; y++)
       memcpy(first + c * plane(side) + (size_t)(y + 1) * (side + 2) + 1,
              x + (size_t)c * side * side + (size_t)y * side, side * sizeof(float));

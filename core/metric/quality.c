@@ -4,10 +4,12 @@
 
 #include <math.h>
 
-#define WINDOW 11
+#include "core/metric/window.h"
+
+#define WINDOW SSIM_WINDOW
 #define HALF 5 /* the window's middle */
 #define SIGMA 1.5
-#define RANGE 255.0
+#define RANGE SSIM_RANGE
 #define PSNR_CAP 100.0
 
 double quality_psnr(const float *a, const float *b, uint32_t planes, uint32_t size) {
@@ -22,7 +24,7 @@ double quality_psnr(const float *a, const float *b, uint32_t planes, uint32_t si
   return fmin(PSNR_CAP, 10.0 * log10(RANGE * RANGE * (double)count / sum));
 }
 
-static void gaussian_window(double ret_weight[WINDOW]) {
+void ssim_window(double ret_weight[WINDOW]) {
   double sum = 0;
   for (int i = 0; i < WINDOW; i++) {
     double x = i - HALF;
@@ -54,12 +56,11 @@ static void sum_columns(const float *a, const float *b, uint32_t size, const dou
 }
 
 static double similarity(const double m[MOMENTS]) {
-  const double c1 = (0.01 * RANGE) * (0.01 * RANGE), c2 = (0.03 * RANGE) * (0.03 * RANGE);
   double variance_a = m[SQUARE_A] - m[MEAN_A] * m[MEAN_A];
   double variance_b = m[SQUARE_B] - m[MEAN_B] * m[MEAN_B];
   double covariance = m[PRODUCT] - m[MEAN_A] * m[MEAN_B];
-  return (2 * m[MEAN_A] * m[MEAN_B] + c1) * (2 * covariance + c2) /
-         ((m[MEAN_A] * m[MEAN_A] + m[MEAN_B] * m[MEAN_B] + c1) * (variance_a + variance_b + c2));
+  return (2 * m[MEAN_A] * m[MEAN_B] + SSIM_C1) * (2 * covariance + SSIM_C2) /
+         ((m[MEAN_A] * m[MEAN_A] + m[MEAN_B] * m[MEAN_B] + SSIM_C1) * (variance_a + variance_b + SSIM_C2));
 }
 
 double quality_ssim(const float *a, const float *b, uint32_t planes, uint32_t size) {
@@ -69,7 +70,7 @@ double quality_ssim(const float *a, const float *b, uint32_t planes, uint32_t si
   double line[MOMENTS][QUALITY_SIZE_MAX];
   double total = 0;
   uint32_t windows = size - WINDOW + 1;
-  gaussian_window(weight);
+  ssim_window(weight);
   for (uint32_t plane = 0; plane < planes; plane++) {
     const float *pa = a + (uint64_t)plane * size * size, *pb = b + (uint64_t)plane * size * size;
     for (uint32_t y = 0; y < windows; y++) {

@@ -3,6 +3,7 @@
  * measure of privacy. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define QUALITY_SIZE_MAX 1024 /* pixels of a side */
@@ -12,3 +13,9 @@ double quality_psnr(const float *a, const float *b, uint32_t planes, uint32_t si
 /* Mean SSIM over planes, windows fully inside the image. NAN for images below 11 or above QUALITY_SIZE_MAX
  * pixels. */
 double quality_ssim(const float *a, const float *b, uint32_t planes, uint32_t size);
+
+/* Likeness as a loss: the mean magnitude |SSIM| of the windows of two planes, with its gradient by a. The
+ * magnitude, since the negative of a picture, which shows everything, has an SSIM near -1. scratch:
+ * QUALITY_LOSS_SCRATCH(size) floats. size as above. */
+#define QUALITY_LOSS_SCRATCH(size) ((size_t)8 * (size) * (size))
+double quality_likeness(const float *a, const float *b, uint32_t size, float *scratch, float *ret_gradient);

@@ -75,7 +75,7 @@ static json_t *mask_json(const struct report_input *input) {
 
 static json_t *formal_json(const struct model_info *info) {
   struct mask_guarantee guarantee;
-  if (!mask_guarantee(&info->mask, &info->constants, &guarantee))
+  if (!mask_guarantee(&info->mask, &info->constants, info->weights, &guarantee))
     return json_pack("{s:s, s:n, s:n, s:n}", "guarantee", "none", "epsilon", "delta", "unit");
   return json_pack("{s:s, s:o, s:o, s:s}", "guarantee", guarantee.text, "epsilon",
                    json_real_or_null(guarantee.epsilon), "delta", json_real_or_null(guarantee.delta), "unit",

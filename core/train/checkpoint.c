@@ -54,7 +54,7 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   }
   if (mask_constants(t->mask)->learnt_count > 0) /* read before the mask was made: analysis.c */
     pieces[n++] = (struct state_piece){TRAINER_LEARNT, "F32", t->learnt, MASK_CHANNELS_MAX, 4};
-  if (t->weights) /* likewise: subtraction.c */
+  if (t->weights) /* likewise: weights.c */
     pieces[n++] = (struct state_piece){TRAINER_WEIGHTS, "F32", t->weights, t->weight_count, 4};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};

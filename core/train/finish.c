@@ -88,7 +88,7 @@ static bool labelled_synthetic(const struct job_spec *spec) {
   return value && strcmp(value, "true") == 0;
 }
 
-#define NOTES 4
+#define NOTES 5
 #define NOTE_LENGTH 256
 
 /* How the policy was taught, where that is not the rule. */
@@ -103,6 +103,17 @@ static bool write_probe_note(const struct trainer *t, const struct job_inputs *i
                                            : "an embedder trained on the job's public data set",
                  t->spec->mask.ablation ? " The policy is an ablation: " : "",
                  t->spec->mask.ablation ? ablation->name : "", t->spec->mask.ablation ? "." : "");
+  return true;
+}
+
+/* What a generated face was judged by. */
+static bool write_generator_note(const struct trainer *t, char ret_note[NOTE_LENGTH]) {
+  if (!mask_traits(t->spec->mask.method)->needs_public)
+    return false;
+  (void)snprintf(ret_note, NOTE_LENGTH,
+                 "The mask's generator learnt from the job's public data set; %s judged whom its faces show.",
+                 *t->spec->mask.embedder ? "the embedder that the job names"
+                                         : "an embedder trained on the same faces");
   return true;
 }
 
@@ -129,6 +140,8 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
                  t->threads, t->threads == 1 ? "" : "s");
   uint32_t count = 2;
   if (write_probe_note(t, inputs, ret_notes[count]))
+    count++;
+  if (write_generator_note(t, ret_notes[count]))
     count++;
   if (*mask_keyed_by(t->mask))
     (void)snprintf(
@@ -160,7 +173,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
   (void)getrusage(RUSAGE_SELF, &usage);
   char text[NOTES][NOTE_LENGTH];
-  const char *const notes[NOTES] = {text[0], text[1], text[2], text[3]};
+  const char *const notes[NOTES] = {text[0], text[1], text[2], text[3], text[4]};
   struct report_input input = {
       .job_id = inputs->job_id,
       .dataset_name = inputs->dataset_name,

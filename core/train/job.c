@@ -198,18 +198,21 @@ static int resume(struct trainer *t, const struct job_inputs *inputs, struct gui
   return r;
 }
 
-/* The embedder that the probe needs: the one that is given, or one trained on the public faces. */
+/* The embedder that the probe or the mask's generator needs: the one that is given, or one trained on the
+ * public faces. The generator's looks at what the recogniser will see; it serves the probe as well. */
 static int prepare_embedder(const struct job_spec *spec, const struct job_callbacks *callbacks,
                             struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
   char directory[PATH_MAX];
-  bool needed = mask_traits(spec->mask.method)->has_strategy && spec->mask.policy == POLICY_LEARNED &&
-                spec->mask.reward == REWARD_PROBE;
-  if (!needed || inputs->embedder_model || !inputs->public_pack)
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  const bool probe =
+      traits->has_strategy && spec->mask.policy == POLICY_LEARNED && spec->mask.reward == REWARD_PROBE;
+  if (!(probe || traits->needs_public) || inputs->embedder_model || !inputs->public_pack)
     return 0;
   if (snprintf(directory, sizeof(directory), "%s/embedder", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  int r = embedder_train(inputs->public_pack, probe_embedder_input(spec->model.input), spec->train.seed,
-                         MAX(inputs->threads, 1u), directory, callbacks, path, err);
+  const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
+  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), directory,
+                         callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;
   return r;

@@ -14,8 +14,9 @@
 
 int trainer_open_public(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
   struct guise_error cause = {0};
-  const bool partners = mask_traits(t->spec->mask.method)->mixes && t->spec->mask.pool != MIX_POOL_PRIVATE;
-  if (!partners && t->spec->mask.decoys == 0)
+  const struct mask_traits *traits = mask_traits(t->spec->mask.method);
+  const bool partners = traits->mixes && t->spec->mask.pool != MIX_POOL_PRIVATE;
+  if (!partners && !traits->needs_public && t->spec->mask.decoys == 0)
     return 0;
   if (!inputs->public_pack)
     return error_set(err, -EINVAL, "the job needs public faces: name a data set in mask.public_dataset");

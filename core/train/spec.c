@@ -137,6 +137,11 @@ static int check_public_faces(const struct job_spec *spec, struct spec_problems 
                           "pool \"%s\" takes partners from public faces: name their data set in "
                           "mask.public_dataset",
                           spec_pool_names[spec->mask.pool]);
+  else if (mask_traits(spec->mask.method)->needs_public && *spec->mask.public_dataset == 0)
+    r = spec_problems_add(problems, "/mask/public_dataset", "missing", NULL,
+                          "the generator of the mask \"%s\" learns from public faces: name their data set in "
+                          "mask.public_dataset",
+                          mask_traits(spec->mask.method)->name);
   else if (spec->mask.decoys > 0 && *spec->mask.public_dataset == 0)
     r = spec_problems_add(problems, "/mask/public_dataset", "missing", NULL,
                           "decoys are public faces: name their data set in mask.public_dataset");
@@ -150,11 +155,12 @@ static int check_public_faces(const struct job_spec *spec, struct spec_problems 
 
 /* What belongs to the probe's reward promises nothing where that reward is not used. */
 static int check_probe(const struct job_spec *spec, struct spec_problems *problems) {
+  const bool generates = mask_traits(spec->mask.method)->needs_public; /* which an embedder judges */
   const struct {
     const char *pointer, *key;
     bool given;
   } fields_of_probe[] = {{"/mask/reference", "reference", *spec->mask.reference != 0},
-                         {"/mask/embedder", "embedder", *spec->mask.embedder != 0},
+                         {"/mask/embedder", "embedder", *spec->mask.embedder != 0 && !generates},
                          {"/mask/ablation", "ablation", spec->mask.ablation != ABLATION_NONE}};
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(fields_of_probe) && r == 0; i++)

@@ -1,4 +1,4 @@
-/* The training before the training of masks that hold a network (mask_weight_count): minusface's generator.
+/* Training minusface's generator (core/train/weights.h).
  *
  * On standardised coefficients x of the training images, generator g and recogniser f learn together:
  *
@@ -6,16 +6,14 @@
  *
  * since X - idct(g(x)) is the inverse transform of the rest. As published, but for this: the mean is over
  * YCbCr, not RGB; f is freq_conv with the job's width and embedding, takes the rest in deviations of x and
- * has margin 0, since the job's warm-up would hardly have begun; g (core/mask/unet.h) is small, without
- * norms, and learns by Adam. Always float32. */
+ * has margin 0; g (core/mask/unet.h) is small, without norms, and learns by Adam. Always float32. */
 #pragma once
 
 #include "core/freq/dct.h"
 #include "core/train/trainer.h"
 
-/* Fills trainer->weights, which it allocates. Deterministic in the seed. Needs what analysis_learn needs;
- * -ECANCELED, -EINTR, -EDOM, -ENOMEM likewise. */
-int subtraction_learn(struct trainer *trainer, const struct job_inputs *inputs, struct guise_error *err);
+/* ret_weights: the mask's. Deterministic in the seed. Needs data, batch and threads of the trainer. */
+int subtraction_train(struct trainer *trainer, float *ret_weights, struct guise_error *err);
 
 /* Of one image, the gradient by g(x) of  unit * sum |pixels of the rest| + what the recogniser says. rest:
  * x - g(x), standardised; deviation: (192) that undoes it; recognition: its loss by the rest; all

@@ -11,7 +11,7 @@
 #include "core/model/model.h"
 #include "core/train/analysis.h"
 #include "core/train/partners.h"
-#include "core/train/subtraction.h"
+#include "core/train/weights.h"
 
 #define LOSS_EVERY 10u /* steps between two step-resolution values of the loss */
 static const int64_t checkpoint_every_ns = 60LL * 1000000000;
@@ -75,7 +75,7 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
       analysis_log(t);
   }
   if (r == 0 && mask_weight_count(&options) > 0) {
-    r = subtraction_learn(t, inputs, err);
+    r = weights_learn(t, inputs, err);
     if (r == 0)
       r = mask_set_weights(t->mask, t->weights, t->weight_count, err);
   }
@@ -86,7 +86,7 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
   return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
-static int make_strategy(struct trainer *t, const char *embedder, struct guise_error *err) {
+static int make_strategy(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
   if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED)
@@ -100,12 +100,12 @@ static int make_strategy(struct trainer *t, const char *embedder, struct guise_e
                                         .faces = t->batch,
                                         .threads = t->threads,
                                         .seed = spec->train.seed,
-                                        .embedder = embedder};
+                                        .embedder = t->embedder};
   dual_start(&t->dual);
   return probe_new(t->mask, &options, &t->probe, err);
 }
 
-static int make_networks(struct trainer *t, const char *embedder, struct guise_error *err) {
+static int make_networks(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
@@ -115,7 +115,7 @@ static int make_networks(struct trainer *t, const char *embedder, struct guise_e
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
                  spec->train.seed, &t->head, err);
-  return r < 0 ? r : make_strategy(t, embedder, err);
+  return r < 0 ? r : make_strategy(t, err);
 }
 
 static void *zeroed(size_t count, size_t size, bool *failed) {
@@ -163,6 +163,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   uint32_t count = t->data.train.count;
   t->spec = spec;
   t->callbacks = callbacks;
+  t->embedder = inputs->embedder_model;
   t->threads = MAX(inputs->threads, 1u);
   t->batch = MIN(spec->train.batch, count);
   if (t->batch < 2)
@@ -177,7 +178,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   if (r == 0)
     r = make_mask(t, inputs, err);
   if (r == 0)
-    r = make_networks(t, inputs->embedder_model, err);
+    r = make_networks(t, err);
   if (r == 0)
     r = make_buffers(t, err);
   return r;
@@ -276,13 +277,18 @@ void trainer_report(struct trainer *t, double fraction) {
   t->callbacks->progress(t->callbacks->context, &progress);
 }
 
+/* Steps before the training. */
+static double preparing_steps(const struct trainer *t) {
+  return (double)(analysis_steps(t) + weights_steps(t));
+}
+
 double trainer_fraction(const struct trainer *t) {
-  const double before = (double)analysis_steps(t), steps = before + (double)t->step;
+  const double before = preparing_steps(t), steps = before + (double)t->step;
   return 0.95 * steps / (before + (double)t->total);
 }
 
 void trainer_report_preparing(struct trainer *t, double done, int64_t *told) {
-  const double before = (double)analysis_steps(t);
+  const double before = preparing_steps(t);
   const int64_t now = clock_ns();
   if (now - *told > progress_every_ns) {
     *told = now;

@@ -48,6 +48,7 @@ struct trainer {
   const struct job_callbacks *callbacks;
   struct job_data data;
   struct job_data open; /* public faces; pack NULL = none */
+  const char *embedder; /* model.safetensors of the judge of identity; NULL = none */
   struct mask *mask;
   struct mask_key key;             /* of keyed masks */
   float learnt[MASK_CHANNELS_MAX]; /* of masks that learn: given to the mask before it was fitted */
@@ -120,9 +121,9 @@ void trainer_log(const struct trainer *trainer, const char *level, const char *f
 int trainer_stop_code(const struct trainer *trainer);
 bool trainer_should_stop(void *trainer); /* the same as a callback */
 void trainer_report(struct trainer *trainer, double fraction);
-/* Of the analysis before the training: `done` of it, 0..1; about every 0.5 s, *told is when. */
+/* Of what a mask learns before the training: `done` of it, 0..1; about every 0.5 s, *told is when. */
 void trainer_report_preparing(struct trainer *trainer, double done, int64_t *told);
-/* The share of the whole job that the analysis and the recognition steps until now were. */
+/* The share of the whole job that what came before the training and the recognition steps until now were. */
 double trainer_fraction(const struct trainer *trainer);
 /* The learning rate of step `step` of `total`: warm-up, then cosine. */
 double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);

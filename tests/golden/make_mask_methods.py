@@ -138,14 +138,13 @@ def partialface(rng, dct):
 
 def dctdp(rng, dct):
     z = standardise(forward(ycc, dct)[[c for c in range(192) if c % 64]], 3)
-    budget = np.array([1 + c % 5 for c in range(192) if c % 64], float)  # the test sets these weights
+    flat = z.reshape(-1)
+    budget = 1. + np.arange(flat.size) % 5  # the test sets these weights
     budget /= budget.mean()
-    for c in range(len(z)):
-        flat = z[c].reshape(-1)
-        for i in range(len(flat)):
-            word = rng.u32()
-            size = -math.log(((word >> 1) + 1) / 2**31) * 6 / budget[c]
-            flat[i] += -size if word & 1 else size
+    for i in range(flat.size):
+        word = rng.u32()
+        size = -math.log(((word >> 1) + 1) / 2**31) * 6 / budget[i]
+        flat[i] += -size if word & 1 else size
     return z
 
 

@@ -13,6 +13,7 @@
 
 #include "core/freq/dct.h"
 #include "core/image/synth.h"
+#include "core/mask/dctdp.h"
 #include "core/mask/mask.h"
 #include "unit/mask/weights.h"
 
@@ -88,16 +89,15 @@ static void golden_line(FILE *file, const char *name, const char *dct) {
   struct mask_options options = mask_options_default(method, 16);
   assert_int_equal(mask_dct_from_name(dct, &options.dct), 0);
   options.seed = 7;
+  if (method == MASK_DCTDP)
+    options.parameter[DCTDP_LEARNT] = 1;
   struct mask *mask = made(&options);
   struct mask_constants constants = *mask_constants(mask);
   for (uint32_t c = 0; c < constants.channels; c++) {
     constants.mean[c] = (float)c / 2;
     constants.deviation[c] = (float)(10 + c);
   }
-  if (method == MASK_DCTDP)
-    constants.learnt_count = DCT_CHANNELS;
-  for (uint32_t c = 0; c < constants.learnt_count; c++)
-    constants.learnt[c] = (float)(1 + c % 5);
+  give_weights(mask);
   assert_int_equal(mask_set_constants(mask, &constants, NULL), 0);
   struct work work = work_for(mask);
   struct rng rng;
@@ -168,7 +168,7 @@ static void the_adjoint_is_the_transpose(void **state) {
     for (int dct = 0; dct < MASK_DCTS; dct++) {
       struct mask_options options = mask_options_default((enum mask_method)m, SIDE);
       options.dct = (enum mask_dct)dct;
-      if (mask_check_options(&options, NULL) < 0) /* minusface is native */
+      if (mask_check_options(&options, NULL) < 0) /* generators are native */
         continue;
       struct mask *mask = fitted((enum mask_method)m, (enum mask_dct)dct);
       for (uint32_t layout = 0; layout < mask_layouts(mask); layout++)
@@ -177,13 +177,13 @@ static void the_adjoint_is_the_transpose(void **state) {
     }
 }
 
-/* Of methods that draw nothing, the operator is the template but for mean and clip. */
+/* Of methods that draw nothing for a face, the operator is the template but for mean and clip. */
 static void the_operator_is_the_template(void **state) {
   (void)state;
   for (int m = 0; m < MASK_METHODS; m++)
     for (int dct = 0; dct < MASK_DCTS; dct++) {
       const struct mask_traits *traits = mask_traits((enum mask_method)m);
-      if (traits->random && !traits->mixes) /* instahide draws after the mix */
+      if (traits->random && m != MASK_INSTAHIDE) /* which draws after the mix */
         continue;
       struct mask *mask = fitted((enum mask_method)m, (enum mask_dct)dct);
       const struct mask_constants *k = mask_constants(mask);
@@ -353,8 +353,9 @@ static void borders_help_to_guess(void **state) {
 
 /* ---- dctdp ---- */
 
-/* Noise of scale 2 bound / budget: mean |noise| is the scale, its median magnitude ln 2 of it. */
-static void check_noise(const struct mask *mask, uint32_t channel, double scale) {
+/* Noise of scale 2 bound / budget, divided by the cell's share of it where there are shares: mean |noise| is
+ * the scale, its median magnitude ln 2 of it. */
+static void check_noise(const struct mask *mask, uint32_t channel, double scale, const float *shares) {
   enum { DRAWS = 400 };
   struct work work = work_for(mask);
   struct mask_options bare = mask_options_default(MASK_NONE, SIDE);
@@ -371,7 +372,8 @@ static void check_noise(const struct mask *mask, uint32_t channel, double scale)
     rng_init(&rng, 4, RNG_MASK, draw, 0);
     mask_template(mask, faces[0], false, &rng, work.scratch, work.template_);
     for (size_t i = channel * cells; i < (channel + 1) * cells; i++) {
-      const double noise = (double)work.template_[i] - (double)clean.template_[i];
+      const double noise =
+          ((double)work.template_[i] - (double)clean.template_[i]) * (shares ? (double)shares[i] : 1);
       mean += noise / (DRAWS * (double)cells);
       size += fabs(noise) / (DRAWS * (double)cells);
       below += fabs(noise) < 0.6931471805599453 * scale;
@@ -391,24 +393,53 @@ static void laplace_noise_has_the_stated_scale(void **state) {
   struct mask_guarantee guarantee;
   struct mask *mask = fitted(MASK_DCTDP, MASK_DCT_NATIVE);
   struct mask_constants k = *mask_constants(mask);
-  double sum = 0, most = 0;
-  check_noise(mask, 5, 2 * 3 / 1.0);
-  assert_true(mask_guarantee(mask_options(mask), &k, &guarantee));
+  check_noise(mask, 5, 2 * 3 / 1.0, NULL);
+  assert_true(mask_guarantee(mask_options(mask), &k, mask_weights(mask), &guarantee));
   assert_true(guarantee.epsilon == 1 && guarantee.delta == 0);
-  k.learnt_count = 192;
-  for (uint32_t i = 0; i < 192; i++)
-    k.learnt[i] = (float)(1 + i % 7);
-  assert_int_equal(mask_set_constants(mask, &k, NULL), 0);
-  for (uint32_t c = 0; c < k.channels; c++)
-    sum += (double)k.learnt[k.channel[c]];
-  most = 7 * k.channels / sum;
-  check_noise(mask, 5, 6 / (k.channels * (double)k.learnt[k.channel[5]] / sum));
-  assert_true(mask_guarantee(mask_options(mask), &k, &guarantee));
-  assert_true(fabs(guarantee.epsilon - most) < 1e-9); /* the largest budget is the promise */
-  k.learnt[7] = 0, refused_constants(mask, &k);
-  k.learnt[7] = -1, refused_constants(mask, &k);
-  k.learnt[7] = 1, k.learnt_count = 191, refused_constants(mask, &k);
+  k.learnt_count = 192, refused_constants(mask, &k);
   k.learnt_count = 0, k.clip = 0, refused_constants(mask, &k);
+  mask_free(mask);
+}
+
+/* Each value has its own noise, the mean budget stays, the largest is the promise; from a file they are
+ * hostile. */
+static void budgets_share_out_epsilon(void **state) {
+  (void)state;
+  struct mask_guarantee guarantee;
+  struct guise_error err = {0};
+  struct mask_options options = mask_options_default(MASK_DCTDP, SIDE);
+  options.parameter[DCTDP_EPSILON] = 2;
+  options.parameter[DCTDP_LEARNT] = 1;
+  struct mask *mask = made(&options);
+  const size_t count = mask_weight_count(&options);
+  assert_int_equal(count, mask_elements(mask));
+  assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), -EINVAL); /* has learnt nothing */
+  float *weights = calloc(count, sizeof(float)), *shares = calloc(count, sizeof(float));
+  double sum = 0;
+  for (size_t i = 0; i < count; i++) {
+    weights[i] = (float)(1 + i % 7 + i / 16 % 3);
+    sum += (double)weights[i];
+  }
+  for (size_t i = 0; i < count; i++)
+    shares[i] = (float)((double)weights[i] * (double)count / sum);
+  assert_int_equal(mask_set_weights(mask, weights, count, NULL), 0);
+  assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
+  check_noise(mask, 5, 2 * 3 / 2.0, shares);
+  check_noise(mask, 6, 2 * 3 / 2.0, shares);
+  assert_true(mask_guarantee(&options, mask_constants(mask), mask_weights(mask), &guarantee));
+  assert_true(fabs(guarantee.epsilon - 2 * 9 * (double)count / sum) < 1e-6);
+  assert_non_null(strstr(guarantee.text, "budget of its own"));
+  assert_non_null(strstr(guarantee.text, "not covered"));
+  static const float hostile[] = {0, -1, 1e-7f, NAN, INFINITY};
+  for (size_t h = 0; h < ARRAY_SIZE(hostile); h++) {
+    weights[9] = hostile[h];
+    assert_int_equal(mask_set_weights(mask, weights, count, &err), -EINVAL);
+  }
+  assert_true(mask_weights(mask)[9] > 0); /* the old ones stay */
+  options.parameter[DCTDP_LEARNT] = 0.5;
+  assert_int_equal(mask_check_options(&options, &err), -EINVAL);
+  free(weights);
+  free(shares);
   mask_free(mask);
 }
 
@@ -418,9 +449,9 @@ static void measured_sensitivity(void **state) {
   struct mask_options options = mask_options_default(MASK_DCTDP, SIDE);
   options.clip = 0;
   assert_int_equal(mask_check_options(&options, NULL), -EINVAL);
-  options.parameter[1] = 0.5;
+  options.parameter[DCTDP_MEASURED] = 0.5;
   assert_int_equal(mask_check_options(&options, NULL), -EINVAL);
-  options.parameter[1] = 1;
+  options.parameter[DCTDP_MEASURED] = 1;
   struct mask *mask = made(&options);
   assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
   const struct mask_constants *k = mask_constants(mask);
@@ -437,7 +468,7 @@ static void measured_sensitivity(void **state) {
   }
   for (uint32_t c = 0; c < k->channels; c++)
     assert_true(fabsf(largest[c] - k->reach[c]) < 1e-3f * k->reach[c] && k->reach[c] > 0.5f);
-  check_noise(mask, 5, 2 * (double)k->reach[5]);
+  check_noise(mask, 5, 2 * (double)k->reach[5], NULL);
   struct mask_constants bad = *k;
   memset(bad.reach, 0, sizeof(bad.reach));
   refused_constants(mask, &bad);
@@ -562,6 +593,7 @@ int main(void) {
                                      cmocka_unit_test(upsampling_gives_the_layout_away),
                                      cmocka_unit_test(borders_help_to_guess),
                                      cmocka_unit_test(laplace_noise_has_the_stated_scale),
+                                     cmocka_unit_test(budgets_share_out_epsilon),
                                      cmocka_unit_test(measured_sensitivity),
                                      cmocka_unit_test(bits_are_flipped_as_stated),
                                      cmocka_unit_test(full_strength_leaves_nothing),

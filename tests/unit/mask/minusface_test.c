@@ -34,16 +34,16 @@ static int setup(void **state) {
 /* Weights as they stand in a graph, run by both, on grids whose halves are even and odd. */
 static void the_generator_is_the_graphs(void **state) {
   (void)state;
-  static const uint32_t grids[] = {2, 6, 14};
-  for (size_t g = 0; g < sizeof(grids) / sizeof(grids[0]); g++) {
-    const uint32_t grid = grids[g];
-    const size_t elements = (size_t)192 * grid * grid;
+  static const struct { uint32_t noise, grid; } shapes[] = {{0, 2}, {0, 6}, {0, 14}, {16, 6}};
+  for (size_t g = 0; g < sizeof(shapes) / sizeof(shapes[0]); g++) {
+    const uint32_t grid = shapes[g].grid, noise = shapes[g].noise;
+    const size_t elements = (size_t)192 * grid * grid, inputs = (size_t)(192 + noise) * grid * grid;
     const struct graph_config config = {.batch = 2, .threads = 1, .seed = 9};
     struct graph *graph = NULL;
     struct unet *unet = NULL;
     struct rng rng;
     assert_int_equal(graph_new(&config, &graph, NULL), 0);
-    (void)unet_describe(graph, grid);
+    (void)unet_describe(graph, noise, grid);
     assert_int_equal(graph_build(graph, NULL), 0);
     rng_init(&rng, 2, RNG_INIT, grid, 0);
     for (uint32_t i = 0; i < graph_parameters(graph); i++) { /* biases, too */
@@ -52,22 +52,22 @@ static void the_generator_is_the_graphs(void **state) {
         p->value[k] = 0.05f * rng_normal(&rng);
     }
     graph_parameters_changed(graph);
-    for (size_t i = 0; i < 2 * elements; i++)
+    for (size_t i = 0; i < 2 * inputs; i++)
       graph_input_data(graph)[i] = rng_normal(&rng);
-    float *weights = calloc(unet_weights(), sizeof(float)),
-          *scratch = calloc(unet_scratch(grid), sizeof(float)), *y = calloc(elements, sizeof(float));
+    float *weights = calloc(unet_weights(noise), sizeof(float)),
+          *scratch = calloc(unet_scratch(noise, grid), sizeof(float)), *y = calloc(inputs, sizeof(float));
     assert_true(weights && scratch && y);
     size_t count = 0;
     for (uint32_t i = 0; i < graph_parameters(graph); i++)
       count += graph_parameter(graph, i)->count;
-    assert_int_equal(count, unet_weights());
+    assert_int_equal(count, unet_weights(noise));
     unet_read(graph, weights);
-    assert_int_equal(unet_new(weights, grid, &unet), 0);
+    assert_int_equal(unet_new(weights, noise, grid, &unet), 0);
     assert_int_equal(graph_forward(graph, GRAPH_EVAL, 0, NULL), 0);
     for (size_t image = 0; image < 2; image++) {
       const float *want = graph_output_data(graph) + image * elements;
       double squares = 0, errors = 0;
-      memcpy(y, graph_input_data(graph) + image * elements, elements * sizeof(float));
+      memcpy(y, graph_input_data(graph) + image * inputs, inputs * sizeof(float));
       unet_run(unet, y, scratch, y); /* in place */
       for (size_t i = 0; i < elements; i++) {
         squares += (double)(want[i] * want[i]);
@@ -100,9 +100,9 @@ static void rest_of(const struct mask *mask, const uint8_t *rgb, float *ret_rest
   static float planar[3 * SIDE * SIDE], x[ELEMENTS], y[ELEMENTS];
   struct block_dct *dct = NULL;
   struct unet *unet = NULL;
-  float *scratch = calloc(unet_scratch(GRID), sizeof(float));
+  float *scratch = calloc(unet_scratch(0, GRID), sizeof(float));
   assert_int_equal(block_dct_new(SIDE, &dct, NULL), 0);
-  assert_int_equal(unet_new(weights + MINUSFACE_GENERATOR, GRID, &unet), 0);
+  assert_int_equal(unet_new(weights + MINUSFACE_GENERATOR, 0, GRID, &unet), 0);
   rgb_to_ycbcr(rgb, SIDE, false, planar);
   block_dct_forward(dct, planar, ret_rest);
   for (size_t i = 0; i < ELEMENTS; i++)

@@ -1,13 +1,34 @@
-/* Weights for masks that hold a network, as if they had been learnt: small numbers that repeat. */
+/* Weights for masks that hold some, as if they had been learnt: small numbers that repeat. */
 #pragma once
 
 #include <stdlib.h>
 
 #include "core/base/philox.h"
+#include "core/mask/generator.h"
 #include "core/mask/mask.h"
+#include "core/mask/minusface.h"
+
+_Static_assert((int)MINUSFACE_MEAN == (int)GENERATOR_MEAN &&
+                   (int)MINUSFACE_DEVIATION == (int)GENERATOR_DEVIATION,
+               "networks come behind the same constants");
+
+/* Mean and deviation of coefficients, and what else comes before a network. */
+static inline void give_constants(enum mask_weights kind, float *weights) {
+  for (uint32_t c = 0; c < MASK_CHANNELS_MAX; c++) {
+    weights[GENERATOR_MEAN + c] = 0;
+    weights[GENERATOR_DEVIATION + c] = 300.0f / (float)(1 + c % 64);
+    if (kind == MASK_WEIGHTS_SUBTRACTION) {
+      weights[MINUSFACE_MAGNITUDE + c] = 200.0f / (float)(1 + c % 64) + (float)c / 1000;
+    } else {
+      weights[GENERATOR_POWER + c] = 0.5f;
+      weights[GENERATOR_ECHO + c] = 0.25f;
+    }
+  }
+}
 
 static inline void give_weights(struct mask *mask) {
   const size_t count = mask_weight_count(mask_options(mask));
+  const enum mask_weights kind = mask_traits(mask_method(mask))->weights;
   struct rng rng;
   if (count == 0)
     return;
@@ -15,12 +36,9 @@ static inline void give_weights(struct mask *mask) {
   assert_non_null(weights);
   rng_init(&rng, 4, RNG_INIT, 0, 0);
   for (size_t i = 0; i < count; i++)
-    weights[i] = 0.05f * rng_normal(&rng);
-  for (uint32_t c = 0; c < MASK_CHANNELS_MAX; c++) { /* means, deviations, magnitudes come first */
-    weights[c] = 0;
-    weights[MASK_CHANNELS_MAX + c] = 300.0f / (float)(1 + c % 64);
-    weights[2 * MASK_CHANNELS_MAX + c] = 200.0f / (float)(1 + c % 64) + (float)c / 1000;
-  }
+    weights[i] = kind == MASK_WEIGHTS_BUDGETS ? (float)(1 + i % 5) : 0.05f * rng_normal(&rng);
+  if (kind != MASK_WEIGHTS_BUDGETS)
+    give_constants(kind, weights);
   assert_int_equal(mask_set_weights(mask, weights, count, NULL), 0);
   free(weights);
 }

@@ -579,7 +579,7 @@ static void train_method(enum mask_method method, enum mask_dct dct, bool interr
   assert_int_equal(json_object_size(json_object_get(mask, "parameters")), traits->parameter_count);
   assert_int_equal(json_is_object(json_object_get(mask, "mixing")), traits->mixes);
   assert_int_equal(json_is_real(json_object_get(json_object_get(report, "formal"), "epsilon")),
-                   mask_guarantee(&options, &constants, &guarantee));
+                   mask_guarantee(&options, &constants, NULL, &guarantee));
   json_decref(report);
   check_model("method");
   if (!interrupted)
