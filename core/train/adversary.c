@@ -8,6 +8,9 @@
 #define SLOPE 0.2f
 #define GREY 64.0f /* the network's unit in grey levels */
 #define LEVELS 3u  /* each halves the picture */
+/* Channels of the input: three of pixels, the rest zeros, since the kernel library has fast convolutions for
+ * whole blocks of channels only. */
+#define SEEN 16u
 #define SEED_ADVERSARY 0x4144564552534152u
 
 static const uint32_t channels_of[LEVELS] = {16, 32, 64};
@@ -17,7 +20,7 @@ static const struct adam_options adam = {.rate = 4e-4f, .beta1 = 0.5f, .beta2 = 
 struct adversary {
   struct graph *graph; /* real pictures first, then generated ones */
   uint32_t batch;
-  size_t picture, patches; /* floats of a picture, verdicts on it */
+  size_t area, patches; /* pixels of a picture, verdicts on it */
   uint64_t steps;
 };
 
@@ -34,7 +37,7 @@ static int convolution(struct graph *graph, int x, const char *name, uint32_t ch
 
 static int describe(struct graph *graph, uint32_t size) {
   static const char *const names[LEVELS] = {"down.0", "down.1", "down.2"};
-  int x = graph_input(graph, 3, size, size);
+  int x = graph_input(graph, SEEN, size, size);
   for (uint32_t level = 0; level < LEVELS; level++)
     x = graph_leaky_relu(graph, convolution(graph, x, names[level], channels_of[level], 4, 2), SLOPE);
   return graph_output(graph, convolution(graph, x, "verdict", 1, 3, 1));
@@ -53,7 +56,7 @@ int adversary_new(uint32_t size, uint32_t batch, uint32_t threads, uint64_t seed
   if (!adversary)
     return error_set(err, -ENOMEM, "out of memory for a generator's adversary");
   adversary->batch = batch;
-  adversary->picture = (size_t)3 * size * size;
+  adversary->area = (size_t)size * size;
   adversary->patches = (size_t)(size >> LEVELS) * (size >> LEVELS);
   int r = graph_new(&config, &adversary->graph, err);
   if (r == 0) {
@@ -76,11 +79,12 @@ struct adversary *adversary_free(struct adversary *adversary) {
 }
 
 static int look(struct adversary *a, const float *real, const float *generated, struct guise_error *err) {
-  const size_t half = a->batch * a->picture;
-  float *input = graph_input_data(a->graph);
-  for (size_t i = 0; i < half; i++) {
-    input[i] = real[i] / GREY;
-    input[half + i] = generated[i] / GREY;
+  const size_t picture = 3 * a->area;
+  for (size_t i = 0; i < 2 * (size_t)a->batch; i++) {
+    const float *from = i < a->batch ? real + i * picture : generated + (i - a->batch) * picture;
+    float *to = graph_input_data(a->graph) + i * SEEN * a->area;
+    for (size_t k = 0; k < picture; k++)
+      to[k] = from[k] / GREY;
   }
   return graph_forward(a->graph, GRAPH_TRAIN, a->steps, err);
 }
@@ -108,7 +112,7 @@ int adversary_learn(struct adversary *a, const float *real, const float *generat
 
 int adversary_blame(struct adversary *a, const float *generated, float weight, float *gradient,
                     struct guise_error *err) {
-  const size_t half = a->batch * a->patches, pixels = a->batch * a->picture;
+  const size_t half = a->batch * a->patches, picture = 3 * a->area;
   int r = look(a, generated, generated, err); /* the first half is of no account */
   if (r < 0)
     return r;
@@ -117,8 +121,9 @@ int adversary_blame(struct adversary *a, const float *generated, float weight, f
   for (size_t i = half; i < 2 * half; i++)
     verdicts[i] = -weight / (float)half;
   r = graph_backward(a->graph, err);
-  const float *slopes = graph_input_gradient(a->graph) + pixels;
-  for (size_t i = 0; i < pixels && r == 0; i++)
-    gradient[i] += slopes[i] / GREY;
+  const float *slopes = graph_input_gradient(a->graph);
+  for (size_t i = 0; i < a->batch && r == 0; i++)
+    for (size_t k = 0; k < picture; k++)
+      gradient[i * picture + k] += slopes[(a->batch + i) * SEEN * a->area + k] / GREY;
   return r;
 }

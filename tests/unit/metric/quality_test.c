@@ -46,6 +46,43 @@ static void golden_values(void **state) {
   assert_int_equal(seen, 3);
 }
 
+/* The loss is SSIM where no window's is below 0, and its magnitude for a picture's negative; the gradient
+ * against differences along directions. */
+static void likeness_is_a_loss(void **state) {
+  (void)state;
+  enum { SIZE = 24, AREA = SIZE * SIZE };
+  float a[AREA], b[AREA], negative[AREA], gradient[AREA], other[AREA], moved[AREA];
+  float *scratch = calloc(QUALITY_LOSS_SCRATCH(SIZE), sizeof(float));
+  golden_images(1, SIZE, 10, 1, a, b);
+  assert_true(fabs(quality_likeness(a, b, SIZE, scratch, gradient) - quality_ssim(a, b, 1, SIZE)) < 1e-4);
+  for (size_t i = 0; i < AREA; i++)
+    negative[i] = 255 - b[i];
+  assert_true(quality_ssim(negative, b, 1, SIZE) < -0.7);
+  assert_true(quality_likeness(negative, b, SIZE, scratch, gradient) > 0.7);
+  const float *pictures[2] = {a, negative};
+  for (uint32_t round = 0; round < 20; round++) {
+    const float *picture = pictures[round % 2];
+    const float length = 0.25f;
+    double along = 0, differences = 0;
+    struct rng rng;
+    (void)quality_likeness(picture, b, SIZE, scratch, gradient);
+    rng_init(&rng, 1, RNG_ATTACK, round, 0);
+    for (int side = 1; side >= -1; side -= 2) {
+      struct rng same = rng;
+      along = 0;
+      for (size_t i = 0; i < AREA; i++) {
+        const float direction = rng_normal(&same) + gradient[i] * 300; /* not all across the slope */
+        along += (double)direction * (double)gradient[i];
+        moved[i] = picture[i] + (float)side * length * direction;
+      }
+      differences += side * quality_likeness(moved, b, SIZE, scratch, other) / (2 * (double)length);
+    }
+    if (fabs(differences - along) > 0.02 * fabs(along) + 2e-5)
+      fail_msg("%g, %g by differences", along, differences);
+  }
+  free(scratch);
+}
+
 static void equal_and_unlike_images(void **state) {
   (void)state;
   float a[3 * 32 * 32], b[3 * 32 * 32];
@@ -131,11 +168,9 @@ static void bootstrap_of_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(golden_values),
-      cmocka_unit_test(equal_and_unlike_images),
-      cmocka_unit_test(bootstrap_of_independent_values),
-      cmocka_unit_test(bootstrap_counts_people),
-      cmocka_unit_test(bootstrap_of_shares),
+      cmocka_unit_test(golden_values),           cmocka_unit_test(likeness_is_a_loss),
+      cmocka_unit_test(equal_and_unlike_images), cmocka_unit_test(bootstrap_of_independent_values),
+      cmocka_unit_test(bootstrap_counts_people), cmocka_unit_test(bootstrap_of_shares),
       cmocka_unit_test(bootstrap_of_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

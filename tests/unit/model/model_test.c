@@ -13,6 +13,7 @@
 #include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/philox.h"
+#include "core/mask/dctdp.h"
 #include "core/mask/decoys.h"
 #include "core/mask/key.h"
 #include "core/model/embed.h"
@@ -171,6 +172,8 @@ static void mask_comes_back(enum mask_method method) {
   written.mask.seed = 1ull << 40;
   if (traits->parameter_count > 0)
     written.mask.parameter[0] = 0.3;
+  if (method == MASK_DCTDP)
+    written.mask.parameter[DCTDP_LEARNT] = 1;
   assert_int_equal(mask_new(&written.mask, &one, &err), 0);
   if (mask_learns(&written.mask)) {
     float gates[192];

@@ -37,7 +37,7 @@ struct record {
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
   bool embedder_continued; /* said so */
-  uint32_t analyses;       /* analysis networks and generators that were trained */
+  uint32_t analyses;       /* analysis networks, generators and budgets that were trained */
 };
 
 static void on_phase(void *context, const char *phase) {
@@ -53,7 +53,8 @@ static void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
-  record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0;
+  record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0 ||
+                      strncmp(text, "budgets:", 8) == 0;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -266,6 +267,24 @@ static void run_through(const char *body, const char *name, const char *resume, 
   json_decref(outcome.summary);
 }
 
+/* What masks with a generator learn from: public faces, and an embedder of 32 pixels. */
+static void give_public(bool given) {
+  static char path[512];
+  (void)snprintf(path, sizeof(path), "%s/out-judge/model.safetensors", root); /* of the test below */
+  public_pack = given ? pack_path : NULL;
+  embedder_model = given ? path : NULL;
+}
+
+static void an_embedder_for_generators(void **state) {
+  (void)state;
+  struct record record = {.count = 0};
+  run_through(
+      "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\"},\"model\":{\"input\":32," NARROW
+      ",\"train\":{\"epochs\":1,\"batch\":8}}",
+      "judge", NULL, &record);
+}
+#define PUBLIC "\"public_dataset\":\"a\",\"embedder\":\"mdl_a\""
+
 static void same_model(const char *a, const char *b) {
   char one[SHA256_HEX], other[SHA256_HEX];
   output_hash(a, "model.safetensors", one);
@@ -306,7 +325,15 @@ static void what_a_mask_learnt_survives(void **state) {
       {"\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
        "\"analysis\":{\"epochs\":3}},\"model\":{\"input\":40," NARROW,
        JOB_ANALYSIS_FILE, true},
-      {"\"mask\":{\"method\":\"minusface\"},\"model\":{\"input\":32," NARROW, JOB_WEIGHTS_FILE, false}};
+      {"\"mask\":{\"method\":\"minusface\"},\"model\":{\"input\":32," NARROW, JOB_WEIGHTS_FILE, false},
+      {"\"mask\":{\"method\":\"dctdp\",\"parameters\":{\"learnt\":1,\"measured\":1}},\"model\":{\"input\":"
+       "32," NARROW,
+       JOB_WEIGHTS_FILE, false},
+      {"\"mask\":{\"method\":\"generative\"," PUBLIC "},\"model\":{\"input\":32," NARROW, JOB_WEIGHTS_FILE,
+       false},
+      {"\"mask\":{\"method\":\"hybrid\",\"policy\":\"uniform\"," PUBLIC "},\"model\":{\"input\":32," NARROW,
+       JOB_WEIGHTS_FILE, false}};
+  give_public(true);
   for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
     char body[512], file[512], checkpoint[4096];
     struct job_outcome outcome = {NULL};
@@ -343,6 +370,7 @@ static void what_a_mask_learnt_survives(void **state) {
     compare(&straight, &late);
     same_model(a, b);
   }
+  give_public(false);
 }
 
 /* Little memory and bfloat16 train the same network: the losses are near, and the report says what was used.
@@ -563,10 +591,12 @@ static void train_method(enum mask_method method, enum mask_dct dct, bool interr
   char body[512], whole[SHA256_HEX], parts[SHA256_HEX], checkpoint[4096];
   const bool pixels = traits->located || dct == MASK_DCT_UPSAMPLED;
   (void)snprintf(body, sizeof(body),
-                 "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"%s\",\"dct\":\"%s\"},"
+                 "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"%s\",\"dct\":\"%s\"%s},"
                  "\"model\":{\"arch\":\"%s\",\"input\":32,\"width\":0.25,\"embedding\":32},"
                  "\"audit\":{\"effort\":\"quick\"},\"train\":{\"epochs\":2,\"batch\":8}}",
-                 traits->name, mask_dct_name(dct), pixels ? "freq_ir" : "freq_conv");
+                 traits->name, mask_dct_name(dct), traits->needs_public ? "," PUBLIC : "",
+                 pixels ? "freq_ir" : "freq_conv");
+  give_public(traits->needs_public);
   if (run(body, "method", NULL, &record, &outcome, &err) < 0)
     fail_msg("%s: %s", traits->name, err.text);
   json_decref(outcome.summary);
@@ -582,6 +612,7 @@ static void train_method(enum mask_method method, enum mask_dct dct, bool interr
                    mask_guarantee(&options, &constants, NULL, &guarantee));
   json_decref(report);
   check_model("method");
+  give_public(traits->needs_public && interrupted);
   if (!interrupted)
     return;
   output_hash("method", "model.safetensors", whole);
@@ -736,19 +767,13 @@ static void linkage_leads_the_report(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),
-      cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(what_a_mask_learnt_survives),
-      cmocka_unit_test(memory_and_precision),
-      cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),
-      cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces),
-      cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(every_method_trains),
-      cmocka_unit_test(a_key_of_its_own),
-      cmocka_unit_test(linkage_leads_the_report),
-      cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),    cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(an_embedder_for_generators),  cmocka_unit_test(what_a_mask_learnt_survives),
+      cmocka_unit_test(memory_and_precision),        cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),    cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces), cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(every_method_trains),         cmocka_unit_test(a_key_of_its_own),
+      cmocka_unit_test(linkage_leads_the_report),    cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

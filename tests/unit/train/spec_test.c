@@ -190,6 +190,22 @@ static void missing_and_conflicting(void **state) {
        "/mask", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":72},\"mask\":{\"method\":\"minusface\"}}",
        "/mask", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"generative\"}}", "/mask/public_dataset",
+       "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"hybrid\",\"embedder\":\"m\"}}",
+       "/mask/public_dataset", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"generative\",\"public_dataset\":\"p\","
+       "\"dct\":\"upsampled\"}}",
+       "/mask", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":72},\"mask\":{\"method\":\"hybrid\","
+       "\"public_dataset\":\"p\"}}",
+       "/mask", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"hybrid\",\"public_dataset\":\"p\","
+       "\"key\":true}}",
+       "/mask/key", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"dctdp\",\"parameters\":{\"learnt\":0.5}}"
+       "}",
+       "/mask", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"public_dataset\":\"../p\"}}",
        "/mask/public_dataset", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"recipes_per_image\":3}}", "/mask/recipes_per_image",
