@@ -92,14 +92,29 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
   return false;
 }
 
-/* The key itself, and networks in whose first layer it stands. */
+static const char *fact_of(const json_t *facts, const char *section, const char *key) {
+  const char *text = json_string_value(json_object_get(json_object_get(facts, section), key));
+  return text ? text : "";
+}
+
+/* Networks that do not begin with the inverse transform learn weights in the key's order. */
+static bool learnt_in_order(const struct model_row *model) {
+  json_t *facts = json_loads(model->facts, 0, NULL);
+  const bool ordered = strcmp(fact_of(facts, "model", "arch"), "freq_conv") == 0 ||
+                       strcmp(fact_of(facts, "mask", "dct"), "upsampled") == 0;
+  json_decref(facts);
+  return ordered;
+}
+
+/* The key itself, and networks in which it stands. */
 static bool holds_key(const struct model_row *model, const char *name) {
   const size_t length = strlen(name);
   bool keyed = false;
   for (uint32_t i = 0; i < model->file_count; i++)
     keyed |= strcmp(model->files[i].name, MASK_KEY_FILE) == 0;
   return keyed &&
-         (strcmp(name, MASK_KEY_FILE) == 0 || (length > 5 && strcmp(name + length - 5, ".onnx") == 0));
+         (strcmp(name, MASK_KEY_FILE) == 0 || (length > 5 && strcmp(name + length - 5, ".onnx") == 0) ||
+          (strcmp(name, "model.safetensors") == 0 && learnt_in_order(model)));
 }
 
 /* What may be handed out; false with an answer. */

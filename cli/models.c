@@ -199,11 +199,16 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
   return EXIT_DONE;
 }
 
-/* Of a keyed model: the key and the networks in which it stands. */
-static bool holds_key(const json_t *files, const char *name) {
+/* Of a keyed model: the key and the networks in which it stands; of those that do not begin with the inverse
+ * transform the weights are in its order. */
+static bool holds_key(const json_t *metadata, const char *name) {
+  const json_t *facts = json_object_get(metadata, "facts");
   const char *suffix = strrchr(name, '.');
-  return find_file(files, "key.json") &&
-         (strcmp(name, "key.json") == 0 || (suffix && strcmp(suffix, ".onnx") == 0));
+  const bool ordered = strcmp(json_text(json_object_get(facts, "model"), "arch", ""), "freq_conv") == 0 ||
+                       strcmp(json_text(json_object_get(facts, "mask"), "dct", ""), "upsampled") == 0;
+  return find_file(json_object_get(metadata, "files"), "key.json") &&
+         (strcmp(name, "key.json") == 0 || (suffix && strcmp(suffix, ".onnx") == 0) ||
+          (ordered && strcmp(name, "model.safetensors") == 0));
 }
 
 static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names,
@@ -217,7 +222,7 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
     json_array_foreach(files, i, file) {
       /* It shows faces of the data set: only who names it asks for it. */
       const char *name = json_text(file, "name", "");
-      if (strcmp(name, "report-private.html") == 0 || (!key && holds_key(files, name)))
+      if (strcmp(name, "report-private.html") == 0 || (!key && holds_key(metadata, name)))
         continue;
       code = get_one(cli, model, file, directory, query);
       if (code != EXIT_DONE)

@@ -16,21 +16,23 @@ struct input {
   size_t path;        /* member of struct job_inputs */
   bool foreign;       /* must know nobody of the job's own data set, as far as names tell */
   bool large;         /* images must be of the job's input size at least */
+  bool judges;        /* the generator of a mask that has one learns from it */
 };
 
 static const struct input table[] = {
     {"mask", "public_dataset", "/mask/public_dataset", false, NULL, offsetof(struct job_inputs, public_pack),
-     false, false},
+     false, false, false},
     {"mask", "embedder", "/mask/embedder", true, NULL, offsetof(struct job_inputs, embedder_model), false,
-     false},
+     false, true},
     {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model),
-     false, false},
+     false, false, false},
     {"audit", "public_dataset", "/audit/public_dataset", false, NULL,
-     offsetof(struct job_inputs, audit_public_pack), true, true},
+     offsetof(struct job_inputs, audit_public_pack), true, true, false},
     {"audit", "teacher", "/audit/teacher", true, NULL, offsetof(struct job_inputs, teacher_model), true,
-     false},
+     false, false},
 };
-_Static_assert(ARRAY_SIZE(table) <= JOB_INPUTS_MAX, "a job has a place for each of its inputs");
+_Static_assert(ARRAY_SIZE(table) + AUDIT_INPUTS <= JOB_INPUTS_MAX,
+               "a job has a place for each of its inputs");
 
 /* ---- submitting ---- */
 
@@ -105,6 +107,33 @@ static int check_method(const struct input *input, const struct model_row *model
   return r;
 }
 
+/* What it looks at are pictures of the job's size, and how they would have to change must follow from it. */
+static int check_judge(const struct input *input, const json_t *body, const struct model_row *model,
+                       struct spec_problems *problems) {
+  const char *wanted = json_string_value(json_object_get(json_object_get(body, "mask"), "method"));
+  enum mask_method method;
+  if (!input->judges || !wanted || mask_method_from_name(wanted, &method) < 0 ||
+      !mask_traits(method)->needs_public)
+    return 0;
+  json_t *facts = json_loads(model->facts, 0, NULL);
+  const char *own = json_string_value(json_object_get(json_object_get(facts, "mask"), "method"));
+  const json_int_t size = json_integer_value(json_object_get(json_object_get(facts, "model"), "input"));
+  int r = 0;
+  if (size != inputs_wanted_size(body))
+    r = spec_problems_add(problems, input->pointer, "conflict", NULL,
+                          "the mask %s needs an embedder of the job's own input, %u pixels; that of %s is "
+                          "%" JSON_INTEGER_FORMAT ": name another, or leave it out and one is trained",
+                          wanted, inputs_wanted_size(body), model->id, size);
+  else if (own && mask_method_from_name(own, &method) == 0 && mask_traits(method)->random)
+    r = spec_problems_add(
+        problems, input->pointer, "conflict", NULL,
+        "the mask %s cannot learn from an embedder whose mask draws, like %s: name one with "
+        "the mask \"none\", or leave it out and one is trained",
+        wanted, own);
+  json_decref(facts);
+  return r;
+}
+
 static int check_model(struct service *service, const struct client *client, const struct input *input,
                        const json_t *body, const char *id, struct job_input *ret_found,
                        struct spec_problems *problems) {
@@ -129,6 +158,8 @@ static int check_model(struct service *service, const struct client *client, con
                           model.id);
   if (r == 0 && input->method)
     r = check_method(input, &model, problems);
+  if (r == 0)
+    r = check_judge(input, body, &model, problems);
   if (r == 0)
     r = check_foreign(service, client, input, body, model.dataset_id, "", problems);
   model_row_clear(&model);

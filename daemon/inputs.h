@@ -6,6 +6,9 @@
 
 #include "daemon/service_internal.h"
 
+/* What an audit adds: the model, and the public faces of its training (audit.c). */
+#define AUDIT_INPUTS 2
+
 /* Looks up what the body names; what is missing or does not fit is told at its pointer. Fills row->inputs. */
 int inputs_check(struct service *service, const struct client *client, const json_t *body,
                  struct job_row *row, struct spec_problems *problems);

@@ -2,7 +2,8 @@
  * the API's list; rows: the face, the energy of its template (native), the best public inverse of the native
  * and of the up-sampled template as they are in use, and of a native training template of methods that mix.
  * The inverse is least squares where the mask is linear, else the method's own. Methods that have to be
- * trained first (minusface) are left out. */
+ * trained first are drawn with the weights of a model whose mask learnt likewise (generative and hybrid hold
+ * the same generator), of the same size, and left out without one. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "core/freq/dct.h"
 #include "core/image/synth.h"
 #include "core/mask/mixing.h"
+#include "core/model/model.h"
 #include "core/model/png.h"
 #include "tests/bench/bench.h"
 
@@ -20,8 +22,9 @@ enum { FITTED = 120, ROWS = 5, SEED = 4, SIZE_DEFAULT = 64, K_DEFAULT = 4 };
 
 struct sheet {
   uint32_t size, columns;
-  uint8_t *rgb;   /* (ROWS * size, columns * size, 3) */
-  uint8_t *faces; /* (FITTED, size, size, 3) */
+  uint8_t *rgb;                        /* (ROWS * size, columns * size, 3) */
+  uint8_t *faces;                      /* (FITTED, size, size, 3) */
+  struct model *trained[MASK_WEIGHTS]; /* by what its mask learnt; NULL = none was given */
 };
 
 static const uint8_t *face(void *context, uint32_t i) {
@@ -72,32 +75,57 @@ static void draw_energy(const struct mask *mask, const float *template_, uint32_
   }
 }
 
-static bool is_drawn(enum mask_method method) {
-  const struct mask_options options = mask_options_default(method, SIZE_DEFAULT);
-  return mask_weight_count(&options) == 0;
+static bool is_drawn(const struct sheet *sheet, enum mask_method method, enum mask_dct dct) {
+  struct mask_options options = mask_options_default(method, sheet->size);
+  options.dct = dct;
+  return mask_check_options(&options, NULL) == 0 &&
+         (mask_weight_count(&options) == 0 || sheet->trained[mask_traits(method)->weights]);
 }
 
-static uint32_t columns_before(enum mask_method method) {
+static uint32_t columns_before(const struct sheet *sheet, enum mask_method method) {
   uint32_t columns = 0;
   for (enum mask_method other = 0; other < method; other++)
-    columns += is_drawn(other);
+    columns += is_drawn(sheet, other, MASK_DCT_NATIVE);
   return columns;
+}
+
+static int read_models(struct sheet *sheet, int count, char **paths, struct guise_error *err) {
+  for (int i = 0; i < count; i++) {
+    struct model *model = NULL;
+    int r = model_load(paths[i], 1, 1, &model, err);
+    if (r < 0)
+      return r;
+    struct model **place = &sheet->trained[mask_traits(model->info.mask.method)->weights];
+    model_free(*place);
+    *place = model;
+    if (!model->info.weights || model->info.input != sheet->size)
+      return error_set(err, -EINVAL, "%s has no weights of a mask for %u pixels", paths[i], sheet->size);
+  }
+  return 0;
+}
+
+/* The method's own options with the weights of its model, fitted on the drawn faces. */
+static int make_mask(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
+                     struct mask **ret_mask, struct guise_error *err) {
+  struct mask_options options = mask_options_default(method, sheet->size);
+  options.dct = dct;
+  options.select = MASK_SELECT_ZIGZAG; /* nothing was learnt */
+  options.seed = SEED;
+  int r = mask_new(&options, ret_mask, err);
+  if (r == 0 && mask_weight_count(&options) > 0)
+    r = mask_set_weights(*ret_mask, sheet->trained[mask_traits(method)->weights]->info.weights,
+                         mask_weight_count(&options), err);
+  return r < 0 ? r : mask_fit(*ret_mask, face, (void *)sheet, FITTED, err);
 }
 
 static int draw_method(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
                        struct guise_error *err) {
   const struct mask_traits *traits = mask_traits(method);
-  const uint32_t column = columns_before(method);
-  struct mask_options options = mask_options_default(method, sheet->size);
+  const uint32_t column = columns_before(sheet, method);
   struct mask *mask = NULL;
   struct solver solver;
   uint8_t *rgb = malloc((size_t)3 * sheet->size * sheet->size);
-  options.dct = dct;
-  options.select = MASK_SELECT_ZIGZAG; /* nothing was learnt */
-  options.seed = SEED;
-  int r = mask_new(&options, &mask, err);
-  if (r == 0)
-    r = mask_fit(mask, face, (void *)sheet, FITTED, err);
+  int r = make_mask(sheet, method, dct, &mask, err);
   if (r < 0 || !rgb || solver_init(&solver, mask) < 0) {
     mask_free(mask);
     free(rgb);
@@ -133,29 +161,35 @@ int bench_pictures(int argc, char **argv) {
   struct guise_error err = {0};
   struct sheet sheet = {.size = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : SIZE_DEFAULT};
   if (argc < 1 || sheet.size < 32 || sheet.size > 224 || sheet.size % 8) {
-    (void)fprintf(stderr, "usage: guise-bench pictures OUT.png [SIZE, a multiple of 8 from 32 to 224]\n");
+    (void)fprintf(stderr,
+                  "usage: guise-bench pictures OUT.png [SIZE, a multiple of 8 from 32 to 224 [MODEL...]]\n");
     return 2;
   }
   const size_t pixels = (size_t)3 * sheet.size * sheet.size;
-  sheet.columns = columns_before(MASK_METHODS);
   void *png = NULL;
   size_t bytes = 0;
+  int r = read_models(&sheet, argc - 2, argv + 2, &err);
+  sheet.columns = columns_before(&sheet, MASK_METHODS);
   sheet.rgb = malloc(ROWS * sheet.columns * pixels);
   sheet.faces = malloc(FITTED * pixels);
-  int r = sheet.rgb && sheet.faces ? 0 : error_set(&err, -ENOMEM, "out of memory");
+  if (r == 0 && !(sheet.rgb && sheet.faces))
+    r = error_set(&err, -ENOMEM, "out of memory");
   for (uint32_t i = 0; i < FITTED && r == 0; i++)
     synth_face(SEED, i / 2, i % 2, sheet.size, sheet.faces + i * pixels);
   if (r == 0)
     memset(sheet.rgb, 255, ROWS * sheet.columns * pixels);
   for (int method = 0; method < MASK_METHODS; method++)
-    for (int dct = 0; dct < MASK_DCTS && r == 0 && is_drawn((enum mask_method)method); dct++)
-      r = draw_method(&sheet, (enum mask_method)method, (enum mask_dct)dct, &err);
+    for (int dct = 0; dct < MASK_DCTS && r == 0; dct++)
+      if (is_drawn(&sheet, (enum mask_method)method, (enum mask_dct)dct))
+        r = draw_method(&sheet, (enum mask_method)method, (enum mask_dct)dct, &err);
   if (r == 0 && (r = png_encode(sheet.rgb, sheet.columns * sheet.size, ROWS * sheet.size, &png, &bytes)) < 0)
     error_set(&err, r, "cannot encode the picture");
   if (r == 0)
     r = file_write_atomic(argv[0], png, bytes, &err);
   if (r < 0)
     (void)fprintf(stderr, "%s\n", err.text);
+  for (int kind = 0; kind < MASK_WEIGHTS; kind++)
+    model_free(sheet.trained[kind]);
   free(png);
   free(sheet.rgb);
   free(sheet.faces);

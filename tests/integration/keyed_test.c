@@ -32,6 +32,11 @@
   "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":60," \
   "\"batch\":16}}"
 
+#define ORDERED_JOB                                                                                   \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{" \
+  "\"arch\":\"freq_conv\",\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},"  \
+  "\"train\":{\"epochs\":1,\"batch\":16}}"
+
 static struct server server;
 static char id[64];
 
@@ -41,20 +46,24 @@ static const char *path_of(const char *what) {
   return path;
 }
 
-static int setup(void **state) {
+static void train(const char *body, char ret_model[64]) {
   char job[64], path[128];
   struct reply reply;
-  (void)state;
-  server_prepare(&server);
-  server_start(&server);
-  upload_faces(&server, "faces", 8, 4);
-  (void)snprintf(job, sizeof(job), "%s", submit(&server, JOB));
+  (void)snprintf(job, sizeof(job), "%s", submit(&server, body));
   if (strcmp(wait_job(&server, job, 0, 120), "succeeded") != 0)
     fail_msg("the job did not succeed");
   (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
   expect(&server, "GET", path, NULL, 200, &reply);
-  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
+  (void)snprintf(ret_model, 64, "%s", json_string_value(json_object_get(reply.json, "model")));
   reply_done(&reply);
+}
+
+static int setup(void **state) {
+  (void)state;
+  server_prepare(&server);
+  server_start(&server);
+  upload_faces(&server, "faces", 8, 4);
+  train(JOB, id);
   return 0;
 }
 
@@ -81,6 +90,20 @@ static void the_key_has_to_be_asked_for(void **state) {
     expect(&server, "GET", path_of(what), NULL, 200, NULL);
   }
   expect(&server, "GET", path_of("/files/model.safetensors?unsafe=true"), NULL, 200, NULL);
+}
+
+/* Weights that were learnt in the key's order are handed out like the key. */
+static void weights_in_its_order_too(void **state) {
+  (void)state;
+  char path[160], model[64];
+  struct reply reply;
+  train(ORDERED_JOB, model);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors?unsafe=true", model);
+  expect(&server, "GET", path, NULL, 403, &reply);
+  assert_non_null(strstr(reply.body, "?key=true"));
+  reply_done(&reply);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors?unsafe=true&key=true", model);
+  expect(&server, "GET", path, NULL, 200, NULL);
 }
 
 static double epoch_of(const char *job) {
@@ -195,7 +218,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_key_has_to_be_asked_for),     cmocka_unit_test(the_client_asks_when_told),
       cmocka_unit_test(the_daemon_embeds_under_the_key), cmocka_unit_test(a_paused_job_has_its_key),
-      cmocka_unit_test(other_jobs_cannot_use_it),
+      cmocka_unit_test(weights_in_its_order_too),        cmocka_unit_test(other_jobs_cannot_use_it),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

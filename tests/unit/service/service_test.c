@@ -517,6 +517,11 @@ static void models_and_public_faces_of_a_job(void **state) {
   expect_problem(f->service, ",\"mask\":{\"reference\":\"mdl_a\"}", "/mask/reference", "unknown_value");
   (void)snprintf(extra, sizeof(extra), ",\"mask\":{\"reference\":\"%s\"}", mixed);
   expect_problem(f->service, extra, "/mask/reference", "conflict");
+  (void)snprintf(extra, sizeof(extra),
+                 ",\"model\":{\"input\":64},\"mask\":{\"method\":\"generative\",\"embedder\":\"%s\","
+                 "\"public_dataset\":\"faces\"}",
+                 none);
+  expect_problem(f->service, extra, "/mask/embedder", "conflict");
   atomic_store(&target_epochs, 0);
   (void)snprintf(extra, sizeof(extra),
                  ",\"mask\":{\"reference\":\"%s\",\"embedder\":\"%s\",\"public_dataset\":\"faces\"}", none,
