@@ -4,7 +4,7 @@
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
  * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
- * (F32) where there are any, of masks that hold a network its "mask.weights" (F32), and with decoys their
+ * (F32) where there are any, of masks that learn weights "mask.weights" (F32), and with decoys their
  * templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip", "mask.pixel_scale",
@@ -34,7 +34,7 @@ struct model_info {
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */
-  const float *weights;     /* of a mask that holds a network, mask_weight_count(); NULL = none; the mask's */
+  const float *weights;     /* that the mask learnt, mask_weight_count() of them; NULL = none; the mask's */
   char key_id[MASK_KEY_ID]; /* of the key that templates have; "" = none */
   struct {                  /* facts about the training; "" and 0 where unknown */
     char job[64];

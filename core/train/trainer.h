@@ -52,7 +52,7 @@ struct trainer {
   struct mask *mask;
   struct mask_key key;             /* of keyed masks */
   float learnt[MASK_CHANNELS_MAX]; /* of masks that learn: given to the mask before it was fitted */
-  float *weights;                  /* of masks that hold a network, likewise */
+  float *weights;                  /* of masks that learn some, likewise */
   uint64_t weight_count;
   struct graph *graph; /* training */
   struct graph *eval;  /* forward only, folded: verification, rewards; eval_batch images a pass */
