@@ -27,6 +27,9 @@ void resume_job(struct request *request);
 /* A job as the API shows it; takes the live values. New reference, NULL when out of memory. */
 json_t *job_json(struct request *request, const struct job_row *row);
 
+/* prometheus.c */
+void get_prometheus(struct request *request);
+
 /* metrics.c */
 void list_metrics(struct request *request);
 

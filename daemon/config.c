@@ -1,7 +1,6 @@
 #include "daemon/config.h"
 
 #include <ctype.h>
-#include <ini.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +48,14 @@ static int check_level(const char *value, struct guise_error *err) {
     if (strcmp(value, levels[i]) == 0)
       return 0;
   return error_set(err, -EINVAL, "\"%s\" is none of error, warning, info, debug", value);
+}
+
+static int check_format(const char *value, struct guise_error *err) {
+  static const char *const formats[] = {"auto", "text", "json"};
+  for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+    if (strcmp(value, formats[i]) == 0)
+      return 0;
+  return error_set(err, -EINVAL, "\"%s\" is none of auto, text, json", value);
 }
 
 static int check_hosts(const char *value, struct guise_error *err) {
@@ -115,6 +122,9 @@ const struct config_option config_options[] = {
             "seconds that jobs get for a checkpoint when guised stops"),
     STRING(log_level, "info", check_level, true, "error|warning|info|debug",
            "how much guised tells on standard error"),
+    STRING(log_format, "auto", check_format, true, "auto|text|json",
+           "auto: entries with fields in the journal where standard error is the journal's, else text; json: an "
+           "object a line"),
 };
 const size_t config_option_count = ARRAY_SIZE(config_options);
 
@@ -220,53 +230,6 @@ void config_defaults(struct config *config) {
   memset(config, 0, sizeof(*config));
   for (size_t i = 0; i < config_option_count; i++)
     (void)config_set(config, config_options[i].name, config_options[i].default_value, "default", NULL);
-}
-
-/* ---- file ---- */
-
-struct file_reading {
-  FILE *file;
-  struct config *config;
-  const char *path;
-  struct guise_error *err;
-  int r;
-  unsigned line; /* handled so far; inih does not tell */
-};
-
-/* inih reads through this, so that the line of an error is known. */
-static char *count_line(char *line, int size, void *stream) {
-  struct file_reading *reading = stream;
-  reading->line++;
-  return fgets(line, size, reading->file);
-}
-
-static int take_pair(void *user, const char *section, const char *name, const char *value) {
-  struct file_reading *reading = user;
-  char source[CONFIG_TEXT + 32];
-  (void)snprintf(source, sizeof(source), "%s:%u", reading->path, reading->line);
-  if (reading->r < 0)
-    return 0;
-  if (section[0])
-    reading->r = error_set(reading->err, -EINVAL,
-                           "%s: [%s] is not used here: write plain lines \"name = value\"", source, section);
-  else
-    reading->r = config_set(reading->config, name, value, source, reading->err);
-  return reading->r == 0;
-}
-
-static int read_config_file(struct config *config, const char *path, struct guise_error *err) {
-  struct file_reading reading = {.config = config, .path = path, .err = err};
-  reading.file = fopen(path, "re");
-  if (!reading.file)
-    return error_set(err, -errno, "cannot read the configuration %s: %s", path, strerror(errno));
-  int line = ini_parse_stream(count_line, &reading, take_pair, &reading);
-  (void)fclose(reading.file);
-  if (reading.r < 0)
-    return reading.r;
-  if (line != 0)
-    return error_set(err, -EINVAL, "%s:%d: this is no \"name = value\" line of at most %d bytes", path, line,
-                     INI_MAX_LINE - 3);
-  return 0;
 }
 
 /* ---- environment ---- */
@@ -394,7 +357,7 @@ int config_load(int argc, char *const *argv, char *const *envp, struct config *r
     r = error_set(err, -ENAMETOOLONG, "the path of the configuration is too long");
   bool informing = action == CONFIG_HELP || action == CONFIG_VERSION; /* these need no valid file */
   if (r == 0 && file && file[0] && !informing)
-    r = read_config_file(&config, file, err);
+    r = config_read_files(&config, file, err);
   if (r == 0 && !informing)
     r = read_environment(&config, envp, err);
   if (r == 0)
@@ -497,7 +460,8 @@ void config_help(FILE *out) {
   (void)fputs("usage: guised [OPTION VALUE]...\n\n"
               "Trains face-recognition models that do not give the faces away. Options come from the "
               "defaults, then a file\n"
-              "(lines \"name = value\"), then the environment (GUISE_LISTEN, ...), then flags; the last one "
+              "(lines \"name = value\"; then those of FILE.d/*.conf), then the environment (GUISE_LISTEN, "
+              "...), then flags; the last one "
               "counts.\n\n",
               out);
   for (size_t i = 0; i < config_option_count; i++) {

@@ -1,8 +1,8 @@
 /* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help,
  * --dump-config, the man pages and the shells' completion.
  *
- * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < environment
- * (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
+ * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < F.d/NAME.conf in the
+ * order of their names < environment (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
  * an error names the source and says what is allowed. A new option is one field here and one row of the
  * table. */
 #pragma once
@@ -45,6 +45,7 @@ struct config {
   uint64_t progress_interval_s;    /* a running job's progress is written to the database this often */
   uint64_t shutdown_timeout_s;     /* SIGTERM: running jobs get this long for their checkpoint */
   char log_level[16];              /* error, warning, info or debug */
+  char log_format[8];              /* auto, text or json */
 };
 
 enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };
@@ -85,6 +86,8 @@ void config_defaults(struct config *config);
  * -EINVAL with err. */
 int config_set(struct config *config, const char *name, const char *value, const char *source,
                struct guise_error *err);
+/* The file and those in the directory beside it, PATH.d, which need not be there; err names file and line. */
+int config_read_files(struct config *config, const char *path, struct guise_error *err);
 /* Everything above in order. envp: NAME=VALUE list ending in NULL (environ), or NULL. ret_file (CONFIG_TEXT
  * bytes, may be NULL): the file that was read, "" = none. Unknown flags and unknown names in the file are
  * errors. 0 or -EINVAL, -ENOENT ... with err. */

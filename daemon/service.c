@@ -143,8 +143,13 @@ void service_reload(struct service *service, const struct config *fresh) {
   (void)pthread_rwlock_wrlock(&service->config_lock);
   config_reload(&service->config, fresh, log_change, NULL);
   log_set_level(log_level_from_name(service->config.log_level));
+  log_set_format(log_format_from_name(service->config.log_format));
   store_set_quota(service->store, service->config.owner_jobs, service->config.owner_bytes);
   (void)pthread_rwlock_unlock(&service->config_lock);
+}
+
+const struct stats *service_stats(struct service *service) {
+  return &service->stats;
 }
 
 bool service_ready(struct service *service) {
