@@ -109,12 +109,26 @@ unsigned log_fields(const char *text, struct log_field ret_fields[LOG_FIELDS_MAX
 
 /* ---- the three forms ---- */
 
+/* New reference; bytes that are no UTF-8 become question marks. */
+static json_t *message_json(const char *text) {
+  json_t *message = json_string(text);
+  char copy[LOG_TEXT];
+  if (message)
+    return message;
+  (void)snprintf(copy, sizeof(copy), "%s", text);
+  for (char *p = copy; *p; p++)
+    if ((unsigned char)*p >= 0x80)
+      *p = '?';
+  return json_string(copy);
+}
+
 char *log_json(enum log_level level, const char *text, long long time_ms) {
   struct log_field fields[LOG_FIELDS_MAX];
   const unsigned count = log_fields(text, fields);
   char when[TIME_TEXT];
   time_text(time_ms, when);
-  json_t *entry = json_pack("{s:s, s:s, s:s}", "time", when, "level", level_name(level), "message", text);
+  json_t *entry = json_pack("{s:s, s:s, s:o}", "time", when, "level", level_name(level), "message",
+                            message_json(text));
   for (unsigned i = 0; entry && i < count; i++)
     (void)json_object_set_new(entry, fields[i].json, json_string(fields[i].id));
   char *line = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
