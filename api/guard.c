@@ -11,7 +11,8 @@ static int refuse(enum problem_code *ret_code, enum problem_code code, struct gu
 
 /* RFC 9110, 5.6.2 */
 static bool is_token(const char *text) {
-  return *text && !text[strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")];
+  return *text &&
+         !text[strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")];
 }
 
 static bool has_control(const char *text) {
@@ -70,9 +71,10 @@ int guard_framing(const struct guard_request *q, struct guard_body *ret_body, en
     return refuse(ret_code, PROBLEM_HEADERS_TOO_LARGE, err,
                   "send at most 64 header fields with 16 KiB in all");
   if (q->odd)
-    return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err,
-                  "a header field's name is followed by a blank, its value goes on in the next line, or it holds "
-                  "characters that are not allowed");
+    return refuse(
+        ret_code, PROBLEM_MALFORMED_REQUEST, err,
+        "a header field's name is followed by a blank, its value goes on in the next line, or it holds "
+        "characters that are not allowed");
   if (q->content_lengths > 1)
     return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "there is more than one Content-Length");
   if (q->transfer_encodings > 0 && q->content_lengths > 0)

@@ -2,11 +2,11 @@
  * Host is a name of this daemon (DNS rebinding) and that no other web site's page asks (Origin).
  *
  * libmicrohttpd 0.9.75 accepts two Content-Length headers, Transfer-Encoding beside Content-Length, and a
- * missing or a double Host; so nothing of that is left to it. It takes "Content-Length : 5" for a field of the
- * name "Content-Length ", keeps a bare CR in a value, and appends a value's continuation in the next line to the
- * field's name ("Content-Length5"): with either it would not see a body that a proxy in front saw. Names that are
- * no tokens, values with control characters and names that only begin like those of framing are therefore
- * refused. Pure functions. */
+ * missing or a double Host; so nothing of that is left to it. It takes "Content-Length : 5" for a field of
+ * the name "Content-Length ", keeps a bare CR in a value, and appends a value's continuation in the next line
+ * to the field's name ("Content-Length5"): with either it would not see a body that a proxy in front saw.
+ * Names that are no tokens, values with control characters and names that only begin like those of framing
+ * are therefore refused. Pure functions. */
 #pragma once
 
 #include <stdint.h>

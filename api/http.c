@@ -126,8 +126,8 @@ static bool pass_limit(struct request *request) {
  * -------------------------------------------------------------------------------------------------- */
 
 static void count_answer(const struct request *request, unsigned status) {
-  traffic_count(request->http->traffic, request->route ? (size_t)(request->route - routes) : route_count, status,
-                clock_ns() - request->began_ns);
+  traffic_count(request->http->traffic, request->route ? (size_t)(request->route - routes) : route_count,
+                status, clock_ns() - request->began_ns);
 }
 
 static enum MHD_Result answer(struct request *request) {
@@ -136,7 +136,8 @@ static enum MHD_Result answer(struct request *request) {
   request->stage = STAGE_ANSWERED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
   count_answer(request, request->status);
-  if (request->announced.chunked) /* what follows it is not read: readers of chunks differ about where they end */
+  if (request->announced
+          .chunked) /* what follows it is not read: readers of chunks differ about where they end */
     reply_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
   enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->response);
   MHD_destroy_response(request->response);

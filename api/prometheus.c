@@ -42,7 +42,8 @@ static void put_jobs(FILE *out, struct service *service, const struct store_usag
       sample(out, "guise_jobs", labels, counts[i]);
     }
   }
-  single(out, "guise_queue_oldest_seconds", "gauge", "How long the oldest queued job has waited, 0 without one.",
+  single(out, "guise_queue_oldest_seconds", "gauge",
+         "How long the oldest queued job has waited, 0 without one.",
          usage->oldest_queued_at ? fmax(0, (double)(time_now_ms() - usage->oldest_queued_at) / 1e3) : 0);
   family(out, "guise_queue_wait_seconds", "summary", "How long jobs that began had waited.");
   sample(out, "guise_queue_wait_seconds_sum", "", (double)atomic_load(&stats->wait_ms) / 1e3);
@@ -60,7 +61,8 @@ static void put_running(FILE *out, struct service *service) {
     (void)snprintf(labels, sizeof(labels), "job=\"%s\"", jobs[i].id);
     sample(out, "guise_job_images_per_second", labels, jobs[i].progress.images_per_s);
   }
-  family(out, "guise_job_step_seconds", "gauge", "Time of a training step of running jobs, a moving average.");
+  family(out, "guise_job_step_seconds", "gauge",
+         "Time of a training step of running jobs, a moving average.");
   for (uint32_t i = 0; i < count; i++) {
     (void)snprintf(labels, sizeof(labels), "job=\"%s\"", jobs[i].id);
     sample(out, "guise_job_step_seconds", labels, jobs[i].progress.step_s);
@@ -80,7 +82,8 @@ static void put_images(FILE *out, struct service *service) {
     sample(out, "guise_refused_files_total", labels, (double)atomic_load(&stats->refused[i]));
   }
   single(out, "guise_inference_refused_images_total", "counter",
-         "Images of embed and verify that could not be decoded.", (double)atomic_load(&stats->inference_refused));
+         "Images of embed and verify that could not be decoded.",
+         (double)atomic_load(&stats->inference_refused));
 }
 
 /* ---- storage ---- */
@@ -130,7 +133,8 @@ static void put_latency(FILE *out, const char *operation, const struct latency *
     sample(out, "guise_http_request_duration_seconds_bucket", labels, (double)count);
   }
   (void)snprintf(labels, sizeof(labels), "operation=\"%s\"", operation);
-  sample(out, "guise_http_request_duration_seconds_sum", labels, (double)atomic_load(&latency->total_us) / 1e6);
+  sample(out, "guise_http_request_duration_seconds_sum", labels,
+         (double)atomic_load(&latency->total_us) / 1e6);
   sample(out, "guise_http_request_duration_seconds_count", labels, (double)count);
 }
 

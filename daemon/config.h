@@ -1,10 +1,10 @@
 /* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help,
  * --dump-config, the man pages and the shells' completion.
  *
- * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < F.d/NAME.conf in the
- * order of their names < environment (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
- * an error names the source and says what is allowed. A new option is one field here and one row of the
- * table. */
+ * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < F.d/NAME.conf
+ * in the order of their names < environment (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for
+ * _). Values are checked where they are set; an error names the source and says what is allowed. A new option
+ * is one field here and one row of the table. */
 #pragma once
 
 #include <limits.h>

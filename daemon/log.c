@@ -127,8 +127,8 @@ char *log_json(enum log_level level, const char *text, long long time_ms) {
   const unsigned count = log_fields(text, fields);
   char when[TIME_TEXT];
   time_text(time_ms, when);
-  json_t *entry = json_pack("{s:s, s:s, s:o}", "time", when, "level", level_name(level), "message",
-                            message_json(text));
+  json_t *entry =
+      json_pack("{s:s, s:s, s:o}", "time", when, "level", level_name(level), "message", message_json(text));
   for (unsigned i = 0; entry && i < count; i++)
     (void)json_object_set_new(entry, fields[i].json, json_string(fields[i].id));
   char *line = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
@@ -144,11 +144,12 @@ static bool send_to_journal(enum log_level level, const char *text) {
   struct iovec entry[LOG_FIELDS_MAX + 3];
   const int length = snprintf(message, sizeof(message), "MESSAGE=%s", text);
   entry[0] = (struct iovec){message, (size_t)length};
-  entry[1] = (struct iovec){priority, (size_t)snprintf(priority, sizeof(priority), "PRIORITY=%d", (int)level)};
+  entry[1] =
+      (struct iovec){priority, (size_t)snprintf(priority, sizeof(priority), "PRIORITY=%d", (int)level)};
   entry[2] = (struct iovec){(void *)identifier, sizeof(identifier) - 1};
   for (unsigned i = 0; i < count; i++)
-    entry[3 + i] = (struct iovec){ids[i], (size_t)snprintf(ids[i], sizeof(ids[i]), "%s=%s", fields[i].journal,
-                                                           fields[i].id)};
+    entry[3 + i] = (struct iovec){
+        ids[i], (size_t)snprintf(ids[i], sizeof(ids[i]), "%s=%s", fields[i].journal, fields[i].id)};
   return sd_journal_sendv(entry, 3 + (int)count) == 0;
 }
 
@@ -164,8 +165,8 @@ static void print_text(enum log_level level, const char *text) {
     length = snprintf(line, sizeof(line), "<%d>%s\n", (int)level, text);
   else
     length = snprintf(line, sizeof(line), "%s.%03ld %s%s%s\n", clock, now.tv_nsec / 1000000,
-                      level <= LOG_LEVEL_WARNING ? level_name(level) : "", level <= LOG_LEVEL_WARNING ? ": " : "",
-                      text);
+                      level <= LOG_LEVEL_WARNING ? level_name(level) : "",
+                      level <= LOG_LEVEL_WARNING ? ": " : "", text);
   if (write(STDERR_FILENO, line, (size_t)length) < 0)
     return; /* nowhere to tell */
 }

@@ -1,11 +1,11 @@
 /* Messages on stderr, or in the journal. Thread-safe; one entry a call.
  *
- * text: a line with the time. json: an object a line, {"time","level","message"}. In the journal a message is an
- * entry with PRIORITY. In the latter two each id that the message names is a field, too, by which entries are
- * found: GUISE_JOB, GUISE_DATASET, GUISE_MODEL, GUISE_TOKEN ("job", "dataset", "model", "token" in JSON).
+ * text: a line with the time. json: an object a line, {"time","level","message"}. In the journal a message is
+ * an entry with PRIORITY. In the latter two each id that the message names is a field, too, by which entries
+ * are found: GUISE_JOB, GUISE_DATASET, GUISE_MODEL, GUISE_TOKEN ("job", "dataset", "model", "token" in JSON).
  *
- * Never log names of people, files from archives, tokens' secrets or request bodies: the journal is not part of
- * what DELETE erases. */
+ * Never log names of people, files from archives, tokens' secrets or request bodies: the journal is not part
+ * of what DELETE erases. */
 #pragma once
 
 enum log_level {

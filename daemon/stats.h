@@ -9,10 +9,10 @@
 #define STATS_CODES 8u /* reasons for which ingest refuses a file, and one more for those not in the list */
 
 struct stats {
-  atomic_ullong waits, wait_ms;          /* jobs that began, and what they had waited */
-  atomic_ullong ingested;                /* images taken into packs */
-  atomic_ullong refused[STATS_CODES];    /* files of archives, by stats_code */
-  atomic_ullong inference_refused;       /* images of embed and verify that could not be decoded */
+  atomic_ullong waits, wait_ms;       /* jobs that began, and what they had waited */
+  atomic_ullong ingested;             /* images taken into packs */
+  atomic_ullong refused[STATS_CODES]; /* files of archives, by stats_code */
+  atomic_ullong inference_refused;    /* images of embed and verify that could not be decoded */
 };
 
 void stats_began(struct stats *stats, int64_t waited_ms);

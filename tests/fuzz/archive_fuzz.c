@@ -1,5 +1,5 @@
-/* An uploaded archive on its way to a pack, without helper processes: what decoder.c asks guise-decode is done
- * in this process, which also puts the decoders under the fuzzer. The pack must be one that opens. */
+/* An uploaded archive on its way to a pack, without helper processes: what decoder.c asks guise-decode is
+ * done in this process, which also puts the decoders under the fuzzer. The pack must be one that opens. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +50,8 @@ static void check_pack(const char *path, const struct ingest_result *result) {
   FUZZ_CHECK(pack_open(path, &pack, NULL) == 0);
   FUZZ_CHECK(pack_images(pack) == result->images && pack_identities(pack) == result->identities);
   for (uint32_t i = 0; i < pack_images(pack); i++) {
-    const char *person = pack_identity_name(pack, pack_identity_of(pack, i)), *name = pack_image_name(pack, i);
+    const char *person = pack_identity_name(pack, pack_identity_of(pack, i)),
+               *name = pack_image_name(pack, i);
     FUZZ_CHECK(*person && *name && strcmp(person, "..") != 0 && strcmp(name, "..") != 0);
     FUZZ_CHECK(!strpbrk(person, "/\\") && !strpbrk(name, "/\\"));
   }

@@ -1,5 +1,6 @@
-/* What fuzz targets share. A target is one function, LLVMFuzzerTestOneInput: libFuzzer calls it in builds with
- * GUISE_FUZZ; in all others replay.c calls it with each file of the target's corpus, as a regression test.
+/* What fuzz targets share. A target is one function, LLVMFuzzerTestOneInput: libFuzzer calls it in builds
+ * with GUISE_FUZZ; in all others replay.c calls it with each file of the target's corpus, as a regression
+ * test.
  *
  * Besides crashes a target looks for broken promises: what FUZZ_CHECK says holds for every input. */
 #pragma once

@@ -1,5 +1,6 @@
-/* A model file. Input: the JSON header, a NUL, and the first bytes of the tensors; the rest of them, as far as
- * the header says they go, is ones, so that a small input makes a whole model. What loads embeds a face. */
+/* A model file. Input: the JSON header, a NUL, and the first bytes of the tensors; the rest of them, as far
+ * as the header says they go, is ones, so that a small input makes a whole model. What loads embeds a face.
+ */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const size_t header = nul ? (size_t)(nul - data) : size, given = nul ? size - header - 1 : 0;
   if (header > HEADER_MAX)
     return 0;
-  const size_t padded = (header + 63) / 64 * 64 + 56, floats = MAX(data_size((const char *)data, header), given);
+  const size_t padded = (header + 63) / 64 * 64 + 56,
+               floats = MAX(data_size((const char *)data, header), given);
   uint8_t *file = malloc(8 + padded + floats);
   const float one = 1;
   FUZZ_CHECK(file != NULL);

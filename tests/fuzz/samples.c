@@ -167,11 +167,13 @@ struct sample sample_image(enum image_kind kind, uint32_t side, uint32_t person)
 }
 
 struct sample sample_png_header(uint32_t width, uint32_t height) {
-  static const uint8_t chunks[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R',
-                                   0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0, 0, 0, 0, 0, /* IHDR: 8 bits, RGB */
-                                   0, 0, 0, 12, 'I', 'D', 'A', 'T', 0x78, 0x9c, 0x63, 0x60, 0x60, 0x60, 0, 0, 0, 4,
-                                   0, 1, 0, 0, 0, 0, /* IDAT: four zeros */
-                                   0, 0, 0, 0, 'I', 'E', 'N', 'D', 0, 0, 0, 0};
+  static const uint8_t
+      chunks[] = {0x89, 'P',  'N', 'G', '\r', '\n', 0x1a, '\n', 0,    0,    0,    13,
+                  'I',  'H',  'D', 'R', 0,    0,    0,    0,    0,    0,    0,    0,
+                  8,    2,    0,   0,   0,    0,    0,    0,    0, /* IHDR: 8 bits, RGB */
+                  0,    0,    0,   12,  'I',  'D',  'A',  'T',  0x78, 0x9c, 0x63, 0x60,
+                  0x60, 0x60, 0,   0,   0,    4,    0,    1,    0,    0,    0,    0, /* IDAT: four zeros */
+                  0,    0,    0,   0,   'I',  'E',  'N',  'D',  0,    0,    0,    0};
   struct sample sample = {allocate(sizeof(chunks)), sizeof(chunks)};
   memcpy(sample.data, chunks, sizeof(chunks));
   for (int i = 0; i < 4; i++) {
@@ -202,7 +204,8 @@ const char *sample_archive_name(enum archive_kind kind) {
   return names[kind];
 }
 const char *sample_archive_type(enum archive_kind kind) {
-  static const char *const types[ARCHIVE_KINDS] = {"application/x-tar", "application/gzip", "application/zip"};
+  static const char *const types[ARCHIVE_KINDS] = {"application/x-tar", "application/gzip",
+                                                   "application/zip"};
   return types[kind];
 }
 
@@ -222,8 +225,8 @@ struct archive_writer *archive_begin(enum archive_kind kind) {
   return writer;
 }
 
-void archive_add(struct archive_writer *writer, const char *path, char type, const char *target, const void *data,
-                 size_t size) {
+void archive_add(struct archive_writer *writer, const char *path, char type, const char *target,
+                 const void *data, size_t size) {
   struct archive_entry *entry = archive_entry_new();
   archive_entry_set_pathname(entry, path);
   archive_entry_set_perm(entry, 0644);
@@ -277,7 +280,8 @@ struct sample sample_bomb(enum archive_kind kind, size_t bytes) {
 /* ---- mutation ---- */
 
 static void change(struct sample *sample, size_t capacity, struct rng *rng) {
-  static const uint32_t limits[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, UINT32_MAX};
+  static const uint32_t limits[] = {0,      1,      0x7f,       0x80,       0xff,      0x7fff,
+                                    0x8000, 0xffff, 0x7fffffff, 0x80000000, UINT32_MAX};
   const size_t at = rng_below(rng, (uint32_t)sample->size), left = sample->size - at;
   const size_t length = 1 + rng_below(rng, (uint32_t)MIN(left, (size_t)64));
   switch (rng_below(rng, 8)) {

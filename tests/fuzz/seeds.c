@@ -1,5 +1,5 @@
-/* Writes the seeds that are binary files: seeds DIRECTORY makes DIRECTORY/TARGET/NAME. Those that are text lie in
- * corpus/. The same program gives the same seeds. */
+/* Writes the seeds that are binary files: seeds DIRECTORY makes DIRECTORY/TARGET/NAME. Those that are text
+ * lie in corpus/. The same program gives the same seeds. */
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -124,7 +124,8 @@ static void save_model(const char *path, enum mask_method method, enum arch arch
 }
 
 /* The tensors with the mask's first. */
-static uint32_t mask_first(const struct safetensors *file, struct safetensor *ret_tensors, size_t *ret_bytes) {
+static uint32_t mask_first(const struct safetensors *file, struct safetensor *ret_tensors,
+                           size_t *ret_bytes) {
   uint32_t count = 0;
   *ret_bytes = 0;
   for (int weights = 0; weights < 2; weights++)

@@ -1,5 +1,5 @@
-/* A real guised under attack over raw sockets: ambiguous framing, mutated requests, slow senders, and archives and
- * images that are traps or broken. After each it must answer, and its memory must not grow.
+/* A real guised under attack over raw sockets: ambiguous framing, mutated requests, slow senders, and
+ * archives and images that are traps or broken. After each it must answer, and its memory must not grow.
  *
  *   integration_hostile_test                    as a test: some hundreds of each
  *   integration_hostile_test REQUESTS ARCHIVES  so many, for example 10000 2000 */
@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +21,7 @@
 #include "core/base/base.h"
 #include "core/base/philox.h"
 #include "tests/fuzz/samples.h"
+#include "tests/integration/support/framings.h"
 #include "tests/integration/support/server.h"
 
 #define TIMEOUT_S 2
@@ -61,13 +62,14 @@ static int dial(void) {
   return fd;
 }
 
-/* What comes until the connection is closed or `quiet_ms` pass; whether it was closed. */
-static bool listen_to(int fd, int quiet_ms, char *ret_answer, size_t room) {
+/* What comes: the first of it within `first_ms`, the rest until `quiet_ms` pass without more or the
+ * connection is closed; returns whether it was. */
+static bool listen_to(int fd, int first_ms, int quiet_ms, char *ret_answer, size_t room) {
   size_t have = 0;
   bool closed = false;
   while (have + 1 < room) {
     struct pollfd poller = {fd, POLLIN, 0};
-    if (poll(&poller, 1, quiet_ms) <= 0)
+    if (poll(&poller, 1, have ? quiet_ms : first_ms) <= 0)
       break;
     ssize_t n = recv(fd, ret_answer + have, room - 1 - have, 0);
     closed = n <= 0;
@@ -117,86 +119,6 @@ static void memory_is_steady(const char *what, long before) {
   assert_true(after - before < GROWTH_KB);
 }
 
-#define HEAD "Host: localhost\r\n"
-#define JSON "Content-Type: application/json\r\n"
-#define GET "GET /healthz HTTP/1.1\r\n"
-#define POST "POST /v1/jobs?dry_run=true HTTP/1.1\r\n" HEAD JSON
-#define HIDDEN "GET /v1/jobs HTTP/1.1\r\n" HEAD "\r\n" /* must not be taken for a request of its own */
-
-enum outcome {
-  ACCEPTED, /* 200 or 422, and the connection goes on */
-  CLOSED,   /* accepted, and what follows is not read */
-  REFUSED,  /* 4xx or 5xx, or no answer at all; and what follows is not read */
-};
-
-static const struct {
-  const char *name, *text;
-  size_t size;
-  enum outcome outcome;
-} framings[] = {
-#define CASE(name, text, outcome) {name, text, sizeof(text) - 1, outcome}
-    CASE("as it should be", GET HEAD "\r\n", ACCEPTED),
-    CASE("a body", POST "Content-Length: 2\r\n\r\n{}", ACCEPTED),
-    CASE("an empty body announced", GET HEAD "Content-Length: 0\r\n\r\n", ACCEPTED),
-    CASE("chunks", POST "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" HIDDEN, CLOSED),
-    CASE("a chunk extension", POST "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n" HIDDEN, CLOSED),
-    CASE("chunk lines that end in LF", POST "Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n" HIDDEN, CLOSED),
-    CASE("trailers", POST "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nContent-Length: 5\r\n\r\n" HIDDEN, CLOSED),
-    CASE("two lengths", POST "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("the same length twice", POST "Content-Length: 2\r\ncontent-length: 2\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a list of lengths", POST "Content-Length: 2, 2\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a negative length", POST "Content-Length: -2\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a length with a sign", POST "Content-Length: +2\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a length in hex", POST "Content-Length: 0x2\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("no length", POST "Content-Length: \r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a length of 2^64 + 2", POST "Content-Length: 18446744073709551618\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a length of 2^64 - 1", POST "Content-Length: 18446744073709551615\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a length of 2^63", POST "Content-Length: 9223372036854775808\r\n\r\n{}" HIDDEN, REFUSED),
-    CASE("a blank before the colon", POST "Content-Length : 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a tab before the colon", POST "Content-Length\t: 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("an encoding with a blank before the colon", POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a folded length", POST "Content-Length:\r\n 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a length that goes on", POST "Content-Length: 4\r\n 0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a folded encoding", POST "Transfer-Encoding:\r\n\tchunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a length in a folded field", POST "X: y\r\n Content-Length: 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a length behind a bare CR", POST "X: y\rContent-Length: 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("encoding and length", POST "Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("two encodings", POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("chunked twice", POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("an unknown encoding", POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a vertical tab before chunked", POST "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("chunks in HTTP/1.0",
-         "POST /v1/jobs HTTP/1.0\r\n" HEAD JSON "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a negative chunk", POST "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a chunk in 0x", POST "Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a chunk of 2^64 + 2", POST "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a chunk that does not end", POST "Transfer-Encoding: chunked\r\n\r\n2\r\n{}XX0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("LF in a chunk extension", POST "Transfer-Encoding: chunked\r\n\r\n2;a\nb\r\n{}\r\n0\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a body where none belongs", GET HEAD "Content-Length: 40\r\n\r\n" HIDDEN, REFUSED),
-    CASE("no Host", GET "\r\n" HIDDEN, REFUSED),
-    CASE("two Hosts", GET HEAD HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("a foreign Host", GET "Host: evil.example\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a path in Host", GET "Host: localhost/x\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a user in Host", GET "Host: x@localhost\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a field without a name, which is left out", GET HEAD ": x\r\n\r\n", ACCEPTED),
-    CASE("a name of two words", GET HEAD "Content Length: 2\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a name that is no ASCII", GET HEAD "X\xc3\xa9: 1\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a control byte in a value", GET HEAD "X: a\1b\r\n\r\n" HIDDEN, REFUSED),
-    CASE("a line without a colon", GET HEAD "nonsense\r\n\r\n" HIDDEN, REFUSED),
-    CASE("NUL in a name", GET HEAD "X\0: 2\r\n\r\n" HIDDEN, REFUSED),
-    CASE("NUL in a method", "GE\0T /healthz HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("NUL in the address, escaped", "GET /healthz%00 HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("bytes that are not UTF-8 in the address", "GET /v1/jobs/\xff HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("a whole address", "GET http://evil.example/healthz HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("CONNECT", "CONNECT localhost:80 HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("OPTIONS *", "OPTIONS * HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", REFUSED),
-    CASE("HTTP/0.9", "GET /healthz\r\n\r\n" HIDDEN, REFUSED),
-    CASE("HTTP/1.10", "GET /healthz HTTP/1.10\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-    CASE("a blank in the address", "GET /healthz x HTTP/1.1\r\n" HEAD "\r\n" HIDDEN, REFUSED),
-#undef CASE
-};
-
 static void ambiguous_framing(void **state) {
   (void)state;
   static char answer[65536];
@@ -204,7 +126,8 @@ static void ambiguous_framing(void **state) {
     const bool accepted = framings[i].outcome != REFUSED;
     int fd = dial();
     (void)send(fd, framings[i].text, framings[i].size, MSG_NOSIGNAL);
-    const bool closed = listen_to(fd, accepted && framings[i].outcome == ACCEPTED ? 150 : 2000, answer, sizeof(answer));
+    const bool closed =
+        listen_to(fd, 5000, framings[i].outcome == ACCEPTED ? 150 : 2000, answer, sizeof(answer));
     const int status = status_of(answer);
     (void)close(fd);
     if (accepted != (status == 200 || status == 422) || count_answers(answer) > 1 ||
@@ -237,7 +160,7 @@ static void large_heads(void **state) {
     used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", heads[i].after);
     int fd = dial();
     (void)send(fd, text, used, MSG_NOSIGNAL);
-    (void)listen_to(fd, 2000, answer, sizeof(answer));
+    (void)listen_to(fd, 5000, 2000, answer, sizeof(answer));
     (void)close(fd);
     if (status_of(answer) != heads[i].status)
       fail_msg("%zu: %s", i, answer);
@@ -252,16 +175,22 @@ static void bodies_of_json(void **state) {
   const struct {
     const char *body;
     size_t size;
-  } bodies[] = {{deep, sizeof(deep) - 1},        {"{\"a\":\"\xff\"}", 9},  {"{\"a\":\"\\ud800\"}", 14},
-                {"{\"a\":\"\0\"}", 9},           {"{\"a\\u0000b\":1}", 14}, {"{\"a\":1e999}", 11},
-                {"{\"a\":1,\"a\":2}", 13},       {"\xef\xbb\xbf{}", 5},    {"{}{}", 4},
+  } bodies[] = {{deep, sizeof(deep) - 1},
+                {"{\"a\":\"\xff\"}", 9},
+                {"{\"a\":\"\\ud800\"}", 14},
+                {"{\"a\":\"\0\"}", 9},
+                {"{\"a\\u0000b\":1}", 14},
+                {"{\"a\":1e999}", 11},
+                {"{\"a\":1,\"a\":2}", 13},
+                {"\xef\xbb\xbf{}", 5},
+                {"{}{}", 4},
                 {"{\"type\":99999999999999999999}", 29}};
   for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
     size_t head = (size_t)snprintf(text, sizeof(text), POST "Content-Length: %zu\r\n\r\n", bodies[i].size);
     memcpy(text + head, bodies[i].body, bodies[i].size);
     int fd = dial();
     (void)send(fd, text, head + bodies[i].size, MSG_NOSIGNAL);
-    (void)listen_to(fd, 300, answer, sizeof(answer));
+    (void)listen_to(fd, 5000, 300, answer, sizeof(answer));
     (void)close(fd);
     if (status_of(answer) != 400)
       fail_msg("%zu: %s", i, answer);
@@ -274,19 +203,25 @@ static void requests_in_a_row(void **state) {
   static char text[65536], answer[262144];
   size_t used = 0;
   for (int i = 0; i < 100; i++)
-    used += (size_t)snprintf(text + used, sizeof(text) - used, i % 2 ? GET HEAD "\r\n" : POST "Content-Length: 2\r\n\r\n{}");
+    used += (size_t)snprintf(text + used, sizeof(text) - used,
+                             i % 2 ? GET HEAD "\r\n" : POST "Content-Length: 2\r\n\r\n{}");
   int fd = dial();
   assert_int_equal(send(fd, text, used, MSG_NOSIGNAL), used);
-  (void)listen_to(fd, 1000, answer, sizeof(answer));
+  (void)listen_to(fd, 5000, 1000, answer, sizeof(answer));
   (void)close(fd);
   assert_int_equal(count_answers(answer), 100);
   still_answers();
 }
 
-/* Senders that are slower than the timeout allows are cut, wherever they are, and hold up nobody meanwhile. */
+/* Senders that are slower than the timeout allows are cut, wherever they are, and hold up nobody meanwhile.
+ */
 static void slow_senders(void **state) {
   (void)state;
-  static const char *const starts[] = {"", "G", GET "Host: loc", GET HEAD "X: ", POST "Content-Length: 100\r\n\r\n{",
+  static const char *const starts[] = {"",
+                                       "G",
+                                       GET "Host: loc",
+                                       GET HEAD "X: ",
+                                       POST "Content-Length: 100\r\n\r\n{",
                                        POST "Transfer-Encoding: chunked\r\n\r\nffff\r\n{",
                                        "PUT /v1/datasets/slow HTTP/1.1\r\n" HEAD
                                        "Content-Type: application/x-tar\r\nContent-Length: 1000000\r\n\r\n"};
@@ -305,7 +240,7 @@ static void slow_senders(void **state) {
         continue;
       if (i > 0) /* a byte now and then, as those who attack by slowness send */
         (void)send(fd[i], "a", 1, MSG_NOSIGNAL);
-      closed[i] = listen_to(fd[i], 20, answer, sizeof(answer));
+      closed[i] = listen_to(fd[i], 20, 20, answer, sizeof(answer));
       open -= closed[i];
     }
     still_answers();
@@ -324,10 +259,13 @@ static void mutated_requests(void **state) {
       GET HEAD "\r\n",
       POST "Content-Length: 30\r\n\r\n{\"type\":\"train\",\"dataset\":\"x\"}",
       POST "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-      "GET /v1/jobs?state=queued&limit=5&cursor=am9iczox HTTP/1.1\r\n" HEAD "Authorization: Bearer guise_x\r\n\r\n",
+      "GET /v1/jobs?state=queued&limit=5&cursor=am9iczox HTTP/1.1\r\n" HEAD
+      "Authorization: Bearer guise_x\r\n\r\n",
       "GET /v1/models/mdl_x/files/model.onnx HTTP/1.1\r\n" HEAD "Range: bytes=0-9\r\nIf-Range: \"x\"\r\n\r\n",
-      "PUT /v1/datasets/x/pairs/y HTTP/1.1\r\n" HEAD "Content-Type: text/plain\r\nContent-Length: 9\r\n\r\n1\na 1 2\n\n",
-      "PUT /v1/datasets/z HTTP/1.1\r\n" HEAD "Content-Type: application/zip\r\nContent-Digest: sha-256=:AA==:\r\n"
+      "PUT /v1/datasets/x/pairs/y HTTP/1.1\r\n" HEAD
+      "Content-Type: text/plain\r\nContent-Length: 9\r\n\r\n1\na 1 2\n\n",
+      "PUT /v1/datasets/z HTTP/1.1\r\n" HEAD
+      "Content-Type: application/zip\r\nContent-Digest: sha-256=:AA==:\r\n"
       "Content-Length: 4\r\n\r\nPK\3\4",
       "DELETE /v1/datasets/none HTTP/1.1\r\n" HEAD "Origin: http://localhost\r\n\r\n"};
   static char answer[262144];
@@ -340,7 +278,7 @@ static void mutated_requests(void **state) {
     int fd = dial();
     (void)send(fd, mutated.data, mutated.size, MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR); /* nothing else will come: an answer or the end */
-    const bool closed = listen_to(fd, 10000, answer, sizeof(answer));
+    const bool closed = listen_to(fd, 20000, 20000, answer, sizeof(answer));
     (void)close(fd);
     sample_free(&mutated);
     if (!closed)
@@ -402,7 +340,8 @@ static void bombs(void **state) {
     if (fate.ready || !strstr(fate.error, "times its size"))
       fail_msg("%s: %s", sample_archive_name(kind), fate.error);
   }
-  static const uint32_t sides[][2] = {{40000, 40000}, {UINT32_MAX, UINT32_MAX}, {8192, 8192}, {0, 16}, {8192, 4000}};
+  static const uint32_t sides[][2] = {
+      {40000, 40000}, {UINT32_MAX, UINT32_MAX}, {8192, 8192}, {0, 16}, {8192, 4000}};
   struct archive_writer *writer = archive_begin(ARCHIVE_TAR);
   for (size_t i = 0; i < ARRAY_SIZE(sides); i++) {
     char path[32];
@@ -447,7 +386,8 @@ static void tricks_with_paths(void **state) {
     const struct fate fate = upload(&archive, kind);
     sample_free(&archive);
     if (!fate.ready || fate.images != 1 || fate.rejected != (kind == ARCHIVE_ZIP ? 8 : 11))
-      fail_msg("%s: %lld images, %lld rejected, %s", sample_archive_name(kind), fate.images, fate.rejected, fate.error);
+      fail_msg("%s: %lld images, %lld rejected, %s", sample_archive_name(kind), fate.images, fate.rejected,
+               fate.error);
   }
   assert_int_not_equal(access("/etc/1.pgm", F_OK), 0);
 }
@@ -487,16 +427,23 @@ static void mutated_archives(void **state) {
   }
   for (enum archive_kind kind = 0; kind < ARCHIVE_KINDS; kind++)
     sample_free(&whole[kind]);
-  print_message("%u mutated archives: %u ready, %lu images, %lu rejected\n", archives, ready, images, rejected);
+  print_message("%u mutated archives: %u ready, %lu images, %lu rejected\n", archives, ready, images,
+                rejected);
   assert_true(ready > 0 && ready < archives && rejected > 0);
   memory_is_steady("mutated archives", before);
 }
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(ambiguous_framing), cmocka_unit_test(large_heads),      cmocka_unit_test(bodies_of_json),
-      cmocka_unit_test(requests_in_a_row), cmocka_unit_test(slow_senders),     cmocka_unit_test(mutated_requests),
-      cmocka_unit_test(bombs),             cmocka_unit_test(tricks_with_paths), cmocka_unit_test(mutated_archives),
+      cmocka_unit_test(ambiguous_framing),
+      cmocka_unit_test(large_heads),
+      cmocka_unit_test(bodies_of_json),
+      cmocka_unit_test(requests_in_a_row),
+      cmocka_unit_test(slow_senders),
+      cmocka_unit_test(mutated_requests),
+      cmocka_unit_test(bombs),
+      cmocka_unit_test(tricks_with_paths),
+      cmocka_unit_test(mutated_archives),
   };
   if (argc == 3) {
     requests = (unsigned)strtoul(argv[1], NULL, 10);

@@ -1,12 +1,12 @@
-/* Running guised: its figures, its log, what SIGHUP applies, an inherited socket, and a watchdog that is fed only
- * while requests are answered. */
+/* Running guised: its figures, its log, what SIGHUP applies, an inherited socket, and a watchdog that is fed
+ * only while requests are answered. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
@@ -28,8 +28,8 @@
 #include "tests/integration/support/shell.h"
 
 #define SECRET "Erika_Mustermann" /* a person's name, in an archive that guised reads */
-#define TINY_JOB                                                                                          \
-  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"},\"model\":{\"input\":32,"     \
+#define TINY_JOB                                                                                      \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"},\"model\":{\"input\":32," \
   "\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":2,\"batch\":8}}"
 
 static struct server server;
@@ -101,8 +101,8 @@ static void upload_mixture(void) {
   archive_add(writer, SECRET "/notes.txt", 'f', NULL, "nothing", 7);
   archive_add(writer, "../" SECRET "/2.jpg", 'f', NULL, good.data, good.size);
   struct sample archive = archive_end(writer);
-  ask(&server, "PUT", "/v1/datasets/mixture?size=32", "Content-Type: application/x-tar", archive.data, archive.size,
-      &reply);
+  ask(&server, "PUT", "/v1/datasets/mixture?size=32", "Content-Type: application/x-tar", archive.data,
+      archive.size, &reply);
   assert_int_equal(reply.status, 202);
   reply_done(&reply);
   sample_free(&good);
@@ -147,8 +147,10 @@ static void figures_follow_what_happens(void **state) {
   assert_true(exposition_value(after, "guise_database_writable") == 1);
   assert_true(exposition_value(after, "guise_disk_free_bytes") > 0);
   assert_true(exposition_value(after, "process_resident_memory_bytes") > 1 << 20);
-  assert_true(exposition_value(after, "guise_http_request_duration_seconds_count{operation=\"putDataset\"}") == 2);
-  assert_true(exposition_value(after, "guise_http_request_duration_seconds_sum{operation=\"putDataset\"}") > 0);
+  assert_true(
+      exposition_value(after, "guise_http_request_duration_seconds_count{operation=\"putDataset\"}") == 2);
+  assert_true(exposition_value(after, "guise_http_request_duration_seconds_sum{operation=\"putDataset\"}") >
+              0);
   assert_null(strstr(after, SECRET));
 }
 
@@ -168,7 +170,8 @@ static void answers_are_counted_by_status(void **state) {
                 {"guise_http_request_duration_seconds_count{operation=\"listJobs\"}", 1},
                 {"guise_http_request_duration_seconds_count{operation=\"getMetrics\"}", 2}};
   for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-    if (exposition_value(after, counts[i].sample) - exposition_value(before, counts[i].sample) != counts[i].more)
+    if (exposition_value(after, counts[i].sample) - exposition_value(before, counts[i].sample) !=
+        counts[i].more)
       fail_msg("%s", counts[i].sample);
 }
 
@@ -176,9 +179,10 @@ static void running_jobs_tell_their_speed(void **state) {
   (void)state;
   char job[64], sample[160];
   (void)snprintf(job, sizeof(job), "%s",
-                 submit(&server, "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"},\"model\":{"
-                                 "\"input\":32,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1000,"
-                                 "\"batch\":8}}"));
+                 submit(&server,
+                        "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"},\"model\":{"
+                        "\"input\":32,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1000,"
+                        "\"batch\":8}}"));
   assert_string_equal(wait_job(&server, job, 2, 60), "running");
   (void)snprintf(sample, sizeof(sample), "guise_job_images_per_second{job=\"%s\"}", job);
   _cleanup_(freep) char *text = figures();
@@ -191,7 +195,8 @@ static void running_jobs_tell_their_speed(void **state) {
   (void)wait_job(&server, job, 0, 60);
 }
 
-/* Every line is an object with the fields; ids of messages are fields; no name of a person or a file is in it. */
+/* Every line is an object with the fields; ids of messages are fields; no name of a person or a file is in
+ * it. */
 static void the_log_is_json_without_names(void **state) {
   (void)state;
   _cleanup_(freep) char *text = log_text();

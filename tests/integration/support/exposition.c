@@ -58,12 +58,13 @@ static void read_type(struct reading *reading, const char *line) {
   static const char *const types[] = {"counter", "gauge", "histogram", "summary"};
   char name[128], type[16], extra;
   bool known = false;
-  if (sscanf(line, "# TYPE %127[^ \n] %15[a-z]%c", name, type, &extra) != 3 || extra != '\n' || !reading->helped ||
-      strcmp(name, reading->family) != 0 || reading->type[0])
+  if (sscanf(line, "# TYPE %127[^ \n] %15[a-z]%c", name, type, &extra) != 3 || extra != '\n' ||
+      !reading->helped || strcmp(name, reading->family) != 0 || reading->type[0])
     broken(line, "TYPE");
   for (size_t i = 0; i < 4; i++)
     known |= strcmp(type, types[i]) == 0;
-  if (!known || (strcmp(type, "counter") == 0) != (strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0))
+  if (!known ||
+      (strcmp(type, "counter") == 0) != (strlen(name) > 6 && strcmp(name + strlen(name) - 6, "_total") == 0))
     broken(line, "a counter's name ends in _total, and no other's");
   memcpy(reading->type, type, sizeof(type));
 }
@@ -96,7 +97,8 @@ static const char *read_labels(const char *line, const char *at, double *bound, 
   return at + 1;
 }
 
-static void check_bucket(struct reading *reading, const char *line, const char *series, double bound, double count) {
+static void check_bucket(struct reading *reading, const char *line, const char *series, double bound,
+                         double count) {
   if (isnan(bound))
     broken(line, "a bucket without le");
   if (!reading->open) {
@@ -113,14 +115,17 @@ static void check_bucket(struct reading *reading, const char *line, const char *
 
 static void check_sample(struct reading *reading, const char *line, const char *suffix, const char *series,
                          double bound, double value) {
-  const bool histogram = strcmp(reading->type, "histogram") == 0, summary = strcmp(reading->type, "summary") == 0;
+  const bool histogram = strcmp(reading->type, "histogram") == 0,
+             summary = strcmp(reading->type, "summary") == 0;
   if (histogram && strcmp(suffix, "_bucket") == 0)
     check_bucket(reading, line, series, bound, value);
   else if (histogram && strcmp(suffix, "_count") == 0) {
-    if (!reading->open || isfinite(reading->bound) || value != reading->count || strcmp(series, reading->series) != 0)
+    if (!reading->open || isfinite(reading->bound) || value != reading->count ||
+        strcmp(series, reading->series) != 0)
       broken(line, "_count is the bucket +Inf");
     reading->open = false;
-  } else if (!((histogram || summary) && (strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0)) && *suffix)
+  } else if (!((histogram || summary) && (strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0)) &&
+             *suffix)
     broken(line, "the name is not its family's");
   else if ((histogram || summary) && !*suffix)
     broken(line, "a sample without _sum or _count");

@@ -80,12 +80,13 @@ static void ambiguous_fields(void **state) {
   static const struct {
     const char *name, *value;
     bool odd;
-  } fields[] = {{"Content-Length", "2", false},        {"content-type", "text/plain;\tcharset=utf-8", false},
-                {"X-\xc3\xa9", "1", true},              {"X", "caf\xc3\xa9", false},
-                {"Content-Length ", "2", true},        {"Content-Length2", "", true}, /* folded: "2" in the next line */
-                {"Transfer-Encoding\t", "x", true},    {"Transfer-Encodingchunked", "", true},
-                {"X: yContent-Length", "2", true},     {"", "x", true},
-                {"X", "a\rContent-Length: 2", true},   {"X", "\x7f", true}};
+  } fields[] = {
+      {"Content-Length", "2", false},      {"content-type", "text/plain;\tcharset=utf-8", false},
+      {"X-\xc3\xa9", "1", true},           {"X", "caf\xc3\xa9", false},
+      {"Content-Length ", "2", true},      {"Content-Length2", "", true}, /* folded: "2" in the next line */
+      {"Transfer-Encoding\t", "x", true},  {"Transfer-Encodingchunked", "", true},
+      {"X: yContent-Length", "2", true},   {"", "x", true},
+      {"X", "a\rContent-Length: 2", true}, {"X", "\x7f", true}};
   for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
     struct guard_request request = {.version = "HTTP/1.1", .hosts = 1, .host = "localhost"};
     struct guard_body body;
