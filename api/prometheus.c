@@ -155,13 +155,14 @@ static void put_http(FILE *out, struct http *http) {
 /* ---- the process, by the names that all exporters use ---- */
 
 static double resident_bytes(void) {
-  unsigned long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "re");
-  if (file && fscanf(file, "%*u %lu", &pages) != 1)
-    pages = 0;
+  char line[128] = "";
+  FILE *file = fopen("/proc/self/statm", "re"); /* size, resident, ..., in pages */
+  if (file && !fgets(line, sizeof(line), file))
+    line[0] = 0;
   if (file)
     (void)fclose(file);
-  return (double)pages * (double)sysconf(_SC_PAGESIZE);
+  const char *resident = line + strcspn(line, " ");
+  return (double)strtoul(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE);
 }
 
 static double open_files(void) {

@@ -122,9 +122,10 @@ const struct config_option config_options[] = {
             "seconds that jobs get for a checkpoint when guised stops"),
     STRING(log_level, "info", check_level, true, "error|warning|info|debug",
            "how much guised tells on standard error"),
-    STRING(log_format, "auto", check_format, true, "auto|text|json",
-           "auto: entries with fields in the journal where standard error is the journal's, else text; json: an "
-           "object a line"),
+    STRING(
+        log_format, "auto", check_format, true, "auto|text|json",
+        "auto: entries with fields in the journal where standard error is the journal's, else text; json: an "
+        "object a line"),
 };
 const size_t config_option_count = ARRAY_SIZE(config_options);
 
