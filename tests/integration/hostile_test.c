@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@
 #endif
 
 static struct server server;
-static unsigned requests = 400, archives = 40;
+static unsigned requests = 400, archives = 24;
 
 static int setup(void **state) {
   (void)state;
@@ -111,6 +112,25 @@ static long memory_kb(void) {
   (void)fclose(file);
   assert_true(kb > 0);
   return kb;
+}
+
+static unsigned open_files(void) {
+  char path[64];
+  unsigned count = 0;
+  (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)server.pid);
+  DIR *directory = opendir(path);
+  assert_non_null(directory);
+  while (readdir(directory))
+    count++;
+  (void)closedir(directory);
+  return count;
+}
+
+/* No connection is left behind, a moment after the timeout at the latest. */
+static void connections_end(unsigned files) {
+  for (int i = 0; i < 100 * (TIMEOUT_S + 8) && open_files() > files; i++)
+    (void)usleep(10000);
+  assert_true(open_files() <= files);
 }
 
 static void memory_is_steady(const char *what, long before) {
@@ -269,6 +289,7 @@ static void mutated_requests(void **state) {
       "Content-Length: 4\r\n\r\nPK\3\4",
       "DELETE /v1/datasets/none HTTP/1.1\r\n" HEAD "Origin: http://localhost\r\n\r\n"};
   static char answer[262144];
+  const unsigned files = open_files();
   unsigned answered = 0;
   long before = 0;
   for (unsigned i = 0; i < requests; i++) {
@@ -277,12 +298,10 @@ static void mutated_requests(void **state) {
     struct sample mutated = sample_mutate(&original, i);
     int fd = dial();
     (void)send(fd, mutated.data, mutated.size, MSG_NOSIGNAL);
-    (void)shutdown(fd, SHUT_WR); /* nothing else will come: an answer or the end */
-    const bool closed = listen_to(fd, 20000, 20000, answer, sizeof(answer));
+    (void)shutdown(fd, SHUT_WR);
+    (void)listen_to(fd, 50, 50, answer, sizeof(answer)); /* some wait for the rest of it */
     (void)close(fd);
     sample_free(&mutated);
-    if (!closed)
-      fail_msg("request %u was neither answered nor closed: %s", i, answer);
     if (status_of(answer) >= 500 && status_of(answer) != 505)
       fail_msg("request %u: %s", i, answer);
     answered += status_of(answer) > 0;
@@ -292,7 +311,8 @@ static void mutated_requests(void **state) {
       still_answers();
   }
   still_answers();
-  print_message("%u mutated requests, %u answered\n", requests, answered);
+  print_message("%u mutated requests, %u answered at once\n", requests, answered);
+  connections_end(files);
   memory_is_steady("mutated requests", before);
 }
 
@@ -333,7 +353,7 @@ static struct fate upload(const struct sample *archive, enum archive_kind kind) 
 static void bombs(void **state) {
   (void)state;
   for (enum archive_kind kind = ARCHIVE_TAR_GZ; kind < ARCHIVE_KINDS; kind++) {
-    struct sample bomb = sample_bomb(kind, 40u << 20);
+    struct sample bomb = sample_bomb(kind, 20u << 20);
     assert_true(bomb.size < 100000);
     const struct fate fate = upload(&bomb, kind);
     sample_free(&bomb);
