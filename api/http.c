@@ -337,6 +337,7 @@ static int start_daemon(struct http *http, int listen_fd, struct guise_error *er
       flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
       on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
       connection_notify, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->connections_per_address,
       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
       MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);

@@ -40,12 +40,14 @@ struct config {
   uint64_t inference_queue;        /* requests that wait for the inference thread at most */
   uint64_t inference_memory_bytes; /* of models kept in memory for embed and verify */
   uint64_t connections;            /* open HTTP connections at most */
-  uint64_t request_timeout_s;      /* deadline of a request that sends nothing new */
-  uint64_t heartbeat_s;            /* of event streams */
-  uint64_t progress_interval_s;    /* a running job's progress is written to the database this often */
-  uint64_t shutdown_timeout_s;     /* SIGTERM: running jobs get this long for their checkpoint */
-  char log_level[16];              /* error, warning, info or debug */
-  char log_format[8];              /* auto, text or json */
+  /* of them from one address; 0 = any number */
+  uint64_t connections_per_address;
+  uint64_t request_timeout_s;   /* deadline of a request that sends nothing new */
+  uint64_t heartbeat_s;         /* of event streams */
+  uint64_t progress_interval_s; /* a running job's progress is written to the database this often */
+  uint64_t shutdown_timeout_s;  /* SIGTERM: running jobs get this long for their checkpoint */
+  char log_level[16];           /* error, warning, info or debug */
+  char log_format[8];           /* auto, text or json */
 };
 
 enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };

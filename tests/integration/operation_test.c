@@ -253,6 +253,41 @@ static void a_mistake_is_told_before_the_start(void **state) {
   expect_text(shell(0, command)->out, "\nworkers = 1\n");
 }
 
+static int dial(const struct server *to) {
+  unsigned port = 0;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  assert_int_equal(sscanf(to->url, "http://127.0.0.1:%u", &port), 1);
+  address.sin_port = htons((uint16_t)port);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+  return fd;
+}
+
+/* Who holds all connections that one address may have gets no more, and gets them again when they have ended.
+ */
+static void connections_of_an_address_are_limited(void **state) {
+  (void)state;
+  struct server limited;
+  int held[4];
+  char byte;
+  server_prepare(&limited);
+  limited.option[0] = "--connections-per-address=4";
+  server_start(&limited);
+  for (size_t i = 0; i < 4; i++)
+    held[i] = dial(&limited);
+  int more = dial(&limited);
+  struct pollfd poller = {more, POLLIN, 0};
+  assert_int_equal(poll(&poller, 1, 10000), 1);
+  assert_true(recv(more, &byte, 1, 0) <= 0); /* closed at once */
+  (void)close(more);
+  for (size_t i = 0; i < 4; i++)
+    (void)close(held[i]);
+  (void)usleep(300000);
+  expect(&limited, "GET", "/healthz", NULL, 200, NULL);
+  assert_int_equal(server_stop(&limited), 0);
+  server_clean(&limited);
+}
+
 /* ---- as a service manager starts it ---- */
 
 static pid_t start_with_socket(int listening, const char *root) {
@@ -378,6 +413,7 @@ int main(void) {
       cmocka_unit_test(the_log_is_json_without_names),
       cmocka_unit_test(a_signal_applies_what_can_change),
       cmocka_unit_test(a_mistake_is_told_before_the_start),
+      cmocka_unit_test(connections_of_an_address_are_limited),
       cmocka_unit_test(an_inherited_socket_is_served),
       cmocka_unit_test(a_hanging_http_loop_is_not_fed),
   };
