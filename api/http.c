@@ -136,8 +136,8 @@ static enum MHD_Result answer(struct request *request) {
   request->stage = STAGE_ANSWERED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
   count_answer(request, request->status);
-  if (request->announced
-          .chunked) /* what follows it is not read: readers of chunks differ about where they end */
+  /* what follows chunks is not read: programs differ about where they end */
+  if (request->announced.chunked)
     reply_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
   enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->response);
   MHD_destroy_response(request->response);

@@ -98,9 +98,10 @@ static double file_bytes(const char *state, const char *name) {
 static void put_storage(FILE *out, struct service *service, const struct store_usage *usage) {
   const char *state = service_config(service)->state;
   struct statvfs disk;
-  family(out, "guise_datasets", "gauge", "Data sets by state; failed ones are not counted.");
+  family(out, "guise_datasets", "gauge", "Data sets by state.");
   sample(out, "guise_datasets", "state=\"ready\"", (double)usage->datasets);
   sample(out, "guise_datasets", "state=\"ingesting\"", (double)usage->ingesting);
+  sample(out, "guise_datasets", "state=\"failed\"", (double)usage->failed);
   single(out, "guise_dataset_images", "gauge", "Images in data sets.", (double)usage->dataset_images);
   single(out, "guise_dataset_bytes", "gauge", "Bytes of data sets, uploads that wait included.",
          (double)usage->dataset_bytes);

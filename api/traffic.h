@@ -9,8 +9,8 @@
 #define LATENCY_BOUNDS 13u
 
 struct latency {
-  atomic_ullong
-      within[LATENCY_BOUNDS + 1]; /* up to latency_bound(i) and above bound i-1; the last: above all */
+  /* up to latency_bound(i) and above bound i-1; the last: above all */
+  atomic_ullong within[LATENCY_BOUNDS + 1];
   atomic_ullong total_us;
 };
 struct traffic {

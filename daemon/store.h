@@ -345,8 +345,8 @@ int store_token_any(struct store *store, int64_t now_ms, bool *ret_any);
 
 /* ---- how much there is ---- */
 struct store_usage {
-  int64_t oldest_queued_at; /* 0 = no job is queued */
-  int64_t ingesting, datasets, dataset_images, dataset_bytes;
+  int64_t oldest_queued_at;                                           /* 0 = no job is queued */
+  int64_t ingesting, failed, datasets, dataset_images, dataset_bytes; /* datasets: ready */
   int64_t models, model_bytes;
 };
 int store_usage(struct store *store, struct store_usage *ret_usage);

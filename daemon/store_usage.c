@@ -9,6 +9,7 @@ int store_usage(struct store *store, struct store_usage *ret_usage) {
       {offsetof(struct store_usage, oldest_queued_at),
        "SELECT coalesce(min(created_at), 0) FROM jobs WHERE state = 'queued'"},
       {offsetof(struct store_usage, ingesting), "SELECT count(*) FROM datasets WHERE state = 'ingesting'"},
+      {offsetof(struct store_usage, failed), "SELECT count(*) FROM datasets WHERE state = 'failed'"},
       {offsetof(struct store_usage, datasets), "SELECT count(*) FROM datasets WHERE state = 'ready'"},
       {offsetof(struct store_usage, dataset_images),
        "SELECT coalesce(sum(images), 0) FROM datasets WHERE state = 'ready'"},

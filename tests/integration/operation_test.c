@@ -134,6 +134,7 @@ static void figures_follow_what_happens(void **state) {
   assert_true(exposition_value(after, "guise_queue_wait_seconds_count") == 1);
   assert_true(exposition_value(after, "guise_queue_oldest_seconds") == 0);
   assert_true(exposition_value(after, "guise_datasets{state=\"ready\"}") == 2);
+  assert_true(exposition_value(after, "guise_datasets{state=\"failed\"}") == 0);
   assert_true(exposition_value(after, "guise_dataset_images") == 25);
   assert_true(exposition_value(after, "guise_ingested_images_total") == 25);
   assert_true(exposition_value(after, "guise_refused_files_total{code=\"corrupt\"}") == 1);
