@@ -198,11 +198,26 @@ static int parse_number(const char *text, bool bytes, uint64_t *ret_value) {
   return 0;
 }
 
+/* Whether a file can hold it as a value: what --dump-config writes must read back to the same. */
+static bool fits_a_line(const char *value) {
+  bool blank = true; /* before *p */
+  for (const char *p = value; *p; blank = *p == ' ', p++)
+    if ((unsigned char)*p < 0x20 || *p == 0x7f || (blank && (*p == ';' || (*p == ' ' && p == value))))
+      return false;
+  return !*value || !blank;
+}
+
 static int set_text(struct config *config, const struct config_option *option, const char *value,
                     const char *source, struct guise_error *err) {
   struct guise_error why = {0, ""};
   if (strlen(value) >= option->size)
     return error_set(err, -EINVAL, "%s: %s is longer than %zu bytes", source, option->name, option->size - 1);
+  if (!fits_a_line(value))
+    return error_set(
+        err, -EINVAL,
+        "%s: %s must not hold control characters, blanks at its ends, or a blank before ';', where "
+        "a comment begins",
+        source, option->name);
   int r = option->check ? option->check(value, &why) : 0;
   if (r < 0)
     return error_set(err, r, "%s: %s: %s", source, option->name, why.text);

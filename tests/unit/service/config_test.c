@@ -72,6 +72,11 @@ static void errors_name_source_and_remedy(void **state) {
   expect_error(ARGS("guised", "start"), NULL, "\"start\"");
   expect_error(ARGS("guised", "--log-level", "loud"), NULL, "none of error");
   expect_error(ARGS("guised", "--log-format", "xml"), NULL, "none of auto");
+  expect_error(ARGS("guised", "--state", "/a\nworkers = 3"), NULL, "control characters");
+  expect_error(ARGS("guised", "--state", "/a ;b"), NULL, "a comment begins");
+  expect_error(ARGS("guised", "--state", ";b"), NULL, "a comment begins");
+  expect_error(ARGS("guised", "--state", " /a"), NULL, "blanks at its ends");
+  expect_error(ARGS("guised", "--state", "/a "), NULL, "blanks at its ends");
   expect_error(ARGS("guised", "--auth", "none"), NULL, "neither local nor token");
   expect_error(ARGS("guised", "--upload-max-bytes", "99999999T"), NULL, "upload_max_bytes");
   char *envp[] = {"GUISE_HEARTBEAT_S=0", NULL};
