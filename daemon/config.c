@@ -460,8 +460,12 @@ void config_dump(const struct config *config, FILE *out) {
   for (size_t i = 0; i < config_option_count; i++) {
     const struct config_option *option = &config_options[i];
     (void)fprintf(out, "\n# %s\n", option->help);
-    if (option->type == CONFIG_STRING)
-      (void)fprintf(out, "%s = %s\n", option->name, text_field(option, config));
+    const char *text = option->type == CONFIG_STRING ? text_field(option, config) : "";
+    if (strlen(option->name) + strlen(" = ") + strlen(text) > CONFIG_LINE)
+      (void)fprintf(out, "# %s is too long for a line of a file: give it as flag or variable\n",
+                    option->name);
+    else if (option->type == CONFIG_STRING)
+      (void)fprintf(out, "%s = %s\n", option->name, text);
     else
       (void)fprintf(out, "%s = %llu\n", option->name, (unsigned long long)number_field(option, config));
   }

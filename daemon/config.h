@@ -14,6 +14,7 @@
 #include "core/base/base.h"
 
 #define CONFIG_TEXT 4096
+#define CONFIG_LINE 197 /* bytes of a line of a file, as inih has it */
 
 struct config {
   char listen[CONFIG_TEXT]; /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
@@ -101,7 +102,9 @@ const char *config_unknown_variable(char *const *envp, size_t *position);
 /* Replaces 0 by what this machine has and finds the decoder. *ret_note (freed by the caller) is NULL or a
  * sentence that says what had to be lowered (workers x threads must not exceed the cores). */
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err);
-void config_dump(const struct config *config, FILE *out); /* a file that config_load reads back to the same */
+void config_dump(
+    const struct config *config,
+    FILE *out); /* a file that config_load reads back to the same, but for what is too long for a line */
 void config_help(FILE *out);
 /* Copies the mutable options of `fresh` into `config`. Calls `changed` (may be NULL) for each option that
  * differs: applied says whether it took effect or waits for a restart. */

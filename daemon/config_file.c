@@ -1,10 +1,13 @@
 /* The configuration's files: "name = value" lines, read by inih. */
+#include <ctype.h>
 #include <dirent.h>
 #include <ini.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/config.h"
+
+_Static_assert(CONFIG_LINE == INI_MAX_LINE - 3, "a line and its end");
 
 struct file_reading {
   FILE *file;
@@ -13,13 +16,16 @@ struct file_reading {
   struct guise_error *err;
   int r;
   unsigned line; /* handled so far; inih does not tell */
+  bool indented; /* the last one is */
 };
 
 /* inih reads through this, so that the line of an error is known. */
 static char *count_line(char *line, int size, void *stream) {
   struct file_reading *reading = stream;
   reading->line++;
-  return fgets(line, size, reading->file);
+  char *got = fgets(line, size, reading->file);
+  reading->indented = got && isspace((unsigned char)*got);
+  return got;
 }
 
 static int take_pair(void *user, const char *section, const char *name, const char *value) {
@@ -28,7 +34,10 @@ static int take_pair(void *user, const char *section, const char *name, const ch
   (void)snprintf(source, sizeof(source), "%s:%u", reading->path, reading->line);
   if (reading->r < 0)
     return 0;
-  if (section[0])
+  if (reading->indented) /* inih would replace the value of the line before */
+    reading->r = error_set(reading->err, -EINVAL,
+                           "%s: the line begins with a blank: write \"name = value\" in one line", source);
+  else if (section[0])
     reading->r = error_set(reading->err, -EINVAL,
                            "%s: [%s] is not used here: write plain lines \"name = value\"", source, section);
   else
@@ -47,7 +56,7 @@ static int read_file(struct config *config, const char *path, struct guise_error
     return reading.r;
   if (line != 0)
     return error_set(err, -EINVAL, "%s:%d: this is no \"name = value\" line of at most %d bytes", path, line,
-                     INI_MAX_LINE - 3);
+                     CONFIG_LINE);
   return 0;
 }
 

@@ -84,6 +84,9 @@ static void errors_name_source_and_remedy(void **state) {
   write_file(path, "workers = 1\n\nspeed = 3\n");
   expect_error(ARGS("guised", "--config", path), NULL, ":3: there is no option speed");
   (void)unlink(path);
+  write_file(path, "workers = 1\n threads = 3\n");
+  expect_error(ARGS("guised", "--config", path), NULL, ":2: the line begins with a blank");
+  (void)unlink(path);
   write_file(path, "[daemon]\nworkers = 1\n");
   expect_error(ARGS("guised", "--config", path), NULL, "[daemon]");
   (void)unlink(path);
