@@ -10,6 +10,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 #include "daemon/log.h"
 
 struct record {
@@ -82,9 +83,8 @@ void list_audit(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, json_pack("{s:o,s:s,s:s,s:o,s:I}", "at", json_time(rows[i].at), "actor",
-                                                rows[i].actor, "action", rows[i].action, "object",
-                                                json_optional(rows[i].object), "status",
-                                                (json_int_t)rows[i].status));
+    data = json_append(data, json_pack("{s:o,s:s,s:s,s:o,s:I}", "at", json_time(rows[i].at), "actor",
+                                       rows[i].actor, "action", rows[i].action, "object",
+                                       json_optional(rows[i].object), "status", (json_int_t)rows[i].status));
   reply_page(request, "audit", data, next);
 }

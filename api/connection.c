@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "api/server.h"
+#include "core/base/json.h"
 
 void connection_notify(void *context, struct MHD_Connection *connection, void **socket_context,
                        enum MHD_ConnectionNotificationCode code) {
@@ -60,7 +61,7 @@ void connection_phase(struct http *http, struct connection *connection, enum con
 void connection_send_problem(const struct connection *connection, enum problem_code code,
                              const char *detail) {
   json_t *problem = problem_json(code, detail, NULL, NULL);
-  _cleanup_(freep) char *body = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+  _cleanup_(freep) char *body = problem ? json_print(problem, JSON_COMPACT) : NULL;
   char text[4096];
   json_decref(problem);
   if (!body)

@@ -5,6 +5,7 @@
 #include "api/range.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 
 static json_t *dataset_json(const struct dataset_row *row) {
   return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o,s:o}", "id", row->id, "name", row->name,
@@ -70,7 +71,7 @@ void list_datasets(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, dataset_json(&rows[i]));
+    data = json_append(data, dataset_json(&rows[i]));
   reply_page(request, "datasets", data, next);
 }
 
@@ -126,8 +127,8 @@ void list_rejects(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, json_pack("{s:s,s:s,s:s}", "path", rows[i].path, "code", rows[i].code,
-                                                "detail", rows[i].detail));
+    data = json_append(data, json_pack("{s:s,s:s,s:s}", "path", rows[i].path, "code", rows[i].code, "detail",
+                                       rows[i].detail));
   reply_page(request, "rejects", data, next);
 }
 
@@ -165,6 +166,6 @@ void list_pairs(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, pairs_json(&rows[i]));
+    data = json_append(data, pairs_json(&rows[i]));
   reply_page(request, "pairs", data, 0);
 }

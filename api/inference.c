@@ -7,6 +7,7 @@
 
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/metric/verify.h"
 
@@ -118,7 +119,7 @@ static void parse_rate(const json_t *body, uint32_t *ret_rate, struct spec_probl
     }
   allowed = json_array();
   for (uint32_t i = 0; i < VERIFICATION_RATES; i++)
-    (void)json_array_append_new(allowed, json_real(verification_rates[i].far));
+    allowed = json_append(allowed, json_real(verification_rates[i].far));
   (void)spec_problems_add(problems, "/far", "unknown_value", allowed,
                           "far, the share of different people taken for the same, is 0.1, 0.01 or 0.001");
 }

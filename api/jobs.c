@@ -6,6 +6,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 
 static json_t *progress_json(const struct job_row *row) {
   const struct job_progress *p = &row->progress;
@@ -18,8 +19,11 @@ static json_t *progress_json(const struct job_row *row) {
 static json_t *queue_json(struct request *request, const struct job_row *row) {
   uint32_t ahead = 0;
   double eta = -1;
-  if (row->state != JOB_STATE_QUEUED || service_job_queue(request->service, row->id, &ahead, &eta) < 0)
+  if (row->state != JOB_STATE_QUEUED)
     return json_null();
+  int r = service_job_queue(request->service, row->id, &ahead, &eta);
+  if (r < 0)
+    return r == -ENOENT ? json_null() : NULL;
   return json_pack("{s:I,s:o}", "ahead", (json_int_t)ahead, "eta_s", eta < 0 ? json_null() : json_real(eta));
 }
 
@@ -27,11 +31,13 @@ static json_t *transitions_json(struct request *request, const char *id) {
   _cleanup_(freep) struct transition_row *rows = NULL;
   uint32_t count = 0;
   json_t *array = json_array();
-  if (store_job_transitions(service_store(request->service), id, &rows, &count) < 0)
-    return array;
+  if (store_job_transitions(service_store(request->service), id, &rows, &count) < 0) {
+    json_decref(array);
+    return NULL;
+  }
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(array, json_pack("{s:s,s:o,s:s}", "state", job_state_name(rows[i].state),
-                                                 "at", json_time(rows[i].at), "reason", rows[i].reason));
+    array = json_append(array, json_pack("{s:s,s:o,s:s}", "state", job_state_name(rows[i].state), "at",
+                                         json_time(rows[i].at), "reason", rows[i].reason));
   return array;
 }
 
@@ -39,27 +45,24 @@ static json_t *latest_json(struct request *request, const char *id) {
   _cleanup_(freep) struct metric_value *rows = NULL;
   uint32_t count = 0;
   json_t *object = json_object();
-  if (store_metric_latest(service_store(request->service), id, &rows, &count) < 0)
-    return object;
+  if (store_metric_latest(service_store(request->service), id, &rows, &count) < 0) {
+    json_decref(object);
+    return NULL;
+  }
   for (uint32_t i = 0; i < count; i++)
-    (void)json_object_set_new(object, rows[i].name, json_finite(rows[i].value));
+    object = json_put(object, rows[i].name, json_finite(rows[i].value));
   return object;
 }
 
-static json_t *text_json(const char *text) {
-  json_t *json = text ? json_loads(text, 0, NULL) : NULL;
-  return json ? json : json_null();
-}
-
 json_t *job_json(struct request *request, const struct job_row *row) {
-  json_t *spec = text_json(row->spec);
+  json_t *spec = json_from_text(row->spec);
   json_t *labels = json_incref(json_object_get(spec, "labels"));
   return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
                    json_optional(row->id), "type", row->type, "state", job_state_name(row->state), "terminal",
                    (int)job_state_terminal(row->state), "phase", json_optional(row->phase), "attempt",
                    (json_int_t)row->attempt, "progress", progress_json(row), "queue",
                    queue_json(request, row), "metrics", latest_json(request, row->id), "model",
-                   json_optional(row->model_id), "error", text_json(row->error), "transitions",
+                   json_optional(row->model_id), "error", json_from_text(row->error), "transitions",
                    transitions_json(request, row->id), "spec", spec, "labels",
                    labels ? labels : json_object(), "created_at", json_time(row->created_at), "started_at",
                    json_time(row->started_at), "finished_at", json_time(row->finished_at), "owner",
@@ -173,7 +176,7 @@ void list_jobs(struct request *request) {
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++) {
     service_job_overlay(request->service, &rows[i]);
-    (void)json_array_append_new(data, job_json(request, &rows[i]));
+    data = json_append(data, job_json(request, &rows[i]));
   }
   job_rows_free(rows, count);
   reply_page(request, "jobs", data, next);

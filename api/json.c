@@ -26,7 +26,8 @@ int json_read(const char *text, size_t bytes, json_t **ret_object, struct guise_
   if (is_deep(text, bytes))
     return error_set(err, -EBADMSG, "the JSON is nested deeper than %u levels", JSON_DEPTH);
   json_t *value = json_loadb(text ? text : "", bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-  if (!value && json_error_code(&error) == json_error_out_of_memory)
+  /* a place is told of every mistake in the text; without one jansson ran out of memory before it read any */
+  if (!value && (error.line < 0 || json_error_code(&error) == json_error_out_of_memory))
     return error_set(err, -ENOMEM, "out of memory");
   if (!value)
     return error_set(err, -EBADMSG, "line %d, column %d: %s", error.line, error.column, error.text);

@@ -6,6 +6,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 
 struct question {
   const char *name;
@@ -98,8 +99,8 @@ void list_metrics(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, json_pack("{s:I,s:I,s:s,s:o}", "step", (json_int_t)rows[i].step,
-                                                "epoch", (json_int_t)rows[i].epoch, "name", rows[i].name,
-                                                "value", json_finite(rows[i].value)));
+    data = json_append(data, json_pack("{s:I,s:I,s:s,s:o}", "step", (json_int_t)rows[i].step, "epoch",
+                                       (json_int_t)rows[i].epoch, "name", rows[i].name, "value",
+                                       json_finite(rows[i].value)));
   reply_page(request, "metrics", data, next);
 }

@@ -7,24 +7,23 @@
 #include "api/range.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 #include "core/mask/key.h"
 
 #define PRIVATE_REPORT "report-private.html"
 
 static json_t *model_json(const struct model_row *row) {
-  json_t *files = json_array(), *summary = row->summary ? json_loads(row->summary, 0, NULL) : NULL;
-  json_t *facts = row->facts ? json_loads(row->facts, 0, NULL) : NULL;
+  json_t *files = json_array(), *summary = json_from_text(row->summary), *facts = json_from_text(row->facts);
   for (uint32_t i = 0; i < row->file_count; i++)
-    (void)json_array_append_new(files,
-                                json_pack("{s:s,s:I,s:s}", "name", row->files[i].name, "size",
-                                          (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
+    files = json_append(files, json_pack("{s:s,s:I,s:s}", "name", row->files[i].name, "size",
+                                         (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
   json_t *accuracy = json_incref(json_object_get(summary, "accuracy")),
          *audit = json_incref(json_object_get(summary, "audit"));
   return json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", row->id, "job", row->job_id,
                    "dataset", json_optional(row->dataset_id), "audited", (int)row->audited, "created_at",
-                   json_time(row->created_at), "facts", facts ? facts : json_object(), "accuracy",
-                   accuracy ? accuracy : json_null(), "privacy", audit ? audit : json_null(), "summary",
-                   summary ? summary : json_object(), "files", files, "owner", json_optional(row->owner));
+                   json_time(row->created_at), "facts", facts, "accuracy", accuracy ? accuracy : json_null(),
+                   "privacy", audit ? audit : json_null(), "summary", summary, "files", files, "owner",
+                   json_optional(row->owner));
 }
 
 void list_models(struct request *request) {
@@ -46,7 +45,7 @@ void list_models(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, model_json(&rows[i]));
+    data = json_append(data, model_json(&rows[i]));
   model_rows_free(rows, count);
   reply_page(request, "models", data, next);
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
+
 void cursor_format(const char *list, int64_t row, char ret_text[CURSOR_TEXT]) {
   char plain[32];
   (void)snprintf(plain, sizeof(plain), "%.8s:%" PRId64, list, row);
@@ -61,7 +63,7 @@ static bool is_known(const char *known, const char *name) {
 static json_t *known_json(const char *known) {
   json_t *array = json_array();
   for (const char *p = known; array && *p; p += strcspn(p, ","), p += *p == ',')
-    (void)json_array_append_new(array, json_stringn(p, strcspn(p, ",")));
+    array = json_append(array, json_stringn(p, strcspn(p, ",")));
   return array;
 }
 

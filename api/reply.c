@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/page.h"
+#include "core/base/json.h"
 
 void reply_take(struct request *request, unsigned status, struct MHD_Response *response) {
   if (request->response)
@@ -63,7 +64,7 @@ void reply_empty(struct request *request, unsigned status) {
 }
 
 static void reply_typed(struct request *request, unsigned status, const char *type, json_t *body) {
-  char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+  char *text = body ? json_print(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
   json_decref(body);
   if (text)
     reply_text_take(request, status, type, text, strlen(text));

@@ -5,6 +5,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 #include "daemon/log.h"
 
 #define EXPIRES_AFTER_MS (365LL * 24 * 3600 * 1000) /* when the body does not say */
@@ -33,7 +34,7 @@ void list_tokens(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, token_json(&rows[i]));
+    data = json_append(data, token_json(&rows[i]));
   reply_page(request, "tokens", data, next);
 }
 

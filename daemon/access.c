@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "daemon/listen.h"
 
 /* ---- scopes ---- */
@@ -52,7 +53,7 @@ json_t *scopes_json(uint32_t scopes) {
   json_t *array = json_array();
   for (uint32_t i = 0; array && i < SCOPE_COUNT; i++)
     if (scopes & 1u << i)
-      (void)json_array_append_new(array, json_string(names[i]));
+      array = json_append(array, json_string(names[i]));
   return array;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "daemon/audit.h"
 #include "daemon/inputs.h"
 #include "daemon/log.h"
@@ -102,7 +103,7 @@ static int fill_row(const struct job_spec *spec, const struct client *client, co
   memcpy(row->dataset_id, found->dataset.id, sizeof(row->dataset_id));
   memcpy(row->pairs_dataset_id, found->pairs_dataset.id, sizeof(row->pairs_dataset_id));
   memcpy(row->pairs_name, found->pairs_name, sizeof(row->pairs_name));
-  row->spec = resolved ? json_dumps(resolved, JSON_COMPACT) : NULL;
+  row->spec = resolved ? json_print(resolved, JSON_COMPACT) : NULL;
   json_decref(resolved);
   return row->spec ? 0 : -ENOMEM;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/train/job.h"
 #include "daemon/audit.h"
@@ -238,7 +239,7 @@ static int list_output(const char *output, struct model_row *model, struct guise
 static int describe_results(const struct job_files *files, const struct job_outcome *outcome,
                             struct model_row *model, struct guise_error *err) {
   model->audited = json_is_true(json_object_get(json_object_get(outcome->summary, "audit"), "complete"));
-  model->summary = json_dumps(outcome->summary, JSON_COMPACT);
+  model->summary = json_print(outcome->summary, JSON_COMPACT);
   if (!model->summary)
     return error_set(err, -ENOMEM, "out of memory storing the model");
   return list_output(files->output, model, err);
@@ -252,7 +253,7 @@ static int describe_model(const struct slot *slot, const struct job_files *files
   memcpy(model->job_id, slot->row.id, sizeof(model->job_id));
   memcpy(model->dataset_id, files->dataset.id, sizeof(model->dataset_id));
   model->created_at = time_now_ms();
-  model->facts = facts ? json_dumps(facts, JSON_COMPACT) : NULL;
+  model->facts = facts ? json_print(facts, JSON_COMPACT) : NULL;
   json_decref(facts);
   if (!model->facts)
     return error_set(err, -ENOMEM, "out of memory storing the model");
@@ -297,7 +298,7 @@ static int publish(struct slot *slot, const struct job_files *files, const struc
 static char *problem_json(const char *code, const char *title, const char *detail) {
   json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", title, "status",
                               500, "code", code, "detail", detail);
-  char *text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+  char *text = problem ? json_print(problem, JSON_COMPACT) : NULL;
   json_decref(problem);
   return text;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "daemon/store_internal.h"
 
 static const char *const state_names[] = {
@@ -189,7 +190,7 @@ static int fail_waiting(sqlite3 *db, struct waiting_job *jobs, uint32_t count, c
   json_t *problem =
       json_pack("{s:s, s:s, s:i, s:s, s:s+}", "type", "about:blank", "title", "The data set failed", "status",
                 422, "code", "dataset_failed", "detail", "its data set could not be read: ", error);
-  _cleanup_(freep) char *text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+  _cleanup_(freep) char *text = problem ? json_print(problem, JSON_COMPACT) : NULL;
   json_decref(problem);
   if (!text)
     return -ENOMEM;

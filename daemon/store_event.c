@@ -1,10 +1,11 @@
 /* Events: what happened to a job, numbered so that a reader who lost the connection misses nothing. */
 #include <string.h>
 
+#include "core/base/json.h"
 #include "daemon/store_internal.h"
 
 int store_event_in(sqlite3 *db, int64_t job, const char *type, json_t *data, int64_t *ret_seq) {
-  _cleanup_(freep) char *text = data ? json_dumps(data, JSON_COMPACT) : NULL;
+  _cleanup_(freep) char *text = data ? json_print(data, JSON_COMPACT) : NULL;
   json_decref(data);
   if (!text)
     return -ENOMEM;

@@ -126,13 +126,28 @@ int store_integer(sqlite3 *db, int64_t *ret_value, const char *sql, const char *
 }
 
 void store_text(sqlite3_stmt *statement, int column, char *ret_text, size_t size) {
-  const char *text = (const char *)sqlite3_column_text(statement, column);
-  (void)snprintf(ret_text, size, "%s", text ? text : "");
+  size_t bytes;
+  const char *text = text_in_row(statement, column, &bytes);
+  (void)snprintf(ret_text, size, "%.*s", (int)MIN(bytes, size), text ? text : "");
+/* A column's text as it lies in the row: sqlite3_column_text allocates to put a NUL behind it, and gives
+ * nothing when that fails. NULL for NULL; *ret_bytes long. */
+static const char *text_in_row(sqlite3_stmt *statement, int column, size_t *ret_bytes) {
+  const char *text = sqlite3_column_blob(statement, column); /* NULL when empty, too */
+  *ret_bytes = (size_t)sqlite3_column_bytes(statement, column);
+  return text || sqlite3_column_type(statement, column) == SQLITE_NULL ? text : "";
+}
+
 }
 
 char *store_text_dup(sqlite3_stmt *statement, int column) {
-  const char *text = (const char *)sqlite3_column_text(statement, column);
-  return text ? strdup(text) : NULL;
+  size_t bytes;
+  const char *text = text_in_row(statement, column, &bytes);
+  char *copy = text ? malloc(bytes + 1) : NULL;
+  if (copy) {
+    memcpy(copy, text, bytes);
+    copy[bytes] = 0;
+  }
+  return copy;
 }
 
 uint32_t store_u32(sqlite3_stmt *statement, int column) {

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/model/card.h"
 #include "core/model/text.h"
 
@@ -439,7 +440,7 @@ static int write_html(const char *directory, const char *name, const json_t *rep
 
 int report_write(const char *directory, const json_t *report, const json_t *private_pictures,
                  struct guise_error *err) {
-  _cleanup_(freep) char *json = json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  _cleanup_(freep) char *json = json_print(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
   _cleanup_(freep) char *card = NULL;
   if (!json)
     return error_set(err, -ENOMEM, "out of memory writing the report");

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
 
@@ -518,7 +519,7 @@ static void add_facts(struct text *html, const json_t *report) {
 static void add_foot(struct text *html, const json_t *report) {
   const json_t *notes = json_object_get(report, "notes");
   _cleanup_(freep) char *spec =
-      json_dumps(json_object_get(json_object_get(report, "job"), "spec"), JSON_INDENT(2) | JSON_ENCODE_ANY);
+      json_print(json_object_get(json_object_get(report, "job"), "spec"), JSON_INDENT(2) | JSON_ENCODE_ANY);
   size_t i;
   json_t *note;
   if (json_array_size(notes) > 0) {

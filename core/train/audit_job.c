@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
@@ -111,7 +112,7 @@ static int write_checkpoint(void *context, struct guise_error *err) {
   json_t *spec = job_spec_json(job->spec);
   json_t *checkpoint = json_pack("{s:s, s:o, s:O, s:O}", "format", CHECKPOINT_FORMAT, "spec", spec, "attacks",
                                  job->record.attacks, "pictures", job->record.pictures);
-  _cleanup_(freep) char *text = checkpoint ? json_dumps(checkpoint, JSON_COMPACT) : NULL;
+  _cleanup_(freep) char *text = checkpoint ? json_print(checkpoint, JSON_COMPACT) : NULL;
   json_decref(checkpoint);
   if (!text)
     return error_set(err, -ENOMEM, "out of memory for a checkpoint");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/model/safetensors.h"
 #include "core/train/trainer.h"
 
@@ -79,7 +80,7 @@ static json_t *fingerprint(const struct trainer *t) {
   (void)snprintf(step, sizeof(step), "%llu", (unsigned long long)t->step);
   (void)snprintf(epochs, sizeof(epochs), "%u", t->epochs_done);
   json_t *spec = job_spec_json(t->spec);
-  char *text = spec ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+  char *text = spec ? json_print(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
   char *algorithms = graph_algorithms(t->graph);
   json_decref(spec);
   json_t *metadata = NULL;

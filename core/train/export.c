@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/base/json.h"
 #include "core/model/onnx.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
@@ -11,7 +12,7 @@
 static json_t *summary_metadata(const json_t *report) {
   json_t *summary = report_summary(report), *metadata = json_object();
   const double accuracy = json_number_at(summary, "accuracy");
-  _cleanup_(freep) char *audit = json_dumps(json_object_get(summary, "audit"), JSON_COMPACT | JSON_SORT_KEYS);
+  _cleanup_(freep) char *audit = json_print(json_object_get(summary, "audit"), JSON_COMPACT | JSON_SORT_KEYS);
   int r = summary && metadata && audit ? 0 : -1;
   if (r == 0 && isfinite(accuracy))
     r |= json_object_set_new(metadata, "accuracy", json_sprintf("%.6f", accuracy));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/model/safetensors.h"
 
 #define FORMAT "guise-analysis-1"
@@ -35,7 +36,7 @@ static int read_checkpoint(const char *path, const struct learnt *learnt, struct
 /* Whose values they are. */
 static json_t *fingerprint(const struct trainer *t, const struct job_inputs *inputs) {
   json_t *spec = job_spec_json(t->spec), *metadata = NULL;
-  _cleanup_(freep) char *text = spec ? json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+  _cleanup_(freep) char *text = spec ? json_print(spec, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
   if (text)
     metadata =
         json_pack("{s:s, s:s, s:s}", "format", FORMAT, "spec", text, "dataset", inputs->dataset_sha256);

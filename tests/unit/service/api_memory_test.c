@@ -1,0 +1,351 @@
+// wraps: malloc calloc realloc reallocarray strdup open_memstream
+/* Every allocation of a request fails in turn: the daemon's own (by the linker), jansson's and SQLite's (by
+ * their hooks). What comes back is the whole answer, an error, or a closed connection; what the request was
+ * to change has happened wholly or not at all; and the next request works. AddressSanitizer sees what leaks.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <sys/un.h>
+
+#include "api/http.h"
+#include "core/base/file.h"
+#include "daemon/listen.h"
+#include "daemon/log.h"
+#include "daemon/service.h"
+#include "daemon/store_internal.h"
+#include "tests/unit/service/replaced_core.h"
+
+/* ---- allocations ---- */
+
+static atomic_bool armed;
+static atomic_uint calls, fail_at;
+
+static bool fails(void) {
+  return atomic_load(&armed) && atomic_fetch_add(&calls, 1) + 1 == atomic_load(&fail_at);
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_reallocarray(void *old, size_t count, size_t size);
+char *__real_strdup(const char *text);
+FILE *__real_open_memstream(char **text, size_t *size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_reallocarray(void *old, size_t count, size_t size);
+char *__wrap_strdup(const char *text);
+FILE *__wrap_open_memstream(char **text, size_t *size);
+
+void *__wrap_malloc(size_t size) {
+  return fails() ? NULL : __real_malloc(size);
+}
+void *__wrap_calloc(size_t count, size_t size) {
+  return fails() ? NULL : __real_calloc(count, size);
+}
+void *__wrap_realloc(void *old, size_t size) {
+  return fails() ? NULL : __real_realloc(old, size);
+}
+void *__wrap_reallocarray(void *old, size_t count, size_t size) {
+  return fails() ? NULL : __real_reallocarray(old, count, size);
+}
+char *__wrap_strdup(const char *text) {
+  return fails() ? NULL : __real_strdup(text);
+}
+FILE *__wrap_open_memstream(char **text, size_t *size) {
+  return fails() ? NULL : __real_open_memstream(text, size);
+}
+
+static sqlite3_mem_methods sqlite_memory;
+
+static void *sqlite_malloc(int size) {
+  return fails() ? NULL : sqlite_memory.xMalloc(size);
+}
+static void *sqlite_realloc(void *old, int size) {
+  return fails() ? NULL : sqlite_memory.xRealloc(old, size);
+}
+
+/* Before the first use of both libraries. */
+static int hook_libraries(void) {
+  sqlite3_mem_methods mine;
+  json_set_alloc_funcs(__wrap_malloc, free);
+  if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlite_memory) != SQLITE_OK)
+    return -1;
+  mine = sqlite_memory;
+  mine.xMalloc = sqlite_malloc;
+  mine.xRealloc = sqlite_realloc;
+  return sqlite3_config(SQLITE_CONFIG_MALLOC, &mine) == SQLITE_OK ? 0 : -1;
+}
+
+/* ---- fixture: a server on a Unix socket; data sets stay in their ingest, so that jobs stay queued ---- */
+
+struct fixture {
+  char directory[64], socket[96];
+  struct config config;
+  struct service *service;
+  struct http *http;
+  char job[STORE_ID];
+};
+
+struct answer {
+  int status; /* 0 = none: the connection was closed */
+  char text[32768];
+  size_t body; /* where in text it begins */
+};
+
+/* Sends a request and reads until the connection is closed. Allocates nothing. */
+static void ask(struct fixture *f, const char *request, struct answer *ret_answer) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t have = 0;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->socket);
+  assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+  (void)send(fd, request, strlen(request), MSG_NOSIGNAL);
+  for (;;) {
+    struct pollfd poller = {fd, POLLIN, 0};
+    if (poll(&poller, 1, 10000) <= 0)
+      fail_msg("no answer and no end after 10 s: %.60s", request);
+    ssize_t n = recv(fd, ret_answer->text + have, sizeof(ret_answer->text) - 1 - have, 0);
+    if (n <= 0)
+      break;
+    have += (size_t)n;
+  }
+  (void)close(fd);
+  ret_answer->text[have] = 0;
+  ret_answer->status = 0;
+  (void)sscanf(ret_answer->text, "HTTP/1.%*d %d", &ret_answer->status);
+  const char *end = strstr(ret_answer->text, "\r\n\r\n");
+  ret_answer->body = end ? (size_t)(end + 4 - ret_answer->text) : have;
+}
+
+static void request_of(char text[2048], const char *line, const char *type, const char *body) {
+  (void)snprintf(text, 2048,
+                 "%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s%sContent-Length: %zu\r\n\r\n%s",
+                 line, *type ? "Content-Type: " : "", type, *type ? "\r\n" : "", strlen(body), body);
+}
+
+static void expect(struct fixture *f, const char *line, const char *type, const char *body, int status,
+                   struct answer *ret_answer) {
+  char request[2048];
+  request_of(request, line, type, body);
+  ask(f, request, ret_answer);
+  if (ret_answer->status != status)
+    fail_msg("%s: %d instead of %d: %s", line, ret_answer->status, status, ret_answer->text);
+}
+
+static int start_server(struct fixture *f, struct guise_error *err) {
+  char text[128];
+  struct listen_address address;
+  (void)snprintf(f->socket, sizeof(f->socket), "%s/socket", f->directory);
+  (void)snprintf(text, sizeof(text), "unix:%s", f->socket);
+  int r = listen_parse(text, &address, err);
+  if (r == 0)
+    r = listen_open(&address, err);
+  return r < 0 ? r : http_start(f->service, r, &f->http, err);
+}
+
+static int set_up(void **state) {
+  struct fixture *f = calloc(1, sizeof(*f));
+  struct guise_error err = {0, ""};
+  struct answer answer;
+  (void)snprintf(f->directory, sizeof(f->directory), "/tmp/guise-memory-XXXXXX");
+  if (!mkdtemp(f->directory))
+    return -1;
+  log_set_level(LOG_LEVEL_ERROR - 1);
+  config_defaults(&f->config);
+  (void)snprintf(f->config.state, sizeof(f->config.state), "%s/state", f->directory);
+  f->config.cores = f->config.workers = f->config.threads = f->config.decoders = 1;
+  atomic_store(&ingest_hangs, true);
+  if (service_open(&f->config, &f->service, &err) < 0 || service_start(f->service, &err) < 0 ||
+      start_server(f, &err) < 0) {
+    print_error("%s\n", err.text);
+    return -1;
+  }
+  expect(f, "PUT /v1/datasets/orl", "application/x-tar", "faces", 202, &answer);
+  expect(f, "POST /v1/jobs", "application/json",
+         "{\"type\":\"train\",\"dataset\":\"orl\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}", 201, &answer);
+  const char *id = strstr(answer.text + answer.body, "\"job_");
+  assert_non_null(id);
+  (void)snprintf(f->job, sizeof(f->job), "%.*s", (int)strcspn(id + 1, "\""), id + 1);
+  *state = f;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  struct fixture *f = *state;
+  http_stop(f->http);
+  service_free(f->service);
+  (void)directory_remove(f->directory);
+  free(f);
+  return 0;
+}
+
+/* ---- what must hold ---- */
+
+static int64_t integer(struct fixture *f, const char *sql) {
+  int64_t value = -1;
+  sqlite3 *db = store_read_begin(service_store(f->service));
+  assert_int_equal(store_integer(db, &value, sql, ""), 0);
+  store_read_end(service_store(f->service), db);
+  return value;
+}
+
+static void settle(void) {
+  const struct timespec moment = {.tv_nsec = 2000000};
+  (void)nanosleep(&moment, NULL);
+}
+
+static int64_t uploads(struct fixture *f) {
+  char path[128];
+  int64_t files = 0;
+  (void)snprintf(path, sizeof(path), "%s/state/uploads", f->directory);
+  DIR *directory = opendir(path);
+  assert_non_null(directory);
+  for (const struct dirent *entry; (entry = readdir(directory));)
+    files += entry->d_name[0] != '.';
+  (void)closedir(directory);
+  return files;
+}
+
+static void nothing_is_half_done(struct fixture *f) {
+  static const char *const never[] = {
+      "SELECT count(*) FROM jobs j WHERE (SELECT count(*) FROM labels WHERE job = j.seq) <> 2",
+      "SELECT count(*) FROM jobs j WHERE state <> (SELECT state FROM transitions WHERE job = j.seq ORDER BY "
+      "number DESC "
+      "LIMIT 1)",
+      "SELECT count(*) FROM jobs j WHERE (SELECT count(*) FROM transitions WHERE job = j.seq) <> "
+      "(SELECT count(*) FROM events WHERE job = j.seq AND type = 'state')",
+      "SELECT count(*) FROM jobs j WHERE (state = 'canceled') <> EXISTS (SELECT 1 FROM events WHERE job = "
+      "j.seq AND "
+      "type = 'end')",
+      "SELECT count(*) FROM pragma_foreign_key_check",
+  };
+  const int64_t sets = integer(f, "SELECT count(*) FROM datasets");
+  int64_t files = -1;
+  for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+    if (integer(f, never[i]) != 0)
+      fail_msg("not 0: %s", never[i]);
+  /* all wait for their ingest; an upload that was broken off goes a moment after its answer */
+  for (int i = 0; i < 500 && (files = uploads(f)) != sets; i++)
+    settle();
+  assert_int_equal(files, sets);
+}
+
+#ifdef GUISE_SANITIZED
+#define STRIDE 5u
+#else
+#define STRIDE 1u
+#endif
+
+/* The request with its n-th allocation failing, for every n. `line` may hold one %u, which becomes n, for
+ * requests that make something. status: without a fault. same: a success has the body it has without one. */
+static void every_allocation(struct fixture *f, const char *line, const char *type, const char *body,
+                             int status, bool same) {
+  static struct answer wanted, answer; /* large */
+  char request[2048], numbered[256];
+  uint32_t failed = 0;
+  for (uint32_t n = 0;; n += n ? STRIDE : 1) {
+    (void)snprintf(numbered, sizeof(numbered), line, n); /* NOLINT(clang-diagnostic-format-nonliteral) */
+    request_of(request, numbered, type, body);
+    atomic_store(&calls, 0);
+    atomic_store(&fail_at, n);
+    atomic_store(&armed, n > 0);
+    ask(f, request, &answer);
+    settle(); /* what follows an answer: the record in the audit trail, freeing */
+    atomic_store(&armed, false);
+    const bool met = atomic_load(&calls) >= n;
+    if (n == 0)
+      wanted = answer;
+    /* jansson tells of a string that it had no memory for as of a mistake in the text */
+    const bool misread = answer.status == 400 && strstr(answer.text, "malformed-json");
+    if (answer.status && answer.status < 500 && answer.status != status && !misread)
+      fail_msg("%s, allocation %u: %s", numbered, n, answer.text);
+    if (same && answer.status && answer.status < 400 &&
+        strcmp(answer.text + answer.body, wanted.text + wanted.body) != 0)
+      fail_msg("%s, allocation %u: an answer that is not whole: %s", numbered, n, answer.text);
+    if (answer.status >= 400 && answer.status != status && !strstr(answer.text, "application/problem+json"))
+      fail_msg("%s, allocation %u: an error of another form: %s", numbered, n, answer.text);
+    nothing_is_half_done(f);
+    failed += answer.status != status;
+    if (n > 0 && !met)
+      break;
+  }
+  if (failed == 0)
+    fail_msg("%s: no allocation matters", line);
+  print_message("%-60s %u allocations\n", line, atomic_load(&calls));
+}
+
+/* ---- tests ---- */
+
+static void reading(void **state) {
+  struct fixture *f = *state;
+  char line[128];
+  every_allocation(f, "GET /healthz", "", "", 200, true);
+  every_allocation(f, "GET /readyz", "", "", 200, true);
+  every_allocation(f, "GET /v1/datasets", "", "", 200, true);
+  every_allocation(f, "GET /v1/datasets/orl", "", "", 200, true);
+  every_allocation(f, "GET /v1/jobs?label=a:1&state=queued", "", "", 200, true);
+  (void)snprintf(line, sizeof(line), "GET /v1/jobs/%s", f->job);
+  every_allocation(f, line, "", "", 200, true);
+  every_allocation(f, "GET /v1/nothing", "", "", 404, true);
+  every_allocation(f, "GET /v1/audit", "", "", 200, false);
+}
+
+static void uploading(void **state) {
+  struct fixture *f = *state;
+  every_allocation(f, "PUT /v1/datasets/more-%u", "application/x-tar", "faces of others", 202, false);
+}
+
+static void submitting(void **state) {
+  struct fixture *f = *state;
+  every_allocation(f, "POST /v1/jobs", "application/json",
+                   "{\"type\":\"train\",\"dataset\":\"orl\",\"labels\":{\"a\":\"1\",\"b\":\"2\"}}", 201,
+                   false);
+}
+
+static void mistakes(void **state) {
+  struct fixture *f = *state;
+  every_allocation(f, "POST /v1/jobs?dry_run=true", "application/json",
+                   "{\"type\":\"train\",\"dataset\":\"gone\",\"train\":{\"epochs\":-1},\"x\":1}", 422, false);
+}
+
+static void pausing_and_resuming(void **state) {
+  struct fixture *f = *state;
+  char line[128];
+  (void)snprintf(line, sizeof(line), "POST /v1/jobs/%s/pause", f->job);
+  every_allocation(f, line, "", "", 200, false);
+  (void)snprintf(line, sizeof(line), "POST /v1/jobs/%s/resume", f->job);
+  every_allocation(f, line, "", "", 200, false);
+}
+
+static void tokens(void **state) {
+  struct fixture *f = *state;
+  every_allocation(f, "POST /v1/tokens", "application/json", "{\"name\":\"root\",\"scopes\":[\"admin\"]}",
+                   201, false);
+  every_allocation(f, "GET /v1/tokens?limit=2", "", "", 200, false);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(reading), TEST(uploading), TEST(submitting), TEST(mistakes), TEST(pausing_and_resuming),
+      TEST(tokens),
+  };
+  if (hook_libraries() < 0)
+    return 1;
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
