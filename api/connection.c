@@ -68,8 +68,9 @@ void connection_send_problem(const struct connection *connection, enum problem_c
     return;
   int length = snprintf(text, sizeof(text),
                         "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-                        "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%s",
-                        problem_status(code), problem_title(code), strlen(body), body);
+                        "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n%s",
+                        problem_status(code), problem_title(code), strlen(body),
+                        problem_status(code) == 503 ? "Retry-After: " RETRY_AFTER_S "\r\n" : "", body);
   if (length >= (int)sizeof(text))
     return;
   if (connection->tls)

@@ -13,9 +13,9 @@ void get_readyz(struct request *request) {
                   "guised is starting, stopping, or cannot use its database; try again soon");
     return;
   }
-  if (!store_writable(service_store(request->service))) {
-    reply_problem(request, PROBLEM_STORAGE,
-                  "the disk of the state directory is full or failing: free space there");
+  int r = service_storage(request->service);
+  if (r < 0) {
+    reply_error(request, r, NULL);
     return;
   }
   reply_json(request, MHD_HTTP_OK, json_pack("{s:s}", "status", "ready"));

@@ -172,6 +172,7 @@ static enum MHD_Result refuse_body(struct request *request, int r) {
   count_answer(request, problem_status(problem_of_errno(r)));
   connection_send_problem(request->peer, problem_of_errno(r),
                           r == -EFBIG                   ? "the body is larger than what is taken"
+                          : storage_reason(r)           ? storage_reason(r)
                           : *request->upload_error.text ? request->upload_error.text
                                                         : "the body could not be stored; try again later");
   return MHD_NO;

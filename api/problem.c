@@ -92,6 +92,7 @@ enum problem_code problem_of_errno(int r) {
     return PROBLEM_STORAGE;
   case -EIO:
   case -EROFS:
+  case -EUCLEAN:
   case -EAGAIN:
   case -ENOMEM:
   case -ESHUTDOWN:

@@ -35,6 +35,8 @@ enum problem_code {
   PROBLEM_CODES
 };
 
+#define RETRY_AFTER_S "5" /* with every 503 */
+
 unsigned problem_status(enum problem_code code);
 const char *problem_title(enum problem_code code);
 

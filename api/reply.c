@@ -83,7 +83,7 @@ void reply_json(struct request *request, unsigned status, json_t *body) {
 static void finish_problem(struct request *request, enum problem_code code, json_t *problem) {
   reply_typed(request, problem_status(code), "application/problem+json", problem);
   if (request->status == 503)
-    reply_header(request, "Retry-After", "5");
+    reply_header(request, "Retry-After", "%s", RETRY_AFTER_S);
 }
 
 void reply_problem(struct request *request, enum problem_code code, const char *format, ...) {
@@ -110,14 +110,15 @@ void reply_problems(struct request *request, struct spec_problems *problems) {
 
 void reply_error(struct request *request, int r, const struct guise_error *err) {
   enum problem_code code = problem_of_errno(r);
-  if (err && err->text[0] && code != PROBLEM_INTERNAL)
+  const char *fault = storage_reason(r);
+  if (fault && (!err || !err->text[0] || service_storage(request->service) == r))
+    reply_problem(request, code, "%s", fault);
+  else if (err && err->text[0] && code != PROBLEM_INTERNAL)
     reply_problem(request, code, "%s", err->text);
   else if (code == PROBLEM_NOT_FOUND)
     reply_problem(request, code, "there is no such thing here");
   else if (r == -EAGAIN || r == -ESHUTDOWN)
     reply_problem(request, code, "the daemon is busy or about to stop; try again later");
-  else if (code == PROBLEM_STORAGE)
-    reply_problem(request, code, "the disk of the state directory is full; make room and try again");
   else
     reply_problem(request, code, "the daemon failed: %s", err && err->text[0] ? err->text : strerror(-r));
 }

@@ -178,8 +178,6 @@ int audit_publish(struct service *service, const char *job, const struct audit_f
     if (r == 0)
       blob_remove(service, blobs, count);
     else
-      blob_remove_files(service, model);
-    if (r < 0)
       error_set(err, r, "the audit could not be recorded: %s", strerror(-r));
   }
   (void)pthread_mutex_unlock(&service->blob_lock);

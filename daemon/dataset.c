@@ -79,6 +79,7 @@ static int write_temporary(struct service *service, const char *text, size_t byt
     if (n < 0) {
       r = -errno;
       (void)unlink(ret_path);
+      storage_note(service, r);
       return error_set(err, r, "cannot store the pairs list: %s", strerror(-r));
     }
     text += n;

@@ -13,8 +13,6 @@
 
 #define REJECT_BATCH 256u
 #define REJECTS_KEPT 100000u /* rows of one data set; further ones are only counted */
-#define RETRY_NS (5 * 1000000000LL)
-
 struct run {
   struct service *service;
   struct dataset_row row;
@@ -106,7 +104,7 @@ static int finish(struct run *run, int r, const struct ingest_result *result, st
                result->identities, result->rejected);
     return r == -ENOENT ? -ECANCELED : r;
   }
-  if (r == -ECANCELED)
+  if (r == -ECANCELED || storage_stops(service, r))
     return r;
   (void)pthread_mutex_lock(&service->ingest.lock);
   uint32_t rejected = service->ingest.rejected;
@@ -167,23 +165,47 @@ static int take_next(struct service *service, struct dataset_row *ret_row) {
   return store_dataset_get(service->store, ret_row->id, &again);
 }
 
+/* 0 or -ECANCELED when the next may follow at once, -ENOENT when there is none, else why it did not work. */
+static int ingest_next(struct service *service) {
+  struct dataset_row row;
+  int r = take_next(service, &row);
+  if (r < 0)
+    return r;
+  r = ingest_one(service, &row);
+  if (r < 0 && r != -ECANCELED)
+    log_warning("ingest: %s; trying again", strerror(-r));
+  return r == -ENOENT ? -EAGAIN : r;
+}
+
+/* What does not work, for want of room above all, is tried again after a time that grows: each try decodes
+ * the whole upload. While nothing can be written nothing is tried. */
 static void *ingest_main(void *context) {
   struct service *service = context;
   struct ingest *ingest = &service->ingest;
+  int64_t patience = STORAGE_RETRY_NS;
   (void)pthread_mutex_lock(&ingest->lock);
   while (!ingest->stopping) {
-    struct dataset_row row;
     ingest->kicked = false;
     (void)pthread_mutex_unlock(&ingest->lock);
-    int r = take_next(service, &row);
-    bool idle = r == -ENOENT;
-    if (r == 0)
-      r = ingest_one(service, &row);
-    if (r < 0 && !idle && r != -ECANCELED)
-      log_warning("ingest: %s; trying again", strerror(-r));
+    int64_t wait = STORAGE_RETRY_NS;
+    if (service_storage(service) == 0)
+      switch (ingest_next(service)) {
+      case 0:
+        patience = STORAGE_RETRY_NS;
+        wait = 0;
+        break;
+      case -ECANCELED:
+        wait = 0;
+        break;
+      case -ENOENT:
+        break;
+      default:
+        wait = patience;
+        patience = MIN(2 * patience, STORAGE_RETRY_MOST_NS);
+      }
     (void)pthread_mutex_lock(&ingest->lock);
     ingest->current[0] = 0;
-    int64_t until = r < 0 && r != -ECANCELED ? clock_ns() + RETRY_NS : 0;
+    int64_t until = wait ? clock_ns() + wait : 0;
     while (until && !ingest->stopping && !ingest->kicked &&
            condition_wait(&ingest->changed, &ingest->lock, until))
       ;

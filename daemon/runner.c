@@ -110,6 +110,7 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
   if (r < 0)
     return r;
   bus_emit(service, slot->row.id, seq);
+  slot->checkpoints++;
   clean_work(work, row.file);
   return 0;
 }
@@ -162,17 +163,60 @@ static int prepare(struct slot *slot, struct job_files *files, struct guise_erro
   return find_pairs(slot, files, err);
 }
 
-/* The checkpoint of an audit whose attacks are finished. */
-static int continue_from_last(struct slot *slot, struct job_files *files, struct guise_error *err) {
+/* Prepares for another run, from the last checkpoint. */
+static int prepare_again(struct slot *slot, struct job_files *files, struct guise_error *err) {
   _cleanup_(freep) struct checkpoint_row *rows = NULL;
   uint32_t count = 0;
   int r = store_checkpoint_list(slot->service->store, slot->row.id, &rows, &count);
   if (r < 0)
     return error_set(err, r, "the job's checkpoint cannot be found: %s", strerror(-r));
   slot->resumes = count > 0;
-  if (count > 0 && state_path(files->resume, slot->service, "work/%s/%s", slot->row.id, rows[0].file) < 0)
-    return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
-  return directory_make(files->output, err);
+  if (count > 0)
+    slot->checkpoint = rows[0];
+  free(TAKE(files->pairs_text));
+  return prepare(slot, files, err);
+}
+
+/* ---- a disk that is full or fails ---- */
+
+/* Seconds between tries grow until a checkpoint tells that the last one got somewhere. */
+struct patience {
+  int64_t next_ns;
+  uint32_t checkpoints; /* of the slot, at the last try */
+};
+
+static int64_t take_patience(struct patience *patience, const struct slot *slot) {
+  if (patience->next_ns == 0 || slot->checkpoints != patience->checkpoints)
+    patience->next_ns = STORAGE_RETRY_NS;
+  int64_t now = patience->next_ns;
+  patience->checkpoints = slot->checkpoints;
+  patience->next_ns = MIN(2 * now, STORAGE_RETRY_MOST_NS);
+  return now;
+}
+
+/* The job ended with `r` because something could not be written: it keeps its last checkpoint and waits until
+ * that is worth another try. 0; -ECANCELED and -EINTR when it is asked to end. The wait is no run time. */
+static int wait_for_storage(struct slot *slot, int r, struct patience *patience) {
+  struct service *service = slot->service;
+  const int64_t until = clock_ns() + take_patience(patience, slot);
+  char phase[sizeof(slot->phase)];
+  memcpy(phase, slot->phase, sizeof(phase)); /* this thread alone writes it */
+  on_phase(slot, "waiting for storage");
+  on_log(slot, "warning", storage_reason(r));
+  for (int64_t now = clock_ns(); now < until || service_storage(service) < 0;) {
+    const enum job_stop stop = on_should_stop(slot);
+    if (stop != JOB_CONTINUE)
+      return stop == JOB_CANCEL ? -ECANCELED : -EINTR;
+    (void)usleep(50000);
+    int64_t passed = clock_ns() - now;
+    now += passed;
+    (void)pthread_mutex_lock(&service->scheduler.lock);
+    slot->started_ns += passed;
+    (void)pthread_mutex_unlock(&service->scheduler.lock);
+  }
+  on_log(slot, "info", "the state directory takes writes again: going on");
+  on_phase(slot, phase);
+  return 0;
 }
 
 static int parse_spec(const struct job_row *row, struct job_spec *ret_spec, struct guise_error *err) {
@@ -260,34 +304,41 @@ static int describe_model(const struct slot *slot, const struct job_files *files
   return describe_results(files, outcome, model, err);
 }
 
-/* When the job was canceled meanwhile (-EBUSY) the blobs go again. */
 static int publish_model(struct service *service, const struct job_files *files,
                          const struct model_row *model, int64_t *ret_seq, struct guise_error *err) {
   (void)pthread_mutex_lock(&service->blob_lock);
   int r = blob_publish_files(service, files->output, model, err);
-  if (r == 0 && (r = store_model_insert(service->store, model, ret_seq)) < 0) {
+  if (r == 0 && (r = store_model_insert(service->store, model, ret_seq)) < 0)
     error_set(err, r, "the model could not be recorded: %s", strerror(-r));
-    blob_remove_files(service, model);
-  }
   (void)pthread_mutex_unlock(&service->blob_lock);
   return r;
 }
 
+/* A full disk does not cost the attacks, which may have taken hours: only publishing is repeated, and finds
+ * the files that are blobs already. When it fails for good, or the job was canceled meanwhile (-EBUSY), the
+ * blobs go again. */
 static int publish(struct slot *slot, const struct job_files *files, const struct job_outcome *outcome,
                    struct guise_error *err) {
   struct service *service = slot->service;
   struct model_row model = {.files = NULL};
+  struct patience patience = {0};
   int64_t seq = 0;
   (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
   const bool audit = files->audit.model_id[0] != 0;
   int r = audit ? describe_results(files, outcome, &model, err)
                 : describe_model(slot, files, outcome, &model, err);
   if (r == 0)
-    r = audit ? audit_publish(service, slot->row.id, &files->audit, files->output, &model, &seq, err)
-              : publish_model(service, files, &model, &seq, err);
+    do
+      r = audit ? audit_publish(service, slot->row.id, &files->audit, files->output, &model, &seq, err)
+                : publish_model(service, files, &model, &seq, err);
+    while (storage_stops(service, r) && (r = wait_for_storage(slot, r, &patience)) == 0);
   if (r == 0) {
     log_info("%s: succeeded, model %s", slot->row.id, audit ? files->audit.model_id : model.id);
     bus_emit(service, slot->row.id, seq);
+  } else {
+    (void)pthread_mutex_lock(&service->blob_lock);
+    blob_remove_files(service, &model);
+    (void)pthread_mutex_unlock(&service->blob_lock);
   }
   model_row_clear(&model);
   return r;
@@ -311,7 +362,7 @@ static char *failure_problem(const struct slot *slot, int r, const struct guise_
                    slot->row.max_runtime_s);
     return problem_json("max_runtime", "The job took too long", detail);
   }
-  const char *code = r == -ENOMEM ? "out_of_memory" : r == -ENOSPC ? "no_space" : "job_failed";
+  const char *code = r == -ENOMEM ? "out_of_memory" : "job_failed";
   return problem_json(code, "The job failed", err->text[0] ? err->text : strerror(-r));
 }
 
@@ -398,25 +449,43 @@ static int run_once(struct slot *slot, const struct job_spec *spec, struct job_f
   return r;
 }
 
+/* Another audit of the model was faster: its attacks stay, ours are added to them. */
+static int run_after_other_audit(struct slot *slot, const struct job_spec *spec, struct job_files *files,
+                                 struct guise_error *err) {
+  char before[SHA256_HEX];
+  memcpy(before, files->audit.report_sha256, sizeof(before));
+  const enum job_stop stop = on_should_stop(slot);
+  if (stop != JOB_CONTINUE)
+    return stop == JOB_CANCEL ? -ECANCELED : -EINTR;
+  int r = prepare_again(slot, files, err);
+  if (r == 0)
+    r = run_once(slot, spec, files, err);
+  if (r == -ESTALE && strcmp(before, files->audit.report_sha256) == 0)
+    r = error_set(err, -EIO,
+                  "the model's report is missing from the state directory: restore it from a backup");
+  return r;
+}
+
 static int run(struct slot *slot, struct job_files *files, struct guise_error *err) {
   struct job_spec spec;
+  struct patience patience = {0};
   int r = parse_spec(&slot->row, &spec, err);
   if (r < 0)
     return r;
   r = prepare(slot, files, err);
   if (r == 0)
     r = run_once(slot, &spec, files, err);
-  while (r == -ESTALE) { /* another audit of the model was faster: its attacks stay, ours are added to them */
-    char before[SHA256_HEX];
-    memcpy(before, files->audit.report_sha256, sizeof(before));
-    const enum job_stop stop = on_should_stop(slot);
-    if (stop != JOB_CONTINUE)
-      r = stop == JOB_CANCEL ? -ECANCELED : -EINTR;
-    else if ((r = continue_from_last(slot, files, err)) == 0)
-      r = run_once(slot, &spec, files, err);
-    if (r == -ESTALE && strcmp(before, files->audit.report_sha256) == 0)
-      r = error_set(err, -EIO,
-                    "the model's report is missing from the state directory: restore it from a backup");
+  for (;;) {
+    if (r == -ESTALE)
+      r = run_after_other_audit(slot, &spec, files, err);
+    else if (storage_stops(slot->service, r)) {
+      r = wait_for_storage(slot, r, &patience);
+      if (r == 0)
+        r = prepare_again(slot, files, err);
+      if (r == 0)
+        r = run_once(slot, &spec, files, err);
+    } else
+      break;
   }
   job_spec_free(&spec);
   return r;

@@ -49,19 +49,23 @@ static void reap(struct scheduler *scheduler) {
 
 /* ---- claiming ---- */
 
-/* The newest checkpoint whose file is there. */
-static bool find_checkpoint(struct service *service, const char *job, struct checkpoint_row *ret_checkpoint) {
+/* The newest checkpoint whose file is there: 0, or -ENOENT when there is none. Whatever else goes wrong must
+ * not pass for none: the job would begin anew, and its metrics and files be thrown away. */
+static int find_checkpoint(struct service *service, const char *job, struct checkpoint_row *ret_checkpoint) {
   _cleanup_(freep) struct checkpoint_row *rows = NULL;
   uint32_t count = 0;
   char path[PATH_MAX];
-  if (store_checkpoint_list(service->store, job, &rows, &count) < 0)
-    return false;
-  for (uint32_t i = 0; i < count; i++)
-    if (state_path(path, service, "work/%s/%s", job, rows[i].file) == 0 && access(path, R_OK) == 0) {
+  int r = store_checkpoint_list(service->store, job, &rows, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    r = state_path(path, service, "work/%s/%s", job, rows[i].file);
+    if (r == 0 && access(path, R_OK) < 0)
+      r = -errno;
+    if (r == 0)
       *ret_checkpoint = rows[i];
-      return true;
-    }
-  return false;
+    if (r != -ENOENT)
+      return r;
+  }
+  return r < 0 ? r : -ENOENT;
 }
 
 /* Fills a slot for `row` and takes it over. False when worker or threads are lacking; the row is then the
@@ -91,8 +95,11 @@ static bool reserve(struct service *service, struct job_row *row, struct slot **
 
 static int start(struct service *service, struct slot *slot) {
   int64_t seq;
-  slot->resumes = find_checkpoint(service, slot->row.id, &slot->checkpoint);
-  int r = store_job_claim(service->store, slot->row.id, slot->resumes ? &slot->checkpoint : NULL, &seq);
+  int r = find_checkpoint(service, slot->row.id, &slot->checkpoint);
+  slot->resumes = r == 0;
+  if (r < 0 && r != -ENOENT)
+    return r;
+  r = store_job_claim(service->store, slot->row.id, slot->resumes ? &slot->checkpoint : NULL, &seq);
   if (r < 0)
     return r;
   bus_emit(service, slot->row.id, seq);
@@ -144,14 +151,11 @@ static void *scheduler_main(void *context) {
   while (!atomic_load(&scheduler->stopping)) {
     atomic_store(&scheduler->heartbeat_ns, clock_ns());
     reap(scheduler);
-    bool look = !atomic_load(&service->draining) && worker_free(scheduler);
+    bool look = !atomic_load(&service->draining) && worker_free(scheduler) && service_storage(service) == 0;
     scheduler->kicked = false;
     (void)pthread_mutex_unlock(&scheduler->lock);
     bool claimed = look && claim(service);
-    if (!store_writable(service->store) && clock_ns() - probed > 5 * TICK_NS) {
-      probed = clock_ns();
-      (void)store_probe(service->store);
-    }
+    storage_tick(service, &probed);
     (void)pthread_mutex_lock(&scheduler->lock);
     if (!claimed && !scheduler->kicked && !atomic_load(&scheduler->stopping))
       (void)condition_wait(&scheduler->changed, &scheduler->lock, clock_ns() + TICK_NS);

@@ -34,14 +34,19 @@ static void destroy_locks(struct service *service) {
   (void)pthread_rwlock_destroy(&service->config_lock);
 }
 
+/* What nobody needs goes first: on a full disk that makes room for the rest. */
 static int recover(struct service *service, struct guise_error *err) {
   uint32_t requeued = 0, failed = 0;
-  int r = store_recover(service->store, &requeued, &failed);
+  int r = state_sweep(service, err);
+  if (r < 0)
+    return r;
+  r = store_recover(service->store, &requeued, &failed);
   if (r < 0)
     return error_set(err, r, "jobs that were running cannot be recovered: %s", strerror(-r));
   if (requeued || failed)
     log_info("recovered: %u jobs queued again, %u given up", requeued, failed);
-  return state_sweep(service, err);
+  r = state_sweep(service, err); /* of jobs that ended just now */
+  return r < 0 ? r : state_verify(service, err);
 }
 
 int service_open(const struct config *config, struct service **ret_service, struct guise_error *err) {
@@ -153,8 +158,7 @@ const struct stats *service_stats(struct service *service) {
 }
 
 bool service_ready(struct service *service) {
-  return atomic_load(&service->started) && !atomic_load(&service->draining) &&
-         store_writable(service->store) && store_alive(service->store);
+  return atomic_load(&service->started) && !atomic_load(&service->draining) && store_alive(service->store);
 }
 
 int service_run(struct service *service, void (*work)(void *context), void *context) {

@@ -6,7 +6,7 @@
  * (well below a millisecond).
  *
  * Results are the store's (see store.h): -ENOENT 404, -EEXIST and -EBUSY 409, -EINVAL 422, -EFBIG 413,
- * -ENOSPC and -EIO 503, -ESHUTDOWN 503.
+ * -ENOSPC, -EIO and what else storage_reason() knows 503, -ESHUTDOWN 503.
  *
  * ---- what the daemon's main expects of api/http.h ----
  *   int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err);
@@ -50,7 +50,11 @@ void service_config_now(struct service *service, struct config *ret_config);
 void service_reload(struct service *service,
                     const struct config *fresh); /* SIGHUP; logs what changed and what waits for a restart */
 bool service_ready(struct service *service);     /* started, not draining, store answers */
-bool service_alive(struct service *service);     /* for the watchdog: store and scheduler answer */
+/* 0, or why nothing can be written at present: -ENOSPC, -EDQUOT, -EROFS, -EIO, or -EUCLEAN (the database is
+ * damaged). Reads go on. It ends by itself when the disk takes writes again. */
+int service_storage(struct service *service);
+const char *storage_reason(int r);           /* of such a value: a sentence for the user; of others NULL */
+bool service_alive(struct service *service); /* for the watchdog: store and scheduler answer */
 
 /* Runs work(context) soon in one of a few threads for blocking work. -ESHUTDOWN while draining is over,
  * -EAGAIN when too much waits (503). */

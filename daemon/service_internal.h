@@ -98,6 +98,7 @@ struct slot { /* one running job; slots do not move while used */
   int64_t persisted_ns;
   bool resumes;
   struct checkpoint_row checkpoint; /* to continue from */
+  uint32_t checkpoints;             /* written in this run */
 };
 struct scheduler {
   pthread_mutex_t lock;
@@ -136,6 +137,19 @@ void blob_remove_files(struct service *service, const struct model_row *model); 
 /* Unlinks blobs that the store no longer refers to (it is asked again); with blob_lock held. */
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count);
 int state_sweep(struct service *service, struct guise_error *err); /* orphans of a killed daemon */
+/* Tells in the log how many files are missing, or of another size, that the database refers to. */
+int state_verify(struct service *service, struct guise_error *err);
+
+/* ---- storage.c: the disk is full, fails, or holds a damaged database ---- */
+void storage_note(struct service *service,
+                  int r); /* a write met r; nothing when that is no fault of a disk */
+/* Whether what ended with r shall wait until the disk takes writes again, and not fail. */
+bool storage_stops(struct service *service, int r);
+int storage_probe(struct service *service); /* writes; 0 ends the fault */
+/* The scheduler's part: probes when there is a fault and the last probe is old. */
+void storage_tick(struct service *service, int64_t *probed_ns);
+#define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
+#define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
 
 struct service {
   struct config config;
@@ -151,6 +165,7 @@ struct service {
   struct scheduler scheduler;
   atomic_bool started, draining;
   struct stats stats;
+  atomic_int storage_fault; /* 0 or the negative errno of a file that could not be written */
 };
 
 void condition_init(pthread_cond_t *condition); /* on CLOCK_MONOTONIC */

@@ -1,6 +1,5 @@
 /* The state directory: one daemon at a time, blobs named by their content, nothing left behind by a killed
  * daemon. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +10,8 @@
 #include "core/base/file.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
+#include "daemon/state_files.h"
+#include "daemon/store_internal.h"
 
 int state_path(char ret_path[PATH_MAX], const struct service *service, const char *format, ...) {
   va_list args;
@@ -54,10 +55,6 @@ int state_open(const char *path, int *ret_lock_fd, struct guise_error *err) {
 
 /* ---- blobs ---- */
 
-static bool is_sha256(const char *name) {
-  return strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64;
-}
-
 void service_blob_path(struct service *service, const char *sha256, char ret_path[PATH_MAX]) {
   if (!is_sha256(sha256) || state_path(ret_path, service, "blobs/%.2s/%s", sha256, sha256) < 0)
     ret_path[0] = 0;
@@ -70,21 +67,38 @@ int service_blob_open(struct service *service, const char *sha256) {
   return fd < 0 ? -errno : fd;
 }
 
-int blob_publish(struct service *service, const char *temp, const char *sha256, struct guise_error *err) {
+/* The directory of a blob, with its own entry durable. */
+static int make_prefix(const char *directory, const char *parent, struct guise_error *err) {
+  if (mkdir(directory, 0700) < 0)
+    return errno == EEXIST ? 0 : error_set(err, -errno, "cannot create %s: %s", directory, strerror(errno));
+  int r = file_sync_directory(parent);
+  if (r < 0)
+    (void)rmdir(directory); /* the next one tries again */
+  return r < 0 ? error_set(err, r, "cannot write the directory %s to disk: %s", parent, strerror(-r)) : 0;
+}
+
+static int publish_blob(struct service *service, const char *temp, const char *sha256,
+                        struct guise_error *err) {
   char directory[PATH_MAX], parent[PATH_MAX], path[PATH_MAX];
   service_blob_path(service, sha256, path);
   if (!path[0] || state_path(parent, service, "blobs") < 0 ||
       state_path(directory, service, "blobs/%.2s", sha256) < 0)
     return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
-  if (access(path, F_OK) == 0) { /* the same content, whole: blobs appear by rename */
-    (void)unlink(temp);
-    return 0;
+  if (access(path, F_OK) == 0) {            /* the same content, whole: blobs appear by rename */
+    int r = file_sync_directory(directory); /* whoever renamed it may have failed in this */
+    if (r == 0)
+      (void)unlink(temp);
+    return r < 0 ? error_set(err, r, "cannot write the directory %s to disk: %s", directory, strerror(-r))
+                 : 0;
   }
-  if (mkdir(directory, 0700) == 0)
-    (void)file_sync_directory(parent);
-  else if (errno != EEXIST)
-    return error_set(err, -errno, "cannot create %s: %s", directory, strerror(errno));
-  return file_publish(temp, path, err);
+  int r = make_prefix(directory, parent, err);
+  return r < 0 ? r : file_publish(temp, path, err);
+}
+
+int blob_publish(struct service *service, const char *temp, const char *sha256, struct guise_error *err) {
+  int r = publish_blob(service, temp, sha256, err);
+  storage_note(service, r);
+  return r;
 }
 
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count) {
@@ -121,67 +135,51 @@ void blob_remove_files(struct service *service, const struct model_row *model) {
 
 /* ---- orphans ---- */
 
-/* Calls visit(name) for the entries of a directory of the state directory. */
-static int each_entry(struct service *service, const char *directory,
-                      int (*visit)(struct service *service, const char *directory, const char *name),
-                      struct guise_error *err) {
-  char path[PATH_MAX];
-  int r = state_path(path, service, "%s", directory);
-  DIR *entries = r == 0 ? opendir(path) : NULL;
-  if (!entries)
-    return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-  struct dirent *entry;
-  while (r == 0 && (entry = readdir(entries)))
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-      r = visit(service, directory, entry->d_name);
-  (void)closedir(entries);
-  return r < 0 ? error_set(err, r, "cannot tidy %s: %s", path, strerror(-r)) : 0;
-}
-
-static int remove_entry(struct service *service, const char *directory, const char *name) {
-  char path[PATH_MAX];
-  int r = state_path(path, service, "%s/%s", directory, name);
-  return r < 0 ? r : directory_remove(path);
-}
-
-/* uploads/<id> stays while its data set is being ingested; temporary files and packs in the making go. */
-static int sweep_upload(struct service *service, const char *directory, const char *name) {
-  struct dataset_row row;
-  int r = store_dataset_get(service->store, name, &row);
-  if (r == 0 && strcmp(row.id, name) == 0 && row.state == DATASET_INGESTING)
-    return 0;
-  return r < 0 && r != -ENOENT ? r : remove_entry(service, directory, name);
-}
-
-static int sweep_work(struct service *service, const char *directory, const char *name) {
-  struct job_row row = {.spec = NULL};
-  int r = store_job_get(service->store, name, &row);
-  bool keep = r == 0 && !job_state_terminal(row.state);
-  job_row_clear(&row);
-  if (r < 0 && r != -ENOENT)
+static int sweep_file(void *context, enum state_file kind, const char *path, const char *name) {
+  struct service *service = context;
+  char full[PATH_MAX];
+  bool owned = false;
+  sqlite3 *db = store_read_begin(service->store);
+  int r = state_file_owned(db, kind, name, &owned);
+  store_read_end(service->store, db);
+  if (r < 0 || owned)
     return r;
-  return keep ? 0 : remove_entry(service, directory, name);
-}
-
-static int sweep_blob(struct service *service, const char *directory, const char *name) {
-  bool referenced = false;
-  int r = is_sha256(name) ? store_blob_referenced(service->store, name, &referenced) : 0;
-  return r < 0 || referenced ? r : remove_entry(service, directory, name);
-}
-
-static int sweep_blobs(struct service *service, const char *directory, const char *name) {
-  char path[64];
-  if (strlen(name) != 2)
-    return remove_entry(service, directory, name);
-  (void)snprintf(path, sizeof(path), "%s/%s", directory, name);
-  return each_entry(service, path, sweep_blob, NULL);
+  r = state_path(full, service, "%s", path);
+  return r < 0 ? r : directory_remove(full);
 }
 
 int state_sweep(struct service *service, struct guise_error *err) {
-  int r = each_entry(service, "uploads", sweep_upload, err);
-  if (r == 0)
-    r = each_entry(service, "work", sweep_work, err);
-  if (r == 0)
-    r = each_entry(service, "blobs", sweep_blobs, err);
+  return state_each_file(service->config.state, sweep_file, service, err);
+}
+
+/* ---- what is missing ---- */
+
+struct verification {
+  struct service *service;
+  uint32_t missing;
+};
+
+static int verify_reference(void *context, const struct state_reference *reference) {
+  struct verification *v = context;
+  char path[PATH_MAX];
+  struct stat st;
+  int r = state_path(path, v->service, "%s", reference->path);
+  if (r == 0 && (lstat(path, &st) < 0 || st.st_size != reference->bytes)) {
+    log_error("%s: its file %s is missing or was changed", reference->owner, reference->path);
+    v->missing++;
+  }
   return r;
+}
+
+int state_verify(struct service *service, struct guise_error *err) {
+  struct verification v = {service, 0};
+  sqlite3 *db = store_read_begin(service->store);
+  int r = state_each_reference(db, verify_reference, &v);
+  store_read_end(service->store, db);
+  if (v.missing > 0)
+    log_error("%u files that the database refers to are missing or were changed: guised --check-state tells "
+              "more; what needs them will fail, restore them from a backup",
+              v.missing);
+  return r < 0 ? error_set(err, r, "the files of the state directory cannot be looked at: %s", strerror(-r))
+               : 0;
 }

@@ -38,15 +38,20 @@ static int connect(const char *path, bool writer, sqlite3 **ret_db, struct guise
 }
 
 static int store_health(struct store *store, int r) {
-  if (r >= 0)
-    atomic_store(&store->write_failed, false);
-  else if (r == -ENOSPC || r == -EIO)
-    atomic_store(&store->write_failed, true);
+  int before = atomic_load(&store->fault);
+  if (r >= 0 && before == -EUCLEAN)
+    return r;
+  if (r >= 0 || r == -ENOSPC || r == -EIO || r == -EUCLEAN)
+    (void)atomic_compare_exchange_strong(&store->fault, &before, MIN(r, 0));
   return r;
 }
 
 int store_write_begin(struct store *store, sqlite3 **ret_db) {
   (void)pthread_mutex_lock(&store->write_lock);
+  if (store_fault(store) == -EUCLEAN) {
+    (void)pthread_mutex_unlock(&store->write_lock);
+    return -EUCLEAN;
+  }
   if (sqlite3_exec(store->writer, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK) {
     int r = store_health(store, store_code(store->writer));
     (void)pthread_mutex_unlock(&store->write_lock);
@@ -78,6 +83,8 @@ sqlite3 *store_read_begin(struct store *store) {
 }
 
 void store_read_end(struct store *store, sqlite3 *db) {
+  if (store_code(db) == -EUCLEAN)
+    (void)store_health(store, -EUCLEAN);
   (void)pthread_mutex_lock(&store->read_lock);
   store->reader[store->reader_count++] = db;
   (void)pthread_cond_signal(&store->reader_free);
@@ -139,7 +146,7 @@ static int check_owner(sqlite3 *db, int64_t newest, int64_t *ret_version, struct
   if (r < 0)
     return r;
   if (damaged)
-    return error_set(err, -EIO, "the database is damaged: restore a backup of the state directory");
+    return error_set(err, -EUCLEAN, "the database is damaged: restore a backup of the state directory");
   if (tables > 0 && application != STORE_APPLICATION_ID)
     return error_set(err, -EMEDIUMTYPE,
                      "the database belongs to another program: choose another state directory");
@@ -218,8 +225,8 @@ bool store_alive(struct store *store) {
   return r == 0;
 }
 
-bool store_writable(struct store *store) {
-  return !atomic_load(&store->write_failed);
+int store_fault(struct store *store) {
+  return atomic_load(&store->fault);
 }
 
 int store_probe(struct store *store) {

@@ -6,8 +6,8 @@
  *
  * Results: 0; -ENOENT no such row; -EEXIST a unique value is taken; -EBUSY the state or a reference forbids
  * it; -EUSERS the owner's quota is used up; -EINVAL a constraint refused the values; -ENOMEM; -ENOSPC the
- * disk is full and -EIO it fails or the file is damaged (answer these two with 503). After -ENOSPC and -EIO
- * the store is still readable and later writes are tried again.
+ * disk is full, -EIO it fails, -EUCLEAN the file is damaged (answer these three with 503). After them the
+ * store is still readable. Later writes are tried again, but in a damaged file, which they could make worse.
  *
  * Times are milliseconds since 1970 UTC. Lists are pages: rows after (or, descending, before) `cursor`, a row
  * number of that list; 0 starts. *ret_next is the next page's cursor, 0 at the end. Ids are a prefix and 26
@@ -44,7 +44,8 @@ int store_open(const char *path, const struct schema_migration *migrations, stru
                struct guise_error *err);
 struct store *store_close(struct store *store); /* NULL is fine; no call may be under way */
 bool store_alive(struct store *store);          /* a read succeeds; for the watchdog */
-bool store_writable(struct store *store);       /* the last write met no full or failing disk; for /readyz */
+/* What the last write met: 0, -ENOSPC, -EIO; or -EUCLEAN, for good, when damage was met in any call. */
+int store_fault(struct store *store);
 int store_probe(struct store *store); /* writes nothing new, durably: tells whether the disk works again */
 /* After an erasure: what was deleted also leaves the write-ahead log (best effort when readers are busy). */
 void store_scrub(struct store *store);

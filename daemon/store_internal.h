@@ -19,7 +19,7 @@ struct store {
   sqlite3 *reader[STORE_READERS]; /* the first reader_count are free */
   uint32_t reader_count;
   atomic_ullong owner_jobs, owner_bytes; /* store_set_quota */
-  atomic_bool write_failed;              /* the last write met a full or failing disk */
+  atomic_int fault;                      /* store_fault */
 };
 
 /* The negative errno of what the connection's last call returned. */

@@ -31,6 +31,9 @@ int store_code(sqlite3 *db) {
     return -ENOMEM;
   case SQLITE_FULL:
     return -ENOSPC;
+  case SQLITE_CORRUPT:
+  case SQLITE_NOTADB:
+    return -EUCLEAN;
   case SQLITE_CONSTRAINT:
     return constraint_code(extended);
   case SQLITE_TOOBIG:
@@ -125,10 +128,6 @@ int store_integer(sqlite3 *db, int64_t *ret_value, const char *sql, const char *
   return 0;
 }
 
-void store_text(sqlite3_stmt *statement, int column, char *ret_text, size_t size) {
-  size_t bytes;
-  const char *text = text_in_row(statement, column, &bytes);
-  (void)snprintf(ret_text, size, "%.*s", (int)MIN(bytes, size), text ? text : "");
 /* A column's text as it lies in the row: sqlite3_column_text allocates to put a NUL behind it, and gives
  * nothing when that fails. NULL for NULL; *ret_bytes long. */
 static const char *text_in_row(sqlite3_stmt *statement, int column, size_t *ret_bytes) {
@@ -137,6 +136,10 @@ static const char *text_in_row(sqlite3_stmt *statement, int column, size_t *ret_
   return text || sqlite3_column_type(statement, column) == SQLITE_NULL ? text : "";
 }
 
+void store_text(sqlite3_stmt *statement, int column, char *ret_text, size_t size) {
+  size_t bytes;
+  const char *text = text_in_row(statement, column, &bytes);
+  (void)snprintf(ret_text, size, "%.*s", (int)MIN(bytes, size), text ? text : "");
 }
 
 char *store_text_dup(sqlite3_stmt *statement, int column) {

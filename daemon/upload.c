@@ -22,6 +22,9 @@ struct upload {
 
 int service_upload_begin(struct service *service, struct upload **ret_upload, struct guise_error *err) {
   struct config config;
+  int fault = service_storage(service);
+  if (fault < 0)
+    return error_set(err, fault, "%s", storage_reason(fault));
   struct upload *upload = calloc(1, sizeof(*upload));
   if (!upload)
     return error_set(err, -ENOMEM, "out of memory for an upload");
@@ -38,6 +41,7 @@ int service_upload_begin(struct service *service, struct upload **ret_upload, st
   if (r < 0) {
     upload->path[0] = 0;
     service_upload_free(upload);
+    storage_note(service, r);
     return error_set(err, r, "cannot store an upload: %s", strerror(-r));
   }
   *ret_upload = upload;
@@ -55,9 +59,11 @@ int service_upload_write(struct upload *upload, const void *data, size_t size, s
     ssize_t n = write(upload->fd, p, size);
     if (n < 0 && errno == EINTR)
       continue;
-    if (n < 0)
-      return error_set(err, errno == EDQUOT ? -ENOSPC : -errno, "cannot store the upload: %s",
-                       strerror(errno));
+    if (n < 0) {
+      int r = -errno;
+      storage_note(upload->service, r);
+      return error_set(err, r, "cannot store the upload: %s", strerror(-r));
+    }
     p += n;
     size -= (size_t)n;
     upload->bytes += (uint64_t)n;
@@ -114,8 +120,11 @@ static int accept_new(struct service *service, struct upload *upload, const stru
   if (state_path(path, service, "uploads/%s", row->id) < 0)
     return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
   int r = file_publish(upload->path, path, err);
-  if (r < 0)
+  if (r < 0) {
+    (void)unlink(path); /* it may have got that far */
+    storage_note(service, r);
     return r;
+  }
   (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
   r = store_dataset_insert(service->store, row);
   if (r == -EUSERS)

@@ -77,6 +77,10 @@ void server_start(struct server *server) {
   (void)close(fd);
 }
 
+void server_launch(struct server *server) {
+  (void)close(spawn(server, "log"));
+}
+
 const char *server_refuses(struct server *server) {
   static char said[4096];
   char path[128];
@@ -143,8 +147,8 @@ static struct curl_slist *header_list(const char *header) {
   return list;
 }
 
-void ask(struct server *server, const char *method, const char *path, const char *header, const void *body,
-         size_t bytes, struct reply *ret_reply) {
+bool ask_once(const struct server *server, const char *method, const char *path, const char *header,
+              const void *body, size_t bytes, struct reply *ret_reply) {
   char url[1024];
   size_t header_bytes = 0;
   CURL *curl = curl_easy_init();
@@ -177,10 +181,22 @@ void ask(struct server *server, const char *method, const char *path, const char
   (void)fclose(head);
   curl_slist_free_all(headers);
   curl_easy_cleanup(curl);
-  if (code != CURLE_OK && ret_reply->status == 0)
-    fail_msg("%s %s: %s (see %s/log)", method, path, curl_easy_strerror(code), server->root);
-  if (strstr(header_of(ret_reply, "Content-Type"), "json"))
+  if (ret_reply->status && ret_reply->size > 0 && ret_reply->body[0] == '{')
     ret_reply->json = json_loads(ret_reply->body, JSON_REJECT_DUPLICATES, NULL);
+  if (code == CURLE_OK || ret_reply->status)
+    return true;
+  (void)snprintf(ret_reply->failure, sizeof(ret_reply->failure), "%s", curl_easy_strerror(code));
+  return false;
+}
+
+void ask(struct server *server, const char *method, const char *path, const char *header, const void *body,
+         size_t bytes, struct reply *ret_reply) {
+  if (!ask_once(server, method, path, header, body, bytes, ret_reply))
+    fail_msg("%s %s: %s (see %s/log)", method, path, ret_reply->failure, server->root);
+  if (!strstr(header_of(ret_reply, "Content-Type"), "json")) {
+    json_decref(ret_reply->json);
+    ret_reply->json = NULL;
+  }
 }
 
 void expect(struct server *server, const char *method, const char *path, const char *json_body, long status,

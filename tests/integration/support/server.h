@@ -18,6 +18,7 @@ struct server {
 
 void server_prepare(struct server *server); /* makes root */
 void server_start(struct server *server);   /* waits until it listens */
+void server_launch(struct server *server);  /* does not wait */
 void server_kill(struct server *server);    /* SIGKILL */
 /* Starts guised, which must refuse to: returns what it said (static storage). */
 const char *server_refuses(struct server *server);
@@ -28,15 +29,19 @@ struct reply {
   long status;
   char *body; /* NUL-terminated, owned */
   size_t size;
-  char *headers; /* as received, owned */
-  json_t *json;  /* of a JSON body, else NULL; owned */
+  char *headers;    /* as received, owned */
+  json_t *json;     /* of a JSON body, else NULL; owned */
+  char failure[96]; /* why there is no answer */
 };
 void reply_done(struct reply *reply);
 /* One request; body NULL = none; header: "Name: value" lines separated by \n, or NULL. Fails the test when
  * there is no answer. */
 void ask(struct server *server, const char *method, const char *path, const char *header, const void *body,
          size_t bytes, struct reply *ret_reply);
-/* The same, and the status must be `status`. */
+/* The same from any thread; false when there is no answer. */
+bool ask_once(const struct server *server, const char *method, const char *path, const char *header,
+              const void *body, size_t bytes, struct reply *ret_reply);
+/* As ask, and the status must be `status`. */
 void expect(struct server *server, const char *method, const char *path, const char *json_body, long status,
             struct reply *ret_reply);
 /* Bytes to the socket, and what comes back until it closes or 5 s pass; returns the status of the answer, 0

@@ -102,6 +102,9 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
     (void)snprintf(path, sizeof(path), "%s/card.md", inputs->output_directory);
     if (r == 0)
       r = file_write_atomic(path, "card", 4, NULL);
+    (void)snprintf(path, sizeof(path), "%s/report.json", inputs->output_directory);
+    if (r == 0)
+      r = file_write_atomic(path, "{}", 2, NULL);
     ret_outcome->summary = json_pack("{s:f, s:{s:b}}", "accuracy", 0.9, "audit", "complete", 1);
   }
   (void)atomic_fetch_sub(&threads_running, inputs->threads);
@@ -138,7 +141,7 @@ int ingest_archive(const char *archive, const char *pack_path, uint32_t size, co
   if (strncmp(text, "bad", 3) == 0)
     return error_set(err, -EBADMSG, "this is no archive: send tar or zip");
   r = file_write_atomic(pack_path, text, bytes, err);
-  *ret_result = (struct ingest_result){.identities = 2, .images = 3, .rejected = 300, .bytes = bytes};
+  *ret_result = (struct ingest_result){.identities = 2, .images = 40, .rejected = 300, .bytes = bytes};
   sha256_data(text, bytes, ret_result->sha256);
   return r;
 }

@@ -1,6 +1,5 @@
-/* The service with a job that is not training: job_run() and ingest_archive() of the core are replaced by
- * ones that keep their contracts (callbacks, results, files), so that every course of a job can be driven to
- * a precise point. */
+/* The service with a job that is not training (replaced_core.h), so that every course of a job can be driven
+ * to a precise point. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,142 +15,9 @@
 #include <stdatomic.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/train/job.h"
 #include "daemon/log.h"
 #include "daemon/service.h"
-
-/* ---- the replaced core ---- */
-
-static atomic_uint target_epochs; /* a job stops by itself after so many; 0 = when asked */
-static atomic_int job_result;     /* what it returns then */
-static atomic_uint jobs_running, most_running, threads_running, most_threads;
-static atomic_uint last_resumed; /* epochs that the last started job continued from */
-static atomic_uint last_inputs;  /* bits of the files that the last started job found beside its data set */
-static atomic_uint killed_at;    /* _exit() in the middle of this epoch */
-
-static void note_most(atomic_uint *most, uint32_t now) {
-  uint32_t seen = atomic_load(most);
-  while (now > seen && !atomic_compare_exchange_weak(most, &seen, now))
-    ;
-}
-
-static int write_checkpoint(const struct job_inputs *inputs, const struct job_callbacks *callbacks,
-                            uint32_t epoch) {
-  char path[4096], text[32];
-  struct metric_row row = {
-      .name = "loss", .epoch = epoch, .step = epoch * 10, .value = 1.0 / epoch, .per_epoch = true};
-  (void)snprintf(path, sizeof(path), "%s/checkpoint-%u", inputs->work_directory, epoch);
-  (void)snprintf(text, sizeof(text), "%u", epoch);
-  int r = file_write_atomic(path, text, strlen(text), NULL);
-  return r < 0 ? r : callbacks->checkpoint(callbacks->context, path, epoch, epoch * 10, &row, epoch ? 1 : 0);
-}
-
-static int train(const struct job_inputs *inputs, const struct job_callbacks *callbacks, uint32_t epoch,
-                 struct guise_error *err) {
-  for (;;) {
-    if (atomic_load(&target_epochs) && epoch >= atomic_load(&target_epochs)) {
-      int r = atomic_load(&job_result);
-      return r < 0 ? error_set(err, r, "the loss is not finite: lower train.lr") : 0;
-    }
-    epoch++;
-    for (int step = 0; step < 5; step++) {
-      struct job_progress progress = {
-          .fraction = 0.01 * epoch, .epoch = epoch, .epochs = 100, .step = epoch * 10, .eta_s = 9};
-      callbacks->progress(callbacks->context, &progress);
-      if (atomic_load(&killed_at) == epoch && step == 3)
-        _exit(42);
-      enum job_stop stop = callbacks->should_stop(callbacks->context);
-      if (stop == JOB_CANCEL)
-        return -ECANCELED;
-      if (stop == JOB_SUSPEND)
-        return epoch > 1 ? -EINTR : (write_checkpoint(inputs, callbacks, 0) < 0 ? -EIO : -EINTR);
-      (void)usleep(1000);
-    }
-    int r = write_checkpoint(inputs, callbacks, epoch);
-    if (r < 0)
-      return error_set(err, r, "checkpoint refused");
-  }
-}
-
-/* What the last job that began was given; jobs begin side by side. */
-static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
-static char last_public[4096], last_teacher[4096];
-
-int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
-            const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
-  uint32_t epoch = 0;
-  (void)spec;
-  note_most(&most_running, atomic_fetch_add(&jobs_running, 1) + 1);
-  note_most(&most_threads, atomic_fetch_add(&threads_running, inputs->threads) + inputs->threads);
-  callbacks->phase(callbacks->context, "training");
-  callbacks->log(callbacks->context, "info", "hello");
-  if (inputs->resume) {
-    _cleanup_(freep) char *text = NULL;
-    size_t size;
-    if (file_read(inputs->resume, 100, &text, &size, NULL) == 0)
-      epoch = (uint32_t)strtoul(text, NULL, 10);
-  }
-  atomic_store(&last_resumed, epoch);
-  const char *files[] = {inputs->public_pack, inputs->embedder_model, inputs->reference_model};
-  uint32_t found = 0;
-  for (uint32_t i = 0; i < ARRAY_SIZE(files); i++)
-    found |= files[i] && access(files[i], R_OK) == 0 ? 1u << i : 0;
-  atomic_store(&last_inputs, found);
-  (void)pthread_mutex_lock(&last_lock);
-  (void)snprintf(last_public, sizeof(last_public), "%s",
-                 inputs->audit_public_pack ? inputs->audit_public_pack : "");
-  (void)snprintf(last_teacher, sizeof(last_teacher), "%s",
-                 inputs->teacher_model ? inputs->teacher_model : "");
-  (void)pthread_mutex_unlock(&last_lock);
-  int r = access(inputs->dataset_pack, R_OK) == 0 ? train(inputs, callbacks, epoch, err) : -ENOENT;
-  if (r == 0) {
-    char path[4096];
-    (void)snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory);
-    r = file_write_atomic(path, inputs->job_id, strlen(inputs->job_id), NULL);
-    (void)snprintf(path, sizeof(path), "%s/card.md", inputs->output_directory);
-    if (r == 0)
-      r = file_write_atomic(path, "card", 4, NULL);
-    (void)snprintf(path, sizeof(path), "%s/report.json", inputs->output_directory);
-    if (r == 0)
-      r = file_write_atomic(path, "{}", 2, NULL);
-    ret_outcome->summary = json_pack("{s:f, s:{s:b}}", "accuracy", 0.9, "audit", "complete", 1);
-  }
-  (void)atomic_fetch_sub(&threads_running, inputs->threads);
-  (void)atomic_fetch_sub(&jobs_running, 1);
-  return r;
-}
-
-static atomic_bool ingest_hangs;
-
-int ingest_archive(const char *archive, const char *pack_path, uint32_t size, const char *decoder,
-                   uint32_t decoders, const struct ingest_limits *limits,
-                   const struct ingest_callbacks *callbacks, struct ingest_result *ret_result,
-                   struct guise_error *err) {
-  _cleanup_(freep) char *text = NULL;
-  size_t bytes;
-  (void)size;
-  (void)decoder;
-  (void)decoders;
-  (void)limits;
-  int r = file_read(archive, 1 << 20, &text, &bytes, err);
-  if (r < 0)
-    return r;
-  callbacks->progress(callbacks->context, 3, bytes);
-  while (atomic_load(&ingest_hangs)) {
-    if (callbacks->should_stop(callbacks->context))
-      return -ECANCELED;
-    (void)usleep(1000);
-  }
-  for (int i = 0; i < 300; i++) /* more than a batch */
-    callbacks->reject(callbacks->context, "a/b.txt", "unsupported_type", "no picture");
-  if (strncmp(text, "bad", 3) == 0)
-    return error_set(err, -EBADMSG, "this is no archive: send tar or zip");
-  r = file_write_atomic(pack_path, text, bytes, err);
-  *ret_result = (struct ingest_result){.identities = 2, .images = 40, .rejected = 300, .bytes = bytes};
-  sha256_data(text, bytes, ret_result->sha256);
-  return r;
-}
+#include "tests/unit/service/replaced_core.h"
 
 /* ---- fixture ---- */
 
@@ -186,6 +52,7 @@ static int set_up(void **state) {
   atomic_store(&most_threads, 0);
   atomic_store(&killed_at, 0);
   atomic_store(&ingest_hangs, false);
+  atomic_store(&ingest_result, 0);
   start(f);
   *state = f;
   return 0;
@@ -774,6 +641,91 @@ static void two_jobs_within_the_cores(void **state) {
   assert_true(atomic_load(&most_threads) <= 4);
 }
 
+/* ---- a full disk ---- */
+
+static void wait_phase(struct service *service, const char *id, const char *phase) {
+  struct job_row row = {.phase = ""};
+  for (int i = 0; i < 1000 && strcmp(row.phase, phase) != 0; i++) {
+    assert_int_equal(service_job_get(service, id, &row), 0);
+    job_row_clear(&row);
+    (void)usleep(5000);
+  }
+  assert_string_equal(row.phase, phase);
+  assert_int_equal(row.state, JOB_STATE_RUNNING);
+}
+
+/* Until there is room the job keeps its checkpoint; then it goes on from there and no metric is doubled. */
+static void a_job_waits_for_room(void **state) {
+  struct fixture *f = *state;
+  struct job_row row;
+  char id[STORE_ID], paused[STORE_ID];
+  ready_dataset(f->service, "orl");
+  atomic_store(&job_result, -ENOSPC);
+  submit_job(f->service, "", id);
+  submit_job(f->service, ",\"resources\":{\"max_runtime_s\":1}", paused);
+  wait_phase(f->service, id, "waiting for storage");
+  wait_phase(f->service, paused, "waiting for storage");
+  assert_int_equal(service_job_pause(f->service, paused, NULL, NULL), 0); /* it can be paused and canceled */
+  wait_job(f->service, paused, JOB_STATE_PAUSED);
+  (void)usleep(1200000);
+  assert_int_equal(state_now(f->service, id), JOB_STATE_RUNNING);
+  atomic_store(&job_result, 0);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  assert_int_equal(atomic_load(&last_resumed), 3);
+  expect_metrics(f->service, id, 3);
+  assert_int_equal(service_job_get(f->service, paused, &row), 0);
+  assert_true(row.runtime_s < 1); /* waiting is no run time */
+  job_row_clear(&row);
+  assert_int_equal(service_job_resume(f->service, paused, NULL, NULL), 0);
+  wait_job(f->service, paused, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_storage(f->service), 0);
+}
+
+/* What was accepted is not lost because its pack did not fit at once. */
+static void an_ingest_waits_for_room(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row row;
+  bool created;
+  atomic_store(&ingest_result, -ENOSPC);
+  assert_int_equal(accept_upload(f->service, "orl", "faces", &row, &created), 0);
+  for (int i = 0; i < 500 && service_storage(f->service) == 0; i++)
+    (void)usleep(5000);
+  assert_int_equal(service_storage(f->service), -ENOSPC);
+  (void)usleep(100000);
+  assert_int_equal(service_dataset_get(f->service, "orl", &row), 0);
+  assert_int_equal(row.state, DATASET_INGESTING);
+  atomic_store(&ingest_result, 0);
+  wait_dataset(f->service, "orl", DATASET_READY);
+  for (int i = 0; i < 500 && service_storage(f->service) < 0; i++)
+    (void)usleep(5000);
+  assert_int_equal(service_storage(f->service), 0);
+}
+
+/* A checkpoint that cannot be looked at is none that is missing. */
+static void a_checkpoint_out_of_reach_is_waited_for(void **state) {
+  struct fixture *f = *state;
+  char id[STORE_ID], work[160], hidden[160];
+  ready_dataset(f->service, "orl");
+  atomic_store(&target_epochs, 0);
+  submit_job(f->service, "", id);
+  wait_epoch(f->service, id, 3);
+  assert_int_equal(service_job_pause(f->service, id, NULL, NULL), 0);
+  wait_job(f->service, id, JOB_STATE_PAUSED);
+  (void)snprintf(work, sizeof(work), "%s/state/work/%s", f->directory, id);
+  (void)snprintf(hidden, sizeof(hidden), "%s/hidden", f->directory);
+  assert_int_equal(rename(work, hidden), 0);
+  assert_int_equal(symlink(work, work), 0); /* looking there fails with ELOOP */
+  assert_int_equal(service_job_resume(f->service, id, NULL, NULL), 0);
+  (void)usleep(300000);
+  assert_int_equal(state_now(f->service, id), JOB_STATE_QUEUED);
+  assert_int_equal(unlink(work), 0);
+  assert_int_equal(rename(hidden, work), 0);
+  atomic_store(&target_epochs, 7);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  assert_true(atomic_load(&last_resumed) >= 2);
+  expect_metrics(f->service, id, 7);
+}
+
 static void stopping_the_daemon(void **state) {
   struct fixture *f = *state;
   struct transition_row *rows;
@@ -917,6 +869,9 @@ int main(void) {
       TEST(three_clients_pause_and_resume),
       TEST(victims_are_the_model_owners),
       TEST(two_jobs_within_the_cores),
+      TEST(a_job_waits_for_room),
+      TEST(an_ingest_waits_for_room),
+      TEST(a_checkpoint_out_of_reach_is_waited_for),
       TEST(stopping_the_daemon),
       TEST(killed_three_times),
       TEST(one_daemon_a_directory),

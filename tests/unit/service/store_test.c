@@ -182,7 +182,7 @@ static void foreign_and_damaged_files_are_refused(void **state) {
   char garbage[8192];
   memset(garbage, 'x', sizeof(garbage));
   assert_int_equal(file_write_atomic(path, garbage, sizeof(garbage), NULL), 0);
-  assert_int_equal(store_open(path, NULL, &store, &err), -EIO);
+  assert_int_equal(store_open(path, NULL, &store, &err), -EUCLEAN);
 }
 
 /* ---- data sets ---- */
@@ -681,14 +681,14 @@ static void full_disk(void **state) {
   (void)snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %lld", (long long)pages + 4);
   assert_int_equal(sqlite3_exec(f->store->writer, sql, NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(store_rejects_add(f->store, dataset.id, rejects, 1000), -ENOSPC);
-  assert_false(store_writable(f->store));
+  assert_int_equal(store_fault(f->store), -ENOSPC);
   assert_true(store_alive(f->store));
   assert_int_equal(store_dataset_get(f->store, "orl", &row), 0); /* still readable */
   assert_int_equal(integer(f->store, "SELECT count(*) FROM rejects"), 0);
   assert_int_equal(sqlite3_exec(f->store->writer, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL),
                    SQLITE_OK);
   assert_int_equal(store_probe(f->store), 0);
-  assert_true(store_writable(f->store));
+  assert_int_equal(store_fault(f->store), 0);
   assert_int_equal(store_rejects_add(f->store, dataset.id, rejects, 1000), 0);
   free(rejects);
 }
