@@ -135,6 +135,10 @@ const struct config_flag config_flags[] = {
     {"config", "FILE", CONFIG_RUN, "read options from FILE (or $GUISE_CONFIG)"},
     {"dump_config", NULL, CONFIG_DUMP, "print what is in force, as a file, and exit"},
     {"check_config", NULL, CONFIG_CHECK, "check the configuration and exit"},
+    {"backup", "DIR", CONFIG_BACKUP, "copy the state directory to DIR, beside a running guised, and exit"},
+    {"restore", "DIR", CONFIG_RESTORE, "put such a copy back into an empty state directory and exit"},
+    {"check_state", NULL, CONFIG_CHECK_STATE,
+     "compare database and files of the state directory and exit; status 1: there is damage"},
     {"version", NULL, CONFIG_VERSION, "print the version and exit"},
     {"help", NULL, CONFIG_HELP, "print the options and exit"},
 };
@@ -343,6 +347,17 @@ static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag,
   return 0;
 }
 
+static int take_action(const struct config_flag *known, const struct flag *flag, struct config *config,
+                       enum config_action *ret_action, struct guise_error *err) {
+  *ret_action = known->action;
+  if (!known->argument || !config)
+    return 0;
+  if (!*flag->value || strlen(flag->value) >= sizeof(config->action_directory))
+    return error_set(err, -EINVAL, "--%s names a directory", flag->name);
+  (void)snprintf(config->action_directory, sizeof(config->action_directory), "%s", flag->value);
+  return 0;
+}
+
 /* First pass (config NULL): finds action and file; second pass: sets options. */
 static int read_flags(int argc, char *const *argv, struct config *config, enum config_action *action,
                       const char **file, struct guise_error *err) {
@@ -355,10 +370,12 @@ static int read_flags(int argc, char *const *argv, struct config *config, enum c
     (void)snprintf(source, sizeof(source), "--%s", flag.name);
     const struct config_flag *known = find_flag(flag.name);
     if (known && known->action != CONFIG_RUN)
-      *action = known->action;
+      r = take_action(known, &flag, config, action, err);
     else if (known)
       *file = flag.value;
-    else if (config && (r = config_set(config, flag.name, flag.value, source, err)) < 0)
+    else if (config)
+      r = config_set(config, flag.name, flag.value, source, err);
+    if (r < 0)
       return r;
   }
   return 0;

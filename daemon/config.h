@@ -49,6 +49,8 @@ struct config {
   uint64_t shutdown_timeout_s;  /* SIGTERM: running jobs get this long for their checkpoint */
   char log_level[16];           /* error, warning, info or debug */
   char log_format[8];           /* auto, text or json */
+
+  char action_directory[CONFIG_TEXT]; /* no option: what --backup and --restore name */
 };
 
 enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };
@@ -67,7 +69,16 @@ struct config_option {
 extern const struct config_option config_options[];
 extern const size_t config_option_count;
 
-enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_DUMP, CONFIG_CHECK };
+enum config_action {
+  CONFIG_RUN,
+  CONFIG_HELP,
+  CONFIG_VERSION,
+  CONFIG_DUMP,
+  CONFIG_CHECK,
+  CONFIG_BACKUP,
+  CONFIG_RESTORE,
+  CONFIG_CHECK_STATE
+};
 
 /* Flags that are no option of the file. */
 struct config_flag {

@@ -19,6 +19,8 @@
 
 #include "api/http.h"
 #include "daemon/access.h"
+#include "daemon/backup.h"
+#include "daemon/check_state.h"
 #include "daemon/config.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
@@ -49,6 +51,28 @@ static void warn_about_environment(void) {
                 variable);
 }
 
+/* ---- without serving ---- */
+
+static int copy_state(const struct config *config, enum config_action action, struct guise_error *err) {
+  const bool back = action == CONFIG_RESTORE;
+  struct backup_summary summary;
+  int r = back ? backup_restore(config->action_directory, config->state, &summary, err)
+               : backup_make(config->state, config->action_directory, &summary, err);
+  if (r == 0)
+    (void)printf("%u files, %llu bytes, database version %u: %s %s\n", summary.files,
+                 (unsigned long long)summary.bytes, summary.schema, back ? "restored to" : "backed up to",
+                 back ? config->state : config->action_directory);
+  return r;
+}
+
+static int check_state(const struct config *config, struct guise_error *err) {
+  uint32_t damages = 0;
+  int r = state_check(config->state, stdout, &damages, err);
+  if (r == 0 && damages)
+    r = error_set(err, -EUCLEAN, "%u things are damaged in %s", damages, config->state);
+  return r;
+}
+
 /* 0 = run; 1 = done, *ret_status is the exit status. */
 static int configure(struct daemon *daemon, int *ret_status) {
   struct guise_error err = {0, ""};
@@ -62,6 +86,10 @@ static int configure(struct daemon *daemon, int *ret_status) {
     (void)puts("guised " GUISE_VERSION);
   else if (r == 0 && action == CONFIG_DUMP)
     config_dump(&daemon->config, stdout);
+  else if (r == 0 && (action == CONFIG_BACKUP || action == CONFIG_RESTORE))
+    r = copy_state(&daemon->config, action, &err);
+  else if (r == 0 && action == CONFIG_CHECK_STATE)
+    r = check_state(&daemon->config, &err);
   else if (r == 0)
     r = config_resolve(&daemon->config, &note, &err);
   if (r < 0) {
