@@ -2,16 +2,19 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 int error_set(struct guise_error *err, int code, const char *format, ...) {
   if (err) {
+    char text[sizeof(err->text)]; /* the arguments may hold err->text itself */
     va_list args;
-    err->code = code;
     va_start(args, format);
-    (void)vsnprintf(err->text, sizeof(err->text), format, args);
+    (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    err->code = code;
+    memcpy(err->text, text, sizeof(text));
   }
   return code;
 }

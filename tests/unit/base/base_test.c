@@ -161,12 +161,21 @@ static void memory_is_counted(void **state) {
   assert_null(tensor_alloc(SIZE_MAX - 5));
 }
 
+static void an_error_may_quote_itself(void **state) {
+  (void)state;
+  struct guise_error err = {0};
+  assert_int_equal(error_set(&err, -EINVAL, "the number is odd"), -EINVAL);
+  assert_int_equal(error_set(&err, -EIO, "row 3: %s", err.text), -EIO);
+  assert_string_equal(err.text, "row 3: the number is odd");
+  assert_int_equal(err.code, -EIO);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(philox_known_answers), cmocka_unit_test(draws_depend_on_their_key_alone),
       cmocka_unit_test(distributions),        cmocka_unit_test(permutation_is_one),
       cmocka_unit_test(atomic_files),         cmocka_unit_test(a_failed_write_leaves_the_old_file),
-      cmocka_unit_test(memory_is_counted),
+      cmocka_unit_test(memory_is_counted),    cmocka_unit_test(an_error_may_quote_itself),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
