@@ -26,10 +26,10 @@
 #include "tests/integration/support/server.h"
 
 #define THINGS_MOST 20000u
-#define EPOCHS 3
+#define EPOCHS 6
 #define JOB                                                                                             \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32}," \
-  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":3,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":6,\"batch\":16},\"audit\":{\"attacks\":[]}}"
 
 static uint32_t cycles = 4;
 static uint64_t seed = 1;
@@ -216,8 +216,9 @@ static void check_things(sqlite3 *db) {
   }
 }
 
-/* On a copy: the daemon is to find the log as it was left. */
-static void check_files(void) {
+/* On a copy: the daemon is to find the log as it was left. Returns how often a job went on from a checkpoint.
+ */
+static int64_t check_files(void) {
   static const char *const suffixes[] = {"", "-wal"};
   char from[128], to[128];
   sqlite3 *db;
@@ -232,23 +233,44 @@ static void check_files(void) {
   assert_int_equal(sqlite3_open(to, &db), SQLITE_OK);
   check_database(db);
   check_things(db);
+  int64_t continued = count(db, "SELECT count(*) FROM transitions WHERE reason = 'continues'", NULL);
   (void)sqlite3_close(db);
+  return continued;
 }
 
 /* ---- cycles ---- */
 
+/* Until a job has a checkpoint to continue from; at most 20 s. */
+static void wait_for_checkpoint(void) {
+  for (int i = 0; i < 200; i++) {
+    struct reply reply;
+    bool there = false;
+    if (ask_once(&client.server, "GET", "/v1/jobs?state=running", NULL, NULL, 0, &reply)) {
+      const json_t *job = json_array_get(json_object_get(reply.json, "data"), 0);
+      there = json_integer_value(json_object_get(json_object_get(job, "progress"), "epoch")) >= 2;
+    }
+    reply_done(&reply);
+    if (there)
+      return;
+    sleep_ms(100);
+  }
+}
+
 static void one_cycle(void) {
-  if (chance(4) == 0) { /* killed while it starts */
+  const uint32_t kind = chance(4);
+  if (kind == 0) { /* killed while it starts */
     server_launch(&client.server);
     sleep_ms(chance(250));
   } else {
     server_start(&client.server);
     atomic_store(&client.gone, false);
-    sleep_ms(chance(2500));
+    if (kind == 1)
+      wait_for_checkpoint();
+    sleep_ms(chance(kind == 1 ? 500 : 2500));
   }
   atomic_store(&client.gone, true);
   server_kill(&client.server);
-  check_files();
+  (void)check_files();
 }
 
 /* Jobs end well; one may have been given up, as documented, when it was killed four times in a row before it
@@ -341,16 +363,17 @@ static void killed_at_random(void **state) {
   wait_for_sets();
   const uint32_t given_up = wait_for_jobs();
   assert_int_equal(server_stop(&client.server), 0);
-  check_files();
+  const int64_t continued = check_files();
   (void)snprintf(command, sizeof(command), GUISE_BUILD "/guised --state %s/state --check-state",
                  client.server.root);
   assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): the program under test */
-  print_message(
-      "%u kills in %lld s, %u requests, %u answered; %u data sets and %u jobs accepted, none lost; %u jobs "
-      "given up after restarts without a checkpoint\n",
-      kills, (long long)(time(NULL) - began), atomic_load(&client.asked), atomic_load(&client.answered),
-      client.sets.count, client.jobs.count, given_up);
-  assert_true(client.sets.count > 0 && client.jobs.count > 0);
+  print_message("%u kills in %lld s, %u requests, %u answered; %u data sets and %u jobs accepted, none lost; "
+                "jobs went on "
+                "from a checkpoint %lld times, %u were given up after restarts without one\n",
+                kills, (long long)(time(NULL) - began), atomic_load(&client.asked),
+                atomic_load(&client.answered), client.sets.count, client.jobs.count, (long long)continued,
+                given_up);
+  assert_true(client.sets.count > 0 && client.jobs.count > given_up);
   free(client.tar);
   server_clean(&client.server);
 }
