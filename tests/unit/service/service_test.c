@@ -120,7 +120,7 @@ static int submit(struct service *service, const char *extra, struct job_row *re
 }
 
 static void submit_job(struct service *service, const char *extra, char ret_id[STORE_ID]) {
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_row row;
   int r = submit(service, extra, &row, &problems);
   if (r < 0)
@@ -227,7 +227,7 @@ static void uploading(void **state) {
 static void a_bad_archive(void **state) {
   struct fixture *f = *state;
   struct dataset_row row;
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_row job;
   bool created;
   assert_int_equal(accept_upload(f->service, "orl", "bad", &row, &created), 0);
@@ -329,7 +329,7 @@ static void a_job_from_start_to_model(void **state) {
 
 static void mistakes_are_told_together(void **state) {
   struct fixture *f = *state;
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_row row;
   bool size = false, threads = false, epochs = false, pairs = false;
   ready_dataset(f->service, "orl");
@@ -362,7 +362,7 @@ static void make_model(struct service *service, const char *extra, char ret_id[S
 
 static void expect_problem(struct service *service, const char *extra, const char *pointer,
                            const char *code) {
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_row row;
   assert_int_equal(submit(service, extra, &row, &problems), -EINVAL);
   assert_int_equal(problems.count, 1);
@@ -645,7 +645,7 @@ static void two_jobs_within_the_cores(void **state) {
 
 static void wait_phase(struct service *service, const char *id, const char *phase) {
   struct job_row row = {.phase = ""};
-  for (int i = 0; i < 1000 && strcmp(row.phase, phase) != 0; i++) {
+  for (int i = 0; i < 6000 && strcmp(row.phase, phase) != 0; i++) {
     assert_int_equal(service_job_get(service, id, &row), 0);
     job_row_clear(&row);
     (void)usleep(5000);
@@ -760,7 +760,7 @@ static void killed_three_times(void **state) {
   ready_dataset(f->service, "orl");
   atomic_store(&target_epochs, 8);
   service_drain(f->service); /* the child is to run it */
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_row row;
   assert_int_equal(submit(f->service, "", &row, &problems), -ESHUTDOWN);
   f->service = service_free(f->service);
