@@ -59,7 +59,7 @@ void list_datasets(struct request *request) {
   uint32_t count = 0;
   int64_t next = 0;
   page_parse(&request->target, "datasets", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }
@@ -116,7 +116,7 @@ void list_rejects(struct request *request) {
   if (!find_dataset(request, &row))
     return;
   page_parse(&request->target, "rejects", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

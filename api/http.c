@@ -84,7 +84,7 @@ static bool pass_router(struct request *request, const char *method) {
   }
   request->head = strcmp(method, "HEAD") == 0;
   query_check(&request->target, request->route->query, &problems);
-  if (problems.count > 0)
+  if (spec_problems_any(&problems))
     reply_problems(request, &problems);
   return request->response == NULL;
 }

@@ -191,7 +191,7 @@ void verify_faces(struct request *request) {
   struct model_row model;
   const char *sha256;
   parse_question(request->json, &q, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

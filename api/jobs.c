@@ -100,6 +100,7 @@ void post_job(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
+  spec_problems_free(&problems); /* of a lack of memory in between */
   if (r < 0) {
     reply_error(request, r, &err);
     return;
@@ -163,7 +164,7 @@ void list_jobs(struct request *request) {
   page_parse(&request->target, "jobs", &page, &problems);
   parse_filter(request, &filter, label, &problems);
   parse_sort(request, &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

@@ -83,7 +83,7 @@ void list_metrics(struct request *request) {
   job_row_clear(&job);
   page_parse(&request->target, "metrics", &page, &problems);
   parse_question(request, &q, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

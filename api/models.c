@@ -33,7 +33,7 @@ void list_models(struct request *request) {
   uint32_t count = 0;
   int64_t next = 0;
   page_parse(&request->target, "models", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

@@ -99,7 +99,7 @@ void reply_problem(struct request *request, enum problem_code code, const char *
 }
 
 void reply_problems(struct request *request, struct spec_problems *problems) {
-  json_t *errors = problem_errors(problems);
+  json_t *errors = problems->lost ? NULL : problem_errors(problems); /* all mistakes or none */
   char detail[80];
   (void)snprintf(detail, sizeof(detail), "%u value%s to correct, see errors", problems->count,
                  problems->count == 1 ? "" : "s");

@@ -23,7 +23,7 @@ void list_tokens(struct request *request) {
   uint32_t count = 0;
   int64_t next = 0;
   page_parse(&request->target, "tokens", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }
@@ -110,7 +110,7 @@ void post_token(struct request *request) {
   struct spec_problems problems = {0};
   char token[TOKEN_TEXT];
   parse_token(request->json, &row, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/mask/key.h"
 
 #define MODEL_FILE "model.safetensors"
@@ -97,7 +98,7 @@ int audit_resolve(struct service *service, const struct client *client, const js
   const char *type = json_string_value(json_object_get(body, "type"));
   const char *id = json_string_value(json_object_get(body, "model"));
   struct model_row model;
-  json_t *resolved = json_copy((json_t *)body);
+  json_t *resolved = json_clone(body);
   int r = resolved ? 0 : -ENOMEM;
   if (r == 0 && type && strcmp(type, job_type_name(JOB_AUDIT)) == 0 && id && *id) {
     r = find_model(service, client, id, &model);

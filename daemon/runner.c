@@ -220,7 +220,7 @@ static int wait_for_storage(struct slot *slot, int r, struct patience *patience)
 }
 
 static int parse_spec(const struct job_row *row, struct job_spec *ret_spec, struct guise_error *err) {
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   json_t *body = json_loads(row->spec, 0, NULL);
   int r = body ? job_spec_parse(body, ret_spec, &problems) : -EINVAL;
   json_decref(body);

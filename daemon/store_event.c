@@ -25,7 +25,7 @@ int store_event_add(struct store *store, const char *job, const char *type, cons
     return r;
   r = store_job_seq(db, job, &seq);
   if (r == 0)
-    r = store_event_in(db, seq, type, json_deep_copy(data), &number);
+    r = store_event_in(db, seq, type, json_incref((json_t *)data), &number);
   r = store_write_end(store, r);
   if (r == 0 && ret_seq)
     *ret_seq = number;

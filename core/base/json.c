@@ -54,3 +54,10 @@ json_t *json_put(json_t *into, const char *key, json_t *value) {
   json_decref(into);
   return NULL;
 }
+
+json_t *json_clone(const json_t *object) {
+  const char *key;
+  json_t *value, *clone = json_object();
+  json_object_foreach((json_t *)object, key, value) clone = json_put(clone, key, json_incref(value));
+  return clone;
+}

@@ -14,3 +14,6 @@ json_t *json_from_text(const char *text);
  * with everything freed, when either is NULL or memory runs out. */
 json_t *json_append(json_t *into, json_t *value);
 json_t *json_put(json_t *into, const char *key, json_t *value);
+
+/* A shallow copy of an object, whole; NULL without memory. */
+json_t *json_clone(const json_t *object);

@@ -335,7 +335,7 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
                      struct guise_error *err) {
   char now[NOW_TEXT];
   json_t *all = json_object_get(report, "attacks"), *audits = json_object_get(report, "audits");
-  json_t *audit = json_copy((json_t *)conditions);
+  json_t *audit = json_clone(conditions);
   int r = json_is_array(all) && audit ? 0 : -1;
   now_text(now);
   if (r == 0)

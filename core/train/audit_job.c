@@ -39,7 +39,7 @@ static void audit_job_done(struct audit_job *job) {
 /* ---- the model and how it was trained ---- */
 
 static int read_report(struct audit_job *job, struct guise_error *err) {
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   json_error_t error;
   if (access(job->inputs.audited_report, F_OK) < 0 && errno == ENOENT)
     return error_set(err, -ESTALE, "the model's report was replaced this instant");

@@ -30,7 +30,7 @@
 
 /* seed: any 64 bits, unlike a user's; body is spent. */
 static int parse_spec(json_t *body, uint64_t seed, struct job_spec *ret_spec, struct guise_error *err) {
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   int r = body ? job_spec_parse(body, ret_spec, &problems) : -ENOMEM;
   if (r == 0)
     ret_spec->train.seed = seed;

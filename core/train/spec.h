@@ -106,7 +106,12 @@ struct spec_problem {
 struct spec_problems {
   struct spec_problem *problem;
   uint32_t count;
+  bool lost; /* there are more, for which memory was lacking */
 };
+/* Whether anything is wrong, told or not. */
+static inline bool spec_problems_any(const struct spec_problems *problems) {
+  return problems->count > 0 || problems->lost;
+}
 void spec_problems_free(struct spec_problems *problems); /* frees what it holds, not the struct */
 /* Adds one (for checks that only the caller can make). allowed is stolen; may be NULL. -ENOMEM or 0. */
 int spec_problems_add(struct spec_problems *problems, const char *pointer, const char *code, json_t *allowed,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/train/spec_internal.h"
 
 static json_t *field_json(const struct field *field, const struct job_spec *spec) {
@@ -47,33 +48,35 @@ static json_t *section_object(json_t *root, const char *section) {
   return object && slash ? section_object(object, slash + 1) : object;
 }
 
-static void print_mask(json_t *mask, const struct job_spec *spec) {
-  json_t *k = json_array();
-  for (uint32_t i = 0; i < spec->mask.k_count; i++)
-    (void)json_array_append_new(k, json_integer(spec->mask.k[i]));
-  (void)json_object_set_new(mask, "k", k);
+static int print_mask(json_t *mask, const struct job_spec *spec) {
   const struct mask_traits *traits = mask_traits(spec->mask.method);
-  json_t *parameters = json_object();
+  json_t *k = json_array(), *parameters = json_object();
+  for (uint32_t i = 0; i < spec->mask.k_count; i++)
+    k = json_append(k, json_integer(spec->mask.k[i]));
   for (uint32_t i = 0; i < traits->parameter_count; i++)
-    (void)json_object_set_new(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
-  (void)json_object_set_new(mask, "parameters", parameters);
-  (void)json_object_set_new(mask, "recipes_per_image",
-                            spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
+    parameters = json_put(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
+  int r = json_object_set_new(mask, "k", k);
+  r |= json_object_set_new(mask, "parameters", parameters);
+  r |= json_object_set_new(mask, "recipes_per_image",
+                           spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
+  return r;
 }
 
-static void print_special(json_t *root, const struct job_spec *spec) {
+static int print_special(json_t *root, const struct job_spec *spec) {
   json_t *names = json_array();
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     if (spec->audit.attack[i])
-      (void)json_array_append_new(names, json_string(attacks[i].name));
-  (void)json_object_set_new(json_object_get(root, "audit"), "attacks", names);
-  (void)json_object_set_new(root, "labels", spec->labels ? json_deep_copy(spec->labels) : json_object());
+      names = json_append(names, json_string(attacks[i].name));
+  int r = json_object_set_new(json_object_get(root, "audit"), "attacks", names);
+  r |= json_object_set_new(root, "labels", spec->labels ? json_incref(spec->labels) : json_object());
   if (spec->type != JOB_TRAIN)
-    return;
-  print_mask(json_object_get(root, "mask"), spec);
-  (void)json_object_set_new(root, "defences", json_array());
+    return r;
+  r |= print_mask(json_object_get(root, "mask"), spec);
+  r |= json_object_set_new(root, "defences", json_array());
+  return r;
 }
 
+/* All of it or NULL: with a part missing it would be another job. */
 json_t *job_spec_json(const struct job_spec *spec) {
   spec_fill_names();
   json_t *root = json_pack("{s:s}", "type", job_type_name(spec->type));
@@ -88,6 +91,9 @@ json_t *job_spec_json(const struct job_spec *spec) {
       return NULL;
     }
   }
-  print_special(root, spec);
+  if (print_special(root, spec) < 0) {
+    json_decref(root);
+    return NULL;
+  }
   return root;
 }

@@ -15,6 +15,7 @@ void spec_problems_free(struct spec_problems *problems) {
   free(problems->problem);
   problems->problem = NULL;
   problems->count = 0;
+  problems->lost = false;
 }
 
 int spec_problems_add(struct spec_problems *problems, const char *pointer, const char *code, json_t *allowed,
@@ -22,6 +23,7 @@ int spec_problems_add(struct spec_problems *problems, const char *pointer, const
   struct spec_problem *grown = realloc(problems->problem, (problems->count + 1) * sizeof(*grown));
   if (!grown) {
     json_decref(allowed);
+    problems->lost = true;
     return -ENOMEM;
   }
   problems->problem = grown;
@@ -222,7 +224,7 @@ static int parse_labels(const json_t *value, struct job_spec *spec, struct spec_
   }
   json_decref(spec->labels);
   spec->labels = json_deep_copy(value);
-  return spec->labels ? 0 : -ENOMEM;
+  return json_object_size(spec->labels) == json_object_size(value) && spec->labels ? 0 : -ENOMEM;
 }
 
 /* The method's own numbers. Which they are depends on the method, which may stand behind them: read last. */

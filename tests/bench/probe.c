@@ -98,7 +98,7 @@ static int run(struct trainer *t, const struct options *o, struct guise_error *e
 static int start(const struct options *o, struct guise_error *err) {
   static const struct job_callbacks callbacks = {NULL,   on_phase,      on_progress,
                                                  on_log, on_checkpoint, on_should_stop};
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_inputs inputs = {.threads = o->threads, .embedder_model = o->embedder};
   struct trainer trainer = {.threads = 1};
   struct job_spec spec;

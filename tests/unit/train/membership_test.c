@@ -75,7 +75,7 @@ static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t
 static void train(const char *body, const char *pack, const char *name, char ret_path[PATH_MAX]) {
   char directory[96], output[128];
   struct job_spec spec;
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct job_outcome outcome = {NULL};
   struct guise_error err = {0};
   json_t *json = json_loads(body, 0, NULL);
