@@ -64,8 +64,8 @@ int state_each_file(const char *state,
 int state_file_owned(sqlite3 *db, enum state_file kind, const char *name, bool *ret_owned) {
   static const char *const sql[] = {
       [STATE_UPLOAD] = "SELECT EXISTS (SELECT 1 FROM datasets WHERE id = ?1 AND state = 'ingesting')",
-      [STATE_WORK] = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1 AND state NOT IN "
-                     "('canceled', 'succeeded', 'failed'))",
+      [STATE_WORK] = ("SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1 AND state NOT IN "
+                      "('canceled', 'succeeded', 'failed'))"),
       [STATE_BLOB] = "SELECT EXISTS (SELECT 1 FROM blob_references WHERE sha256 = ?1)"};
   int64_t owned = 0;
   int r = store_integer(db, &owned, sql[kind], "t", name);
