@@ -125,7 +125,9 @@ static int ingest_run(struct run *run) {
   if (r < 0)
     return r;
   if (access(run->archive, R_OK) < 0)
-    r = error_set(&err, -ENOENT, "the uploaded file is gone: delete the data set and upload it again");
+    r = errno == ENOENT
+            ? error_set(&err, -ENOENT, "the uploaded file is gone: delete the data set and upload it again")
+            : error_set(&err, -errno, "the uploaded file cannot be read: %s", strerror(errno));
   else
     r = ingest_archive(run->archive, run->pack, run->row.size, service->config.decoder,
                        (uint32_t)service->config.decoders, NULL, &callbacks, &result, &err);
