@@ -111,7 +111,7 @@ static void put_storage(FILE *out, struct service *service, const struct store_u
   sample(out, "guise_database_bytes", "file=\"database\"", file_bytes(state, "guise.db"));
   sample(out, "guise_database_bytes", "file=\"log\"", file_bytes(state, "guise.db-wal"));
   single(out, "guise_database_writable", "gauge", "1, or 0 after the disk was full or failed.",
-         store_writable(service_store(service)) ? 1 : 0);
+         service_storage(service) == 0 ? 1 : 0);
   if (statvfs(state, &disk) < 0)
     return;
   single(out, "guise_disk_free_bytes", "gauge", "Free space for the state directory.",

@@ -16,6 +16,7 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION /* log_message's own line says nothing */
 #include <systemd/sd-journal.h>
 
+#include "core/base/json.h"
 #include "daemon/store.h"
 
 static atomic_int maximum = LOG_LEVEL_INFO, wanted = LOG_FORMAT_AUTO;
@@ -131,7 +132,7 @@ char *log_json(enum log_level level, const char *text, long long time_ms) {
       json_pack("{s:s, s:s, s:o}", "time", when, "level", level_name(level), "message", message_json(text));
   for (unsigned i = 0; entry && i < count; i++)
     (void)json_object_set_new(entry, fields[i].json, json_string(fields[i].id));
-  char *line = entry ? json_dumps(entry, JSON_COMPACT) : NULL;
+  char *line = entry ? json_print(entry, JSON_COMPACT) : NULL;
   json_decref(entry);
   return line;
 }

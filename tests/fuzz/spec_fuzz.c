@@ -12,7 +12,7 @@ static void check_problems(const struct spec_problems *problems) {
 
 static void print_and_parse(const struct job_spec *spec) {
   struct job_spec again;
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   json_t *first = job_spec_json(spec);
   FUZZ_CHECK(first != NULL);
   if (job_spec_parse(first, &again, &problems) < 0) {
@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   json_t *body = NULL;
   struct guise_error err = {0};
   struct job_spec spec;
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   if (json_read((const char *)data, size, &body, &err) < 0) {
     FUZZ_CHECK(err.text[0]);
     return 0;

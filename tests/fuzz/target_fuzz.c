@@ -19,7 +19,7 @@ static void find_route(const struct target *target, const char *method) {
   const struct route *route = NULL;
   const char *parameters[4] = {NULL, NULL, NULL, NULL};
   char allow[64];
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   int r = route_find(method, target, &route, parameters, allow);
   FUZZ_CHECK(r == 0 || r == -ENOENT || (r == -EOPNOTSUPP && allow[0]));
   if (r < 0)
@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   char *raw = fuzz_text(data, size);
   struct target target;
   struct guise_error err = {0};
-  struct spec_problems problems = {NULL, 0};
+  struct spec_problems problems = {0};
   struct store_page page;
   if (target_parse(raw, &target, &err) == 0) {
     for (uint32_t i = 0; i < target.segments; i++)
