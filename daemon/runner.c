@@ -334,17 +334,33 @@ static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *r
   return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
+/* What a machine that has no memory or disk left, or a disk that fails, does to a job is not the job's fault.
+ */
+static bool machine_failed(const struct slot *slot, int r) {
+  return !atomic_load(&slot->timed_out) && (r == -ENOMEM || r == -ENOSPC || r == -EDQUOT || r == -EIO ||
+                                            r == -EMFILE || r == -ENFILE || r == -EAGAIN);
+}
+
+static int retry(struct slot *slot, const char *problem, bool *ret_retry, int64_t *ret_seq) {
+  struct config config;
+  service_config_now(slot->service, &config);
+  return store_job_retry(slot->service->store, slot->row.id, problem, (int64_t)config.retry_delay_s * 1000,
+                         ret_retry, ret_seq);
+}
+
 /* A full disk must not lose the end of a job: tried until it works or the daemon stops (then recovery does
  * it). */
 static void end_job(struct slot *slot, int r, const struct guise_error *err) {
   struct service *service = slot->service;
-  _cleanup_(freep) char *problem = failure_problem(slot, r, err);
+  _cleanup_(freep) char *text = failure_problem(slot, r, err);
+  const char *problem = text ? text : "{\"title\":\"The job failed\",\"detail\":\"out of memory\"}";
   int64_t seq = 0;
+  bool again = false;
   int moved;
   for (;;) {
     (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
-    moved = move_to_end(
-        slot, r, problem ? problem : "{\"title\":\"The job failed\",\"detail\":\"out of memory\"}", &seq);
+    moved =
+        machine_failed(slot, r) ? retry(slot, problem, &again, &seq) : move_to_end(slot, r, problem, &seq);
     if (moved >= 0 || (moved != -ENOSPC && moved != -EIO && moved != -ENOMEM))
       break;
     log_error("%s: its end cannot be recorded: %s; make room, it is tried again", slot->row.id,
@@ -357,7 +373,8 @@ static void end_job(struct slot *slot, int r, const struct guise_error *err) {
   if (moved < 0)
     log_error("%s: its end cannot be recorded: %s", slot->row.id, strerror(-moved));
   else if (r != -EINTR && r != -ECANCELED)
-    log_warning("%s: failed: %s", slot->row.id, strerror(-r)); /* err may name people: not for the journal */
+    log_warning("%s: failed%s: %s", slot->row.id, again ? ", is tried again" : "",
+                strerror(-r)); /* err may name people: not for the journal */
   bus_emit(service, slot->row.id, seq);
 }
 

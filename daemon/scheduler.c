@@ -11,6 +11,8 @@
 
 #define TICK_NS 1000000000LL
 #define ALIVE_NS (30 * 1000000000LL)
+#define PRUNE_NS (60 * 1000000000LL)
+#define DAY_MS (24 * 3600 * 1000LL)
 
 /* ---- slots ---- */
 
@@ -64,12 +66,16 @@ static bool find_checkpoint(struct service *service, const char *job, struct che
   return false;
 }
 
+uint32_t scheduler_threads(const struct service *service, const struct job_row *row) {
+  return row->threads ? MIN(row->threads, (uint32_t)service->config.cores)
+                      : (uint32_t)service->config.threads;
+}
+
 /* Fills a slot for `row` and takes it over. False when worker or threads are lacking; the row is then the
  * caller's. */
 static bool reserve(struct service *service, struct job_row *row, struct slot **ret_slot) {
   struct scheduler *scheduler = &service->scheduler;
-  uint32_t cores = (uint32_t)service->config.cores;
-  uint32_t threads = row->threads ? MIN(row->threads, cores) : (uint32_t)service->config.threads;
+  uint32_t cores = (uint32_t)service->config.cores, threads = scheduler_threads(service, row);
   (void)pthread_mutex_lock(&scheduler->lock);
   struct slot *slot = free_slot(scheduler);
   /* a job that was paused and resumed this instant waits until its last thread has ended */
@@ -130,6 +136,22 @@ static bool claim(struct service *service) {
   return r == 0;
 }
 
+int64_t service_logs_end(struct service *service) {
+  struct config config;
+  service_config_now(service, &config);
+  return time_now_ms() - (int64_t)config.log_keep_days * DAY_MS;
+}
+
+/* Once a minute. */
+static void prune_logs(struct service *service, int64_t *pruned_ns) {
+  if (*pruned_ns && clock_ns() - *pruned_ns < PRUNE_NS)
+    return;
+  *pruned_ns = clock_ns();
+  int r = store_log_prune(service->store, service_logs_end(service));
+  if (r < 0)
+    log_warning("old logs of jobs cannot be removed: %s; it is tried again", strerror(-r));
+}
+
 static bool worker_free(struct scheduler *scheduler) {
   return free_slot(scheduler) != NULL;
 }
@@ -137,7 +159,7 @@ static bool worker_free(struct scheduler *scheduler) {
 static void *scheduler_main(void *context) {
   struct service *service = context;
   struct scheduler *scheduler = &service->scheduler;
-  int64_t probed = 0;
+  int64_t probed = 0, pruned = 0;
   (void)pthread_mutex_lock(&scheduler->lock);
   while (!atomic_load(&scheduler->stopping)) {
     atomic_store(&scheduler->heartbeat_ns, clock_ns());
@@ -150,6 +172,7 @@ static void *scheduler_main(void *context) {
       probed = clock_ns();
       (void)store_probe(service->store);
     }
+    prune_logs(service, &pruned);
     (void)pthread_mutex_lock(&scheduler->lock);
     if (!claimed && !scheduler->kicked && !atomic_load(&scheduler->stopping))
       (void)condition_wait(&scheduler->changed, &scheduler->lock, clock_ns() + TICK_NS);
@@ -262,6 +285,19 @@ double scheduler_wait_s(struct service *service) {
   }
   (void)pthread_mutex_unlock(&scheduler->lock);
   return soonest;
+}
+
+void scheduler_room(struct service *service, const char *job, uint32_t *ret_workers, uint32_t *ret_threads,
+                    bool *ret_job) {
+  struct scheduler *scheduler = &service->scheduler;
+  uint32_t workers = 0;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  for (uint32_t i = 0; i < scheduler->slots; i++)
+    workers += !scheduler->slot[i].used;
+  *ret_workers = workers;
+  *ret_threads = (uint32_t)service->config.cores - scheduler->threads_used;
+  *ret_job = find_slot(scheduler, job) != NULL;
+  (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
 bool service_alive(struct service *service) {

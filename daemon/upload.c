@@ -56,8 +56,7 @@ int service_upload_write(struct upload *upload, const void *data, size_t size, s
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
-      return error_set(err, errno == EDQUOT ? -ENOSPC : -errno, "cannot store the upload: %s",
-                       strerror(errno));
+      return error_set(err, write_error(errno), "cannot store the upload: %s", strerror(errno));
     p += n;
     size -= (size_t)n;
     upload->bytes += (uint64_t)n;

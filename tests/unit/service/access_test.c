@@ -246,7 +246,7 @@ static void quotas_are_an_owners(void **state) {
   uint32_t count;
   int64_t next;
   add_dataset(f->store, "a", "alice"); /* 10 bytes */
-  store_set_quota(f->store, 2, 100);
+  store_set_quota(f->store, 2, 100, 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_job(f->store, "alice"), -EUSERS);
@@ -264,7 +264,7 @@ static void quotas_are_an_owners(void **state) {
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1), -EUSERS);
   assert_int_equal(insert_dataset(f->store, "d", "bob", 100), 0);
   assert_int_equal(insert_dataset(f->store, "e", "", 1000), 0);
-  store_set_quota(f->store, 0, 0);
+  store_set_quota(f->store, 0, 0, 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1000), 0);
 }
@@ -311,7 +311,7 @@ static uint32_t audited(struct store *store, const char *actor, const char *obje
   int64_t next = 0;
   assert_int_equal(store_audit_list(store, actor, object, &page, &rows, &count, &next), 0);
   *ret_first = count ? rows[0].at : 0;
-  free(rows);
+  audit_rows_free(rows, count);
   return count;
 }
 
@@ -335,7 +335,7 @@ static void the_audit_trail_is_added_to_and_forgets(void **state) {
     assert_int_equal(store_audit_list(f->store, NULL, NULL, &page, &rows, &count, &next), 0);
     assert_int_equal(count, 1);
     assert_int_equal(rows[0].at, at);
-    free(rows);
+    audit_rows_free(rows, count);
     page.cursor = next;
   }
   assert_int_equal(next, 0);

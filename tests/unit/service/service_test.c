@@ -352,9 +352,9 @@ static void uploading(void **state) {
   service_upload_free(upload);
   assert_int_equal(entries(f, "uploads"), 0);
 
-  assert_int_equal(service_dataset_delete(f->service, "orl", &err), 0);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), 0);
   assert_int_equal(entries(f, "blobs"), 0);
-  assert_int_equal(service_dataset_delete(f->service, "orl", &err), -ENOENT);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), -ENOENT);
 }
 
 static void a_bad_archive(void **state) {
@@ -385,12 +385,12 @@ static void an_ingest_is_stopped_by_delete_and_by_restart(void **state) {
     assert_int_equal(service_dataset_get(f->service, "gone", &row), 0);
   }
   assert_int_equal(row.images, 3); /* of the running ingest */
-  assert_int_equal(service_dataset_delete(f->service, "gone", NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "gone", NULL, NULL), 0);
   assert_int_equal(accept_upload(f->service, "orl", "orl", &row, &created), 0);
   submit_job(f->service, "", job); /* accepted, waits for its data */
   (void)usleep(50000);
   assert_int_equal(state_now(f->service, job), JOB_STATE_QUEUED);
-  assert_int_equal(service_dataset_delete(f->service, "orl", NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, NULL), -EBUSY);
   f->service = service_free(f->service);
   assert_int_equal(entries(f, "uploads"), 1);
   atomic_store(&ingest_hangs, false);
@@ -455,7 +455,7 @@ static void a_job_from_start_to_model(void **state) {
     (void)usleep(10000);
   assert_int_equal(entries(f, "work"), 0);
   assert_int_equal(entries(f, "blobs"), 4);
-  assert_int_equal(service_model_delete(f->service, model.id, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, model.id, NULL, NULL), 0);
   assert_int_equal(entries(f, "blobs"), 1);
   model_row_clear(&model);
 }
@@ -529,14 +529,14 @@ static void models_and_public_faces_of_a_job(void **state) {
   submit_job(f->service, extra, job);
   wait_epoch(f->service, job, 1);
   assert_true(atomic_load(&last_inputs) == 7); /* all three files were there */
-  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, none, NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, mixed, NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, none, NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_cancel(f->service, job, NULL, NULL), 0);
   wait_job(f->service, job, JOB_STATE_CANCELED);
-  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), 0);
-  assert_int_equal(service_model_delete(f->service, none, NULL), 0);
-  assert_int_equal(service_model_delete(f->service, mixed, NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, none, NULL, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL, NULL), 0);
 }
 
 /* A job waits for public faces as for its own, and fails with them. */
@@ -597,12 +597,12 @@ static void what_attackers_learn_from(void **state) {
   assert_non_null(strstr(given, file.sha256));
   assert_int_equal(access(given, R_OK), 0);
   assert_int_equal(access(public, R_OK), 0);
-  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, teacher, NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_cancel(f->service, id, NULL, NULL), 0);
   wait_job(f->service, id, JOB_STATE_CANCELED);
-  assert_int_equal(service_model_delete(f->service, teacher, NULL), 0);
-  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), 0);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL, NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL, NULL), 0);
 }
 
 /* Bob's faces do not come into the private report of somebody else's model, whoever asks for the audit. */
