@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "unit/attack/crowd.h"
-#include "unit/model/schema.h"
+#include "schema.h"
 
 static int draw_faces(void **state) {
   (void)state;

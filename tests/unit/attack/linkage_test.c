@@ -14,7 +14,7 @@
 #include "core/attack/student.h"
 #include "core/mask/decoys.h"
 #include "unit/attack/teacher.h"
-#include "unit/model/schema.h"
+#include "schema.h"
 
 /* ---- running ---- */
 
