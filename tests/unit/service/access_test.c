@@ -264,6 +264,17 @@ static void quotas_are_an_owners(void **state) {
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1), -EUSERS);
   assert_int_equal(insert_dataset(f->store, "d", "bob", 100), 0);
   assert_int_equal(insert_dataset(f->store, "e", "", 1000), 0);
+  store_set_quota(f->store, 0, 0, 5);
+  struct dataset_row images = {
+      .id = "ds_images", .name = "images", .size = 112, .created_at = 1, .owner = "erin"};
+  memset(images.upload_sha256, 'd', 64);
+  memset(images.sha256, 'e', 64);
+  assert_int_equal(store_dataset_insert(f->store, &images), 0);
+  images.images = 6;
+  assert_int_equal(store_dataset_ready(f->store, &images), -EUSERS);
+  images.images = 5;
+  assert_int_equal(store_dataset_ready(f->store, &images), 0);
+  assert_int_equal(insert_dataset(f->store, "more", "erin", 1), -EUSERS); /* it would have one at least */
   store_set_quota(f->store, 0, 0, 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1000), 0);

@@ -648,6 +648,45 @@ static void failing_and_timing_out(void **state) {
   assert_int_equal(service_job_cancel(f->service, "job_none", NULL, NULL), -ENOENT);
 }
 
+/* A full disk, no memory: from the last checkpoint again, at most three times in a row without a new one. */
+static void what_the_machine_fails_is_tried_again(void **state) {
+  struct fixture *f = *state;
+  struct job_row row;
+  char id[STORE_ID], waiting[STORE_ID];
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 0;
+  start(f);
+  ready_dataset(f->service, "orl");
+  atomic_store(&target_epochs, 3); /* it gets so far in its first run, then no further */
+  atomic_store(&job_result, -ENOSPC);
+  submit_job(f->service, "", id);
+  wait_job(f->service, id, JOB_STATE_FAILED);
+  assert_int_equal(service_job_get(f->service, id, &row), 0);
+  assert_int_equal(row.attempt, 4);
+  assert_non_null(strstr(row.error, "no_space"));
+  assert_int_equal(atomic_load(&last_resumed), 3);
+  job_row_clear(&row);
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 1;
+  start(f);
+  submit_job(f->service, "", waiting);
+  for (int i = 0; i < 1000 && state_now(f->service, waiting) != JOB_STATE_QUEUED; i++)
+    (void)usleep(2000);
+  struct job_queue queue = {.reason = ""};
+  for (int i = 0; i < 1000 && strcmp(queue.reason, "retry") != 0; i++) {
+    (void)usleep(2000);
+    assert_int_equal(service_job_get(f->service, waiting, &row), 0);
+    assert_int_equal(service_job_queue(f->service, &row, &queue), 0);
+    job_row_clear(&row);
+  }
+  assert_string_equal(queue.reason, "retry");
+  atomic_store(&job_result, 0);
+  wait_job(f->service, waiting, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_job_get(f->service, waiting, &row), 0);
+  assert_int_equal(row.attempt, 2);
+  job_row_clear(&row);
+}
+
 static void canceling(void **state) {
   struct fixture *f = *state;
   struct job_row row;
@@ -911,6 +950,7 @@ int main(void) {
       TEST(public_faces_are_waited_for),
       TEST(what_attackers_learn_from),
       TEST(failing_and_timing_out),
+      TEST(what_the_machine_fails_is_tried_again),
       TEST(canceling),
       TEST(pausing_and_resuming),
       TEST(pause_and_resume_at_once),

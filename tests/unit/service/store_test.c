@@ -441,6 +441,42 @@ static void lists_filter_and_page(void **state) {
   job_rows_free(rows, count);
 }
 
+static void logs_are_kept_for_a_while(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row dataset;
+  struct store_page page = {.limit = 2};
+  struct event_row *rows;
+  char job[STORE_ID];
+  uint32_t count;
+  int64_t next, now;
+  add_dataset(f->store, "orl", SHA_A, &dataset);
+  add_job(f->store, &dataset, 0, job);
+  json_t *line = json_pack("{s:s, s:s}", "level", "info", "text", "hello");
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(store_event_add(f->store, job, "log", line, NULL), 0);
+  json_decref(line);
+  assert_int_equal(store_log_list(f->store, job, INT64_MAX, &page, &rows, &count, &next), 0);
+  assert_int_equal(count, 2);
+  event_rows_free(rows, count);
+  page.cursor = next;
+  assert_int_equal(store_log_list(f->store, job, INT64_MAX, &page, &rows, &count, &next), 0);
+  assert_int_equal(count, 1);
+  assert_int_equal(next, 0);
+  event_rows_free(rows, count);
+  assert_int_equal(store_log_list(f->store, "job_none", 0, &page, &rows, &count, &next), -ENOENT);
+  move(f->store, job, JOB_STATE_CANCELED);
+  now = time_now_ms();
+  assert_int_equal(store_log_list(f->store, job, now + 1000, &page, &rows, &count, &next), -ENODATA);
+  assert_int_equal(store_log_prune(f->store, now - 1000), 0); /* not yet */
+  assert_int_equal(store_log_list(f->store, job, now - 1000, &page, &rows, &count, &next), 0);
+  event_rows_free(rows, count);
+  assert_int_equal(store_log_prune(f->store, now + 1000), 0);
+  assert_int_equal(store_log_list(f->store, job, 0, &page, &rows, &count, &next), -ENODATA); /* for good */
+  assert_int_equal(store_event_list(f->store, job, 0, 100, &rows, &count), 0);
+  assert_int_equal(count, 3); /* two states and the end */
+  event_rows_free(rows, count);
+}
+
 static void idempotency_keys(void **state) {
   struct fixture *f = *state;
   struct dataset_row dataset;
@@ -840,6 +876,7 @@ int main(void) {
       TEST(transitions_and_their_events),
       TEST(priority_then_age),
       TEST(lists_filter_and_page),
+      TEST(logs_are_kept_for_a_while),
       TEST(idempotency_keys),
       TEST(one_row_an_epoch),
       TEST(the_unique_index_refuses_a_second_row),
