@@ -12,7 +12,6 @@
 #define TICK_NS 1000000000LL
 #define ALIVE_NS (30 * 1000000000LL)
 #define PRUNE_NS (60 * 1000000000LL)
-#define DAY_MS (24 * 3600 * 1000LL)
 
 /* ---- slots ---- */
 
@@ -134,12 +133,6 @@ static bool claim(struct service *service) {
   if (r < 0 && r != -EBUSY) /* EBUSY: it was canceled or paused this instant */
     log_warning("scheduler: cannot start a job: %s", strerror(-r));
   return r == 0;
-}
-
-int64_t service_logs_end(struct service *service) {
-  struct config config;
-  service_config_now(service, &config);
-  return time_now_ms() - (int64_t)config.log_keep_days * DAY_MS;
 }
 
 /* Once a minute. */

@@ -150,6 +150,12 @@ void service_reload(struct service *service, const struct config *fresh) {
   (void)pthread_rwlock_unlock(&service->config_lock);
 }
 
+int64_t service_logs_end(struct service *service) {
+  struct config config;
+  service_config_now(service, &config);
+  return time_now_ms() - (int64_t)config.log_keep_days * 24 * 3600 * 1000;
+}
+
 bool service_ready(struct service *service) {
   return atomic_load(&service->started) && !atomic_load(&service->draining) &&
          store_writable(service->store) && store_alive(service->store);
