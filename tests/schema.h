@@ -179,7 +179,7 @@ static bool schema_valid(struct schema_check *check, const json_t *schema, const
   const char *keyword;
   json_t *rule, *item;
   size_t i;
-  schema = schema_resolve(check, schema);
+  schema = schema_resolve(check, schema); /* what stands beside a $ref describes only */
   if (!schema)
     return schema_fail(check, at, "$ref leads nowhere");
   json_object_foreach((json_t *)schema, keyword, rule) {

@@ -395,48 +395,6 @@ static void slow_bodies_are_given_up(void **state) {
   }
 }
 
-/* ---- a full disk ---- */
-
-/* Every write of the daemon fails while files may not grow past `bytes`. */
-static void limit_files(rlim_t bytes) {
-  struct rlimit limit = {bytes, RLIM_INFINITY};
-  assert_int_equal(prlimit(server.pid, RLIMIT_FSIZE, &limit, NULL), 0);
-}
-
-static void a_full_disk_is_told(void **state) {
-  (void)state;
-  char running[64], queued[64], paused[64], canceled[64];
-  make_job(JOB("others", "1000"), running);
-  wait_state(running, "running");
-  make_job(JOB("others", "1000"), queued);
-  make_job(JOB("others", "1000"), paused);
-  make_job(JOB("others", "1000"), canceled);
-  answer("POST", of("jobs", paused, "/pause"), NULL, 200);
-  answer("POST", of("jobs", canceled, "/cancel"), NULL, 200);
-  limit_files(0);
-  answer("POST", of("jobs", queued, "/pause"), NULL, 503);
-  answer("GET", "/readyz", NULL, 503);
-  answer("POST", of("jobs", queued, "/cancel"), NULL, 503);
-  answer("POST", of("jobs", paused, "/resume"), NULL, 503);
-  answer("DELETE", of("jobs", canceled, ""), NULL, 503);
-  answer("POST", "/v1/jobs/cancel?state=paused", NULL, 503);
-  answer("POST", "/v1/jobs", JOB("faces", "1"), 503);
-  answer("DELETE", "/v1/datasets/faces/identities/person-001", NULL, 503);
-  answer("DELETE", "/v1/datasets/faces/identities/person-001/images/01.ppm", NULL, 503);
-  answer("DELETE", "/v1/datasets/faces", NULL, 503);
-  put("/v1/datasets/new", "application/x-tar", "no archive", 503);
-  put("/v1/datasets/faces/pairs/p", "text/plain", PAIRS, 503);
-  answer("DELETE", of("models", model, ""), NULL, 503);
-  answer("POST", "/v1/tokens", "{\"name\":\"u\",\"scopes\":[\"jobs:read\"]}", 503);
-  answer("DELETE", of("tokens", token, ""), NULL, 503);
-  answer("GET", of("jobs", queued, ""), NULL, 200); /* reading goes on */
-  limit_files(RLIM_INFINITY);
-  answer("POST", of("jobs", queued, "/cancel"), NULL, 200);
-  answer("POST", of("jobs", paused, "/cancel"), NULL, 200);
-  answer("POST", "/v1/jobs/cancel?state=running&state=queued", NULL, 200);
-  answer("GET", "/readyz", NULL, 200);
-}
-
 /* ---- erasing ---- */
 
 static const json_t *receipt_files(const struct reply *reply, size_t count) {
@@ -493,6 +451,48 @@ static void a_person_is_erased(void **state) {
   assert_string_equal(wait_job(&server, again, 0, 60), "succeeded");
 }
 
+/* ---- a full disk ---- */
+
+/* Every write of the daemon fails while files may not grow past `bytes`. */
+static void limit_files(rlim_t bytes) {
+  struct rlimit limit = {bytes, RLIM_INFINITY};
+  assert_int_equal(prlimit(server.pid, RLIMIT_FSIZE, &limit, NULL), 0);
+}
+
+static void a_full_disk_is_told(void **state) {
+  (void)state;
+  char running[64], queued[64], paused[64], canceled[64];
+  make_job(JOB("others", "1000"), running);
+  wait_state(running, "running");
+  make_job(JOB("others", "1000"), queued);
+  make_job(JOB("others", "1000"), paused);
+  make_job(JOB("others", "1000"), canceled);
+  answer("POST", of("jobs", paused, "/pause"), NULL, 200);
+  answer("POST", of("jobs", canceled, "/cancel"), NULL, 200);
+  limit_files(0);
+  answer("POST", of("jobs", queued, "/pause"), NULL, 503);
+  answer("GET", "/readyz", NULL, 503);
+  answer("POST", of("jobs", queued, "/cancel"), NULL, 503);
+  answer("POST", of("jobs", paused, "/resume"), NULL, 503);
+  answer("DELETE", of("jobs", canceled, ""), NULL, 503);
+  answer("POST", "/v1/jobs/cancel?state=paused", NULL, 503);
+  answer("POST", "/v1/jobs", JOB("faces", "1"), 503);
+  answer("DELETE", "/v1/datasets/faces/identities/person-002", NULL, 503);
+  answer("DELETE", "/v1/datasets/faces/identities/person-002/images/01.ppm", NULL, 503);
+  answer("DELETE", "/v1/datasets/faces", NULL, 503);
+  put("/v1/datasets/new", "application/x-tar", "no archive", 503);
+  put("/v1/datasets/faces/pairs/p", "text/plain", "1\nperson-002 1 2\nperson-002 1 person-004 1\n", 503);
+  answer("DELETE", of("models", model, ""), NULL, 503);
+  answer("POST", "/v1/tokens", "{\"name\":\"u\",\"scopes\":[\"jobs:read\"]}", 503);
+  answer("DELETE", of("tokens", token, ""), NULL, 503);
+  answer("GET", of("jobs", queued, ""), NULL, 200); /* reading goes on */
+  limit_files(RLIM_INFINITY);
+  answer("POST", of("jobs", queued, "/cancel"), NULL, 200);
+  answer("POST", of("jobs", paused, "/cancel"), NULL, 200);
+  answer("POST", "/v1/jobs/cancel?state=running&state=queued", NULL, 200);
+  answer("GET", "/readyz", NULL, 200);
+}
+
 static void everything_else_is_erased(void **state) {
   (void)state;
   struct reply reply;
@@ -522,8 +522,8 @@ int main(void) {
                                      cmocka_unit_test(tokens_and_the_trail),
                                      cmocka_unit_test(every_operation_refuses),
                                      cmocka_unit_test(slow_bodies_are_given_up),
-                                     cmocka_unit_test(a_full_disk_is_told),
                                      cmocka_unit_test(a_person_is_erased),
+                                     cmocka_unit_test(a_full_disk_is_told),
                                      cmocka_unit_test(everything_else_is_erased)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
