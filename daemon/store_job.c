@@ -117,15 +117,17 @@ int store_job_get(struct store *store, const char *id, struct job_row *ret_row) 
   return get_job(store, COLUMNS "WHERE j.id = ?1", id, ret_row);
 }
 
-/* Nothing but a worker is lacking: the data sets are ready, and a job that failed is due again. */
-#define STARTABLE(job, now)                                                                         \
-  job ".state = 'queued' AND " job ".retry_at <= " now                                              \
-      " AND EXISTS (SELECT 1 FROM datasets d WHERE d.id = " job                                     \
-      ".dataset AND d.state = 'ready') AND NOT EXISTS (SELECT 1 FROM job_inputs i JOIN datasets o " \
-      "ON o.id = i.dataset WHERE i.job = " job ".seq AND o.state = 'ingesting') "
+/* Nothing but a worker is lacking at the time ?2: the data sets are ready, and a job that failed is due. */
+#define STARTABLE(job)                                                                                    \
+  job ".state = 'queued' AND " job ".retry_at <= ?2 "                                                     \
+      "AND EXISTS (SELECT 1 FROM datasets d WHERE d.id = " job ".dataset AND d.state = 'ready') "         \
+      "AND NOT EXISTS (SELECT 1 FROM job_inputs i JOIN datasets o ON o.id = i.dataset WHERE i.job = " job \
+      ".seq AND o.state = 'ingesting') "
+#define STARTABLE_JOB STARTABLE("j")
+#define STARTABLE_OTHER STARTABLE("other")
 
 int store_job_next(struct store *store, struct job_row *ret_row) {
-  return get_job(store, COLUMNS "WHERE " STARTABLE("j", "?2") "ORDER BY j.priority DESC, j.seq LIMIT 1", NULL,
+  return get_job(store, COLUMNS "WHERE " STARTABLE_JOB "ORDER BY j.priority DESC, j.seq LIMIT 1", NULL,
                  ret_row);
 }
 
@@ -383,17 +385,15 @@ int store_job_transitions(struct store *store, const char *id, struct transition
 }
 
 int store_job_queue(struct store *store, const char *id, struct store_queue *ret_queue) {
-  static const char sql[] = "SELECT (SELECT count(*) FROM jobs o WHERE " STARTABLE(
-      "o",
-      "?2") "AND "
-            "        (o.priority > j.priority OR (o.priority = j.priority AND o.seq < j.seq))),"
-            "  (SELECT avg(runtime_s) FROM (SELECT runtime_s FROM jobs WHERE state = 'succeeded' ORDER BY "
-            "seq DESC "
-            "LIMIT 10)),"
-            "  EXISTS (SELECT 1 FROM datasets d WHERE d.state = 'ingesting' AND (d.id = j.dataset OR d.id IN "
-            "    (SELECT dataset FROM job_inputs WHERE job = j.seq))),"
-            "  iif(j.retry_at > ?2, j.retry_at, 0) "
-            "FROM jobs j WHERE j.id = ?1";
+  static const char sql[] =
+      "SELECT (SELECT count(*) FROM jobs other WHERE " STARTABLE_OTHER
+      "AND (other.priority > j.priority OR (other.priority = j.priority AND other.seq < j.seq))),"
+      "  (SELECT avg(runtime_s) FROM (SELECT runtime_s FROM jobs WHERE state = 'succeeded' ORDER BY seq DESC "
+      "LIMIT 10)),"
+      "  EXISTS (SELECT 1 FROM datasets d WHERE d.state = 'ingesting' AND (d.id = j.dataset OR d.id IN "
+      "(SELECT dataset FROM job_inputs WHERE job = j.seq))),"
+      "  iif(j.retry_at > ?2, j.retry_at, 0) "
+      "FROM jobs j WHERE j.id = ?1";
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
   int r = store_prepare(db, &statement, sql, "tl", id, time_now_ms());
