@@ -28,6 +28,13 @@ static void stream_free(void *context) {
   free(stream);
 }
 
+/* The option may change while a stream is open. */
+static void schedule_heartbeat(struct stream *stream) {
+  struct config config;
+  service_config_now(stream->http->service, &config);
+  stream->beat_ns = clock_ns() + (int64_t)config.heartbeat_s * 1000000000;
+}
+
 static int format_events(struct stream *stream, const struct event_row *rows, uint32_t count) {
   FILE *out = open_memstream(&stream->text, &stream->size);
   if (!out)
@@ -73,7 +80,7 @@ static ssize_t stream_read(void *context, uint64_t position, char *buffer, size_
       size_t n = MIN(room, stream->size - stream->sent);
       memcpy(buffer, stream->text + stream->sent, n);
       stream->sent += n;
-      stream->beat_ns = clock_ns() + stream->http->heartbeat_ns;
+      schedule_heartbeat(stream);
       return (ssize_t)n;
     }
     if (stream->ended || stream->http->draining)
@@ -133,7 +140,7 @@ void stream_events(struct request *request) {
   stream->http = request->http;
   atomic_fetch_add(&request->http->references, 1);
   stream->after = after;
-  stream->beat_ns = clock_ns() + request->http->heartbeat_ns;
+  schedule_heartbeat(stream);
   waiter_add(request->http, &stream->waiter, request->connection, request->parameter[0]);
   struct MHD_Response *response =
       MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, stream_read, stream, stream_free);

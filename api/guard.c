@@ -9,6 +9,48 @@ static int refuse(enum problem_code *ret_code, enum problem_code code, struct gu
   return error_set(err, -EBADMSG, "%s", text);
 }
 
+/* RFC 9110, 5.6.2 */
+static bool is_token(const char *text) {
+  return *text &&
+         !text[strspn(text, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")];
+}
+
+static bool has_control(const char *text) {
+  for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+    if ((*p < 0x20 && *p != '\t') || *p == 0x7f)
+      return true;
+  return false;
+}
+
+static bool only_begins_with(const char *name, const char *field) {
+  const size_t length = strlen(field);
+  return strncasecmp(name, field, length) == 0 && name[length];
+}
+
+void guard_add(struct guard_request *request, const char *name, const char *value) {
+  request->headers++;
+  request->header_bytes += strlen(name) + strlen(value) + 4;
+  request->odd |= !is_token(name) || has_control(value) || only_begins_with(name, "Content-Length") ||
+                  only_begins_with(name, "Transfer-Encoding");
+  if (strcasecmp(name, "Host") == 0) {
+    request->hosts++;
+    request->host = value;
+  } else if (strcasecmp(name, "Origin") == 0) {
+    request->origins++;
+    request->origin = value;
+  } else if (strcasecmp(name, "Content-Length") == 0) {
+    request->content_lengths++;
+    request->content_length = value;
+  } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+    request->transfer_encodings++;
+    request->transfer_encoding = value;
+  } else if (strcasecmp(name, "Content-Type") == 0) {
+    request->content_types++;
+  } else if (strcasecmp(name, "Authorization") == 0) {
+    request->authorizations++;
+  }
+}
+
 static int parse_length(const char *text, uint64_t *ret_length) {
   uint64_t value = 0;
   if (!*text)
@@ -28,6 +70,11 @@ int guard_framing(const struct guard_request *q, struct guard_body *ret_body, en
   if (q->headers > GUARD_HEADERS || q->header_bytes > GUARD_HEADER_BYTES)
     return refuse(ret_code, PROBLEM_HEADERS_TOO_LARGE, err,
                   "send at most 64 header fields with 16 KiB in all");
+  if (q->odd)
+    return refuse(
+        ret_code, PROBLEM_MALFORMED_REQUEST, err,
+        "a header field's name is followed by a blank, its value goes on in the next line, or it holds "
+        "characters that are not allowed");
   if (q->content_lengths > 1)
     return refuse(ret_code, PROBLEM_MALFORMED_REQUEST, err, "there is more than one Content-Length");
   if (q->transfer_encodings > 0 && q->content_lengths > 0)

@@ -36,28 +36,8 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
 
 static enum MHD_Result count_header(void *context, enum MHD_ValueKind kind, const char *key,
                                     const char *value) {
-  struct guard_request *g = context;
   (void)kind;
-  value = value ? value : "";
-  g->headers++;
-  g->header_bytes += strlen(key) + strlen(value) + 4;
-  if (strcasecmp(key, "Host") == 0) {
-    g->hosts++;
-    g->host = value;
-  } else if (strcasecmp(key, "Origin") == 0) {
-    g->origins++;
-    g->origin = value;
-  } else if (strcasecmp(key, "Content-Length") == 0) {
-    g->content_lengths++;
-    g->content_length = value;
-  } else if (strcasecmp(key, "Transfer-Encoding") == 0) {
-    g->transfer_encodings++;
-    g->transfer_encoding = value;
-  } else if (strcasecmp(key, "Content-Type") == 0) {
-    g->content_types++;
-  } else if (strcasecmp(key, "Authorization") == 0) {
-    g->authorizations++;
-  }
+  guard_add(context, key, value ? value : "");
   return MHD_YES;
 }
 
@@ -145,11 +125,20 @@ static bool pass_limit(struct request *request) {
 /* ---- a request's life
  * -------------------------------------------------------------------------------------------------- */
 
+static void count_answer(const struct request *request, unsigned status) {
+  traffic_count(request->http->traffic, request->route ? (size_t)(request->route - routes) : route_count,
+                status, clock_ns() - request->began_ns);
+}
+
 static enum MHD_Result answer(struct request *request) {
   if (!request->response)
     return MHD_NO;
   request->stage = STAGE_ANSWERED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
+  count_answer(request, request->status);
+  /* what follows chunks is not read: programs differ about where they end */
+  if (request->announced.chunked)
+    reply_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
   enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->response);
   MHD_destroy_response(request->response);
   request->response = NULL;
@@ -168,6 +157,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   request->counted = true;
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
+  request->began_ns = clock_ns();
   bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
                  auth_pass_object(request) && take_idempotency_key(request) && pass_limit(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
@@ -179,6 +169,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
 }
 
 static enum MHD_Result refuse_body(struct request *request, int r) {
+  count_answer(request, problem_status(problem_of_errno(r)));
   connection_send_problem(request->peer, problem_of_errno(r),
                           r == -EFBIG                   ? "the body is larger than what is taken"
                           : *request->upload_error.text ? request->upload_error.text
@@ -326,6 +317,7 @@ void http_unref(struct http *http) {
   if (atomic_fetch_sub(&http->references, 1) != 1)
     return;
   (void)tls_close(http->tls);
+  free(http->traffic);
   (void)pthread_cond_destroy(&http->changed);
   (void)pthread_mutex_destroy(&http->lock);
   free(http);
@@ -359,6 +351,7 @@ static int start_daemon(struct http *http, int listen_fd, struct guise_error *er
       flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
       on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
       connection_notify, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->connections_per_address,
       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
       MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
       MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
@@ -370,12 +363,17 @@ static int start_daemon(struct http *http, int listen_fd, struct guise_error *er
 int http_start(struct service *service, int listen_fd, struct http **ret_http, struct guise_error *err) {
   const struct config *config = service_config(service);
   struct http *http = calloc(1, sizeof(*http));
-  if (!http)
+  struct traffic *traffic = traffic_new(route_count + 1);
+  if (!http || !traffic) {
+    free(http);
+    free(traffic);
     return error_set(err, -ENOMEM, "out of memory starting the HTTP server");
+  }
+  http->traffic = traffic;
   http->service = service;
   http->references = 1;
   http->request_timeout_ns = (int64_t)config->request_timeout_s * 1000000000;
-  http->heartbeat_ns = (int64_t)config->heartbeat_s * 1000000000;
+  http->started_ms = time_now_ms();
   http->timer_ns = clock_ns();
   (void)pthread_mutex_init(&http->lock, NULL);
   (void)pthread_cond_init(&http->changed, NULL);

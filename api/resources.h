@@ -40,6 +40,9 @@ json_t *job_json(struct request *request, const struct job_row *row);
 /* log.c */
 void get_log(struct request *request);
 
+/* prometheus.c */
+void get_prometheus(struct request *request);
+
 /* metrics.c */
 void list_metrics(struct request *request);
 

@@ -11,6 +11,7 @@ const struct route routes[] = {
     {ROUTE_GET, "/healthz", get_healthz, SCOPE_NONE, false, BODY_NONE, "", "", "getHealth"},
     {ROUTE_GET, "/readyz", get_readyz, SCOPE_NONE, false, BODY_NONE, "", "", "getReadiness"},
     {ROUTE_GET, "/openapi.yaml", get_openapi, SCOPE_NONE, false, BODY_NONE, "", "", "getOpenapi"},
+    {ROUTE_GET, "/metrics", get_prometheus, SCOPE_METRICS_READ, false, BODY_NONE, "", "", "getMetrics"},
     {ROUTE_GET, "/v1/datasets", list_datasets, SCOPE_DATASETS_READ, false, BODY_NONE, "", "limit,cursor",
      "listDatasets"},
     {ROUTE_PUT, "/v1/datasets/{name}", put_dataset, SCOPE_DATASETS_WRITE, true, BODY_UPLOAD, ARCHIVES, "size",

@@ -27,6 +27,7 @@
 #include "api/problem.h"
 #include "api/target.h"
 #include "api/tls.h"
+#include "api/traffic.h"
 #include "daemon/peer.h"
 
 #define CHUNK_BYTES (256u << 10) /* of an upload, written out at once */
@@ -69,7 +70,9 @@ struct http {
   struct tls *tls;    /* NULL = plain HTTP */
   struct peers peers; /* of a Unix socket: who needs no token */
   bool needs_tokens;  /* every request does; else whoever connects may do what SCOPES_LOCAL says */
-  int64_t request_timeout_ns, heartbeat_ns;
+  int64_t request_timeout_ns;
+  int64_t started_ms; /* since 1970 */
+  struct traffic *traffic;
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
   struct connection *connections;
@@ -107,6 +110,7 @@ struct request {
   bool head;                /* HEAD: a GET without its body */
   struct principal principal;
   enum request_stage stage;
+  int64_t began_ns;
   bool counted; /* in http.requests */
 
   /* body */

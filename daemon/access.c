@@ -8,9 +8,9 @@
 
 /* ---- scopes ---- */
 
-static const char *const names[SCOPE_COUNT] = {"datasets:read", "datasets:write", "jobs:read",
-                                               "jobs:write",    "models:read",    "models:write",
-                                               "models:use",    "models:private", "admin"};
+static const char *const names[SCOPE_COUNT] = {
+    "datasets:read", "datasets:write", "jobs:read",      "jobs:write", "models:read",
+    "models:write",  "models:use",     "models:private", "admin",      "metrics:read"};
 
 const char *scope_name(enum scope scope) {
   for (uint32_t i = 0; i < SCOPE_COUNT; i++)

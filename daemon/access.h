@@ -23,8 +23,9 @@ enum scope {
   SCOPE_MODELS_USE = 1 << 6,     /* embed and verify */
   SCOPE_MODELS_PRIVATE = 1 << 7, /* files that show faces of the data set */
   SCOPE_ADMIN = 1 << 8,          /* tokens and the audit trail */
+  SCOPE_METRICS_READ = 1 << 9,   /* the daemon's own figures */
 };
-#define SCOPE_COUNT 9u
+#define SCOPE_COUNT 10u
 /* What needs no token on the machine itself. Private files always need a token of their scope. */
 #define SCOPES_LOCAL (((1u << SCOPE_COUNT) - 1) & ~(unsigned)SCOPE_MODELS_PRIVATE)
 #define SCOPES_TEXT 160 /* bytes that hold the names of all, with separators and NUL */

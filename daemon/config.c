@@ -1,7 +1,6 @@
 #include "daemon/config.h"
 
 #include <ctype.h>
-#include <ini.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +48,14 @@ static int check_level(const char *value, struct guise_error *err) {
     if (strcmp(value, levels[i]) == 0)
       return 0;
   return error_set(err, -EINVAL, "\"%s\" is none of error, warning, info, debug", value);
+}
+
+static int check_format(const char *value, struct guise_error *err) {
+  static const char *const formats[] = {"auto", "text", "json"};
+  for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+    if (strcmp(value, formats[i]) == 0)
+      return 0;
+  return error_set(err, -EINVAL, "\"%s\" is none of auto, text, json", value);
 }
 
 static int check_hosts(const char *value, struct guise_error *err) {
@@ -112,6 +119,8 @@ const struct config_option config_options[] = {
     STRING(allowed_hosts, "", check_hosts, true, "NAMES",
            "Host values to accept besides localhost, 127.0.0.1 and [::1], separated by commas"),
     INTEGER(connections, "256", 8, 65536, false, "open HTTP connections at most"),
+    INTEGER(connections_per_address, "0", 0, 65536, false,
+            "of them from one address at most, 0 = any number; behind a proxy all come from one"),
     INTEGER(request_timeout_s, "60", 1, 86400, false,
             "seconds without a byte after which a request is dropped"),
     INTEGER(heartbeat_s, "15", 1, 3600, true, "seconds between signs of life in an event stream"),
@@ -121,6 +130,10 @@ const struct config_option config_options[] = {
             "seconds that jobs get for a checkpoint when guised stops"),
     STRING(log_level, "info", check_level, true, "error|warning|info|debug",
            "how much guised tells on standard error"),
+    STRING(
+        log_format, "auto", check_format, true, "auto|text|json",
+        "auto: entries with fields in the journal where standard error is the journal's, else text; json: an "
+        "object a line"),
 };
 const size_t config_option_count = ARRAY_SIZE(config_options);
 
@@ -191,11 +204,26 @@ static int parse_number(const char *text, bool bytes, uint64_t *ret_value) {
   return 0;
 }
 
+/* Whether a file can hold it as a value: what --dump-config writes must read back to the same. */
+static bool fits_a_line(const char *value) {
+  bool blank = true; /* before *p */
+  for (const char *p = value; *p; blank = *p == ' ', p++)
+    if ((unsigned char)*p < 0x20 || *p == 0x7f || (blank && (*p == ';' || (*p == ' ' && p == value))))
+      return false;
+  return !*value || !blank;
+}
+
 static int set_text(struct config *config, const struct config_option *option, const char *value,
                     const char *source, struct guise_error *err) {
   struct guise_error why = {0, ""};
   if (strlen(value) >= option->size)
     return error_set(err, -EINVAL, "%s: %s is longer than %zu bytes", source, option->name, option->size - 1);
+  if (!fits_a_line(value))
+    return error_set(
+        err, -EINVAL,
+        "%s: %s must not hold control characters, blanks at its ends, or a blank before ';', where "
+        "a comment begins",
+        source, option->name);
   int r = option->check ? option->check(value, &why) : 0;
   if (r < 0)
     return error_set(err, r, "%s: %s: %s", source, option->name, why.text);
@@ -226,53 +254,6 @@ void config_defaults(struct config *config) {
   memset(config, 0, sizeof(*config));
   for (size_t i = 0; i < config_option_count; i++)
     (void)config_set(config, config_options[i].name, config_options[i].default_value, "default", NULL);
-}
-
-/* ---- file ---- */
-
-struct file_reading {
-  FILE *file;
-  struct config *config;
-  const char *path;
-  struct guise_error *err;
-  int r;
-  unsigned line; /* handled so far; inih does not tell */
-};
-
-/* inih reads through this, so that the line of an error is known. */
-static char *count_line(char *line, int size, void *stream) {
-  struct file_reading *reading = stream;
-  reading->line++;
-  return fgets(line, size, reading->file);
-}
-
-static int take_pair(void *user, const char *section, const char *name, const char *value) {
-  struct file_reading *reading = user;
-  char source[CONFIG_TEXT + 32];
-  (void)snprintf(source, sizeof(source), "%s:%u", reading->path, reading->line);
-  if (reading->r < 0)
-    return 0;
-  if (section[0])
-    reading->r = error_set(reading->err, -EINVAL,
-                           "%s: [%s] is not used here: write plain lines \"name = value\"", source, section);
-  else
-    reading->r = config_set(reading->config, name, value, source, reading->err);
-  return reading->r == 0;
-}
-
-static int read_config_file(struct config *config, const char *path, struct guise_error *err) {
-  struct file_reading reading = {.config = config, .path = path, .err = err};
-  reading.file = fopen(path, "re");
-  if (!reading.file)
-    return error_set(err, -errno, "cannot read the configuration %s: %s", path, strerror(errno));
-  int line = ini_parse_stream(count_line, &reading, take_pair, &reading);
-  (void)fclose(reading.file);
-  if (reading.r < 0)
-    return reading.r;
-  if (line != 0)
-    return error_set(err, -EINVAL, "%s:%d: this is no \"name = value\" line of at most %d bytes", path, line,
-                     INI_MAX_LINE - 3);
-  return 0;
 }
 
 /* ---- environment ---- */
@@ -400,7 +381,7 @@ int config_load(int argc, char *const *argv, char *const *envp, struct config *r
     r = error_set(err, -ENAMETOOLONG, "the path of the configuration is too long");
   bool informing = action == CONFIG_HELP || action == CONFIG_VERSION; /* these need no valid file */
   if (r == 0 && file && file[0] && !informing)
-    r = read_config_file(&config, file, err);
+    r = config_read_files(&config, file, err);
   if (r == 0 && !informing)
     r = read_environment(&config, envp, err);
   if (r == 0)
@@ -485,8 +466,12 @@ void config_dump(const struct config *config, FILE *out) {
   for (size_t i = 0; i < config_option_count; i++) {
     const struct config_option *option = &config_options[i];
     (void)fprintf(out, "\n# %s\n", option->help);
-    if (option->type == CONFIG_STRING)
-      (void)fprintf(out, "%s = %s\n", option->name, text_field(option, config));
+    const char *text = option->type == CONFIG_STRING ? text_field(option, config) : "";
+    if (strlen(option->name) + strlen(" = ") + strlen(text) > CONFIG_LINE)
+      (void)fprintf(out, "# %s is too long for a line of a file: give it as flag or variable\n",
+                    option->name);
+    else if (option->type == CONFIG_STRING)
+      (void)fprintf(out, "%s = %s\n", option->name, text);
     else
       (void)fprintf(out, "%s = %llu\n", option->name, (unsigned long long)number_field(option, config));
   }
@@ -503,7 +488,8 @@ void config_help(FILE *out) {
   (void)fputs("usage: guised [OPTION VALUE]...\n\n"
               "Trains face-recognition models that do not give the faces away. Options come from the "
               "defaults, then a file\n"
-              "(lines \"name = value\"), then the environment (GUISE_LISTEN, ...), then flags; the last one "
+              "(lines \"name = value\"; then those of FILE.d/*.conf), then the environment (GUISE_LISTEN, "
+              "...), then flags; the last one "
               "counts.\n\n",
               out);
   for (size_t i = 0; i < config_option_count; i++) {

@@ -1,10 +1,10 @@
 /* The daemon's options. One typed table (config.c) drives the file, the environment, the flags, --help,
  * --dump-config, the man pages and the shells' completion.
  *
- * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < environment
- * (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for _). Values are checked where they are set;
- * an error names the source and says what is allowed. A new option is one field here and one row of the
- * table. */
+ * Order: defaults < file (--config F or GUISE_CONFIG; "name = value" lines, # and ; comments) < F.d/NAME.conf
+ * in the order of their names < environment (GUISE_NAME) < flags (--name VALUE or --name=VALUE, with - for
+ * _). Values are checked where they are set; an error names the source and says what is allowed. A new option
+ * is one field here and one row of the table. */
 #pragma once
 
 #include <limits.h>
@@ -14,6 +14,7 @@
 #include "core/base/base.h"
 
 #define CONFIG_TEXT 4096
+#define CONFIG_LINE 197 /* bytes of a line of a file, as inih has it */
 
 struct config {
   char listen[CONFIG_TEXT]; /* ADDR:PORT, [ADDR]:PORT or unix:PATH; port 0 = a free one */
@@ -42,11 +43,14 @@ struct config {
   uint64_t inference_queue;        /* requests that wait for the inference thread at most */
   uint64_t inference_memory_bytes; /* of models kept in memory for embed and verify */
   uint64_t connections;            /* open HTTP connections at most */
-  uint64_t request_timeout_s;      /* deadline of a request that sends nothing new */
-  uint64_t heartbeat_s;            /* of event streams */
-  uint64_t progress_interval_s;    /* a running job's progress is written to the database this often */
-  uint64_t shutdown_timeout_s;     /* SIGTERM: running jobs get this long for their checkpoint */
-  char log_level[16];              /* error, warning, info or debug */
+  /* of them from one address; 0 = any number */
+  uint64_t connections_per_address;
+  uint64_t request_timeout_s;   /* deadline of a request that sends nothing new */
+  uint64_t heartbeat_s;         /* of event streams */
+  uint64_t progress_interval_s; /* a running job's progress is written to the database this often */
+  uint64_t shutdown_timeout_s;  /* SIGTERM: running jobs get this long for their checkpoint */
+  char log_level[16];           /* error, warning, info or debug */
+  char log_format[8];           /* auto, text or json */
 };
 
 enum config_type { CONFIG_STRING, CONFIG_INTEGER, CONFIG_BYTES };
@@ -87,6 +91,8 @@ void config_defaults(struct config *config);
  * -EINVAL with err. */
 int config_set(struct config *config, const char *name, const char *value, const char *source,
                struct guise_error *err);
+/* The file and those in the directory beside it, PATH.d, which need not be there; err names file and line. */
+int config_read_files(struct config *config, const char *path, struct guise_error *err);
 /* Everything above in order. envp: NAME=VALUE list ending in NULL (environ), or NULL. ret_file (CONFIG_TEXT
  * bytes, may be NULL): the file that was read, "" = none. Unknown flags and unknown names in the file are
  * errors. 0 or -EINVAL, -ENOENT ... with err. */
@@ -98,7 +104,9 @@ const char *config_unknown_variable(char *const *envp, size_t *position);
 /* Replaces 0 by what this machine has and finds the decoder. *ret_note (freed by the caller) is NULL or a
  * sentence that says what had to be lowered (workers x threads must not exceed the cores). */
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err);
-void config_dump(const struct config *config, FILE *out); /* a file that config_load reads back to the same */
+void config_dump(
+    const struct config *config,
+    FILE *out); /* a file that config_load reads back to the same, but for what is too long for a line */
 void config_help(FILE *out);
 /* Copies the mutable options of `fresh` into `config`. Calls `changed` (may be NULL) for each option that
  * differs: applied says whether it took effect or waits for a restart. */

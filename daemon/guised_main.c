@@ -73,6 +73,7 @@ static int configure(struct daemon *daemon, int *ret_status) {
   if (action != CONFIG_RUN)
     return 1;
   log_set_level(log_level_from_name(daemon->config.log_level));
+  log_set_format(log_format_from_name(daemon->config.log_format));
   if (note)
     log_warning("%s", note);
   warn_about_environment();

@@ -102,6 +102,8 @@ static int embed_one(struct service *service, struct model *model, const struct 
   if (!rgb)
     return error_set(err, -ENOMEM, "out of memory for an image");
   int r = decode_image(service->config.decoder, image->data, image->bytes, input, rgb, err);
+  if (r == -EBADMSG)
+    atomic_fetch_add(&service->stats.inference_refused, 1);
   return r < 0 ? r : model_embed(model, (const uint8_t *const[]){rgb}, 1, false, ret_embedding, err);
 }
 

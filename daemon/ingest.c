@@ -35,6 +35,7 @@ static void flush_rejects(struct run *run) {
 static void on_reject(void *context, const char *path, const char *code, const char *detail) {
   struct run *run = context;
   struct ingest *ingest = &run->service->ingest;
+  stats_refused(&run->service->stats, code);
   (void)pthread_mutex_lock(&ingest->lock);
   ingest->rejected++;
   (void)pthread_mutex_unlock(&ingest->lock);
@@ -104,6 +105,8 @@ static int finish(struct run *run, int r, const struct ingest_result *result, st
     return run->failed; /* the store does not take rows: start again when it does */
   if (r == 0) {
     r = publish(run, result, err);
+    if (r == 0)
+      atomic_fetch_add(&service->stats.ingested, result->images);
     if (r == 0)
       log_info("data set %s: ready, %u images of %u people, %u files not usable", run->row.id, result->images,
                result->identities, result->rejected);

@@ -101,6 +101,8 @@ static int start(struct service *service, struct slot *slot) {
   if (r < 0)
     return r;
   bus_emit(service, slot->row.id, seq);
+  if (!slot->row.started_at)
+    stats_began(&service->stats, time_now_ms() - slot->row.created_at);
   slot->started_ns = slot->persisted_ns = clock_ns();
   r = -pthread_create(&slot->thread, NULL, runner_main, slot);
   if (r < 0 && store_job_move(service->store, slot->row.id, 1u << JOB_STATE_RUNNING, JOB_STATE_QUEUED,
@@ -291,6 +293,26 @@ void scheduler_room(struct service *service, const char *job, uint32_t *ret_work
   *ret_threads = (uint32_t)service->config.cores - scheduler->threads_used;
   *ret_job = find_slot(scheduler, job) != NULL;
   (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+int service_jobs_running(struct service *service, struct running_job **ret_jobs, uint32_t *ret_count) {
+  struct scheduler *scheduler = &service->scheduler;
+  struct running_job *jobs = calloc(MAX(scheduler->slots, 1u), sizeof(*jobs));
+  uint32_t count = 0;
+  if (!jobs)
+    return -ENOMEM;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  for (uint32_t i = 0; i < scheduler->slots; i++) {
+    const struct slot *slot = &scheduler->slot[i];
+    if (!slot->used || !slot->started || slot->done)
+      continue;
+    memcpy(jobs[count].id, slot->row.id, sizeof(jobs[count].id));
+    jobs[count++].progress = slot->live;
+  }
+  (void)pthread_mutex_unlock(&scheduler->lock);
+  *ret_jobs = jobs;
+  *ret_count = count;
+  return 0;
 }
 
 bool service_alive(struct service *service) {

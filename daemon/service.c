@@ -145,6 +145,7 @@ void service_reload(struct service *service, const struct config *fresh) {
   (void)pthread_rwlock_wrlock(&service->config_lock);
   config_reload(&service->config, fresh, log_change, NULL);
   log_set_level(log_level_from_name(service->config.log_level));
+  log_set_format(log_format_from_name(service->config.log_format));
   store_set_quota(service->store, service->config.owner_jobs, service->config.owner_bytes,
                   service->config.owner_images);
   (void)pthread_rwlock_unlock(&service->config_lock);
@@ -154,6 +155,10 @@ int64_t service_logs_end(struct service *service) {
   struct config config;
   service_config_now(service, &config);
   return time_now_ms() - (int64_t)config.log_keep_days * 24 * 3600 * 1000;
+}
+
+const struct stats *service_stats(struct service *service) {
+  return &service->stats;
 }
 
 bool service_ready(struct service *service) {

@@ -24,6 +24,7 @@
 #include "core/base/base.h"
 #include "core/train/spec.h"
 #include "daemon/config.h"
+#include "daemon/stats.h"
 #include "daemon/store.h"
 
 struct service;
@@ -115,6 +116,13 @@ int service_job_submit(struct service *service, const struct client *client, con
 /* As store_job_get, with live phase, progress and run time. job_row_clear. */
 int service_job_get(struct service *service, const char *id, struct job_row *ret_row);
 void service_job_overlay(struct service *service, struct job_row *row); /* the same for rows of a list */
+struct running_job {
+  char id[STORE_ID];
+  struct job_progress progress;
+};
+/* What runs now; freed by the caller. -ENOMEM. */
+int service_jobs_running(struct service *service, struct running_job **ret_jobs, uint32_t *ret_count);
+const struct stats *service_stats(struct service *service);
 /* Of a queued job. */
 struct job_queue {
   uint32_t ahead;     /* jobs that are claimed before it, as things stand */

@@ -163,6 +163,7 @@ struct service {
   struct ingest ingest;
   struct scheduler scheduler;
   atomic_bool started, draining;
+  struct stats stats;
 };
 
 void condition_init(pthread_cond_t *condition); /* on CLOCK_MONOTONIC */

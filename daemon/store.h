@@ -388,6 +388,14 @@ int store_token_revoke(struct store *store, const char *id, int64_t now_ms); /* 
 /* Whether there is one that is neither expired nor revoked. */
 int store_token_any(struct store *store, int64_t now_ms, bool *ret_any);
 
+/* ---- how much there is ---- */
+struct store_usage {
+  int64_t oldest_queued_at;                                           /* 0 = no job is queued */
+  int64_t ingesting, failed, datasets, dataset_images, dataset_bytes; /* datasets: ready */
+  int64_t models, model_bytes;
+};
+int store_usage(struct store *store, struct store_usage *ret_usage);
+
 /* ---- audit trail ---- */
 #define STORE_AUDIT_ROWS 1000000 /* kept at most: a flood pushes old rows out and does not fill the disk */
 struct audit_row {

@@ -86,8 +86,10 @@ static void on_phase(void *context, const char *phase) {
 
 static void on_progress(void *context, const struct job_progress *progress) {
   const struct inner *inner = context;
-  struct job_progress outer = {
-      .images_per_s = progress->images_per_s, .eta_s = -1, .loss = progress->loss}; /* none of its own yet */
+  struct job_progress outer = {.images_per_s = progress->images_per_s,
+                               .step_s = progress->step_s,
+                               .eta_s = -1,
+                               .loss = progress->loss}; /* none of its own yet */
   inner->outer->progress(inner->outer->context, &outer);
 }
 

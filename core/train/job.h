@@ -45,6 +45,7 @@ struct job_progress {
   uint32_t epoch, epochs; /* epochs count from 1 */
   uint64_t step, total;
   double images_per_s; /* moving average; 0 before the first step */
+  double step_s;       /* time of a step, likewise */
   double eta_s;        /* < 0 = unknown */
   double loss;         /* NAN before the first step */
 };

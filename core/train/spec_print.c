@@ -27,6 +27,11 @@ static json_t *field_json(const struct field *field, const struct job_spec *spec
   return json_string(field->names[field->offset == NO_OFFSET ? 0 : *(const int *)(const void *)at]);
 }
 
+/* A name that was not given and cannot be null: no pairs, or an audit of the model's own data set. */
+static bool is_left_out(const struct field *field, const struct job_spec *spec) {
+  return field->type == FIELD_NAME && !field->nullable && *((const char *)spec + field->offset) == 0;
+}
+
 /* The object of a section inside `root`, made when missing. */
 static json_t *section_object(json_t *root, const char *section) {
   char first[32];
@@ -75,9 +80,7 @@ json_t *job_spec_json(const struct job_spec *spec) {
   if (!root)
     return NULL;
   for (size_t i = 0; i < spec_field_count; i++) {
-    if (strcmp(spec_fields[i].section, "holdout/pairs") == 0 && *spec->holdout.pairs_dataset == 0)
-      continue;
-    if (!spec_field_applies(&spec_fields[i], spec->type))
+    if (!spec_field_applies(&spec_fields[i], spec->type) || is_left_out(&spec_fields[i], spec))
       continue;
     json_t *object = section_object(root, spec_fields[i].section);
     if (!object || json_object_set_new(object, spec_fields[i].key, field_json(&spec_fields[i], spec)) < 0) {

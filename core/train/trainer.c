@@ -271,6 +271,7 @@ void trainer_report(struct trainer *t, double fraction) {
       .step = t->step,
       .total = t->total,
       .images_per_s = t->images_per_s,
+      .step_s = t->images_per_s > 0 ? t->batch / t->images_per_s : 0,
       .eta_s = gained > 0.002 ? elapsed * (1 - fraction) / gained : -1,
       .loss = begun ? t->sums.loss / t->sums.steps : (double)NAN,
   };

@@ -76,6 +76,28 @@ static void framing(void **state) {
   }
 }
 
+static void ambiguous_fields(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *value;
+    bool odd;
+  } fields[] = {
+      {"Content-Length", "2", false},      {"content-type", "text/plain;\tcharset=utf-8", false},
+      {"X-\xc3\xa9", "1", true},           {"X", "caf\xc3\xa9", false},
+      {"Content-Length ", "2", true},      {"Content-Length2", "", true}, /* folded: "2" in the next line */
+      {"Transfer-Encoding\t", "x", true},  {"Transfer-Encodingchunked", "", true},
+      {"X: yContent-Length", "2", true},   {"", "x", true},
+      {"X", "a\rContent-Length: 2", true}, {"X", "\x7f", true}};
+  for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+    struct guard_request request = {.version = "HTTP/1.1", .hosts = 1, .host = "localhost"};
+    struct guard_body body;
+    enum problem_code code;
+    guard_add(&request, fields[i].name, fields[i].value);
+    if (request.odd != fields[i].odd || (guard_framing(&request, &body, &code, NULL) == 0) == fields[i].odd)
+      fail_msg("%s: %s", fields[i].name, fields[i].value);
+  }
+}
+
 static bool host_passes(const char *host, const char *bound, const char *allowed) {
   struct guard_request request = {.version = "HTTP/1.1", .hosts = 1, .host = host};
   struct guise_error err = {0};
@@ -233,7 +255,7 @@ static void scope_is_told(const struct route *route, const json_t *operation) {
            strcmp(json_string_value(json_array_get(scopes, 0)), scope_name(route->scope)) != 0)
     fail_msg("%s: the document names another scope than %s", route->operation, scope_name(route->scope));
   assert_true(json_is_array(security));
-  assert_int_equal(route->scope == SCOPE_NONE, strncmp(route->pattern, "/v1/", 4) != 0);
+  assert_true(route->scope != SCOPE_NONE || strncmp(route->pattern, "/v1/", 4) != 0);
 }
 
 /* Query parameters, in both directions; those of the path stand in its pattern. */
@@ -350,6 +372,7 @@ static void json_from_strangers(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(framing),
+                                     cmocka_unit_test(ambiguous_fields),
                                      cmocka_unit_test(hosts),
                                      cmocka_unit_test(media_types),
                                      cmocka_unit_test(ranges),

@@ -71,6 +71,12 @@ static void errors_name_source_and_remedy(void **state) {
   expect_error(ARGS("guised", "--workers"), NULL, "needs a value");
   expect_error(ARGS("guised", "start"), NULL, "\"start\"");
   expect_error(ARGS("guised", "--log-level", "loud"), NULL, "none of error");
+  expect_error(ARGS("guised", "--log-format", "xml"), NULL, "none of auto");
+  expect_error(ARGS("guised", "--state", "/a\nworkers = 3"), NULL, "control characters");
+  expect_error(ARGS("guised", "--state", "/a ;b"), NULL, "a comment begins");
+  expect_error(ARGS("guised", "--state", ";b"), NULL, "a comment begins");
+  expect_error(ARGS("guised", "--state", " /a"), NULL, "blanks at its ends");
+  expect_error(ARGS("guised", "--state", "/a "), NULL, "blanks at its ends");
   expect_error(ARGS("guised", "--auth", "none"), NULL, "neither local nor token");
   expect_error(ARGS("guised", "--upload-max-bytes", "99999999T"), NULL, "upload_max_bytes");
   char *envp[] = {"GUISE_HEARTBEAT_S=0", NULL};
@@ -78,10 +84,42 @@ static void errors_name_source_and_remedy(void **state) {
   write_file(path, "workers = 1\n\nspeed = 3\n");
   expect_error(ARGS("guised", "--config", path), NULL, ":3: there is no option speed");
   (void)unlink(path);
+  write_file(path, "workers = 1\n threads = 3\n");
+  expect_error(ARGS("guised", "--config", path), NULL, ":2: the line begins with a blank");
+  (void)unlink(path);
   write_file(path, "[daemon]\nworkers = 1\n");
   expect_error(ARGS("guised", "--config", path), NULL, "[daemon]");
   (void)unlink(path);
   expect_error(ARGS("guised", "--config", "/nonexistent/guised.conf"), NULL, "/nonexistent/guised.conf");
+}
+
+static void drop_ins_follow_the_file(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *text;
+  } files[] = {{"20-b.conf", "workers = 3\n"},
+               {"10-a.conf", "workers = 2\nthreads = 2\n"},
+               {"30-c.conf.off", "workers = 9\n"},
+               {".40-d.conf", "workers = 9\n"}};
+  struct config config;
+  enum config_action action;
+  char path[64], directory[80], drop_in[128];
+  write_file(path, "workers = 1\nthreads = 1\nheartbeat_s = 4\n");
+  (void)snprintf(directory, sizeof(directory), "%s.d", path);
+  assert_int_equal(mkdir(directory, 0700), 0);
+  for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+    (void)snprintf(drop_in, sizeof(drop_in), "%s/%s", directory, files[i].name);
+    assert_int_equal(file_write_atomic(drop_in, files[i].text, strlen(files[i].text), NULL), 0);
+  }
+  assert_int_equal(config_load(ARGS("guised", "--config", path), NULL, &config, &action, NULL, NULL), 0);
+  assert_int_equal(config.workers, 3);
+  assert_int_equal(config.threads, 2);
+  assert_int_equal(config.heartbeat_s, 4);
+  (void)snprintf(drop_in, sizeof(drop_in), "%s/50-e.conf", directory);
+  assert_int_equal(file_write_atomic(drop_in, "\nspeed = 1\n", 11, NULL), 0);
+  expect_error(ARGS("guised", "--config", path), NULL, "/50-e.conf:2: there is no option speed");
+  assert_int_equal(directory_remove(directory), 0);
+  (void)unlink(path);
 }
 
 static void every_default_is_valid_and_dump_reads_back(void **state) {
@@ -304,6 +342,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(order_of_sources),
       cmocka_unit_test(errors_name_source_and_remedy),
+      cmocka_unit_test(drop_ins_follow_the_file),
       cmocka_unit_test(every_default_is_valid_and_dump_reads_back),
       cmocka_unit_test(actions),
       cmocka_unit_test(workers_times_threads_fit_the_cores),
