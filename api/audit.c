@@ -18,7 +18,7 @@ struct record {
   struct audit_row row;
 };
 
-static void write_record(const struct record *record) {
+static void write_record(struct record *record) {
   struct config config;
   service_config_now(record->service, &config);
   int r = store_audit_add(service_store(record->service), &record->row,
@@ -26,6 +26,7 @@ static void write_record(const struct record *record) {
   if (r < 0)
     log_error("audit: %s %s %s (%u) could not be recorded: %s", record->row.actor, record->row.action,
               record->row.object, record->row.status, strerror(-r));
+  free(record->row.receipt);
 }
 
 static void write_later(void *context) {
@@ -54,6 +55,7 @@ void audit(struct request *request, bool may_wait) {
   (void)snprintf(record.row.actor, sizeof(record.row.actor), "%s", request->principal.id);
   (void)snprintf(record.row.action, sizeof(record.row.action), "%s", request->route->operation);
   name_object(request, record.row.object);
+  record.row.receipt = request->receipt ? json_dumps(request->receipt, JSON_COMPACT) : NULL;
   struct record *copy = may_wait ? NULL : malloc(sizeof(*copy));
   if (copy)
     *copy = record;
@@ -63,12 +65,18 @@ void audit(struct request *request, bool may_wait) {
   write_record(&record); /* rather late than never */
 }
 
+static json_t *row_json(const struct audit_row *row) {
+  return json_pack("{s:o,s:s,s:s,s:o,s:I,s:o}", "at", json_time(row->at), "actor", row->actor, "action",
+                   row->action, "object", json_optional(row->object), "status", (json_int_t)row->status,
+                   "receipt", json_from_text(row->receipt));
+}
+
 void list_audit(struct request *request) {
   const char *actor = target_query(&request->target, "actor", 0),
              *object = target_query(&request->target, "object", 0);
   struct store_page page;
   struct spec_problems problems = {0};
-  _cleanup_(freep) struct audit_row *rows = NULL;
+  struct audit_row *rows = NULL;
   uint32_t count = 0;
   int64_t next = 0;
   page_parse(&request->target, "audit", &page, &problems);
@@ -83,8 +91,7 @@ void list_audit(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    data = json_append(data, json_pack("{s:o,s:s,s:s,s:o,s:I}", "at", json_time(rows[i].at), "actor",
-                                       rows[i].actor, "action", rows[i].action, "object",
-                                       json_optional(rows[i].object), "status", (json_int_t)rows[i].status));
+    data = json_append(data, row_json(&rows[i]));
+  audit_rows_free(rows, count);
   reply_page(request, "audit", data, next);
 }

@@ -75,8 +75,7 @@ void list_datasets(struct request *request) {
   reply_page(request, "datasets", data, next);
 }
 
-/* The row of the path's data set; false with a 404 when there is none. */
-static bool find_dataset(struct request *request, struct dataset_row *ret_row) {
+bool dataset_find(struct request *request, struct dataset_row *ret_row) {
   int r = service_dataset_get(request->service, request->parameter[0], ret_row);
   if (r == -ENOENT)
     reply_problem(request, PROBLEM_NOT_FOUND,
@@ -90,20 +89,18 @@ static bool find_dataset(struct request *request, struct dataset_row *ret_row) {
 
 void get_dataset(struct request *request) {
   struct dataset_row row;
-  if (find_dataset(request, &row))
+  if (dataset_find(request, &row))
     reply_json(request, MHD_HTTP_OK, dataset_json(&row));
 }
 
 void delete_dataset(struct request *request) {
   struct guise_error err = {0};
   struct dataset_row row;
-  if (!find_dataset(request, &row))
+  if (!dataset_find(request, &row))
     return;
-  int r = service_dataset_delete(request->service, row.id, &err);
-  if (r < 0)
-    reply_error(request, r, &err);
-  else
-    reply_empty(request, MHD_HTTP_NO_CONTENT);
+  json_t *receipt = NULL;
+  int r = service_dataset_delete(request->service, row.id, &receipt, &err);
+  reply_receipt(request, r, receipt, &err);
 }
 
 void list_rejects(struct request *request) {
@@ -113,7 +110,7 @@ void list_rejects(struct request *request) {
   _cleanup_(freep) struct reject_row *rows = NULL;
   uint32_t count = 0;
   int64_t next = 0;
-  if (!find_dataset(request, &row))
+  if (!dataset_find(request, &row))
     return;
   page_parse(&request->target, "rejects", &page, &problems);
   if (spec_problems_any(&problems)) {
@@ -142,7 +139,7 @@ void put_pairs(struct request *request) {
   struct pairs_row row;
   struct guise_error err = {0};
   bool created = false;
-  if (!find_dataset(request, &dataset))
+  if (!dataset_find(request, &dataset))
     return;
   int r = service_pairs_put(request->service, dataset.id, request->parameter[1],
                             request->body ? request->body : "", request->body_size, &row, &created, &err);
@@ -155,11 +152,19 @@ void put_pairs(struct request *request) {
 
 void list_pairs(struct request *request) {
   struct dataset_row dataset;
+  struct store_page page;
+  struct spec_problems problems = {0};
   _cleanup_(freep) struct pairs_row *rows = NULL;
   uint32_t count = 0;
-  if (!find_dataset(request, &dataset))
+  int64_t next = 0;
+  if (!dataset_find(request, &dataset))
     return;
-  int r = store_pairs_list(service_store(request->service), dataset.id, &rows, &count);
+  page_parse(&request->target, "pairs", &page, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  int r = store_pairs_list(service_store(request->service), dataset.id, &page, &rows, &count, &next);
   if (r < 0) {
     reply_error(request, r, NULL);
     return;
@@ -167,5 +172,5 @@ void list_pairs(struct request *request) {
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
     data = json_append(data, pairs_json(&rows[i]));
-  reply_page(request, "pairs", data, 0);
+  reply_page(request, "pairs", data, next);
 }

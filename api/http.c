@@ -200,13 +200,24 @@ static void run_handler(struct request *request) {
     audit(request, request->route->blocks && route_images(request->route) == 0);
 }
 
+/* Such a handler may wait for a job's event; it answers when the server drains. */
+static enum MHD_Result run_inline(struct request *request) {
+  do {
+    request->waits = false;
+    run_handler(request);
+    if (request->waits && waiter_suspend(request->http, &request->waiter, request->wait_ns)) {
+      request->stage = STAGE_WAITING;
+      return MHD_YES;
+    }
+  } while (request->waits);
+  return answer(request);
+}
+
 static enum MHD_Result dispatch(struct request *request) {
   request->stage = STAGE_DISPATCHED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
-  if (!request->route->blocks) {
-    run_handler(request);
-    return answer(request);
-  }
+  if (!request->route->blocks)
+    return run_inline(request);
   int r = work_start(request, run_handler);
   if (r == 0)
     return MHD_YES;
@@ -242,6 +253,8 @@ static enum MHD_Result on_access(void *context, struct MHD_Connection *connectio
     return begin(request, method, version);
   case STAGE_BODY:
     return *size > 0 ? take_body(request, data, size) : dispatch(request);
+  case STAGE_WAITING:
+    return run_inline(request);
   case STAGE_DISPATCHED:
     return answer(request);
   case STAGE_ANSWERED:
@@ -260,6 +273,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
   *request_context = NULL;
   if (!request)
     return;
+  waiter_remove(http, &request->waiter);
   if (request->peer)
     connection_phase(http, request->peer, CONNECTION_HEAD);
   (void)pthread_mutex_lock(&http->lock);

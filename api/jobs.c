@@ -17,14 +17,15 @@ static json_t *progress_json(const struct job_row *row) {
 }
 
 static json_t *queue_json(struct request *request, const struct job_row *row) {
-  uint32_t ahead = 0;
-  double eta = -1;
-  if (row->state != JOB_STATE_QUEUED)
+  struct job_queue queue;
+  if (row->state != JOB_STATE_QUEUED || !*row->id)
     return json_null();
-  int r = service_job_queue(request->service, row->id, &ahead, &eta);
+  int r = service_job_queue(request->service, row, &queue);
   if (r < 0)
     return r == -ENOENT ? json_null() : NULL;
-  return json_pack("{s:I,s:o}", "ahead", (json_int_t)ahead, "eta_s", eta < 0 ? json_null() : json_real(eta));
+  return json_pack("{s:I,s:o,s:s,s:s}", "ahead", (json_int_t)queue.ahead, "eta_s",
+                   queue.eta_s < 0 ? json_null() : json_real(queue.eta_s), "reason", queue.reason, "detail",
+                   queue.detail);
 }
 
 static json_t *transitions_json(struct request *request, const char *id) {
@@ -87,8 +88,7 @@ void post_job(struct request *request) {
   struct guise_error err = {0};
   struct store_idempotency idempotency;
   bool replayed = false, keyed = *request->idempotency_key != 0;
-  const char *dry = target_query(&request->target, "dry_run", 0);
-  bool dry_run = dry && strcmp(dry, "true") == 0;
+  const bool dry_run = query_flag(&request->target, "dry_run");
   const struct client client = auth_client(request);
   if (keyed) {
     idempotency_key(request, &client, idempotency.key);
@@ -183,6 +183,8 @@ void list_jobs(struct request *request) {
   reply_page(request, "jobs", data, next);
 }
 
+/* ---- one job ---- */
+
 static void no_job(struct request *request, int r) {
   if (r == -ENOENT)
     reply_problem(request, PROBLEM_NOT_FOUND, "there is no job %s; GET /v1/jobs lists those there are",
@@ -191,11 +193,62 @@ static void no_job(struct request *request, int r) {
     reply_error(request, r, NULL);
 }
 
+#define WAIT_S_MAX 60u
+
+/* ?wait=30 or 30s, and ?state=, the state that the client knows; *ret_seconds 0: it does not want to wait. */
+static void parse_wait(struct request *request, uint32_t *ret_seconds, enum job_state *state,
+                       struct spec_problems *problems) {
+  const char *text = target_query(&request->target, "wait", 0),
+             *known = target_query(&request->target, "state", 0);
+  char *end = NULL;
+  const unsigned long seconds = text && *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+  *ret_seconds = (uint32_t)MIN(seconds, WAIT_S_MAX + 1ul);
+  if (text && (*ret_seconds < 1 || *ret_seconds > WAIT_S_MAX || (*end && strcmp(end, "s") != 0)))
+    (void)spec_problems_add(problems, "?wait", "out_of_range",
+                            json_pack("{s:i, s:i}", "minimum", 1, "maximum", (int)WAIT_S_MAX),
+                            "wait is 1 to %u seconds, such as 30 or 30s", WAIT_S_MAX);
+  if (known && job_state_from_name(known, state) < 0)
+    (void)spec_problems_add(problems, "?state", "unknown_value", NULL, "the state \"%.60s\" is not known",
+                            known);
+  else if (known && !text)
+    (void)spec_problems_add(problems, "?state", "conflict", NULL,
+                            "state says from when to wait: give wait, too");
+}
+
+/* Whether the request is to wait on: the job is still in the state that it was in at the request's first
+ * look, or that the client knows. */
+static bool waits_on(struct request *request, const struct job_row *row, uint32_t seconds,
+                     enum job_state known) {
+  if (request->wait_ns == 0) {
+    request->waited_state = target_query(&request->target, "state", 0) ? known : row->state;
+    request->wait_ns = clock_ns() + (int64_t)seconds * 1000000000;
+  }
+  return row->state == request->waited_state && !job_state_terminal(row->state) &&
+         clock_ns() < request->wait_ns && !request->http->draining;
+}
+
 void get_job(struct request *request) {
+  struct spec_problems problems = {0};
   struct job_row row;
+  enum job_state known = JOB_STATE_QUEUED;
+  uint32_t seconds = 0;
+  parse_wait(request, &seconds, &known, &problems);
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  if (seconds > 0 && !request->waiter.listed)
+    waiter_add(request->http, &request->waiter, request->connection, request->parameter[0]);
+  if (seconds > 0) /* before looking */
+    waiter_arm(request->http, &request->waiter);
   int r = service_job_get(request->service, request->parameter[0], &row);
   if (r < 0) {
     no_job(request, r);
+    return;
+  }
+  if (seconds > 0 && waits_on(request, &row, seconds, known)) {
+    request->waits = true;
+    job_row_clear(&row);
     return;
   }
   reply_json(request, MHD_HTTP_OK, job_json(request, &row));
@@ -219,6 +272,13 @@ static void control(struct request *request, int (*act)(struct service *service,
   job_row_clear(&row);
 }
 
+void delete_job(struct request *request) {
+  struct guise_error err = {0};
+  json_t *receipt = NULL;
+  int r = service_job_delete(request->service, request->parameter[0], &receipt, &err);
+  reply_receipt(request, r, receipt, &err);
+}
+
 void cancel_job(struct request *request) {
   control(request, service_job_cancel);
 }
@@ -227,4 +287,37 @@ void pause_job(struct request *request) {
 }
 void resume_job(struct request *request) {
   control(request, service_job_resume);
+}
+
+/* ---- many jobs ---- */
+
+static void note_canceled(void *context, const struct job_row *row) {
+  (void)json_array_append_new(context,
+                              json_pack("{s:s, s:s}", "id", row->id, "state", job_state_name(row->state)));
+}
+
+void cancel_jobs(struct request *request) {
+  const struct client client = auth_client(request);
+  struct job_filter filter;
+  struct spec_problems problems = {0};
+  struct guise_error err = {0};
+  char label[300];
+  parse_filter(request, &filter, label, &problems);
+  if (!filter.states && !filter.label_key && !filter.created_after && problems.count == 0)
+    (void)spec_problems_add(&problems, "?state", "missing", NULL,
+                            "say which jobs: with state (repeatable), label or created_after");
+  if (problems.count > 0) {
+    reply_problems(request, &problems);
+    return;
+  }
+  json_t *jobs = json_array();
+  int r = jobs ? service_jobs_cancel(request->service, &client, &filter, note_canceled, jobs, &err) : -ENOMEM;
+  if (json_array_size(jobs) > 0) /* also when not all could be: who looks it up sees which */
+    request->receipt = json_pack("{s:s, s:O}", "kind", "cancel", "jobs", jobs);
+  if (r < 0) {
+    json_decref(jobs);
+    reply_error(request, r, &err);
+    return;
+  }
+  reply_json(request, MHD_HTTP_OK, json_pack("{s:o}", "jobs", jobs));
 }

@@ -19,11 +19,12 @@ static json_t *model_json(const struct model_row *row) {
                                          (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
   json_t *accuracy = json_incref(json_object_get(summary, "accuracy")),
          *audit = json_incref(json_object_get(summary, "audit"));
-  return json_pack("{s:s,s:s,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id", row->id, "job", row->job_id,
-                   "dataset", json_optional(row->dataset_id), "audited", (int)row->audited, "created_at",
-                   json_time(row->created_at), "facts", facts, "accuracy", accuracy ? accuracy : json_null(),
-                   "privacy", audit ? audit : json_null(), "summary", summary, "files", files, "owner",
-                   json_optional(row->owner));
+  return json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "id", row->id, "job",
+                   json_optional(row->job_id), "dataset", json_optional(row->dataset_id), "audited",
+                   (int)row->audited, "created_at", json_time(row->created_at), "facts",
+                   facts, "accuracy", accuracy ? accuracy : json_null(), "privacy",
+                   audit ? audit : json_null(), "summary", summary, "files", files,
+                   "erasures", (json_int_t)row->erasures, "owner", json_optional(row->owner));
 }
 
 void list_models(struct request *request) {
@@ -74,16 +75,13 @@ void delete_model(struct request *request) {
   if (!model_find(request, &row))
     return;
   model_row_clear(&row);
-  int r = service_model_delete(request->service, request->parameter[0], &err);
-  if (r < 0)
-    reply_error(request, r, &err);
-  else
-    reply_empty(request, MHD_HTTP_NO_CONTENT);
+  json_t *receipt = NULL;
+  int r = service_model_delete(request->service, request->parameter[0], &receipt, &err);
+  reply_receipt(request, r, receipt, &err);
 }
 
 bool model_is_allowed(struct request *request, const struct model_row *model) {
-  const char *unsafe = target_query(&request->target, "unsafe", 0);
-  if (model->audited || (unsafe && strcmp(unsafe, "true") == 0))
+  if (model->audited || query_flag(&request->target, "unsafe"))
     return true;
   reply_problem(request, PROBLEM_FORBIDDEN,
                 "no attack has been run on this model, so nothing is known of what it gives away: audit "
@@ -124,8 +122,7 @@ static bool may_have(struct request *request, const struct model_row *model, con
                   scope_name(SCOPE_MODELS_PRIVATE));
     return false;
   }
-  const char *key = target_query(&request->target, "key", 0);
-  if (holds_key(model, name) && !(key && strcmp(key, "true") == 0)) {
+  if (holds_key(model, name) && !query_flag(&request->target, "key")) {
     reply_problem(request, PROBLEM_FORBIDDEN,
                   "%s holds the model's key: whoever has it undoes what the key hides; who is meant to have "
                   "it asks with ?key=true",

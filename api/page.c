@@ -67,6 +67,25 @@ static json_t *known_json(const char *known) {
   return array;
 }
 
+bool query_flag(const struct target *target, const char *name) {
+  const char *text = target_query(target, name, 0);
+  return text && strcmp(text, "true") == 0;
+}
+
+/* Parameters that are true or false, whichever the route. */
+static bool is_flag(const char *name) {
+  return strcmp(name, "dry_run") == 0 || strcmp(name, "unsafe") == 0 || strcmp(name, "key") == 0;
+}
+
+static void check_flag(const char *name, const char *value, struct spec_problems *problems) {
+  char pointer[16];
+  if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0)
+    return;
+  (void)snprintf(pointer, sizeof(pointer), "?%s", name);
+  (void)spec_problems_add(problems, pointer, "unknown_value", json_pack("[b, b]", 1, 0),
+                          "%s is true or false", name);
+}
+
 void query_check(const struct target *target, const char *known, struct spec_problems *problems) {
   char pointer[128];
   for (uint32_t i = 0; i < target->queries; i++)
@@ -74,6 +93,8 @@ void query_check(const struct target *target, const char *known, struct spec_pro
       (void)snprintf(pointer, sizeof(pointer), "?%.60s", target->query[i].name);
       (void)spec_problems_add(problems, pointer, "unknown_field", known_json(known),
                               "there is no such query parameter here");
+    } else if (is_flag(target->query[i].name)) {
+      check_flag(target->query[i].name, target->query[i].value, problems);
     }
 }
 

@@ -14,6 +14,8 @@ int cursor_parse(const char *list, const char *text, int64_t *ret_row); /* -EINV
 /* Reads limit and cursor; mistakes become problems at "?limit" and "?cursor". */
 void page_parse(const struct target *target, const char *list, struct store_page *ret_page,
                 struct spec_problems *problems);
+/* Whether the query parameter is there and true; query_check has seen to it that it is true or false. */
+bool query_flag(const struct target *target, const char *name);
 /* Complains of query parameters that are not in `known`, a comma-separated list of names. */
 void query_check(const struct target *target, const char *known, struct spec_problems *problems);
 /* `raw` with its cursor parameter replaced, as Link wants it: <...>; rel="next". NULL when out of memory. */

@@ -18,6 +18,7 @@ static const struct {
     [PROBLEM_METHOD] = {"method-not-allowed", "The method is not allowed here", 405},
     [PROBLEM_TIMEOUT] = {"timeout", "The request took too long to arrive", 408},
     [PROBLEM_CONFLICT] = {"conflict", "The present state does not allow this", 409},
+    [PROBLEM_GONE] = {"gone", "No longer kept", 410},
     [PROBLEM_TOO_LARGE] = {"too-large", "The body is too large", 413},
     [PROBLEM_URI_TOO_LONG] = {"uri-too-long", "The address is too long", 414},
     [PROBLEM_MEDIA_TYPE] = {"media-type", "The media type is not supported here", 415},

@@ -22,6 +22,7 @@ enum problem_code {
   PROBLEM_METHOD,            /* 405 */
   PROBLEM_TIMEOUT,           /* 408 */
   PROBLEM_CONFLICT,          /* 409 */
+  PROBLEM_GONE,              /* 410: it was there, and is kept no longer */
   PROBLEM_TOO_LARGE,         /* 413 */
   PROBLEM_URI_TOO_LONG,      /* 414 */
   PROBLEM_MEDIA_TYPE,        /* 415 */

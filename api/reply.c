@@ -123,6 +123,16 @@ void reply_error(struct request *request, int r, const struct guise_error *err) 
     reply_problem(request, code, "the daemon failed: %s", err && err->text[0] ? err->text : strerror(-r));
 }
 
+void reply_receipt(struct request *request, int r, json_t *receipt, const struct guise_error *err) {
+  if (r < 0) {
+    reply_error(request, r, err);
+    return;
+  }
+  json_decref(request->receipt);
+  request->receipt = json_incref(receipt);
+  reply_json(request, MHD_HTTP_OK, receipt);
+}
+
 void reply_page(struct request *request, const char *list, json_t *rows, int64_t next) {
   char cursor[CURSOR_TEXT] = "";
   if (next)

@@ -20,6 +20,9 @@ void reply_problem(struct request *request, enum problem_code code, const char *
 void reply_problems(struct request *request, struct spec_problems *problems);
 /* What a failed call of service or store means; err may be empty. */
 void reply_error(struct request *request, int r, const struct guise_error *err);
+/* 200 with what was erased, which the audit trail keeps as well; a negative r: what failed. `receipt` is
+ * stolen. */
+void reply_receipt(struct request *request, int r, json_t *receipt, const struct guise_error *err);
 /* Adds to the response that is there. */
 void reply_header(struct request *request, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -17,15 +17,28 @@ void list_rejects(struct request *request);
 void put_pairs(struct request *request);
 void list_pairs(struct request *request);
 
+/* The row of the path's data set; false with a 404 when there is none. */
+bool dataset_find(struct request *request, struct dataset_row *ret_row);
+
+/* people.c */
+void list_identities(struct request *request);
+void delete_identity(struct request *request);
+void delete_image(struct request *request);
+
 /* jobs.c */
 void post_job(struct request *request);
 void list_jobs(struct request *request);
 void get_job(struct request *request);
+void delete_job(struct request *request);
 void cancel_job(struct request *request);
+void cancel_jobs(struct request *request);
 void pause_job(struct request *request);
 void resume_job(struct request *request);
 /* A job as the API shows it; takes the live values. New reference, NULL when out of memory. */
 json_t *job_json(struct request *request, const struct job_row *row);
+
+/* log.c */
+void get_log(struct request *request);
 
 /* prometheus.c */
 void get_prometheus(struct request *request);

@@ -87,7 +87,7 @@ struct http {
 };
 void http_unref(struct http *http);
 
-enum request_stage { STAGE_NEW, STAGE_BODY, STAGE_DISPATCHED, STAGE_ANSWERED };
+enum request_stage { STAGE_NEW, STAGE_BODY, STAGE_WAITING, STAGE_DISPATCHED, STAGE_ANSWERED };
 enum body_kind {
   BODY_NONE,
   BODY_JSON,
@@ -130,9 +130,17 @@ struct request {
   bool working, abandoned;
   atomic_uint references;
 
+  /* a long poll: a handler that leaves no answer but `waits` is called again when an event of waiter.job came
+   * or at wait_ns */
+  struct waiter waiter; /* to be added by the handler, once */
+  bool waits;
+  enum job_state waited_state; /* until the job leaves it */
+  int64_t wait_ns;
+
   /* the answer, set by the handler */
   unsigned status;
   struct MHD_Response *response;
+  json_t *receipt; /* what was erased or canceled, for the audit trail; NULL = nothing */
 };
 
 /* ---- router.c ---- */

@@ -14,6 +14,7 @@ struct request *request_unref(struct request *request) {
   if (request->response)
     MHD_destroy_response(request->response);
   json_decref(request->json);
+  json_decref(request->receipt);
   (void)service_upload_free(request->upload);
   target_clear(&request->target);
   free(request->body);

@@ -50,6 +50,11 @@ static const struct cli_option ls_options[] = {
 static const struct cli_option events_options[] = {
     {"after", 'a', "N", 0, "begin behind row N (default 0: the first)"}, {0}};
 
+static const struct cli_option cancel_options[] = {
+    {"state", 's', "STATE", OPTION_REPEATED, "all jobs that are queued, running, pausing or paused"},
+    {"label", 'l', "KEY[:VALUE]", 0, "all jobs with this label; with --state those that are both"},
+    {0}};
+
 static const struct cli_option metrics_options[] = {
     {"name", 'n', "NAME", 0, "only this metric"},
     {"steps", 's', NULL, 0, "a row a step instead of a row an epoch"},
@@ -119,6 +124,11 @@ const struct command cli_commands[] = {
      "A job verifies on it when it is submitted with\n"
      "  --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'",
      NULL, command_dataset_pairs},
+    {"dataset people", "DATASET", "list the people in a data set", NULL, NULL, command_dataset_people},
+    {"dataset forget", "DATASET PERSON [IMAGE]", "erase a person, or one image of a person",
+     "What was erased is printed, and stays in the audit trail without the name. Models that were made with "
+     "the data set keep what they have learnt: they are listed, and guise rm erases them.",
+     NULL, command_dataset_forget},
     {"dataset rm", "DATASET", "erase a data set", NULL, NULL, command_dataset_rm},
     {"submit", "[FILE.json|-]", "submit a training job",
      "The job is FILE.json (- is standard input) with the options laid over it; every field but the data set "
@@ -135,9 +145,12 @@ const struct command cli_commands[] = {
      NULL, command_follow},
     {"events", "JOB", "print a job's events as they happen", NULL, events_options, command_events},
     {"metrics", "JOB", "print a job's metrics", NULL, metrics_options, command_metrics},
-    {"cancel", "JOB", "cancel a job", NULL, NULL, command_cancel},
+    {"log", "JOB", "print a job's log, which is kept for some time after its end", NULL, NULL, command_log},
+    {"cancel", "[JOB]", "cancel a job, or all that the options name", NULL, cancel_options, command_cancel},
     {"pause", "JOB", "pause a job at its next checkpoint", NULL, NULL, command_pause},
     {"resume", "JOB", "continue a paused job", NULL, NULL, command_resume},
+    {"rm", "MODEL|JOB", "erase a model, or an ended job's records",
+     "A job whose model is there is erased after the model.", NULL, command_rm},
     {"models", "", "list models", NULL, NULL, command_models},
     {"get", "MODEL|JOB [NAME ...]", "download a model's files and verify them",
      "NAME is a file of the model, for example model.onnx; without it, all that are for everybody. An "

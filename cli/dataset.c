@@ -1,4 +1,4 @@
-/* Commands on data sets: add, ls, show, rejects, pairs, rm. */
+/* Commands on data sets: add, ls, show, rejects, pairs. What erases is in erase.c. */
 #include <getopt.h>
 #include <string.h>
 #include <time.h>
@@ -211,7 +211,7 @@ int command_dataset_add(struct cli *cli, int argc, char **argv) {
   return wait ? dataset_wait(cli, id) : EXIT_DONE;
 }
 
-/* ---- pairs, rm ---- */
+/* ---- pairs ---- */
 
 struct memory {
   const char *data;
@@ -254,30 +254,6 @@ int command_dataset_pairs(struct cli *cli, int argc, char **argv) {
     out_json(reply.json);
   else
     (void)printf("%s: pairs list %s stored\n", argv[1], argv[2]);
-  reply_free(&reply);
-  return EXIT_DONE;
-}
-
-int command_dataset_rm(struct cli *cli, int argc, char **argv) {
-  struct reply reply = {0};
-  if (argc != 2)
-    return cli_usage(cli, "dataset rm takes a data set's name or id");
-  /* Names are for reading; what is erased is named by id. */
-  json_t *dataset = NULL;
-  int code = cli_get(cli, http_path("/v1/datasets/", argv[1], NULL), &dataset);
-  if (code != EXIT_DONE)
-    return code;
-  _cleanup_(freep) char *path = http_path("/v1/datasets/", json_text(dataset, "id", argv[1]), NULL);
-  json_decref(dataset);
-  if (!path)
-    return cli_error("out of memory");
-  code = cli_request(cli, &(struct request){.method = "DELETE", .path = path}, &reply);
-  if (code != EXIT_DONE)
-    return code;
-  if (cli->json && reply.json)
-    out_json(reply.json);
-  else
-    (void)printf("%s erased\n", argv[1]);
   reply_free(&reply);
   return EXIT_DONE;
 }

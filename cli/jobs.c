@@ -1,4 +1,4 @@
-/* Commands on jobs: ls, show, cancel, pause, resume, metrics, ready. */
+/* Commands on jobs: ls, show, cancel, pause, resume, log, metrics, ready. */
 #include <getopt.h>
 #include <math.h>
 #include <string.h>
@@ -117,6 +117,8 @@ static void print_job(const json_t *job) {
   print_line("state", json_text(job, "state", "?"));
   if (json_text(job, "phase", NULL))
     print_line("phase", json_text(job, "phase", ""));
+  if (json_is_object(json_object_get(job, "queue")))
+    print_line("waits", json_text(json_object_get(job, "queue"), "detail", "?"));
   print_line("dataset", json_text(spec, "dataset", "?"));
   print_line("mask", json_text(json_object_get(spec, "mask"), "method", "?"));
   print_progress(job);
@@ -163,7 +165,43 @@ static int job_action(struct cli *cli, int argc, char **argv, const char *action
   return EXIT_DONE;
 }
 
+/* ?state=..&label=..: "/v1/jobs/cancel" with what was given. */
+static int cancel_many(struct cli *cli, char *path) {
+  _cleanup_(freep) char *owned = path;
+  struct reply reply = {0};
+  const json_t *job;
+  size_t i;
+  if (!owned)
+    return cli_error("out of memory");
+  int code = cli_request(cli, &(struct request){.method = "POST", .path = owned}, &reply);
+  if (code != EXIT_DONE)
+    return code;
+  if (cli->json)
+    out_json(reply.json);
+  else
+    json_array_foreach(json_object_get(reply.json, "jobs"), i, job)
+        print_line(json_text(job, "id", "?"), json_text(job, "state", "?"));
+  reply_free(&reply);
+  return EXIT_DONE;
+}
+
 int command_cancel(struct cli *cli, int argc, char **argv) {
+  char *path = strdup("/v1/jobs/cancel");
+  unsigned filters = 0;
+  int option;
+  while ((option = cli_option(cli, argc, argv)) != -1 && option != '?') {
+    const char *name = option == 's' ? "state=" : "label=";
+    char *longer = path ? http_path(path, "", filters++ ? "&" : "?", "", name, optarg, NULL) : NULL;
+    free(path);
+    path = longer;
+  }
+  if (option != '?' && filters > 0 && optind == argc)
+    return cancel_many(cli, path);
+  free(path);
+  if (option == '?')
+    return cli_usage_option(cli);
+  if (filters > 0)
+    return cli_usage(cli, "cancel takes a job's id, or --state and --label");
   return job_action(cli, argc, argv, "/cancel");
 }
 int command_pause(struct cli *cli, int argc, char **argv) {
@@ -171,6 +209,29 @@ int command_pause(struct cli *cli, int argc, char **argv) {
 }
 int command_resume(struct cli *cli, int argc, char **argv) {
   return job_action(cli, argc, argv, "/resume");
+}
+
+/* ---- log ---- */
+
+int command_log(struct cli *cli, int argc, char **argv) {
+  json_t *rows = NULL;
+  const json_t *row;
+  size_t i;
+  if (argc != 2)
+    return cli_usage(cli, "log takes a job's id");
+  int code = cli_get_all(cli, http_path("/v1/jobs/", argv[1], "/log", NULL), &rows);
+  if (code != EXIT_DONE)
+    return code;
+  if (cli->json)
+    out_json(rows);
+  else
+    json_array_foreach(rows, i, row) {
+      (void)printf("%s  %-7s  ", json_text(row, "at", "?"), json_text(row, "level", "?"));
+      out_text(stdout, json_text(row, "text", ""));
+      (void)putchar('\n');
+    }
+  json_decref(rows);
+  return EXIT_DONE;
 }
 
 /* ---- metrics ---- */

@@ -95,7 +95,13 @@ const struct config_option config_options[] = {
             "jobs that have not ended of one owner of tokens at most, 0 = any number"),
     BYTES(owner_bytes, "0", 0, UINT64_C(1) << 60, true,
           "bytes of one owner's data sets at most, 0 = any number"),
+    INTEGER(owner_images, "0", 0, UINT64_C(1) << 40, true,
+            "images in one owner's data sets at most, 0 = any number"),
     INTEGER(audit_keep_days, "365", 1, 36500, true, "days after which the audit trail forgets"),
+    INTEGER(log_keep_days, "30", 0, 36500, true, "days after a job's end for which its log is kept"),
+    INTEGER(retry_delay_s, "10", 0, 3600, true,
+            "seconds before a job that failed for want of memory or disk is tried again; four times as many "
+            "each further time"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
     INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
     INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),

@@ -24,10 +24,12 @@ struct config {
   char tls[16]; /* at other addresses than loopback. required; elsewhere: somebody else encrypts */
   char unix_users[CONFIG_TEXT], unix_groups[CONFIG_TEXT]; /* who needs no token on a Unix socket; both "":
                                                              everybody */
-  uint64_t owner_jobs, owner_bytes;                       /* what one owner may have; 0 = any number */
+  uint64_t owner_jobs, owner_bytes, owner_images;         /* what one owner may have; 0 = any number */
   uint64_t audit_keep_days;                               /* of the audit trail's rows */
-  uint64_t cores;                                         /* given to the daemon; resolved: never 0 */
-  uint64_t workers;                                       /* jobs at once; resolved: never 0 */
+  uint64_t log_keep_days;                                 /* of a job's log, from its end */
+  uint64_t retry_delay_s;          /* before a job that the machine failed is tried again; grows */
+  uint64_t cores;                  /* given to the daemon; resolved: never 0 */
+  uint64_t workers;                /* jobs at once; resolved: never 0 */
   uint64_t threads;                /* of a job that asks for none; resolved: workers * threads <= cores */
   char decoder[CONFIG_TEXT];       /* path of guise-decode; resolved by config_resolve */
   uint64_t decoders;               /* decoder processes of an ingest, 1..8; resolved: never 0 */

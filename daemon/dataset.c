@@ -1,4 +1,4 @@
-/* Data sets after their upload: reading, erasing, pairs lists. */
+/* Data sets after their upload: reading, people, pairs lists. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,32 +19,42 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
   return r;
 }
 
-int service_dataset_delete(struct service *service, const char *key, struct guise_error *err) {
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
-  char path[PATH_MAX];
-  struct dataset_row row;
-  uint32_t count = 0;
-  int r = store_dataset_get(service->store, key, &row);
-  if (r == -ENOENT)
-    return error_set(err, r, "there is no data set %s", key);
-  if (r == 0) {
-    (void)pthread_mutex_lock(&service->blob_lock);
-    r = store_dataset_delete(service->store, row.id, &blobs, &count);
-    if (r == 0)
-      blob_remove(service, blobs, count);
-    (void)pthread_mutex_unlock(&service->blob_lock);
+/* ---- people ---- */
+
+static int list_people(const struct pack *pack, const struct store_page *page, struct person_row **ret_rows,
+                       uint32_t *ret_count, int64_t *ret_next) {
+  const uint32_t people = pack_identities(pack), start = (uint32_t)MIN(page->cursor, (int64_t)people);
+  const uint32_t count = MIN(page->limit ? page->limit : 100u, people - start);
+  struct person_row *rows = calloc(count ? count : 1, sizeof(*rows));
+  if (!rows)
+    return -ENOMEM;
+  for (uint32_t i = 0; i < count; i++) {
+    uint32_t first;
+    pack_identity_range(pack, start + i, &first, &rows[i].images);
+    (void)snprintf(rows[i].name, sizeof(rows[i].name), "%s", pack_identity_name(pack, start + i));
   }
-  if (r == -EBUSY)
-    return error_set(err, r, "a job that has not ended uses the data set %s: cancel it or wait for its end",
-                     row.name);
-  if (r < 0)
-    return error_set(err, r, "the data set could not be deleted: %s", strerror(-r));
-  ingest_forget(service, row.id);
-  if (state_path(path, service, "uploads/%s", row.id) == 0)
-    (void)unlink(path);
-  store_scrub(service->store);
-  log_info("data set %s: deleted", row.id);
+  *ret_rows = rows;
+  *ret_count = count;
+  *ret_next = start + count < people ? start + count : 0;
   return 0;
+}
+
+int service_people_list(struct service *service, const char *key, const struct store_page *page,
+                        struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
+                        struct guise_error *err) {
+  _cleanup_(pack_freep) struct pack *pack = NULL;
+  struct dataset_row row;
+  char path[PATH_MAX];
+  int r = store_dataset_get(service->store, key, &row);
+  if (r == 0 && row.state != DATASET_READY)
+    return error_set(err, -EBUSY, "the data set %s is %s: its people are known once it is ready", row.name,
+                     dataset_state_name(row.state));
+  if (r < 0)
+    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
+                     key);
+  service_blob_path(service, row.sha256, path);
+  r = pack_open(path, &pack, err);
+  return r < 0 ? r : list_people(pack, page, ret_rows, ret_count, ret_next);
 }
 
 /* ---- pairs ---- */
@@ -77,7 +87,7 @@ static int write_temporary(struct service *service, const char *text, size_t byt
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0) {
-      r = -errno;
+      r = write_error(errno);
       (void)unlink(ret_path);
       storage_note(service, r);
       return error_set(err, r, "cannot store the pairs list: %s", strerror(-r));

@@ -130,6 +130,8 @@ static int block_signals(struct daemon *daemon, struct guise_error *err) {
   (void)sigaddset(&set, SIGINT);
   (void)sigaddset(&set, SIGHUP);
   (void)signal(SIGPIPE, SIG_IGN); /* a client that left is an EPIPE */
+  (void)signal(SIGXFSZ,
+               SIG_IGN); /* a file over the process' limit is an EFBIG, as a full disk is an ENOSPC */
   int r = pthread_sigmask(SIG_BLOCK, &set, NULL);
   if (r != 0)
     return error_set(err, -r, "cannot block signals: %s", strerror(r));

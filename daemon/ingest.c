@@ -77,7 +77,13 @@ static int publish(struct run *run, const struct ingest_result *result, struct g
   (void)pthread_mutex_lock(&service->blob_lock);
   int r = blob_publish(service, run->pack, result->sha256, err);
   if (r == 0 && (r = store_dataset_ready(service->store, &row)) < 0) {
-    error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
+    if (r == -EUSERS)
+      error_set(err, r,
+                "with its %u images in %llu bytes %s would have more than the options owner_images and "
+                "owner_bytes allow: erase another data set first",
+                row.images, (unsigned long long)row.bytes, row.owner);
+    else
+      error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
     blob_remove(service, blob, 1);
   }
   (void)pthread_mutex_unlock(&service->blob_lock);
@@ -102,7 +108,8 @@ static int finish(struct run *run, int r, const struct ingest_result *result, st
     if (r == 0)
       log_info("data set %s: ready, %u images of %u people, %u files not usable", run->row.id, result->images,
                result->identities, result->rejected);
-    return r == -ENOENT ? -ECANCELED : r;
+    if (r != -EUSERS)
+      return r == -ENOENT ? -ECANCELED : r;
   }
   if (r == -ECANCELED || storage_stops(service, r))
     return r;

@@ -1,4 +1,4 @@
-/* Submitting, canceling, pausing and resuming jobs; deleting models. */
+/* Submitting, canceling, pausing and resuming jobs. */
 #include <stdio.h>
 #include <string.h>
 
@@ -223,16 +223,56 @@ void service_job_overlay(struct service *service, struct job_row *row) {
   scheduler_overlay(service, row);
 }
 
-int service_job_queue(struct service *service, const char *id, uint32_t *ret_ahead, double *ret_eta_s) {
-  uint32_t ahead;
-  double mean, wait = scheduler_wait_s(service);
-  int r = store_job_queue(service->store, id, &ahead, &mean);
+/* Why it does not run; what is asked first is what keeps it longest. */
+static void tell_reason(struct service *service, const struct job_row *row, const struct store_queue *queue,
+                        struct job_queue *ret_queue) {
+  const uint32_t threads = scheduler_threads(service, row);
+  char *detail = ret_queue->detail, at[TIME_TEXT];
+  const size_t size = sizeof(ret_queue->detail);
+  uint32_t workers_free, threads_free;
+  bool ending;
+  scheduler_room(service, row->id, &workers_free, &threads_free, &ending);
+  if (atomic_load(&service->draining)) {
+    ret_queue->reason = "stopping";
+    (void)snprintf(detail, size, "the daemon is about to stop; it is claimed after the next start");
+  } else if (queue->ingesting) {
+    ret_queue->reason = "data_set";
+    (void)snprintf(detail, size, "a data set that it needs is still being read in");
+  } else if (queue->retry_at) {
+    time_text(queue->retry_at, at);
+    ret_queue->reason = "retry";
+    (void)snprintf(detail, size, "it failed for want of memory or disk and is tried again at %s", at);
+  } else if (queue->ahead > 0) {
+    ret_queue->reason = "jobs_ahead";
+    (void)snprintf(detail, size, "%u job%s of the same or a higher priority %s first", queue->ahead,
+                   queue->ahead == 1 ? "" : "s", queue->ahead == 1 ? "comes" : "come");
+  } else if (workers_free == 0) {
+    ret_queue->reason = "workers";
+    (void)snprintf(detail, size, "as many jobs run as the option workers allows");
+  } else if (threads > threads_free) {
+    ret_queue->reason = "threads";
+    (void)snprintf(detail, size, "it takes %u threads and %u of %llu cores are free", threads, threads_free,
+                   (unsigned long long)service->config.cores);
+  } else {
+    ret_queue->reason = ending ? "ending" : "starting";
+    (void)snprintf(detail, size, ending ? "its last run is ending" : "it is about to start");
+  }
+}
+
+int service_job_queue(struct service *service, const struct job_row *row, struct job_queue *ret_queue) {
+  struct store_queue queue;
+  const double wait = scheduler_wait_s(service);
+  int r = store_job_queue(service->store, row->id, &queue);
   if (r < 0)
     return r;
-  *ret_ahead = ahead;
-  *ret_eta_s = wait < 0 || (ahead > 0 && mean < 0)
-                   ? -1
-                   : wait + ahead * MAX(mean, 0) / (double)service->config.workers;
+  ret_queue->ahead = queue.ahead;
+  ret_queue->eta_s =
+      queue.ingesting || wait < 0 || (queue.ahead > 0 && queue.mean_runtime_s < 0)
+          ? -1
+          : wait + queue.ahead * MAX(queue.mean_runtime_s, 0) / (double)service->config.workers;
+  if (ret_queue->eta_s >= 0 && queue.retry_at)
+    ret_queue->eta_s = MAX(ret_queue->eta_s, (double)(queue.retry_at - time_now_ms()) / 1000);
+  tell_reason(service, row, &queue, ret_queue);
   return 0;
 }
 
@@ -317,6 +357,46 @@ int service_job_cancel(struct service *service, const char *id, struct job_row *
   return r;
 }
 
+/* One page of the jobs that the filter finds; *last is the row that the next page starts behind, 0 = there
+ * is none. */
+static int cancel_page(struct service *service, const struct job_filter *filter, const char *owner,
+                       int64_t *last, void (*canceled)(void *context, const struct job_row *row),
+                       void *context) {
+  const struct store_page page = {.cursor = *last, .limit = 100, .owner = owner};
+  struct job_row *rows = NULL;
+  uint32_t count = 0;
+  int r = store_job_list(service->store, filter, &page, &rows, &count, last);
+  for (uint32_t i = 0; i < count && r == 0; i++) {
+    struct job_row row;
+    r = service_job_cancel(service, rows[i].id, &row, NULL);
+    if (r == 0) {
+      canceled(context, &row);
+      job_row_clear(&row);
+    } else if (r == -EBUSY || r == -ENOENT) { /* it ended, or was erased, this instant */
+      r = 0;
+    }
+  }
+  job_rows_free(rows, count);
+  return r;
+}
+
+int service_jobs_cancel(struct service *service, const struct client *client, const struct job_filter *filter,
+                        void (*canceled)(void *context, const struct job_row *row), void *context,
+                        struct guise_error *err) {
+  const uint32_t open =
+      BIT(QUEUED) | BIT(RUNNING) | BIT(PAUSING) | BIT(PAUSED); /* those canceling already are left alone */
+  struct job_filter wanted = *filter;
+  int64_t last = 0;
+  int r = 0;
+  wanted.states = filter->states ? filter->states & open : open;
+  if (!wanted.states)
+    return 0;
+  do
+    r = cancel_page(service, &wanted, client->sees, &last, canceled, context);
+  while (r == 0 && last != 0);
+  return r < 0 ? error_set(err, r, "not all jobs could be canceled: %s; ask again", strerror(-r)) : 0;
+}
+
 int service_job_pause(struct service *service, const char *id, struct job_row *ret_row,
                       struct guise_error *err) {
   return control(service, id, &pause_request, ret_row, err);
@@ -325,27 +405,4 @@ int service_job_pause(struct service *service, const char *id, struct job_row *r
 int service_job_resume(struct service *service, const char *id, struct job_row *ret_row,
                        struct guise_error *err) {
   return control(service, id, &resume_request, ret_row, err);
-}
-
-/* ---- models ---- */
-
-int service_model_delete(struct service *service, const char *id, struct guise_error *err) {
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
-  uint32_t count = 0;
-  (void)pthread_mutex_lock(&service->blob_lock);
-  int r = store_model_delete(service->store, id, &blobs, &count);
-  if (r == 0)
-    blob_remove(service, blobs, count);
-  (void)pthread_mutex_unlock(&service->blob_lock);
-  for (uint32_t i = 0; r == 0 && i < count; i++)
-    inference_forget(service, blobs[i]);
-  if (r == -ENOENT)
-    return error_set(err, r, "there is no model %s", id);
-  if (r == -EBUSY)
-    return error_set(err, r, "a job that has not ended uses the model %s: cancel it or wait for its end", id);
-  if (r < 0)
-    return error_set(err, r, "the model could not be deleted: %s", strerror(-r));
-  store_scrub(service->store);
-  log_info("model %s: deleted", id);
-  return 0;
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -57,17 +58,34 @@ static void on_progress(void *context, const struct job_progress *progress) {
                            slot_runtime(slot)); /* the next one tries again */
 }
 
-static void on_log(void *context, const char *level, const char *text) {
-  struct slot *slot = context;
+/* A line of the job's own log, which its owner reads. */
+static void add_line(struct slot *slot, const char *level, const char *text) {
   json_t *data = json_pack("{s:s, s:s}", "level", level, "text", text);
   int64_t seq = 0;
+  if (data && store_event_add(slot->service->store, slot->row.id, "log", data, &seq) == 0)
+    bus_emit(slot->service, slot->row.id, seq);
+  json_decref(data);
+}
+
+static void on_log(void *context, const char *level, const char *text) {
+  struct slot *slot = context;
   if (strcmp(level, "warning") == 0)
     log_warning("%s: %s", slot->row.id, text);
   else
     log_debug("%s: %s", slot->row.id, text);
-  if (data && store_event_add(slot->service->store, slot->row.id, "log", data, &seq) == 0)
-    bus_emit(slot->service, slot->row.id, seq);
-  json_decref(data);
+  add_line(slot, level, text);
+}
+
+/* To the job's log alone: the text may name people, which is not for the journal. */
+static void say(struct slot *slot, const char *level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void say(struct slot *slot, const char *level, const char *format, ...) {
+  char text[640];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(text, sizeof(text), format, args);
+  va_end(args);
+  add_line(slot, level, text);
 }
 
 /* Removes the files in the work directory except `keep` (NULL = nothing) and a keyed job's key. Directories
@@ -386,17 +404,35 @@ static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *r
   return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
+/* What a machine that has no memory or disk left, or a disk that fails, does to a job is not the job's fault.
+ */
+static bool machine_failed(const struct slot *slot, int r) {
+  return !atomic_load(&slot->timed_out) && (r == -ENOMEM || r == -ENOSPC || r == -EDQUOT || r == -EIO ||
+                                            r == -EMFILE || r == -ENFILE || r == -EAGAIN);
+}
+
+static int retry(struct slot *slot, const char *problem, bool *ret_retry, int64_t *ret_seq) {
+  struct config config;
+  service_config_now(slot->service, &config);
+  return store_job_retry(slot->service->store, slot->row.id, problem, (int64_t)config.retry_delay_s * 1000,
+                         ret_retry, ret_seq);
+}
+
 /* A full disk must not lose the end of a job: tried until it works or the daemon stops (then recovery does
  * it). */
 static void end_job(struct slot *slot, int r, const struct guise_error *err) {
   struct service *service = slot->service;
-  _cleanup_(freep) char *problem = failure_problem(slot, r, err);
+  _cleanup_(freep) char *text = failure_problem(slot, r, err);
+  if (r != -EINTR && r != -ECANCELED) /* before the end, behind which nothing is said */
+    say(slot, "warning", "failed: %s", err->text[0] ? err->text : strerror(-r));
+  const char *problem = text ? text : "{\"title\":\"The job failed\",\"detail\":\"out of memory\"}";
   int64_t seq = 0;
+  bool again = false;
   int moved;
   for (;;) {
     (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
-    moved = move_to_end(
-        slot, r, problem ? problem : "{\"title\":\"The job failed\",\"detail\":\"out of memory\"}", &seq);
+    moved =
+        machine_failed(slot, r) ? retry(slot, problem, &again, &seq) : move_to_end(slot, r, problem, &seq);
     if (moved >= 0 || (moved != -ENOSPC && moved != -EIO && moved != -ENOMEM))
       break;
     log_error("%s: its end cannot be recorded: %s; make room, it is tried again", slot->row.id,
@@ -409,7 +445,8 @@ static void end_job(struct slot *slot, int r, const struct guise_error *err) {
   if (moved < 0)
     log_error("%s: its end cannot be recorded: %s", slot->row.id, strerror(-moved));
   else if (r != -EINTR && r != -ECANCELED)
-    log_warning("%s: failed: %s", slot->row.id, strerror(-r)); /* err may name people: not for the journal */
+    log_warning("%s: failed%s: %s", slot->row.id, again ? ", is tried again" : "",
+                strerror(-r)); /* err may name people: not for the journal */
   bus_emit(service, slot->row.id, seq);
 }
 
@@ -497,6 +534,11 @@ void *runner_main(void *context) {
   struct guise_error err = {0, ""};
   struct job_files *files = calloc(1, sizeof(*files)); /* paths are too large for the stack of a thread */
   log_info("%s: %s with %u threads", slot->row.id, slot->resumes ? "continues" : "starts", slot->threads);
+  if (slot->resumes)
+    say(slot, "info", "continues behind epoch %u with %u threads, attempt %u", slot->checkpoint.epochs,
+        slot->threads, slot->row.attempt);
+  else
+    say(slot, "info", "starts with %u threads, attempt %u", slot->threads, slot->row.attempt);
   int r = files ? run(slot, files, &err) : error_set(&err, -ENOMEM, "out of memory starting the job");
   if (r < 0)
     end_job(slot, r, &err);

@@ -11,6 +11,7 @@
 
 #define TICK_NS 1000000000LL
 #define ALIVE_NS (30 * 1000000000LL)
+#define PRUNE_NS (60 * 1000000000LL)
 
 /* ---- slots ---- */
 
@@ -68,12 +69,16 @@ static int find_checkpoint(struct service *service, const char *job, struct chec
   return r < 0 ? r : -ENOENT;
 }
 
+uint32_t scheduler_threads(const struct service *service, const struct job_row *row) {
+  return row->threads ? MIN(row->threads, (uint32_t)service->config.cores)
+                      : (uint32_t)service->config.threads;
+}
+
 /* Fills a slot for `row` and takes it over. False when worker or threads are lacking; the row is then the
  * caller's. */
 static bool reserve(struct service *service, struct job_row *row, struct slot **ret_slot) {
   struct scheduler *scheduler = &service->scheduler;
-  uint32_t cores = (uint32_t)service->config.cores;
-  uint32_t threads = row->threads ? MIN(row->threads, cores) : (uint32_t)service->config.threads;
+  uint32_t cores = (uint32_t)service->config.cores, threads = scheduler_threads(service, row);
   (void)pthread_mutex_lock(&scheduler->lock);
   struct slot *slot = free_slot(scheduler);
   /* a job that was paused and resumed this instant waits until its last thread has ended */
@@ -139,6 +144,16 @@ static bool claim(struct service *service) {
   return r == 0;
 }
 
+/* Once a minute. */
+static void prune_logs(struct service *service, int64_t *pruned_ns) {
+  if (*pruned_ns && clock_ns() - *pruned_ns < PRUNE_NS)
+    return;
+  *pruned_ns = clock_ns();
+  int r = store_log_prune(service->store, service_logs_end(service));
+  if (r < 0)
+    log_warning("old logs of jobs cannot be removed: %s; it is tried again", strerror(-r));
+}
+
 static bool worker_free(struct scheduler *scheduler) {
   return free_slot(scheduler) != NULL;
 }
@@ -146,7 +161,7 @@ static bool worker_free(struct scheduler *scheduler) {
 static void *scheduler_main(void *context) {
   struct service *service = context;
   struct scheduler *scheduler = &service->scheduler;
-  int64_t probed = 0;
+  int64_t probed = 0, pruned = 0;
   (void)pthread_mutex_lock(&scheduler->lock);
   while (!atomic_load(&scheduler->stopping)) {
     atomic_store(&scheduler->heartbeat_ns, clock_ns());
@@ -156,6 +171,7 @@ static void *scheduler_main(void *context) {
     (void)pthread_mutex_unlock(&scheduler->lock);
     bool claimed = look && claim(service);
     storage_tick(service, &probed);
+    prune_logs(service, &pruned);
     (void)pthread_mutex_lock(&scheduler->lock);
     if (!claimed && !scheduler->kicked && !atomic_load(&scheduler->stopping))
       (void)condition_wait(&scheduler->changed, &scheduler->lock, clock_ns() + TICK_NS);
@@ -268,6 +284,19 @@ double scheduler_wait_s(struct service *service) {
   }
   (void)pthread_mutex_unlock(&scheduler->lock);
   return soonest;
+}
+
+void scheduler_room(struct service *service, const char *job, uint32_t *ret_workers, uint32_t *ret_threads,
+                    bool *ret_job) {
+  struct scheduler *scheduler = &service->scheduler;
+  uint32_t workers = 0;
+  (void)pthread_mutex_lock(&scheduler->lock);
+  for (uint32_t i = 0; i < scheduler->slots; i++)
+    workers += !scheduler->slot[i].used;
+  *ret_workers = workers;
+  *ret_threads = (uint32_t)service->config.cores - scheduler->threads_used;
+  *ret_job = find_slot(scheduler, job) != NULL;
+  (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
 int service_jobs_running(struct service *service, struct running_job **ret_jobs, uint32_t *ret_count) {

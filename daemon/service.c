@@ -12,6 +12,7 @@ static void init_locks(struct service *service) {
   (void)pthread_rwlock_init(&service->config_lock, NULL);
   (void)pthread_mutex_init(&service->blob_lock, NULL);
   (void)pthread_mutex_init(&service->control_lock, NULL);
+  (void)pthread_mutex_init(&service->erase_lock, NULL);
   pool_init(&service->pool);
   inference_init(&service->inference);
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
@@ -29,6 +30,7 @@ static void destroy_locks(struct service *service) {
   (void)pthread_mutex_destroy(&service->ingest.lock);
   inference_done(&service->inference);
   pool_done(&service->pool);
+  (void)pthread_mutex_destroy(&service->erase_lock);
   (void)pthread_mutex_destroy(&service->control_lock);
   (void)pthread_mutex_destroy(&service->blob_lock);
   (void)pthread_rwlock_destroy(&service->config_lock);
@@ -65,7 +67,7 @@ int service_open(const struct config *config, struct service **ret_service, stru
   if (r == 0)
     r = store_open(path, NULL, &service->store, err);
   if (r == 0)
-    store_set_quota(service->store, config->owner_jobs, config->owner_bytes);
+    store_set_quota(service->store, config->owner_jobs, config->owner_bytes, config->owner_images);
   if (r == 0)
     r = recover(service, err);
   if (r < 0) {
@@ -149,8 +151,15 @@ void service_reload(struct service *service, const struct config *fresh) {
   config_reload(&service->config, fresh, log_change, NULL);
   log_set_level(log_level_from_name(service->config.log_level));
   log_set_format(log_format_from_name(service->config.log_format));
-  store_set_quota(service->store, service->config.owner_jobs, service->config.owner_bytes);
+  store_set_quota(service->store, service->config.owner_jobs, service->config.owner_bytes,
+                  service->config.owner_images);
   (void)pthread_rwlock_unlock(&service->config_lock);
+}
+
+int64_t service_logs_end(struct service *service) {
+  struct config config;
+  service_config_now(service, &config);
+  return time_now_ms() - (int64_t)config.log_keep_days * 24 * 3600 * 1000;
 }
 
 const struct stats *service_stats(struct service *service) {

@@ -94,9 +94,15 @@ int service_dataset_accept(struct service *service, const struct client *client,
                            bool *ret_created, struct guise_error *err);
 /* As store_dataset_get, with the running ingest's counts so far. */
 int service_dataset_get(struct service *service, const char *key, struct dataset_row *ret_row);
-/* [blocks] Erases rows, rejects, pairs, the pack and the upload, also of an ingest under way. -EBUSY while a
- * job that is not terminal uses it. */
-int service_dataset_delete(struct service *service, const char *key, struct guise_error *err);
+/* [blocks] People of a ready data set in the pack's order (-EBUSY: it is not ready); the cursor counts them.
+ */
+struct person_row {
+  char name[256];
+  uint32_t images;
+};
+int service_people_list(struct service *service, const char *key, const struct store_page *page,
+                        struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
+                        struct guise_error *err);
 /* [blocks] Checks the list against the pack (err names the line, -EINVAL) and stores it; an old one of the
  * name is replaced
  * (*ret_created false). -EBUSY while the data set is not ready. */
@@ -121,21 +127,51 @@ struct running_job {
 /* What runs now; freed by the caller. -ENOMEM. */
 int service_jobs_running(struct service *service, struct running_job **ret_jobs, uint32_t *ret_count);
 const struct stats *service_stats(struct service *service);
-/* Place of a queued job; *ret_eta_s < 0 = unknown. */
-int service_job_queue(struct service *service, const char *id, uint32_t *ret_ahead, double *ret_eta_s);
+/* Of a queued job. */
+struct job_queue {
+  uint32_t ahead;     /* jobs that are claimed before it, as things stand */
+  double eta_s;       /* until it starts; < 0 = unknown */
+  const char *reason; /* why it waits: data_set, retry, jobs_ahead, workers, threads, ending, starting,
+                         stopping */
+  char detail[160];   /* the same as a sentence */
+};
+int service_job_queue(struct service *service, const struct job_row *row, struct job_queue *ret_queue);
+int64_t service_logs_end(struct service *service); /* logs of jobs that ended before are gone */
 /* [blocks] 0: asked for, done, or already so (200; ret_row may be NULL, else job_row_clear). -EBUSY with err:
  * the state forbids it (409). cancel: queued, paused -> canceled; running, pausing -> canceling.  pause:
  * queued -> paused; running -> pausing. resume: paused -> queued; pausing -> running. */
 int service_job_cancel(struct service *service, const char *id, struct job_row *ret_row,
                        struct guise_error *err);
+/* [blocks] Cancels those of the client's jobs that the filter finds and that are not terminal, one after the
+ * other; each is told to `canceled`. */
+int service_jobs_cancel(struct service *service, const struct client *client, const struct job_filter *filter,
+                        void (*canceled)(void *context, const struct job_row *row), void *context,
+                        struct guise_error *err);
 int service_job_pause(struct service *service, const char *id, struct job_row *ret_row,
                       struct guise_error *err);
 int service_job_resume(struct service *service, const char *id, struct job_row *ret_row,
                        struct guise_error *err);
 
+/* ---- erasing ---- (erase.c)
+ * [block] All are done when they return: files unlinked, rows overwritten, the write-ahead log emptied.
+ * *ret_receipt (may be NULL): {"kind","object","at","files":[{"sha256","bytes","erased"}],...} and counts; it
+ * names nobody. -EBUSY: a job that has not ended uses it. */
+/* Rows, rejects, pairs, the pack and the upload, also of an ingest under way; and the private reports of
+ * models that saw it. */
+int service_dataset_delete(struct service *service, const char *key, json_t **ret_receipt,
+                           struct guise_error *err);
+/* A person, or one image (NULL = all): the pack is written anew, rejects and pairs lists that name the person
+ * and the private reports go. Models that were made with the data set are marked (model_row.erasures). -EBUSY
+ * also when it is not ready, or nobody would be left. */
+int service_person_erase(struct service *service, const char *key, const char *identity, const char *image,
+                         json_t **ret_receipt, struct guise_error *err);
+int service_model_delete(struct service *service, const char *id, json_t **ret_receipt,
+                         struct guise_error *err);
+/* An ended job's rows: metrics, events, log. -EBUSY also while the model with its results is there. */
+int service_job_delete(struct service *service, const char *id, json_t **ret_receipt,
+                       struct guise_error *err);
+
 /* ---- models and blobs ---- */
-int service_model_delete(struct service *service, const char *id,
-                         struct guise_error *err); /* [blocks] rows and files */
 /* [blocks] Embeds `count` image files (JPEG, PNG, PGM, PPM) with the model whose model.safetensors has this
  * sha256, under the key whose file has the sha256 `key` (NULL: the model has none): (count, *ret_dimension)
  * floats of length 1 each, freed by the caller. Images are resized to the model's input as at ingest and

@@ -1,6 +1,6 @@
-/* What the service's files share. Locks, in the order in which they may be taken: blob_lock or control_lock,
- * the store's, ingest or scheduler, bus. No lock of this file is held while the store writes, except the
- * first two. */
+/* What the service's files share. Locks, in the order in which they may be taken: erase_lock, blob_lock or
+ * control_lock, the store's, ingest or scheduler, bus. No lock of this file is held while the store writes,
+ * except the first three. */
 #pragma once
 
 #include <limits.h>
@@ -121,7 +121,11 @@ enum slot_request { SLOT_CANCEL, SLOT_PAUSE, SLOT_RESUME };
 void scheduler_request(struct service *service, const char *job, enum slot_request request);
 /* Seconds until the first running job is expected to end; < 0 = unknown, 0 = a worker is free. */
 double scheduler_wait_s(struct service *service);
-void *runner_main(void *slot); /* a job's thread */
+/* What is free at this moment. *ret_job: the job's last run has not ended yet. */
+void scheduler_room(struct service *service, const char *job, uint32_t *ret_workers, uint32_t *ret_threads,
+                    bool *ret_job);
+uint32_t scheduler_threads(const struct service *service, const struct job_row *row); /* that a job gets */
+void *runner_main(void *slot);                                                        /* a job's thread */
 double slot_runtime(const struct slot *slot);
 
 /* ---- state.c: the state directory ---- */
@@ -136,6 +140,9 @@ int blob_publish_files(struct service *service, const char *directory, const str
 void blob_remove_files(struct service *service, const struct model_row *model); /* blob_remove of them */
 /* Unlinks blobs that the store no longer refers to (it is asked again); with blob_lock held. */
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count);
+/* The same, durably; {"sha256","bytes","erased"} of each is added to `files`. erased false: the next start
+ * tries again. */
+void blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files);
 int state_sweep(struct service *service, struct guise_error *err); /* orphans of a killed daemon */
 /* Tells in the log how many files are missing, or of another size, that the database refers to. */
 int state_verify(struct service *service, struct guise_error *err);
@@ -151,6 +158,11 @@ void storage_tick(struct service *service, int64_t *probed_ns);
 #define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
 #define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
 
+/* The negative errno of a write: a quota and a limit on a file's size are full disks. */
+static inline int write_error(int error) {
+  return error == EDQUOT || error == EFBIG ? -ENOSPC : -error;
+}
+
 struct service {
   struct config config;
   pthread_rwlock_t config_lock;
@@ -158,6 +170,7 @@ struct service {
   int lock_fd;
   pthread_mutex_t blob_lock;
   pthread_mutex_t control_lock; /* cancel, pause and resume, one after the other */
+  pthread_mutex_t erase_lock;   /* packs are written anew one after the other */
   struct bus bus;
   struct pool pool;
   struct inference inference;

@@ -101,15 +101,40 @@ int blob_publish(struct service *service, const char *temp, const char *sha256, 
   return r;
 }
 
+/* 0; -EEXIST: something refers to it. *ret_bytes: what the file had. */
+static int unlink_blob(struct service *service, const char *sha256, uint64_t *ret_bytes) {
+  char path[PATH_MAX];
+  bool referenced = true;
+  struct stat st;
+  service_blob_path(service, sha256, path);
+  int r = store_blob_referenced(service->store, sha256, &referenced);
+  if (r < 0 || referenced)
+    return r < 0 ? r : -EEXIST;
+  *ret_bytes = lstat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+  if (unlink(path) == 0 || errno == ENOENT)
+    return 0;
+  r = -errno;
+  log_warning("cannot remove the file of something deleted: %s; the next start tries again", strerror(-r));
+  return r;
+}
+
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count) {
+  uint64_t bytes;
+  for (uint32_t i = 0; i < count; i++)
+    (void)unlink_blob(service, blobs[i], &bytes);
+}
+
+void blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files) {
+  char directory[PATH_MAX];
   for (uint32_t i = 0; i < count; i++) {
-    char path[PATH_MAX];
-    bool referenced = true;
-    service_blob_path(service, blobs[i], path);
-    if (store_blob_referenced(service->store, blobs[i], &referenced) == 0 && !referenced &&
-        unlink(path) < 0 && errno != ENOENT)
-      log_warning("cannot remove the file of something deleted: %s; the next start tries again",
-                  strerror(errno));
+    uint64_t bytes = 0;
+    int r = unlink_blob(service, blobs[i], &bytes);
+    if (r == -EEXIST)
+      continue;
+    if (r == 0 && state_path(directory, service, "blobs/%.2s", blobs[i]) == 0)
+      r = file_sync_directory(directory);
+    (void)json_array_append_new(files, json_pack("{s:s, s:I, s:b}", "sha256", blobs[i], "bytes",
+                                                 (json_int_t)bytes, "erased", (int)(r == 0)));
   }
 }
 

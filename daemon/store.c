@@ -245,15 +245,17 @@ int store_probe(struct store *store) {
   return store_write_end(store, r);
 }
 
-void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes) {
+void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_t images) {
   atomic_store(&store->owner_jobs, jobs);
   atomic_store(&store->owner_bytes, bytes);
+  atomic_store(&store->owner_images, images);
 }
 
-void store_scrub(struct store *store) {
+bool store_scrub(struct store *store) {
   (void)pthread_mutex_lock(&store->write_lock);
-  (void)sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  int r = sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
   (void)pthread_mutex_unlock(&store->write_lock);
+  return r == SQLITE_OK;
 }
 
 int store_blob_referenced(struct store *store, const char *sha256, bool *ret_referenced) {

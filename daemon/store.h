@@ -47,12 +47,13 @@ bool store_alive(struct store *store);          /* a read succeeds; for the watc
 /* What the last write met: 0, -ENOSPC, -EIO; or -EUCLEAN, for good, when damage was met in any call. */
 int store_fault(struct store *store);
 int store_probe(struct store *store); /* writes nothing new, durably: tells whether the disk works again */
-/* After an erasure: what was deleted also leaves the write-ahead log (best effort when readers are busy). */
-void store_scrub(struct store *store);
+/* After an erasure: what was deleted also leaves the write-ahead log. False when a reader was in the way for
+ * longer than 5 s; a later checkpoint does it then. */
+bool store_scrub(struct store *store);
 
-/* What one owner may have: jobs that have not ended, bytes of data sets; 0 = any number. Checked in the
- * transaction that adds one. What has no owner is not counted. */
-void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes);
+/* What one owner may have: jobs that have not ended, bytes and images of data sets; 0 = any number. Checked
+ * in the transaction that adds one. What has no owner is not counted. */
+void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_t images);
 
 int64_t time_now_ms(void);
 #define TIME_TEXT 32
@@ -112,23 +113,50 @@ int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
                           const char *id); /* forgets the rejects of a broken off ingest */
 int store_rejects_add(struct store *store, const char *id, const struct reject_row *rows, uint32_t count);
-int store_dataset_ready(struct store *store,
-                        const struct dataset_row *row); /* by id: counts, bytes, sha256 */
+/* By id: counts, bytes, sha256. -EUSERS when that is more than its owner may have. */
+int store_dataset_ready(struct store *store, const struct dataset_row *row);
 /* Also fails the jobs that wait for it; their ids are told to `failed` (may be NULL) after the commit. */
 int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, const char *error,
                        void (*failed)(void *context, const char *job, int64_t seq), void *context);
-/* Row, rejects and pairs. -EBUSY while a job that is not terminal uses it. ret_blobs (freed with free):
- * sha256 values that nothing refers to any more; the caller unlinks them. */
-int store_dataset_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
-                         uint32_t *ret_count);
 int store_reject_list(struct store *store, const char *dataset_id, const struct store_page *page,
                       struct reject_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
 /* Inserts or replaces. ret_unused: "" or the blob that the old text had and nobody uses now. */
 int store_pairs_put(struct store *store, const char *dataset_id, const struct pairs_row *row,
                     char ret_unused[SHA256_HEX]);
 int store_pairs_get(struct store *store, const char *dataset_id, const char *name, struct pairs_row *ret_row);
-int store_pairs_list(struct store *store, const char *dataset_id, struct pairs_row **ret_rows,
-                     uint32_t *ret_count);
+int store_pairs_list(struct store *store, const char *dataset_id, const struct store_page *page,
+                     struct pairs_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
+
+/* ---- erasing ---- (store_erase.c) */
+struct store_erased {
+  char (*blobs)[SHA256_HEX]; /* that nothing refers to any more; the caller unlinks them */
+  char (*models)[STORE_ID];  /* that were trained on the data set or attacked with it, all of them marked */
+  uint32_t blob_count, model_count;
+  uint32_t kept;                    /* blobs that something else refers to, too */
+  uint32_t rejects, pairs, reports; /* rows; reports: private ones, which show faces */
+};
+void store_erased_clear(struct store_erased *erased);
+/* Row, rejects, pairs, and the private reports of its models. -EBUSY while a job that is not terminal uses
+ * it. */
+int store_dataset_delete(struct store *store, const char *id, struct store_erased *ret_erased);
+/* A data set whose pack was written anew without a person, or an image of one. */
+struct store_rewrite {
+  const char *dataset;             /* id */
+  const char *old_sha256;          /* of the pack that was read */
+  const struct dataset_row *to;    /* identities, images, bytes, sha256 */
+  const char *identity, *image;    /* whose rejects go; image NULL = all of the person's */
+  const char (*pairs)[STORE_NAME]; /* lists to erase, because they name the person */
+  uint32_t pair_count;
+};
+/* -EBUSY as store_dataset_delete; -ESTALE when the data set's pack is another one. Its upload_sha256 becomes
+ * the new pack's: the upload's bytes are no longer what is here. */
+int store_dataset_rewrite(struct store *store, const struct store_rewrite *rewrite,
+                          struct store_erased *ret_erased);
+/* Whether a job that is not terminal uses the data set: 0 or -EBUSY. */
+int store_dataset_unused(struct store *store, const char *id);
+/* A job's row with all that hangs on it. -EBUSY when it is not terminal, or its results are in a model that
+ * is there. */
+int store_job_delete(struct store *store, const char *id);
 
 /* ---- jobs ---- */
 enum job_state {
@@ -215,9 +243,13 @@ int store_job_list(struct store *store, const struct job_filter *filter, const s
                    struct job_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
 int store_job_transitions(struct store *store, const char *id, struct transition_row **ret_rows,
                           uint32_t *ret_count);
-/* Jobs that are claimed before this queued one, and the mean run time in seconds of the last 10 succeeded (<
- * 0 = none). */
-int store_job_queue(struct store *store, const char *id, uint32_t *ret_ahead, double *ret_mean_runtime_s);
+struct store_queue {
+  uint32_t ahead;        /* jobs that are claimed before this queued one, as things stand */
+  double mean_runtime_s; /* of the last 10 that succeeded; < 0 = none */
+  bool ingesting;        /* it waits for a data set */
+  int64_t retry_at;      /* it is not claimed before; 0 = at once */
+};
+int store_job_queue(struct store *store, const char *id, struct store_queue *ret_queue);
 int store_job_counts(struct store *store, uint32_t ret_counts[JOB_STATE_COUNT]); /* for /metrics */
 
 /* Moves a job to `to` if its state is in the set `from` (bits), with transition row and events (`end` when
@@ -234,8 +266,8 @@ int store_job_move_first(struct store *store, const char *id, const struct job_m
                          enum job_state *ret_state, int64_t *ret_seq);
 int store_job_move(struct store *store, const char *id, uint32_t from, enum job_state to, const char *reason,
                    const char *error, enum job_state *ret_state, int64_t *ret_seq);
-/* The queued job that is next by priority, then age, whose data set is ready. -ENOENT = none. It stays
- * queued. */
+/* The queued job that is next by priority, then age, whose data sets are ready and whose time of retrial has
+ * come. -ENOENT = none. It stays queued. */
 int store_job_next(struct store *store, struct job_row *ret_row);
 /* queued -> running. Metric rows after the checkpoint (NULL = all) are forgotten. -EBUSY when no longer
  * queued. */
@@ -251,6 +283,12 @@ int store_checkpoint_list(struct store *store, const char *id, struct checkpoint
 int store_checkpoint_commit(struct store *store, const char *id, const struct checkpoint_row *checkpoint,
                             const struct metric_row *rows, uint32_t count,
                             const struct job_progress *progress, double runtime_s, int64_t *ret_seq);
+/* After a failure that is the machine's and not the job's: running -> queued, to be claimed again from its
+ * last checkpoint after delay_ms * 4^n, n being how often in a row that made no new checkpoint; the fourth
+ * time -> failed with `problem`. pausing -> paused, canceling -> canceled. ret_retry (may be NULL): it is
+ * queued again. */
+int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
+                    bool *ret_retry, int64_t *ret_seq);
 /* After a crash: running -> queued (failed when three restarts in a row made no new checkpoint), pausing ->
  * paused, canceling -> canceled. */
 int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);
@@ -285,6 +323,12 @@ int store_event_list(struct store *store, const char *job, int64_t after, uint32
                      struct event_row **ret_rows, uint32_t *ret_count);
 int store_event_add(struct store *store, const char *job, const char *type, const json_t *data,
                     int64_t *ret_seq);
+/* Those of the type log, as a page, oldest first. -ENODATA when the log is gone: pruned, or the job ended
+ * before `ended_before`. */
+int store_log_list(struct store *store, const char *job, int64_t ended_before, const struct store_page *page,
+                   struct event_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
+/* Forgets the logs of jobs that ended before. */
+int store_log_prune(struct store *store, int64_t ended_before);
 
 /* ---- models ---- */
 struct model_file_row {
@@ -303,6 +347,7 @@ struct model_row {
   struct model_file_row *files; /* sorted by name */
   uint32_t file_count;
   char owner[STORE_NAME]; /* the job's; not for store_model_insert */
+  uint32_t erasures;      /* from the data sets it was made with, since; likewise */
 };
 void model_row_clear(struct model_row *row);
 void model_rows_free(struct model_row *rows, uint32_t count);
@@ -360,7 +405,9 @@ struct audit_row {
   char action[32];       /* operationId */
   char object[STORE_ID]; /* id, "" = none */
   uint32_t status;       /* of HTTP */
+  char *receipt;         /* JSON object: what an erasure erased, or several jobs that were canceled; NULL */
 };
+void audit_rows_free(struct audit_row *rows, uint32_t count);
 /* Rows older than keep_ms go. */
 int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms);
 /* Newest first; actor and object NULL = any. */

@@ -3,13 +3,20 @@
 
 #include "daemon/store_internal.h"
 
+void audit_rows_free(struct audit_row *rows, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++)
+    free(rows[i].receipt);
+  free(rows);
+}
+
 int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms) {
   sqlite3 *db;
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = store_exec(db, "INSERT INTO audit (at, actor, action, object, status) VALUES (?1, ?2, ?3, ?4, ?5)",
-                 "ltttu", row->at, row->actor, row->action, row->object, row->status);
+  r = store_exec(
+      db, "INSERT INTO audit (at, actor, action, object, status, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+      "ltttut", row->at, row->actor, row->action, row->object, row->status, row->receipt);
   if (r == 0)
     r = store_exec(db, "DELETE FROM audit WHERE at < ?1", "l", row->at - keep_ms);
   if (r == 0)
@@ -31,7 +38,10 @@ static int read_rows(sqlite3_stmt *statement, struct audit_row **rows, uint32_t 
     store_text(statement, 3, row->action, sizeof(row->action));
     store_text(statement, 4, row->object, sizeof(row->object));
     row->status = store_u32(statement, 5);
+    row->receipt = store_text_dup(statement, 6);
     (*count)++;
+    if (!row->receipt && sqlite3_column_type(statement, 6) != SQLITE_NULL)
+      return -ENOMEM;
   }
   return r;
 }
@@ -39,11 +49,11 @@ static int read_rows(sqlite3_stmt *statement, struct audit_row **rows, uint32_t 
 int store_audit_list(struct store *store, const char *actor, const char *object,
                      const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,
                      int64_t *ret_next) {
-  static const char sql[] = "SELECT seq, at, actor, action, object, status FROM audit WHERE seq < ?1 "
-                            "AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR object = ?3) "
+  static const char sql[] = "SELECT seq, at, actor, action, object, status, receipt FROM audit "
+                            "WHERE seq < ?1 AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR object = ?3) "
                             "ORDER BY seq DESC LIMIT ?4";
   const struct store_page newest_first = {.cursor = page->cursor, .limit = page->limit, .descending = true};
-  _cleanup_(freep) struct audit_row *rows = NULL;
+  struct audit_row *rows = NULL;
   uint32_t count = 0, limit = store_page_limit(page);
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
@@ -52,10 +62,16 @@ int store_audit_list(struct store *store, const char *actor, const char *object,
     r = read_rows(statement, &rows, &count);
   sqlite3_finalize(statement);
   store_read_end(store, db);
-  if (r < 0)
+  if (r < 0) {
+    audit_rows_free(rows, count);
     return r;
-  *ret_next = count == limit ? rows[limit - 2].seq : 0;
-  *ret_count = MIN(count, limit - 1);
-  *ret_rows = TAKE(rows);
+  }
+  *ret_next = 0;
+  if (count == limit) {
+    *ret_next = rows[limit - 2].seq;
+    free(rows[--count].receipt);
+  }
+  *ret_count = count;
+  *ret_rows = rows;
   return 0;
 }

@@ -97,14 +97,29 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
   return 0;
 }
 
+static bool fits(uint64_t most, int64_t used, uint64_t more) {
+  return !most || ((uint64_t)used <= most && more <= most - (uint64_t)used);
+}
+
+/* Whether the owner may have this data set beside his others. Before the ingest `images` is 0, so that only a
+ * quota that is used up already refuses it. */
 static int check_quota(struct store *store, sqlite3 *db, const struct dataset_row *row) {
-  const uint64_t most = atomic_load(&store->owner_bytes);
-  int64_t used = 0;
-  if (!most || !row->owner[0])
+  const uint64_t bytes = atomic_load(&store->owner_bytes), images = atomic_load(&store->owner_images);
+  _statement_ *statement = NULL;
+  if ((!bytes && !images) || !row->owner[0])
     return 0;
-  int r = store_integer(db, &used, "SELECT coalesce(sum(bytes), 0) FROM datasets WHERE owner = ?1", "t",
-                        row->owner);
-  return r < 0 ? r : (uint64_t)used <= most && row->bytes <= most - (uint64_t)used ? 0 : -EUSERS;
+  int r = store_prepare(db, &statement,
+                        "SELECT coalesce(sum(bytes), 0), coalesce(sum(images), 0) FROM datasets "
+                        "WHERE owner = ?1 AND id <> ?2",
+                        "tt", row->owner, row->id);
+  if (r == 0)
+    r = store_step(statement);
+  if (r < 0)
+    return r;
+  return fits(bytes, sqlite3_column_int64(statement, 0), row->bytes) &&
+                 fits(images, sqlite3_column_int64(statement, 1), MAX(row->images, 1u))
+             ? 0
+             : -EUSERS;
 }
 
 int store_dataset_insert(struct store *store, const struct dataset_row *row) {
@@ -153,11 +168,14 @@ int store_dataset_ready(struct store *store, const struct dataset_row *row) {
   int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  r = store_exec(db,
-                 "UPDATE datasets SET state = 'ready', identities = ?2, images = ?3, rejected = ?4, bytes = "
-                 "?5, sha256 = ?6 "
-                 "WHERE id = ?1",
-                 "tuuuLt", row->id, row->identities, row->images, row->rejected, row->bytes, row->sha256);
+  r = check_quota(store, db, row); /* a pack is larger than the upload it was made from */
+  if (r == 0)
+    r = store_exec(
+        db,
+        "UPDATE datasets SET state = 'ready', identities = ?2, images = ?3, rejected = ?4, bytes = "
+        "?5, sha256 = ?6 "
+        "WHERE id = ?1",
+        "tuuuLt", row->id, row->identities, row->images, row->rejected, row->bytes, row->sha256);
   return store_write_end(store, changed_one(db, r));
 }
 
@@ -220,59 +238,6 @@ int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, c
   for (uint32_t i = 0; i < count && r == 0 && failed; i++)
     failed(context, jobs[i].id, jobs[i].seq);
   return r;
-}
-
-/* ---- deleting ---- */
-
-static int dataset_blobs(sqlite3 *db, const char *id, char (**blobs)[SHA256_HEX], uint32_t *count) {
-  uint32_t capacity = 0;
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement,
-                        "SELECT sha256 FROM datasets WHERE id = ?1 AND sha256 IS NOT NULL UNION "
-                        "SELECT sha256 FROM pairs WHERE dataset = (SELECT seq FROM datasets WHERE id = ?1)",
-                        "t", id);
-  while (r == 0 && (r = store_step(statement)) > 0) {
-    char(*blob)[SHA256_HEX] = store_grow(blobs, *count, &capacity, SHA256_HEX);
-    if (!blob)
-      return -ENOMEM;
-    store_text(statement, 0, *blob, SHA256_HEX);
-    (*count)++;
-    r = 0;
-  }
-  return r;
-}
-
-static int dataset_in_use(sqlite3 *db, const char *id) {
-  int64_t users = 0;
-  int r = store_integer(db, &users,
-                        "SELECT count(*) FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1 OR seq IN "
-                        "(SELECT job FROM job_inputs WHERE dataset = ?1)) "
-                        "AND state NOT IN ('canceled', 'succeeded', 'failed')",
-                        "t", id);
-  return r < 0 ? r : users > 0 ? -EBUSY : 0;
-}
-
-int store_dataset_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
-                         uint32_t *ret_count) {
-  sqlite3 *db;
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
-  uint32_t count = 0;
-  int r = store_write_begin(store, &db);
-  if (r < 0)
-    return r;
-  r = dataset_in_use(db, id);
-  if (r == 0)
-    r = dataset_blobs(db, id, &blobs, &count);
-  if (r == 0)
-    r = changed_one(db, store_exec(db, "DELETE FROM datasets WHERE id = ?1", "t", id));
-  if (r == 0)
-    r = store_blobs_unused(db, blobs, &count);
-  r = store_write_end(store, r);
-  if (r < 0)
-    return r;
-  *ret_blobs = TAKE(blobs);
-  *ret_count = count;
-  return 0;
 }
 
 /* ---- rejects ---- */

@@ -18,8 +18,8 @@ struct store {
   pthread_cond_t reader_free;
   sqlite3 *reader[STORE_READERS]; /* the first reader_count are free */
   uint32_t reader_count;
-  atomic_ullong owner_jobs, owner_bytes; /* store_set_quota */
-  atomic_int fault;                      /* store_fault */
+  atomic_ullong owner_jobs, owner_bytes, owner_images; /* store_set_quota */
+  atomic_int fault;                                    /* store_fault */
 };
 
 /* The negative errno of what the connection's last call returned. */

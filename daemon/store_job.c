@@ -94,11 +94,12 @@ int store_job_seq(sqlite3 *db, const char *id, int64_t *ret_seq) {
   return store_integer(db, ret_seq, "SELECT seq FROM jobs WHERE id = ?1", "t", id);
 }
 
+/* ?1 is the id; without one ?2 is now. */
 static int get_job(struct store *store, const char *sql, const char *id, struct job_row *ret_row) {
   struct job_row row;
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, id ? "t" : "", id);
+  int r = store_prepare(db, &statement, sql, id ? "t" : "tl", id, time_now_ms());
   if (r == 0)
     r = store_step(statement);
   if (r == 0)
@@ -116,13 +117,18 @@ int store_job_get(struct store *store, const char *id, struct job_row *ret_row) 
   return get_job(store, COLUMNS "WHERE j.id = ?1", id, ret_row);
 }
 
+/* Nothing but a worker is lacking at the time ?2: the data sets are ready, and a job that failed is due. */
+#define STARTABLE(job)                                                                                    \
+  job ".state = 'queued' AND " job ".retry_at <= ?2 "                                                     \
+      "AND EXISTS (SELECT 1 FROM datasets d WHERE d.id = " job ".dataset AND d.state = 'ready') "         \
+      "AND NOT EXISTS (SELECT 1 FROM job_inputs i JOIN datasets o ON o.id = i.dataset WHERE i.job = " job \
+      ".seq AND o.state = 'ingesting') "
+#define STARTABLE_JOB STARTABLE("j")
+#define STARTABLE_OTHER STARTABLE("other")
+
 int store_job_next(struct store *store, struct job_row *ret_row) {
-  return get_job(store,
-                 COLUMNS "JOIN datasets d ON d.id = j.dataset WHERE j.state = 'queued' AND d.state = 'ready' "
-                         "AND NOT EXISTS (SELECT 1 FROM job_inputs i JOIN datasets o ON o.id = i.dataset "
-                         "WHERE i.job = j.seq AND o.state = 'ingesting') "
-                         "ORDER BY j.priority DESC, j.seq LIMIT 1",
-                 NULL, ret_row);
+  return get_job(store, COLUMNS "WHERE " STARTABLE_JOB "ORDER BY j.priority DESC, j.seq LIMIT 1", NULL,
+                 ret_row);
 }
 
 /* ---- accepting ---- */
@@ -378,23 +384,28 @@ int store_job_transitions(struct store *store, const char *id, struct transition
   return 0;
 }
 
-int store_job_queue(struct store *store, const char *id, uint32_t *ret_ahead, double *ret_mean_runtime_s) {
+int store_job_queue(struct store *store, const char *id, struct store_queue *ret_queue) {
   static const char sql[] =
-      "SELECT (SELECT count(*) FROM jobs o WHERE o.state = 'queued' AND "
-      "        (o.priority > j.priority OR (o.priority = j.priority AND o.seq < j.seq))),"
+      "SELECT (SELECT count(*) FROM jobs other WHERE " STARTABLE_OTHER
+      "AND (other.priority > j.priority OR (other.priority = j.priority AND other.seq < j.seq))),"
       "  (SELECT avg(runtime_s) FROM (SELECT runtime_s FROM jobs WHERE state = 'succeeded' ORDER BY seq DESC "
-      "LIMIT 10)) "
+      "LIMIT 10)),"
+      "  EXISTS (SELECT 1 FROM datasets d WHERE d.state = 'ingesting' AND (d.id = j.dataset OR d.id IN "
+      "(SELECT dataset FROM job_inputs WHERE job = j.seq))),"
+      "  iif(j.retry_at > ?2, j.retry_at, 0) "
       "FROM jobs j WHERE j.id = ?1";
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, "t", id);
+  int r = store_prepare(db, &statement, sql, "tl", id, time_now_ms());
   if (r == 0)
     r = store_step(statement);
-  if (r > 0) {
-    *ret_ahead = store_u32(statement, 0);
-    *ret_mean_runtime_s =
-        sqlite3_column_type(statement, 1) == SQLITE_NULL ? -1 : sqlite3_column_double(statement, 1);
-  }
+  if (r > 0)
+    *ret_queue = (struct store_queue){.ahead = store_u32(statement, 0),
+                                      .mean_runtime_s = sqlite3_column_type(statement, 1) == SQLITE_NULL
+                                                            ? -1
+                                                            : sqlite3_column_double(statement, 1),
+                                      .ingesting = sqlite3_column_int(statement, 2) != 0,
+                                      .retry_at = sqlite3_column_int64(statement, 3)};
   sqlite3_finalize(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;

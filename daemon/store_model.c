@@ -115,7 +115,7 @@ int store_model_audited(struct store *store, const struct model_row *row, const 
 
 #define COLUMNS                                                                                             \
   "SELECT m.seq, m.id, (SELECT id FROM jobs WHERE seq = m.job), m.dataset, m.audited, m.facts, m.summary, " \
-  "m.created_at, m.owner FROM models m "
+  "m.created_at, m.owner, m.erasures FROM models m "
 
 static int read_files(sqlite3 *db, struct model_row *row) {
   uint32_t capacity = 0;
@@ -148,6 +148,7 @@ static int read_model(sqlite3 *db, sqlite3_stmt *s, struct model_row *row) {
   row->summary = store_text_dup(s, 6);
   row->created_at = sqlite3_column_int64(s, 7);
   store_text(s, 8, row->owner, sizeof(row->owner));
+  row->erasures = store_u32(s, 9);
   int r = row->facts && row->summary ? read_files(db, row) : -ENOMEM;
   if (r < 0)
     model_row_clear(row);

@@ -67,13 +67,15 @@ int store_pairs_get(struct store *store, const char *dataset_id, const char *nam
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
 
-int store_pairs_list(struct store *store, const char *dataset_id, struct pairs_row **ret_rows,
-                     uint32_t *ret_count) {
+/* Rows have no number: the cursor is how many come before. */
+int store_pairs_list(struct store *store, const char *dataset_id, const struct store_page *page,
+                     struct pairs_row **ret_rows, uint32_t *ret_count, int64_t *ret_next) {
   _cleanup_(freep) struct pairs_row *rows = NULL;
-  uint32_t count = 0, capacity = 0;
+  uint32_t count = 0, capacity = 0, limit = store_page_limit(page);
   sqlite3 *db = store_read_begin(store);
   sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, COLUMNS "ORDER BY name", "t", dataset_id);
+  int r = store_prepare(db, &statement, COLUMNS "ORDER BY name LIMIT ?2 OFFSET ?3", "tul", dataset_id, limit,
+                        page->cursor);
   while (r == 0 && (r = store_step(statement)) > 0) {
     struct pairs_row *row = store_grow(&rows, count, &capacity, sizeof(*row));
     r = row ? 0 : -ENOMEM;
@@ -86,7 +88,8 @@ int store_pairs_list(struct store *store, const char *dataset_id, struct pairs_r
   store_read_end(store, db);
   if (r < 0)
     return r;
+  *ret_next = count == limit ? page->cursor + limit - 1 : 0;
   *ret_rows = TAKE(rows);
-  *ret_count = count;
+  *ret_count = MIN(count, limit - 1);
   return 0;
 }

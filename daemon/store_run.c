@@ -137,6 +137,60 @@ int store_job_claim(struct store *store, const char *id, const struct checkpoint
   return r;
 }
 
+/* ---- trying again ---- */
+
+#define FAILURES_WITHOUT_CHECKPOINT \
+  3u /* in a row, restarts of the daemon included; the next one is the last */
+
+/* running -> queued, or failed when that was tried often enough. The count starts anew with each checkpoint.
+ */
+static int retry_running(sqlite3 *db, const struct job_now *now, const char *id, const char *problem,
+                         int64_t delay_ms, bool *ret_retry, int64_t *ret_seq) {
+  const bool again = now->restarts < FAILURES_WITHOUT_CHECKPOINT;
+  int r = 0;
+  if (again)
+    r = store_exec(db,
+                   "UPDATE jobs SET restarts = restarts + 1, attempt = attempt + 1, retry_at = ?2 "
+                   "WHERE seq = ?1",
+                   "ll", now->seq, time_now_ms() + (delay_ms << (2 * now->restarts)));
+  if (r == 0)
+    r = store_job_move_in(db, id, 1u << JOB_STATE_RUNNING, again ? JOB_STATE_QUEUED : JOB_STATE_FAILED,
+                          again ? "failed for want of memory or disk; tried again" : "failed again and again",
+                          again ? NULL : problem, NULL, ret_seq);
+  *ret_retry = again;
+  return r;
+}
+
+static int retry_in(sqlite3 *db, const char *id, const char *problem, int64_t delay_ms, bool *ret_retry,
+                    int64_t *ret_seq) {
+  const struct job_move others[] = {
+      {1u << JOB_STATE_CANCELING, JOB_STATE_CANCELED, "canceled", NULL},
+      {1u << JOB_STATE_PAUSING, JOB_STATE_PAUSED, "failed for want of memory or disk; paused", NULL}};
+  struct job_now now;
+  int r = job_now(db, id, &now);
+  if (r < 0)
+    return r;
+  if (now.state == JOB_STATE_RUNNING)
+    return retry_running(db, &now, id, problem, delay_ms, ret_retry, ret_seq);
+  return move_first_in(db, id, others, ARRAY_SIZE(others), NULL, ret_seq);
+}
+
+int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
+                    bool *ret_retry, int64_t *ret_seq) {
+  sqlite3 *db;
+  int64_t seq = 0;
+  bool again = false;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_write_end(store, retry_in(db, id, problem, delay_ms, &again, &seq));
+  if (r == 0 && ret_retry)
+    *ret_retry = again;
+  if (r == 0)
+    *ret_seq = seq;
+  return r;
+}
+
 /* ---- progress ---- */
 
 static int update_progress(sqlite3 *db, const char *id, const struct job_progress *p, double runtime_s) {
@@ -254,8 +308,6 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
 
 /* ---- recovery ---- */
 
-#define RESTARTS_WITHOUT_CHECKPOINT 3u
-
 static const char restart_problem[] =
     "{\"type\":\"about:blank\",\"title\":\"The job stopped the daemon\",\"status\":500,\"code\":\"restarts\","
     "\"detail\":\"The daemon was restarted three times in a row without a new checkpoint of this job. It may "
@@ -267,7 +319,7 @@ static int recover_running(sqlite3 *db, const char *id, uint32_t *ret_requeued, 
   int r = job_now(db, id, &now);
   if (r < 0)
     return r;
-  if (now.restarts >= RESTARTS_WITHOUT_CHECKPOINT) {
+  if (now.restarts >= FAILURES_WITHOUT_CHECKPOINT) {
     (*ret_failed)++;
     return store_job_move_in(db, id, 1u << JOB_STATE_RUNNING, JOB_STATE_FAILED,
                              "three restarts without a checkpoint", restart_problem, NULL, NULL);

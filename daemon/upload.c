@@ -60,7 +60,7 @@ int service_upload_write(struct upload *upload, const void *data, size_t size, s
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0) {
-      int r = -errno;
+      int r = write_error(errno);
       storage_note(upload->service, r);
       return error_set(err, r, "cannot store the upload: %s", strerror(-r));
     }

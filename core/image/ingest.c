@@ -459,7 +459,7 @@ int ingest_archive(const char *path, const char *pack_path, uint32_t size, const
     (void)archive_read_free(archive);
   result.rejected = ingest.rejected;
   if (r == 0)
-    r = pack_write(pack_path, slots_fd, size, ingest.entries, ingest.count, callbacks, &result, err);
+    r = pack_write(pack_path, slots_fd, 0, size, ingest.entries, ingest.count, callbacks, &result, err);
   ingest_done(&ingest);
   if (r < 0)
     (void)unlink(pack_path);

@@ -18,6 +18,8 @@ struct pack {
   const uint8_t *pixels;
 };
 
+DEFINE_CLEANUP(struct pack *, pack_free)
+
 static bool header_is_sound(const struct pack_header *h, uint64_t file_bytes) {
   if (memcmp(h->magic, PACK_MAGIC, sizeof(h->magic)) != 0 || h->version != 1 || h->size < 16 ||
       h->size > 224 || h->size % 8 != 0 || h->images == 0 || h->identities == 0 ||
@@ -133,4 +135,45 @@ int pack_find_identity(const struct pack *pack, const char *name, uint32_t *ret_
       high = middle;
   }
   return -ENOENT;
+}
+
+/* ---- erasing ---- */
+
+/* The images that stay; their texts are the pack's. */
+static uint32_t list_rest(const struct pack *pack, uint32_t person, const char *image,
+                          struct pack_entry *ret_entries) {
+  uint32_t count = 0;
+  for (uint32_t i = 0; i < pack_images(pack); i++)
+    if (pack_identity_of(pack, i) != person || (image && strcmp(pack_image_name(pack, i), image) != 0))
+      ret_entries[count++] =
+          (struct pack_entry){.identity = (char *)pack_identity_name(pack, pack_identity_of(pack, i)),
+                              .name = (char *)pack_image_name(pack, i),
+                              .slot = i,
+                              .good = true};
+  return count;
+}
+
+int pack_without(const char *from, const char *identity, const char *image, const char *to,
+                 struct ingest_result *ret_result, struct guise_error *err) {
+  _cleanup_(pack_freep) struct pack *pack = NULL;
+  struct ingest_result result = {0};
+  uint32_t person = 0;
+  int r = pack_open(from, &pack, err);
+  if (r < 0)
+    return r;
+  if (pack_find_identity(pack, identity, &person) < 0)
+    return error_set(err, -ENOENT, "the data set has no person %.200s", identity);
+  _cleanup_(closep) int fd = open(from, O_RDONLY | O_CLOEXEC);
+  _cleanup_(freep) struct pack_entry *entries = calloc(pack_images(pack), sizeof(*entries));
+  if (fd < 0 || !entries)
+    return error_set(err, fd < 0 ? -errno : -ENOMEM, "cannot read the data set's pack again");
+  const uint32_t rest = list_rest(pack, person, image, entries);
+  if (rest == pack_images(pack))
+    return error_set(err, -ENOENT, "%.200s has no image %.200s in the data set", identity, image);
+  if (rest == 0)
+    return error_set(err, -ENODATA, "nothing would be left: erase the whole data set");
+  r = pack_write(to, fd, pack->header->pixels_offset, pack_size(pack), entries, rest, NULL, &result, err);
+  if (r == 0)
+    *ret_result = result;
+  return r;
 }

@@ -27,6 +27,13 @@ void pack_identity_range(const struct pack *pack, uint32_t identity, uint32_t *r
                          uint32_t *ret_count);
 int pack_find_identity(const struct pack *pack, const char *name, uint32_t *ret_identity); /* 0 or -ENOENT */
 
+/* Writes the pack at `from` anew to `to`, durably, without a person, or without one image of the person
+ * (`image` as pack_image_name says it; NULL = all of them). -ENOENT: there is no such person or image;
+ * -ENODATA: nobody would be left. */
+struct ingest_result;
+int pack_without(const char *from, const char *identity, const char *image, const char *to,
+                 struct ingest_result *ret_result, struct guise_error *err);
+
 /* Area filter when shrinking, bilinear when growing; (from,from,3) -> (to,to,3). For jobs whose input is
  * smaller than the pack, and used at ingest (there with width != height: the image is centre-cropped to a
  * square first unless it is within 25 % of one; then it is stretched). */

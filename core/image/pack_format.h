@@ -41,8 +41,8 @@ struct pack_entry {
 int natural_compare(const char *a, const char *b);
 
 /* Sorts the good entries, reports duplicates (the lower slot wins) through callbacks, and writes the pack:
- * images are copied from slots_fd at slot * size * size * 3. Fills ret_result's identities, images, bytes,
- * sha256 and adds to rejected. */
-int pack_write(const char *path, int slots_fd, uint32_t size, struct pack_entry *entries, uint32_t count,
-               const struct ingest_callbacks *callbacks, struct ingest_result *ret_result,
+ * images are copied from slots_fd at base + slot * size * size * 3. Fills ret_result's identities, images,
+ * bytes, sha256 and adds to rejected. */
+int pack_write(const char *path, int slots_fd, uint64_t base, uint32_t size, struct pack_entry *entries,
+               uint32_t count, const struct ingest_callbacks *callbacks, struct ingest_result *ret_result,
                struct guise_error *err);

@@ -106,13 +106,13 @@ static int fill_tables(struct tables *tables, const struct pack_entry *entries, 
   return 0;
 }
 
-static int write_pixels(FILE *out, int slots_fd, const struct pack_entry *entries, uint32_t count,
-                        size_t image_bytes) {
+static int write_pixels(FILE *out, int slots_fd, uint64_t base, const struct pack_entry *entries,
+                        uint32_t count, size_t image_bytes) {
   _cleanup_(freep) uint8_t *buffer = malloc(image_bytes);
   if (!buffer)
     return -ENOMEM;
   for (uint32_t i = 0; i < count; i++) {
-    ssize_t n = pread(slots_fd, buffer, image_bytes, (off_t)((uint64_t)entries[i].slot * image_bytes));
+    ssize_t n = pread(slots_fd, buffer, image_bytes, (off_t)(base + (uint64_t)entries[i].slot * image_bytes));
     if (n != (ssize_t)image_bytes)
       return n < 0 ? -errno : -EIO;
     if (fwrite(buffer, image_bytes, 1, out) != 1)
@@ -122,7 +122,7 @@ static int write_pixels(FILE *out, int slots_fd, const struct pack_entry *entrie
 }
 
 static int write_file(FILE *out, const struct pack_header *header, const struct tables *tables, int slots_fd,
-                      const struct pack_entry *entries) {
+                      uint64_t base, const struct pack_entry *entries) {
   static const char zeros[PACK_ALIGN];
   uint64_t used = sizeof(*header) + header->images * sizeof(*tables->image) +
                   header->identities * sizeof(*tables->person) + header->names_bytes;
@@ -132,14 +132,14 @@ static int write_file(FILE *out, const struct pack_header *header, const struct 
       fwrite(tables->names, header->names_bytes, 1, out) != 1 ||
       (header->pixels_offset > used && fwrite(zeros, header->pixels_offset - used, 1, out) != 1))
     return -errno;
-  int r = write_pixels(out, slots_fd, entries, header->images, (size_t)header->size * header->size * 3);
+  int r = write_pixels(out, slots_fd, base, entries, header->images, (size_t)header->size * header->size * 3);
   if (r == 0 && (fflush(out) != 0 || fsync(fileno(out)) < 0))
     r = -errno;
   return r;
 }
 
-int pack_write(const char *path, int slots_fd, uint32_t size, struct pack_entry *entries, uint32_t count,
-               const struct ingest_callbacks *callbacks, struct ingest_result *ret_result,
+int pack_write(const char *path, int slots_fd, uint64_t base, uint32_t size, struct pack_entry *entries,
+               uint32_t count, const struct ingest_callbacks *callbacks, struct ingest_result *ret_result,
                struct guise_error *err) {
   struct tables tables = {0};
   if (count > 1)
@@ -162,7 +162,7 @@ int pack_write(const char *path, int slots_fd, uint32_t size, struct pack_entry 
   header.file_bytes = header.pixels_offset + (uint64_t)images * size * size * 3;
   FILE *out = r == 0 ? fopen(path, "we") : NULL;
   if (r == 0)
-    r = out ? write_file(out, &header, &tables, slots_fd, entries) : -errno;
+    r = out ? write_file(out, &header, &tables, slots_fd, base, entries) : -errno;
   if (out && fclose(out) != 0 && r == 0)
     r = -errno;
   if (r == 0)

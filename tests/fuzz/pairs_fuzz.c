@@ -28,7 +28,7 @@ static struct pack *small_pack(void) {
     (void)snprintf(name[i], sizeof(name[0]), "Ann_%u_%04u.pgm", i / IMAGES, i % IMAGES + 1);
     entries[i] = (struct pack_entry){identity[i / IMAGES], name[i], i, true};
   }
-  FUZZ_CHECK(pack_write(path, fd, SIDE, entries, PEOPLE * IMAGES, NULL, &result, NULL) == 0);
+  FUZZ_CHECK(pack_write(path, fd, 0, SIDE, entries, PEOPLE * IMAGES, NULL, &result, NULL) == 0);
   FUZZ_CHECK(pack_open(path, &pack, NULL) == 0);
   (void)unlink(slots);
   (void)unlink(path);

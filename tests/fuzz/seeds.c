@@ -76,7 +76,7 @@ static void put_pack(const char *root) {
       exit(1);
   }
   path_of(root, "pack", "three-people", path);
-  if (pack_write(path, fd, 16, entries, FACES, NULL, &result, &err) < 0)
+  if (pack_write(path, fd, 0, 16, entries, FACES, NULL, &result, &err) < 0)
     fail(path, &err);
   (void)close(fd);
   (void)unlink(slots);

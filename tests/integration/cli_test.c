@@ -170,8 +170,28 @@ static void cancels_and_erases(void **state) {
   (void)shell(1, "\"$G\" dataset rm tarred"); /* in use */
   (void)shell(0, "\"$G\" cancel $(cat \"$D/long\")");
   (void)shell(3, "\"$G\" follow $(cat \"$D/long\")");
-  (void)shell(0, "\"$G\" dataset rm folder");
+  expect_text(shell(0, "\"$G\" dataset rm folder")->out, "48 images");
   (void)shell(1, "\"$G\" dataset show folder");
+  /* several at once */
+  (void)shell(2, "\"$G\" cancel");
+  (void)shell(0, "for i in 1 2; do \"$G\" submit \"$D/job.json\" --dataset tarred --epochs 1000 "
+                 "--set '/labels/sweep=\"7\"'; done >\"$D/two\"");
+  expect_text(shell(0, "\"$G\" show $(tail -n 1 \"$D/two\" | cut -d' ' -f1)")->out, "waits ");
+  struct output *output = shell(0, "\"$G\" cancel --label sweep:7 --state queued --state running | wc -l");
+  assert_int_equal(strtol(output->out, NULL, 10), 2);
+  (void)shell(3, "\"$G\" follow $(head -n 1 \"$D/two\" | cut -d' ' -f1)");
+  expect_text(shell(0, "\"$G\" log $J")->out, "info");
+  /* a person, and one image of another */
+  expect_text(shell(0, "\"$G\" dataset people tarred")->out, "person-002");
+  expect_text(shell(1, "\"$G\" dataset forget tarred nobody")->err, "no person nobody");
+  expect_text(shell(0, "\"$G\" dataset forget tarred person-003 01.ppm")->out, "1 images");
+  output = shell(0, "\"$G\" dataset forget tarred person-002");
+  expect_text(output->out, "6 images");
+  expect_text(output->out, "mdl_");
+  (void)shell(1, "\"$G\" dataset people tarred | grep person-002");
+  (void)shell(1, "\"$G\" rm $J"); /* its model first */
+  (void)shell(0, "\"$G\" rm $(\"$G\" models | grep -o 'mdl_[a-z0-9]*') && \"$G\" rm $J");
+  (void)shell(1, "\"$G\" show $J");
 }
 
 int main(void) {

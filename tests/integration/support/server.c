@@ -21,6 +21,7 @@
 
 #include "core/base/file.h"
 #include "core/image/tar_write.h"
+#include "tests/integration/support/contract.h"
 
 #define GUISED GUISE_BUILD "/guised"
 
@@ -197,6 +198,7 @@ void ask(struct server *server, const char *method, const char *path, const char
     json_decref(ret_reply->json);
     ret_reply->json = NULL;
   }
+  contract_check(method, path, ret_reply);
 }
 
 void expect(struct server *server, const char *method, const char *path, const char *json_body, long status,
@@ -223,6 +225,7 @@ const char *header_of(const struct reply *reply, const char *name) {
 }
 
 int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room) {
+  char method[16], target[256];
   unsigned port = 0;
   size_t have = 0;
   int status = 0;
@@ -244,6 +247,8 @@ int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_ans
   ret_answer[have] = 0;
   (void)close(fd);
   (void)sscanf(ret_answer, "HTTP/1.%*d %d", &status);
+  if (status && sscanf(bytes, "%15s %255s", method, target) == 2)
+    contract_note(method, target, status);
   return status;
 }
 

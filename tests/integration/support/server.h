@@ -35,7 +35,7 @@ struct reply {
 };
 void reply_done(struct reply *reply);
 /* One request; body NULL = none; header: "Name: value" lines separated by \n, or NULL. Fails the test when
- * there is no answer. */
+ * there is no answer, or one that schema/openapi.yaml does not promise (contract.h). */
 void ask(struct server *server, const char *method, const char *path, const char *header, const void *body,
          size_t bytes, struct reply *ret_reply);
 /* The same from any thread; false when there is no answer. */

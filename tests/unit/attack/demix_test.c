@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "schema.h"
 #include "unit/attack/crowd.h"
-#include "unit/model/schema.h"
 
 static int draw_faces(void **state) {
   (void)state;

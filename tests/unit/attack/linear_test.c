@@ -17,7 +17,7 @@
 #include "core/freq/dct.h"
 #include "core/image/synth.h"
 #include "core/metric/quality.h"
-#include "unit/model/schema.h"
+#include "schema.h"
 
 #define SIZE 64
 #define PEOPLE 12

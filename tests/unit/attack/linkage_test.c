@@ -13,8 +13,8 @@
 #include "core/attack/linkage.h"
 #include "core/attack/student.h"
 #include "core/mask/decoys.h"
+#include "schema.h"
 #include "unit/attack/teacher.h"
-#include "unit/model/schema.h"
 
 /* ---- running ---- */
 

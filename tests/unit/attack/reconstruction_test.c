@@ -13,8 +13,8 @@
 #include "core/attack/painter.h"
 #include "core/attack/reconstruction.h"
 #include "core/metric/quality.h"
+#include "schema.h"
 #include "unit/attack/teacher.h"
-#include "unit/model/schema.h"
 
 static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 3, .width = 1},
                                           brief = {.victims = 60, .pairs = 256, .passes = 2, .width = 1},

@@ -197,6 +197,50 @@ static void the_same_faces_give_the_same_pack(void **state) {
   }
 }
 
+/* A pack without a person, or an image, is the one that an upload without them would have become. */
+static void a_pack_without_a_person(void **state) {
+  (void)state;
+  static char ppm[5][SIDE * SIDE * 3 + 32];
+  struct file files[5] = {{"a/1.ppm", ppm[0], 0, 0},
+                          {"a/2.ppm", ppm[1], 0, 0},
+                          {"b/1.ppm", ppm[2], 0, 0},
+                          {"c/sub/1.ppm", ppm[3], 0, 0},
+                          {"c/2.ppm", ppm[4], 0, 0}};
+  static const struct {
+    const char *identity, *image;
+    uint32_t left_out[2], count; /* files */
+  } cases[] = {{"b", NULL, {2}, 1}, {"a", NULL, {0, 1}, 2}, {"a", "2.ppm", {1}, 1}, {"b", "1.ppm", {2}, 1}};
+  char whole[160], rest[160];
+  (void)snprintf(whole, sizeof(whole), "%s/whole", root);
+  (void)snprintf(rest, sizeof(rest), "%s/rest", root);
+  struct rejects rejects = {0};
+  struct ingest_result result, expected;
+  for (uint32_t i = 0; i < 5; i++)
+    files[i].bytes = make_ppm(i, i, ppm[i]);
+  write_archive("tar", files, 5);
+  assert_int_equal(ingest(&rejects, &result, NULL), 0);
+  assert_int_equal(rename(pack_path, whole), 0);
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct file left[5];
+    size_t count = 0;
+    for (uint32_t k = 0; k < 5; k++)
+      if (k != cases[i].left_out[0] && (cases[i].count == 1 || k != cases[i].left_out[1]))
+        left[count++] = files[k];
+    write_archive("tar", left, count);
+    assert_int_equal(ingest(&rejects, &expected, NULL), 0);
+    assert_int_equal(pack_without(whole, cases[i].identity, cases[i].image, rest, &result, NULL), 0);
+    assert_string_equal(result.sha256, expected.sha256);
+    assert_int_equal(result.images, expected.images);
+    assert_int_equal(result.identities, expected.identities);
+    assert_int_equal(result.bytes, expected.bytes);
+  }
+  assert_int_equal(pack_without(whole, "d", NULL, rest, &result, NULL), -ENOENT);
+  assert_int_equal(pack_without(whole, "a", "9.ppm", rest, &result, NULL), -ENOENT);
+  write_archive("tar", files, 2);
+  assert_int_equal(ingest(&rejects, &expected, NULL), 0);
+  assert_int_equal(pack_without(pack_path, "a", NULL, rest, &result, NULL), -ENODATA);
+}
+
 static void codecs(void **state) {
   (void)state;
   uint8_t rgb[SIDE * SIDE * 3], out[SIDE * SIDE * 3], png[SIDE * SIDE * 4 + 1024];
@@ -503,6 +547,7 @@ static void real_faces(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_same_faces_give_the_same_pack),
+      cmocka_unit_test(a_pack_without_a_person),
       cmocka_unit_test(codecs),
       cmocka_unit_test(bad_files_are_listed_and_skipped),
       cmocka_unit_test(archives_that_break_fail_whole),

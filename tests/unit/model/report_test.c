@@ -16,7 +16,7 @@
 #include "core/model/png.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
-#include "unit/model/schema.h"
+#include "schema.h"
 
 #define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define HOSTILE "<script>alert(1)</script>\"'&"

@@ -246,7 +246,7 @@ static void quotas_are_an_owners(void **state) {
   uint32_t count;
   int64_t next;
   add_dataset(f->store, "a", "alice"); /* 10 bytes */
-  store_set_quota(f->store, 2, 100);
+  store_set_quota(f->store, 2, 100, 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_job(f->store, "alice"), -EUSERS);
@@ -264,7 +264,18 @@ static void quotas_are_an_owners(void **state) {
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1), -EUSERS);
   assert_int_equal(insert_dataset(f->store, "d", "bob", 100), 0);
   assert_int_equal(insert_dataset(f->store, "e", "", 1000), 0);
-  store_set_quota(f->store, 0, 0);
+  store_set_quota(f->store, 0, 0, 5);
+  struct dataset_row images = {
+      .id = "ds_images", .name = "images", .size = 112, .created_at = 1, .owner = "erin"};
+  memset(images.upload_sha256, 'd', 64);
+  memset(images.sha256, 'e', 64);
+  assert_int_equal(store_dataset_insert(f->store, &images), 0);
+  images.images = 6;
+  assert_int_equal(store_dataset_ready(f->store, &images), -EUSERS);
+  images.images = 5;
+  assert_int_equal(store_dataset_ready(f->store, &images), 0);
+  assert_int_equal(insert_dataset(f->store, "more", "erin", 1), -EUSERS); /* it would have one at least */
+  store_set_quota(f->store, 0, 0, 0);
   assert_int_equal(insert_job(f->store, "alice"), 0);
   assert_int_equal(insert_dataset(f->store, "c", "alice", 1000), 0);
 }
@@ -311,7 +322,7 @@ static uint32_t audited(struct store *store, const char *actor, const char *obje
   int64_t next = 0;
   assert_int_equal(store_audit_list(store, actor, object, &page, &rows, &count, &next), 0);
   *ret_first = count ? rows[0].at : 0;
-  free(rows);
+  audit_rows_free(rows, count);
   return count;
 }
 
@@ -335,7 +346,7 @@ static void the_audit_trail_is_added_to_and_forgets(void **state) {
     assert_int_equal(store_audit_list(f->store, NULL, NULL, &page, &rows, &count, &next), 0);
     assert_int_equal(count, 1);
     assert_int_equal(rows[0].at, at);
-    free(rows);
+    audit_rows_free(rows, count);
     page.cursor = next;
   }
   assert_int_equal(next, 0);

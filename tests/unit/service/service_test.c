@@ -219,9 +219,9 @@ static void uploading(void **state) {
   service_upload_free(upload);
   assert_int_equal(entries(f, "uploads"), 0);
 
-  assert_int_equal(service_dataset_delete(f->service, "orl", &err), 0);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), 0);
   assert_int_equal(entries(f, "blobs"), 0);
-  assert_int_equal(service_dataset_delete(f->service, "orl", &err), -ENOENT);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), -ENOENT);
 }
 
 static void a_bad_archive(void **state) {
@@ -252,12 +252,12 @@ static void an_ingest_is_stopped_by_delete_and_by_restart(void **state) {
     assert_int_equal(service_dataset_get(f->service, "gone", &row), 0);
   }
   assert_int_equal(row.images, 3); /* of the running ingest */
-  assert_int_equal(service_dataset_delete(f->service, "gone", NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "gone", NULL, NULL), 0);
   assert_int_equal(accept_upload(f->service, "orl", "orl", &row, &created), 0);
   submit_job(f->service, "", job); /* accepted, waits for its data */
   (void)usleep(50000);
   assert_int_equal(state_now(f->service, job), JOB_STATE_QUEUED);
-  assert_int_equal(service_dataset_delete(f->service, "orl", NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "orl", NULL, NULL), -EBUSY);
   f->service = service_free(f->service);
   assert_int_equal(entries(f, "uploads"), 1);
   atomic_store(&ingest_hangs, false);
@@ -300,7 +300,7 @@ static void a_job_from_start_to_model(void **state) {
     assert_true(i == 0 || events[i].seq > events[i - 1].seq);
   }
   assert_int_equal(metrics, 3);
-  assert_int_equal(logs, 1);
+  assert_int_equal(logs, 2); /* that it starts, and what it says itself */
   assert_string_equal(events[count - 1].type, "end");
   for (int i = 0; i < 500 && atomic_load(&heard.last) < events[count - 1].seq; i++)
     (void)usleep(2000);
@@ -322,7 +322,7 @@ static void a_job_from_start_to_model(void **state) {
     (void)usleep(10000);
   assert_int_equal(entries(f, "work"), 0);
   assert_int_equal(entries(f, "blobs"), 4);
-  assert_int_equal(service_model_delete(f->service, model.id, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, model.id, NULL, NULL), 0);
   assert_int_equal(entries(f, "blobs"), 1);
   model_row_clear(&model);
 }
@@ -396,14 +396,14 @@ static void models_and_public_faces_of_a_job(void **state) {
   submit_job(f->service, extra, job);
   wait_epoch(f->service, job, 1);
   assert_true(atomic_load(&last_inputs) == 7); /* all three files were there */
-  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, none, NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, mixed, NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, none, NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_cancel(f->service, job, NULL, NULL), 0);
   wait_job(f->service, job, JOB_STATE_CANCELED);
-  assert_int_equal(service_dataset_delete(f->service, "faces", NULL), 0);
-  assert_int_equal(service_model_delete(f->service, none, NULL), 0);
-  assert_int_equal(service_model_delete(f->service, mixed, NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "faces", NULL, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, none, NULL, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, mixed, NULL, NULL), 0);
 }
 
 /* A job waits for public faces as for its own, and fails with them. */
@@ -464,12 +464,12 @@ static void what_attackers_learn_from(void **state) {
   assert_non_null(strstr(given, file.sha256));
   assert_int_equal(access(given, R_OK), 0);
   assert_int_equal(access(public, R_OK), 0);
-  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), -EBUSY);
-  assert_int_equal(service_model_delete(f->service, teacher, NULL), -EBUSY);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL, NULL), -EBUSY);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_cancel(f->service, id, NULL, NULL), 0);
   wait_job(f->service, id, JOB_STATE_CANCELED);
-  assert_int_equal(service_model_delete(f->service, teacher, NULL), 0);
-  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL), 0);
+  assert_int_equal(service_model_delete(f->service, teacher, NULL, NULL), 0);
+  assert_int_equal(service_dataset_delete(f->service, "lfw", NULL, NULL), 0);
 }
 
 /* Bob's faces do not come into the private report of somebody else's model, whoever asks for the audit. */
@@ -513,6 +513,45 @@ static void failing_and_timing_out(void **state) {
   assert_int_equal(service_job_pause(f->service, slow, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_resume(f->service, slow, NULL, NULL), -EBUSY);
   assert_int_equal(service_job_cancel(f->service, "job_none", NULL, NULL), -ENOENT);
+}
+
+/* A full disk, no memory: from the last checkpoint again, at most three times in a row without a new one. */
+static void what_the_machine_fails_is_tried_again(void **state) {
+  struct fixture *f = *state;
+  struct job_row row;
+  char id[STORE_ID], waiting[STORE_ID];
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 0;
+  start(f);
+  ready_dataset(f->service, "orl");
+  atomic_store(&target_epochs, 3); /* it gets so far in its first run, then no further */
+  atomic_store(&job_result, -ENOSPC);
+  submit_job(f->service, "", id);
+  wait_job(f->service, id, JOB_STATE_FAILED);
+  assert_int_equal(service_job_get(f->service, id, &row), 0);
+  assert_int_equal(row.attempt, 4);
+  assert_non_null(strstr(row.error, "no_space"));
+  assert_int_equal(atomic_load(&last_resumed), 3);
+  job_row_clear(&row);
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 1;
+  start(f);
+  submit_job(f->service, "", waiting);
+  for (int i = 0; i < 1000 && state_now(f->service, waiting) != JOB_STATE_QUEUED; i++)
+    (void)usleep(2000);
+  struct job_queue queue = {.reason = ""};
+  for (int i = 0; i < 1000 && strcmp(queue.reason, "retry") != 0; i++) {
+    (void)usleep(2000);
+    assert_int_equal(service_job_get(f->service, waiting, &row), 0);
+    assert_int_equal(service_job_queue(f->service, &row, &queue), 0);
+    job_row_clear(&row);
+  }
+  assert_string_equal(queue.reason, "retry");
+  atomic_store(&job_result, 0);
+  wait_job(f->service, waiting, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_job_get(f->service, waiting, &row), 0);
+  assert_int_equal(row.attempt, 2);
+  job_row_clear(&row);
 }
 
 static void canceling(void **state) {
@@ -863,6 +902,7 @@ int main(void) {
       TEST(public_faces_are_waited_for),
       TEST(what_attackers_learn_from),
       TEST(failing_and_timing_out),
+      TEST(what_the_machine_fails_is_tried_again),
       TEST(canceling),
       TEST(pausing_and_resuming),
       TEST(pause_and_resume_at_once),

@@ -242,27 +242,29 @@ static void deleting_a_dataset(void **state) {
   struct fixture *f = *state;
   struct dataset_row first, twin;
   struct job_row row;
-  char job[STORE_ID], (*blobs)[SHA256_HEX], unused[SHA256_HEX];
-  uint32_t count;
+  struct store_erased erased;
+  char job[STORE_ID], unused[SHA256_HEX];
   struct pairs_row pairs = {.name = "view2", .sha256 = SHA_B, .bytes = 5, .count = 3, .folds = 1};
   add_dataset(f->store, "orl", SHA_A, &first);
   add_dataset(f->store, "same-content", SHA_A, &twin);
   assert_int_equal(store_pairs_put(f->store, first.id, &pairs, unused), 0);
   add_job(f->store, &first, 0, job);
-  assert_int_equal(store_dataset_delete(f->store, first.id, &blobs, &count), -EBUSY);
+  assert_int_equal(store_dataset_delete(f->store, first.id, &erased), -EBUSY);
   move(f->store, job, JOB_STATE_CANCELED);
-  assert_int_equal(store_dataset_delete(f->store, first.id, &blobs, &count), 0);
-  assert_int_equal(count, 1); /* the pack is also the twin's */
-  assert_string_equal(blobs[0], SHA_B);
-  free(blobs);
+  assert_int_equal(store_dataset_delete(f->store, first.id, &erased), 0);
+  assert_int_equal(erased.blob_count, 1);
+  assert_int_equal(erased.kept, 1); /* the pack is also the twin's */
+  assert_int_equal(erased.pairs, 1);
+  assert_string_equal(erased.blobs[0], SHA_B);
+  store_erased_clear(&erased);
   assert_int_equal(store_job_get(f->store, job, &row), 0);
   assert_string_equal(row.dataset_id, "");
   job_row_clear(&row);
-  assert_int_equal(store_dataset_delete(f->store, twin.id, &blobs, &count), 0);
-  assert_int_equal(count, 1);
-  assert_string_equal(blobs[0], SHA_A);
-  free(blobs);
-  assert_int_equal(store_dataset_delete(f->store, twin.id, &blobs, &count), -ENOENT);
+  assert_int_equal(store_dataset_delete(f->store, twin.id, &erased), 0);
+  assert_int_equal(erased.blob_count, 1);
+  assert_string_equal(erased.blobs[0], SHA_A);
+  store_erased_clear(&erased);
+  assert_int_equal(store_dataset_delete(f->store, twin.id, &erased), -ENOENT);
 }
 
 static void note_failed(void *context, const char *job, int64_t seq) {
@@ -377,8 +379,7 @@ static void priority_then_age(void **state) {
   struct dataset_row dataset;
   struct job_row row;
   char low[STORE_ID], high[STORE_ID], old[STORE_ID];
-  uint32_t ahead;
-  double mean;
+  struct store_queue queue;
   add_dataset(f->store, "orl", SHA_A, &dataset);
   add_job(f->store, &dataset, 0, old);
   add_job(f->store, &dataset, -5, low);
@@ -386,9 +387,9 @@ static void priority_then_age(void **state) {
   assert_int_equal(store_job_next(f->store, &row), 0);
   assert_string_equal(row.id, high);
   job_row_clear(&row);
-  assert_int_equal(store_job_queue(f->store, low, &ahead, &mean), 0);
-  assert_int_equal(ahead, 2);
-  assert_true(mean < 0);
+  assert_int_equal(store_job_queue(f->store, low, &queue), 0);
+  assert_int_equal(queue.ahead, 2);
+  assert_true(queue.mean_runtime_s < 0 && !queue.ingesting && queue.retry_at == 0);
   move(f->store, high, JOB_STATE_RUNNING);
   assert_int_equal(store_job_next(f->store, &row), 0);
   assert_string_equal(row.id, old);
@@ -438,6 +439,42 @@ static void lists_filter_and_page(void **state) {
   assert_int_equal(store_job_list(f->store, &filter, &page, &rows, &count, &next), 0);
   assert_int_equal(count, 1);
   job_rows_free(rows, count);
+}
+
+static void logs_are_kept_for_a_while(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row dataset;
+  struct store_page page = {.limit = 2};
+  struct event_row *rows;
+  char job[STORE_ID];
+  uint32_t count;
+  int64_t next, now;
+  add_dataset(f->store, "orl", SHA_A, &dataset);
+  add_job(f->store, &dataset, 0, job);
+  json_t *line = json_pack("{s:s, s:s}", "level", "info", "text", "hello");
+  for (int i = 0; i < 3; i++)
+    assert_int_equal(store_event_add(f->store, job, "log", line, NULL), 0);
+  json_decref(line);
+  assert_int_equal(store_log_list(f->store, job, INT64_MAX, &page, &rows, &count, &next), 0);
+  assert_int_equal(count, 2);
+  event_rows_free(rows, count);
+  page.cursor = next;
+  assert_int_equal(store_log_list(f->store, job, INT64_MAX, &page, &rows, &count, &next), 0);
+  assert_int_equal(count, 1);
+  assert_int_equal(next, 0);
+  event_rows_free(rows, count);
+  assert_int_equal(store_log_list(f->store, "job_none", 0, &page, &rows, &count, &next), -ENOENT);
+  move(f->store, job, JOB_STATE_CANCELED);
+  now = time_now_ms();
+  assert_int_equal(store_log_list(f->store, job, now + 1000, &page, &rows, &count, &next), -ENODATA);
+  assert_int_equal(store_log_prune(f->store, now - 1000), 0); /* not yet */
+  assert_int_equal(store_log_list(f->store, job, now - 1000, &page, &rows, &count, &next), 0);
+  event_rows_free(rows, count);
+  assert_int_equal(store_log_prune(f->store, now + 1000), 0);
+  assert_int_equal(store_log_list(f->store, job, 0, &page, &rows, &count, &next), -ENODATA); /* for good */
+  assert_int_equal(store_event_list(f->store, job, 0, 100, &rows, &count), 0);
+  assert_int_equal(count, 3); /* two states and the end */
+  event_rows_free(rows, count);
 }
 
 static void idempotency_keys(void **state) {
@@ -804,8 +841,8 @@ static void deleting_leaves_no_trace(void **state) {
   struct fixture *f = *state;
   struct dataset_row dataset;
   struct reject_row reject = {.path = "someone-nobody-should-find/1.jpg", .code = "corrupt", .detail = "x"};
-  char(*blobs)[SHA256_HEX], command[256];
-  uint32_t count;
+  struct store_erased erased;
+  char command[256];
   add_dataset(f->store, "orl", SHA_A, &dataset);
   assert_int_equal(store_rejects_add(f->store, dataset.id, &reject, 1), 0);
   (void)snprintf(command, sizeof(command), "%s-wal", f->path);
@@ -814,9 +851,10 @@ static void deleting_leaves_no_trace(void **state) {
   assert_int_equal(file_read(command, 1 << 24, &data, &size, NULL), 0);
   assert_non_null(memmem(data, size, "nobody-should-find", 18));
   free(data);
-  assert_int_equal(store_dataset_delete(f->store, dataset.id, &blobs, &count), 0);
-  free(blobs);
-  store_scrub(f->store);
+  assert_int_equal(store_dataset_delete(f->store, dataset.id, &erased), 0);
+  assert_int_equal(erased.rejects, 1);
+  store_erased_clear(&erased);
+  assert_true(store_scrub(f->store));
   assert_int_equal(file_read(command, 1 << 24, &data, &size, NULL), 0);
   assert_null(memmem(data, size, "nobody-should-find", 18));
   free(data);
@@ -838,6 +876,7 @@ int main(void) {
       TEST(transitions_and_their_events),
       TEST(priority_then_age),
       TEST(lists_filter_and_page),
+      TEST(logs_are_kept_for_a_while),
       TEST(idempotency_keys),
       TEST(one_row_an_epoch),
       TEST(the_unique_index_refuses_a_second_row),

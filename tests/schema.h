@@ -1,8 +1,9 @@
-/* A checker for the part of JSON Schema 2020-12 that schema/report.schema.json uses; an unknown keyword is a
- * failure, so that nothing goes unchecked. */
+/* A checker for the part of JSON Schema 2020-12 that schema/report.schema.json and schema/openapi.yaml use;
+ * an unknown keyword is a failure, so that nothing goes unchecked. */
 #pragma once
 
 #include <jansson.h>
+#include <math.h>
 #include <regex.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -55,13 +56,63 @@ static const json_t *schema_resolve(struct schema_check *check, const json_t *sc
   const char *reference = json_string_value(json_object_get(schema, "$ref"));
   if (!reference)
     return schema;
-  return strncmp(reference, "#/$defs/", 8) == 0
-             ? json_object_get(json_object_get(check->root, "$defs"), reference + 8)
-             : NULL;
+  const json_t *at = strncmp(reference, "#/", 2) == 0 ? check->root : NULL;
+  for (const char *part = reference + 2; at && *part; part += strcspn(part, "/"), part += *part == '/')
+    at = json_object_getn(at, part, strcspn(part, "/"));
+  return at;
 }
 
 static bool schema_valid(struct schema_check *check, const json_t *schema, const json_t *value,
                          const char *at);
+
+/* Of several schemas those that the value fits. */
+static size_t schema_fitting(struct schema_check *check, const json_t *schemas, const json_t *value,
+                             const char *at) {
+  size_t i, fitting = 0;
+  char why[400] = "";
+  json_t *one;
+  json_array_foreach(schemas, i, one) {
+    struct schema_check attempt = {.root = check->root};
+    if (schema_valid(&attempt, one, value, at))
+      fitting++;
+    else if (i == 0)
+      (void)snprintf(why, sizeof(why), "%.390s", attempt.problem);
+  }
+  if (fitting == 0)
+    (void)schema_fail(check, at, why); /* of the first one */
+  return fitting;
+}
+
+/* Bounds of numbers, and of what has a length. */
+static bool schema_bounded(const char *keyword, double bound, const json_t *value, bool *ret_known) {
+  static const char *const keywords[] = {"minimum",  "maximum",  "exclusiveMinimum", "multipleOf",
+                                         "minItems", "maxItems", "maxLength",        "maxProperties"};
+  const double number = json_number_value(value);
+  size_t which = 0;
+  while (which < sizeof(keywords) / sizeof(*keywords) && strcmp(keyword, keywords[which]) != 0)
+    which++;
+  *ret_known = which < sizeof(keywords) / sizeof(*keywords);
+  if (which < 4 && !json_is_number(value))
+    return true;
+  switch (which) {
+  case 0:
+    return number >= bound;
+  case 1:
+    return number <= bound;
+  case 2:
+    return number > bound;
+  case 3:
+    return fmod(number, bound) == 0;
+  case 4:
+    return !json_is_array(value) || (double)json_array_size(value) >= bound;
+  case 5:
+    return !json_is_array(value) || (double)json_array_size(value) <= bound;
+  case 6:
+    return !json_is_string(value) || (double)strlen(json_string_value(value)) <= bound;
+  default:
+    return !json_is_object(value) || (double)json_object_size(value) <= bound;
+  }
+}
 
 static bool schema_object(struct schema_check *check, const json_t *schema, const json_t *value,
                           const char *at) {
@@ -92,7 +143,9 @@ static bool schema_keyword(struct schema_check *check, const char *keyword, cons
                            const json_t *value, const char *at) {
   static const char *const elsewhere[] = {
       "$schema",     "$id",   "$defs",      "$ref",     "title",
-      "description", "items", "properties", "required", "additionalProperties"};
+      "description", "items", "properties", "required", "additionalProperties",
+      "default",     "format"};
+  bool known;
   size_t i;
   json_t *one;
   for (i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
@@ -102,10 +155,6 @@ static bool schema_keyword(struct schema_check *check, const char *keyword, cons
     return schema_any_type(value, rule);
   if (strcmp(keyword, "const") == 0)
     return json_equal(value, rule);
-  if (strcmp(keyword, "minimum") == 0)
-    return !json_is_number(value) || json_number_value(value) >= json_number_value(rule);
-  if (strcmp(keyword, "maximum") == 0)
-    return !json_is_number(value) || json_number_value(value) <= json_number_value(rule);
   if (strcmp(keyword, "pattern") == 0)
     return !json_is_string(value) || schema_matches(json_string_value(rule), json_string_value(value));
   if (strcmp(keyword, "enum") == 0) {
@@ -115,14 +164,13 @@ static bool schema_keyword(struct schema_check *check, const char *keyword, cons
     }
     return false;
   }
-  if (strcmp(keyword, "anyOf") == 0) {
-    json_array_foreach(rule, i, one) {
-      struct schema_check attempt = {.root = check->root};
-      if (schema_valid(&attempt, one, value, at))
-        return true;
-    }
-    return false;
-  }
+  if (strcmp(keyword, "anyOf") == 0)
+    return schema_fitting(check, rule, value, at) > 0;
+  if (strcmp(keyword, "oneOf") == 0)
+    return schema_fitting(check, rule, value, at) == 1;
+  bool within = schema_bounded(keyword, json_number_value(rule), value, &known);
+  if (known)
+    return within;
   return schema_fail(check, keyword, "keyword unknown to the checker");
 }
 
@@ -131,7 +179,7 @@ static bool schema_valid(struct schema_check *check, const json_t *schema, const
   const char *keyword;
   json_t *rule, *item;
   size_t i;
-  schema = schema_resolve(check, schema);
+  schema = schema_resolve(check, schema); /* what stands beside a $ref describes only */
   if (!schema)
     return schema_fail(check, at, "$ref leads nowhere");
   json_object_foreach((json_t *)schema, keyword, rule) {

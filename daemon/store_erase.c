@@ -1,0 +1,217 @@
+/* Erasing a data set, a person or an image in one, or a job: rows, and what was made from them. Blobs that
+ * nothing refers to afterwards are told to the caller, who unlinks them. */
+#include <string.h>
+
+#include "daemon/store_internal.h"
+
+#define PRIVATE_REPORT "'report-private.html'"
+#define NOT_ENDED "state NOT IN ('canceled', 'succeeded', 'failed')"
+#define DATASET_SEQ "(SELECT seq FROM datasets WHERE id = ?1)"
+
+/* Models that saw the data set ?1: in training, in verification, mixed in, or under attack. */
+#define MODELS                                                                                          \
+  "SELECT seq FROM models WHERE dataset = ?1 "                                                          \
+  "OR job IN (SELECT seq FROM jobs WHERE dataset = ?1 OR pairs_dataset = ?1) "                          \
+  "OR job IN (SELECT job FROM job_inputs WHERE dataset = ?1) "                                          \
+  "OR id IN (SELECT i.model FROM job_inputs i JOIN jobs j ON j.seq = i.job WHERE i.pointer = '/model' " \
+  "AND (j.dataset = ?1 OR j.seq IN (SELECT job FROM job_inputs WHERE dataset = ?1)))"
+
+void store_erased_clear(struct store_erased *erased) {
+  free(erased->blobs);
+  free(erased->models);
+  *erased = (struct store_erased){0};
+}
+
+/* Appends the first column of what the statement gives for ?1 and, where it has one, ?2: texts of `width`
+ * bytes with their NUL. */
+static int append(sqlite3 *db, const char *sql, const char *first, const char *second, void *array,
+                  uint32_t *count, size_t width) {
+  uint32_t capacity = *count;
+  _statement_ *statement = NULL;
+  int r = store_prepare(db, &statement, sql, second ? "tt" : "t", first, second);
+  while (r == 0 && (r = store_step(statement)) > 0) {
+    char *text = store_grow(array, *count, &capacity, width);
+    if (!text)
+      return -ENOMEM;
+    store_text(statement, 0, text, width);
+    (*count)++;
+    r = 0;
+  }
+  return r;
+}
+
+static int append_blobs(sqlite3 *db, const char *sql, const char *first, const char *second,
+                        struct store_erased *erased) {
+  return append(db, sql, first, second, &erased->blobs, &erased->blob_count, SHA256_HEX);
+}
+
+static int in_use(sqlite3 *db, const char *dataset) {
+  int64_t users = 0;
+  int r = store_integer(db, &users,
+                        "SELECT count(*) FROM jobs WHERE (dataset = ?1 OR pairs_dataset = ?1 OR seq IN "
+                        "(SELECT job FROM job_inputs WHERE dataset = ?1)) AND " NOT_ENDED,
+                        "t", dataset);
+  return r < 0 ? r : users > 0 ? -EBUSY : 0;
+}
+
+int store_dataset_unused(struct store *store, const char *id) {
+  sqlite3 *db = store_read_begin(store);
+  int r = in_use(db, id);
+  store_read_end(store, db);
+  return r;
+}
+
+static int changed(sqlite3 *db, int r, uint32_t *ret_rows) {
+  if (r == 0)
+    *ret_rows += (uint32_t)sqlite3_changes(db);
+  return r;
+}
+
+/* Models are marked, and lose the reports that show faces. */
+static int erase_derived(sqlite3 *db, const char *dataset, struct store_erased *erased) {
+  int r = append(db, "SELECT id FROM models WHERE seq IN (" MODELS ") ORDER BY seq", dataset, NULL,
+                 &erased->models, &erased->model_count, STORE_ID);
+  if (r == 0)
+    r = store_exec(db, "UPDATE models SET erasures = erasures + 1 WHERE seq IN (" MODELS ")", "t", dataset);
+  if (r == 0)
+    r = append_blobs(db,
+                     "SELECT DISTINCT sha256 FROM model_files WHERE name = " PRIVATE_REPORT
+                     " AND model IN (" MODELS ")",
+                     dataset, NULL, erased);
+  if (r == 0)
+    r = changed(
+        db,
+        store_exec(db, "DELETE FROM model_files WHERE name = " PRIVATE_REPORT " AND model IN (" MODELS ")",
+                   "t", dataset),
+        &erased->reports);
+  return r;
+}
+
+/* Keeps of the blobs those that nothing refers to any more. */
+static int settle(sqlite3 *db, int r, struct store_erased *erased) {
+  const uint32_t all = erased->blob_count;
+  if (r == 0)
+    r = store_blobs_unused(db, erased->blobs, &erased->blob_count);
+  erased->kept = all - erased->blob_count;
+  return r;
+}
+
+/* Commits or rolls back; what was gathered is the caller's after a success only. */
+static int finish(struct store *store, int r, struct store_erased *erased, struct store_erased *ret_erased) {
+  r = store_write_end(store, r);
+  if (r < 0)
+    store_erased_clear(erased);
+  else
+    *ret_erased = *erased;
+  return r;
+}
+
+static int delete_dataset(sqlite3 *db, const char *id, struct store_erased *erased) {
+  uint32_t rows = 0;
+  int r = in_use(db, id);
+  if (r == 0)
+    r = append_blobs(db,
+                     "SELECT sha256 FROM datasets WHERE id = ?1 AND sha256 IS NOT NULL UNION "
+                     "SELECT sha256 FROM pairs WHERE dataset = " DATASET_SEQ,
+                     id, NULL, erased);
+  if (r == 0)
+    r = erase_derived(db, id, erased);
+  if (r == 0)
+    r = changed(db, store_exec(db, "DELETE FROM rejects WHERE dataset = " DATASET_SEQ, "t", id),
+                &erased->rejects);
+  if (r == 0)
+    r = changed(db, store_exec(db, "DELETE FROM pairs WHERE dataset = " DATASET_SEQ, "t", id),
+                &erased->pairs);
+  if (r == 0)
+    r = changed(db, store_exec(db, "DELETE FROM datasets WHERE id = ?1", "t", id), &rows);
+  return r == 0 && rows == 0 ? -ENOENT : r;
+}
+
+int store_dataset_delete(struct store *store, const char *id, struct store_erased *ret_erased) {
+  struct store_erased erased = {0};
+  sqlite3 *db;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = settle(db, delete_dataset(db, id, &erased), &erased);
+  return finish(store, r, &erased, ret_erased);
+}
+
+/* ---- a person, or an image of one ---- */
+
+static int swap_pack(sqlite3 *db, const struct store_rewrite *rewrite) {
+  const struct dataset_row *to = rewrite->to;
+  uint32_t rows = 0;
+  int r = changed(db,
+                  store_exec(db,
+                             "UPDATE datasets SET identities = ?3, images = ?4, bytes = ?5, sha256 = ?6, "
+                             "upload_sha256 = ?6 WHERE id = ?1 AND sha256 = ?2",
+                             "ttuuLt", rewrite->dataset, rewrite->old_sha256, to->identities, to->images,
+                             to->bytes, to->sha256),
+                  &rows);
+  return r == 0 && rows == 0 ? -ESTALE : r;
+}
+
+/* A rejected file's path has the person's name as a folder: IDENTITY/IMAGE, perhaps below others. */
+static int erase_rejects(sqlite3 *db, const struct store_rewrite *rewrite, struct store_erased *erased) {
+  static const char sql[] = "DELETE FROM rejects WHERE dataset = " DATASET_SEQ
+                            " AND instr('/' || path || '/', '/' || ?2 || '/' || iif(?3 IS NULL, '', ?3 || "
+                            "'/')) > 0";
+  return changed(db, store_exec(db, sql, "ttt", rewrite->dataset, rewrite->identity, rewrite->image),
+                 &erased->rejects);
+}
+
+static int erase_pairs(sqlite3 *db, const struct store_rewrite *rewrite, struct store_erased *erased) {
+  int r = 0;
+  for (uint32_t i = 0; i < rewrite->pair_count && r == 0; i++) {
+    r = append_blobs(db, "SELECT sha256 FROM pairs WHERE dataset = " DATASET_SEQ " AND name = ?2",
+                     rewrite->dataset, rewrite->pairs[i], erased);
+    if (r == 0)
+      r = changed(db,
+                  store_exec(db, "DELETE FROM pairs WHERE dataset = " DATASET_SEQ " AND name = ?2", "tt",
+                             rewrite->dataset, rewrite->pairs[i]),
+                  &erased->pairs);
+  }
+  return r;
+}
+
+int store_dataset_rewrite(struct store *store, const struct store_rewrite *rewrite,
+                          struct store_erased *ret_erased) {
+  struct store_erased erased = {0};
+  sqlite3 *db;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = in_use(db, rewrite->dataset);
+  if (r == 0)
+    r = append_blobs(db, "SELECT sha256 FROM datasets WHERE id = ?1 AND sha256 IS NOT NULL", rewrite->dataset,
+                     NULL, &erased);
+  if (r == 0)
+    r = swap_pack(db, rewrite);
+  if (r == 0)
+    r = erase_rejects(db, rewrite, &erased);
+  if (r == 0)
+    r = erase_pairs(db, rewrite, &erased);
+  if (r == 0)
+    r = erase_derived(db, rewrite->dataset, &erased);
+  return finish(store, settle(db, r, &erased), &erased, ret_erased);
+}
+
+/* ---- jobs ---- */
+
+int store_job_delete(struct store *store, const char *id) {
+  sqlite3 *db;
+  int64_t kept = 0;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_integer(db, &kept,
+                    "SELECT " NOT_ENDED " OR (state = 'succeeded' AND " STORE_JOB_MODEL " IS NOT NULL) "
+                    "FROM jobs j WHERE id = ?1",
+                    "t", id);
+  if (r == 0 && kept)
+    r = -EBUSY;
+  if (r == 0)
+    r = store_exec(db, "DELETE FROM jobs WHERE id = ?1", "t", id);
+  return store_write_end(store, r);
+}
