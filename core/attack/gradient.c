@@ -31,6 +31,8 @@
  * all and beyond somebody else's face. */
 #define CONTROL_FOUND_SSIM 0.35
 #define CONTROL_ABOVE_CHANCE 0.10
+#define CONTROL_OF_CEILING 0.5 /* of what the teacher recognises on photographs */
+#define LEAK_SHARE 0.10        /* of the way from chance to the control */
 
 const struct gradient_budget gradient_budgets[] = {
     [EFFORT_QUICK] = {.faces = 4, .known = 200, .steps = 150},
@@ -333,6 +335,20 @@ static int identify_pictures(const struct assault *assault, struct model *teache
   return identify(&input, ret_figures) < 0 ? out_of_memory(assault, err) : 0;
 }
 
+/* A picture may be unlike the face and yet tell whose it is: where a teacher can say so, that decides. Among
+ * very few faces, all in each other's mixes, there is no chance to compare with. */
+static void decide_by_teacher(const struct identification *who, struct attack_metric *metric,
+                              struct attack_surface_result *surface) {
+  const double margin = LEAK_SHARE * (metric->control.mean - metric->chance);
+  if (!isfinite(margin))
+    return;
+  surface->decided_by = metric->name;
+  surface->threshold = metric->chance + margin;
+  surface->threshold_worst_tenth = who->attack[SAME_IMAGE].chance_worst_high[MATCH_RANK_1] + margin;
+  metric->control_threshold = CONTROL_OF_CEILING * metric->ceiling;
+  attack_decide(surface);
+}
+
 static int ask_teacher(const struct assault *assault, const struct found *attack, const struct found *control,
                        struct attack_surface_result *surface, struct guise_error *err) {
   const struct attack_context *context = assault->context;
@@ -360,9 +376,13 @@ static int ask_teacher(const struct assault *assault, const struct found *attack
                                        dimension,        context->seed,  false};
   if (r == 0 && identify(&input, who->ceiling) < 0)
     r = out_of_memory(assault, err);
-  for (uint32_t i = 0; i < ARRAY_SIZE(identify_rows) && r == 0; i++)
+  if (r < 0)
+    return r;
+  struct attack_metric *rank = &surface->metric[surface->metrics]; /* the first of the rows */
+  for (uint32_t i = 0; i < ARRAY_SIZE(identify_rows); i++)
     identify_metric(&identify_rows[i], who, &surface->metric[surface->metrics++]);
-  return r;
+  decide_by_teacher(who, rank, surface);
+  return 0;
 }
 
 /* ---- the whole attack ---- */
