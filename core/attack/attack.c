@@ -28,6 +28,19 @@ const struct attack attacks[] = {
      .surface = {[SURFACE_WEIGHTS] = true},
      .needs_unseen = true,
      .run = attack_membership_run},
+    {.name = "mi_face",
+     .summary = "Draws trained people by changing a picture until the network takes it for them",
+     .surface = {[SURFACE_WEIGHTS] = true},
+     .needs_undefended = true,
+     .needs_evaluator = true,
+     .from = EFFORT_STANDARD,
+     .run = attack_mi_face_run},
+    {.name = "gradient",
+     .summary = "Searches for the face behind the gradient of one training sample, knowing weights and mask",
+     .surface = {[SURFACE_GRADIENTS] = true},
+     .needs_undefended = true,
+     .from = EFFORT_STANDARD,
+     .run = attack_gradient_run},
 };
 const uint32_t attack_count = ARRAY_SIZE(attacks);
 

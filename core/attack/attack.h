@@ -10,6 +10,7 @@
 #include "core/mask/mask.h"
 #include "core/mask/mixing.h"
 #include "core/metric/bootstrap.h"
+#include "core/nn/head.h"
 
 enum attack_surface {
   SURFACE_TRAINING_TEMPLATES,  /* T: what a client uploads, what a stolen training store holds */
@@ -48,6 +49,12 @@ struct attack_mixing {
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };
 
+/* The loss of the training. */
+struct attack_loss {
+  enum head_kind kind;
+  struct head_options options;
+};
+
 struct attack_context {
   struct attack_faces victims; /* people the model was not trained on; at least two people */
   struct attack_faces open;    /* public faces; count 0 = none */
@@ -57,10 +64,15 @@ struct attack_context {
       *control;      /* the undefended mask with its constants; NULL = `none` fitted on the attacked faces */
   const char *model; /* path of the model.safetensors under attack; NULL = attacks on weights cannot run */
   const struct mask_key *key; /* its key, where it is keyed; else NULL */
+  struct attack_loss loss;    /* of its training; for attacks on weights and gradients */
+  struct attack_faces
+      members; /* what it was trained on, in the order of people; count 0 = nothing is known */
   /* for attacks that need images of trained people that were not trained on: */
-  struct attack_faces members, unseen; /* of the same people, numbered alike, in the order of people */
-  const char *overfitted;              /* control: a model that knows these members by heart */
-  const char *const *references;       /* models that saw none of them */
+  struct attack_faces unseen; /* of the members' people, numbered and ordered alike */
+  const char *overfitted;     /* control: a model that knows these members by heart */
+  const char *undefended;     /* control: an undefended model of the members' people */
+  const char *evaluator;      /* a judge of pictures of them: another architecture, seed and, maybe, images */
+  const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
   enum attack_effort effort;
@@ -129,7 +141,10 @@ struct attack {
   const char *summary; /* one line */
   bool surface[SURFACES];
   bool needs_public_faces;
-  bool needs_unseen; /* images of trained people that were not trained on */
+  bool needs_unseen;       /* images of trained people that were not trained on */
+  bool needs_undefended;   /* an undefended model of the people the model was trained on */
+  bool needs_evaluator;    /* a judge of pictures of these people */
+  enum attack_effort from; /* the least effort at which it runs without being named */
   int (*run)(const struct attack_context *context, struct attack_result *ret_result, struct guise_error *err);
 };
 

@@ -6,6 +6,7 @@
 
 #include "core/attack/subtract.h"
 #include "core/base/philox.h"
+#include "core/image/pack.h"
 #include "core/image/synth.h"
 
 #define BOOTSTRAP_DRAWS 1000u
@@ -86,6 +87,38 @@ void face_sample_done(struct face_sample *sample) {
   free(sample->person);
   sample->index = NULL;
   sample->person = NULL;
+}
+
+/* ---- at another size ---- */
+
+static const uint8_t *resized_image(void *context, uint32_t i) {
+  const struct resized_faces *resized = context;
+  return resized->rgb + resized->bytes * i;
+}
+
+int resized_faces_init(struct resized_faces *resized, const struct face_sample *sample, uint32_t from,
+                       uint32_t to) {
+  *resized = (struct resized_faces){.bytes = (size_t)3 * to * to};
+  resized->rgb = malloc(resized->bytes * sample->count);
+  resized->index = calloc(sample->count, sizeof(*resized->index));
+  if (!resized->rgb || !resized->index)
+    return -ENOMEM;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    resized->index[i] = i;
+    image_resize(face_sample_image(sample, i), from, from, resized->rgb + resized->bytes * i, to);
+  }
+  resized->faces = (struct attack_faces){resized_image, resized, sample->person, sample->count};
+  resized->sample = (struct face_sample){.from = &resized->faces,
+                                         .index = resized->index,
+                                         .person = sample->person,
+                                         .count = sample->count,
+                                         .people = sample->people};
+  return 0;
+}
+
+void resized_faces_done(struct resized_faces *resized) {
+  free(resized->rgb);
+  free(resized->index);
 }
 
 /* ---- mixing ---- */

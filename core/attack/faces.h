@@ -30,6 +30,19 @@ static inline bool face_sample_owns(const struct face_sample *sample, uint32_t i
   return i < sample->count;
 }
 
+/* A sample's faces at another size. */
+struct resized_faces {
+  struct face_sample sample;
+  struct attack_faces faces;
+  uint8_t *rgb;
+  uint32_t *index;
+  size_t bytes; /* of one */
+};
+/* Fills the struct in place; it must not be moved afterwards. -ENOMEM; done is due in any case. */
+int resized_faces_init(struct resized_faces *resized, const struct face_sample *sample, uint32_t from,
+                       uint32_t to);
+void resized_faces_done(struct resized_faces *resized);
+
 /* How training template `lead` of the sample is composed; a pure function of (seed, lead). Partners are drawn
  * from the mixing's pool, where the sample has that pool's public faces, else from the sample. */
 void face_sample_mix(const struct face_sample *sample, const struct attack_mixing *mixing, uint32_t lead,
@@ -89,5 +102,9 @@ int attack_demix_run(const struct attack_context *context, struct attack_result 
                      struct guise_error *err);
 int attack_reconstruction_run(const struct attack_context *context, struct attack_result *ret_result,
                               struct guise_error *err);
+int attack_mi_face_run(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err);
+int attack_gradient_run(const struct attack_context *context, struct attack_result *ret_result,
+                        struct guise_error *err);
 int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
                           struct guise_error *err);

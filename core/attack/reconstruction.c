@@ -122,44 +122,15 @@ static int draw(struct assault *assault, struct work *work, struct gallery *gall
 
 /* ---- whom a drawing shows ---- */
 
-struct drawings {
-  const uint8_t *rgb;
-  size_t bytes; /* of one */
-};
-
-static const uint8_t *drawing(void *context, uint32_t i) {
-  const struct drawings *drawings = context;
-  return drawings->rgb + drawings->bytes * i;
-}
-
-/* The teacher's embeddings of the drawings, each said to be of the victim whose template it was made of. */
-static int embed_drawings(const struct assault *assault, const struct work *work, float *ret_embeddings,
-                          struct guise_error *err) {
-  const uint32_t count = assault->victims->count;
-  const struct lessons_options options = lessons_options_of(assault);
-  struct drawings drawings = {work->drawn, image_bytes(assault)};
-  _cleanup_(freep) uint32_t *index = calloc(count, sizeof(*index));
-  if (!index)
-    return error_set(err, -ENOMEM, "out of memory comparing %u faces", count);
-  for (uint32_t i = 0; i < count; i++)
-    index[i] = i;
-  const struct attack_faces faces = {drawing, &drawings, assault->victims->person, count};
-  const struct face_sample sample = {.from = &faces,
-                                     .index = index,
-                                     .person = assault->victims->person,
-                                     .count = count,
-                                     .people = assault->victims->people};
-  return teacher_embed(assault->teacher, &sample, mask_size(assault->context->mask), false, &options,
-                       ret_embeddings, err);
-}
-
 static int identify_drawings(const struct assault *assault, const struct work *work, bool chance,
                              struct figures ret_figures[RELATIONS], struct guise_error *err) {
   const uint32_t count = assault->victims->count, dimension = assault->teacher->info.embedding;
   _cleanup_(freep) float *made = calloc((size_t)count * dimension, sizeof(float));
   if (!made)
     return error_set(err, -ENOMEM, "out of memory comparing %u faces", count);
-  int r = embed_drawings(assault, work, made, err);
+  const struct lessons_options options = lessons_options_of(assault);
+  int r = teacher_embed_pictures(assault->teacher, work->drawn, assault->victims,
+                                 mask_size(assault->context->mask), &options, made, err);
   if (r < 0)
     return r;
   const struct identify_input input = {

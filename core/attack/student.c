@@ -137,6 +137,34 @@ int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32
   return r;
 }
 
+struct pictures {
+  const uint8_t *rgb;
+  size_t bytes; /* of one */
+};
+
+static const uint8_t *picture(void *context, uint32_t i) {
+  const struct pictures *pictures = context;
+  return pictures->rgb + pictures->bytes * i;
+}
+
+int teacher_embed_pictures(struct model *teacher, const uint8_t *rgb, const struct face_sample *sample,
+                           uint32_t size, const struct lessons_options *options, float *ret_embeddings,
+                           struct guise_error *err) {
+  struct pictures pictures = {rgb, (size_t)3 * size * size};
+  _cleanup_(freep) uint32_t *index = calloc(sample->count, sizeof(*index));
+  if (!index)
+    return error_set(err, -ENOMEM, "out of memory comparing %u faces", sample->count);
+  for (uint32_t i = 0; i < sample->count; i++)
+    index[i] = i;
+  const struct attack_faces faces = {picture, &pictures, sample->person, sample->count};
+  const struct face_sample made = {.from = &faces,
+                                   .index = index,
+                                   .person = sample->person,
+                                   .count = sample->count,
+                                   .people = sample->people};
+  return teacher_embed(teacher, &made, size, false, options, ret_embeddings, err);
+}
+
 /* ---- making a student ---- */
 
 bool student_fits(const struct model *teacher, const struct mask *mask) {

@@ -19,6 +19,12 @@ struct student_options {
 int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
                   const struct lessons_options *options, float *ret_embeddings, struct guise_error *err);
 
+/* The same of pictures that an attacker made, (count, size, size, 3): row i is said to be of
+ * sample->person[i]. */
+int teacher_embed_pictures(struct model *teacher, const uint8_t *rgb, const struct face_sample *sample,
+                           uint32_t size, const struct lessons_options *options, float *ret_embeddings,
+                           struct guise_error *err);
+
 /* Whether the student can begin with the teacher's weights: it sees pixels of the same size behind the mask's
  * inverse. */
 bool student_fits(const struct model *teacher, const struct mask *mask);

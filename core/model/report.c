@@ -152,9 +152,10 @@ static json_t *not_measured_json(const json_t *attacks) {
       {"reconstruction", "T, I",
        "A network that learns to draw the face from the template, with public faces."},
       {"demix", "T", "What all the mixes of one image in the training store give away together."},
-      {"model inversion", "W", "Faces of trained people drawn out of the model's weights."},
+      {"mi_face", "W", "Faces of trained people drawn out of the model's weights."},
       {"membership", "W", "Whether a given picture was trained on."},
-      {"gradient inversion", "G", "Faces recovered from gradients. This version does not share any."},
+      {"gradient", "G",
+       "Faces recovered from the gradient of one training sample, which federated training would share."},
   };
   json_t *list = json_array();
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++)

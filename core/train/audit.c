@@ -85,14 +85,16 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
                                    struct attack_context *context, struct audit_record *record,
                                    struct guise_error *err) {
   struct comparisons *comparisons = NULL;
-  int r = comparisons_new(subject, &comparisons, err);
+  int r = comparisons_new(subject, attack, &comparisons, err);
   if (r < 0)
     return r;
   const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
   struct face_view members = {subject->data, trained->image}, others = {subject->data, unseen->image};
   context->members = (struct attack_faces){face_view_image, &members, trained->identity, trained->count};
   context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
-  context->overfitted = comparisons->overfitted;
+  context->overfitted = *comparisons->overfitted ? comparisons->overfitted : NULL;
+  context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
+  context->evaluator = *comparisons->evaluator ? comparisons->evaluator : NULL;
   context->references = comparisons->references;
   context->reference_count = comparisons->reference_count;
   subject->callbacks->phase(subject->callbacks->context, "auditing");
@@ -101,10 +103,20 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   return r;
 }
 
+/* Once the margin's warm-up is over. */
+static struct attack_loss loss_of(const struct job_spec *trained) {
+  return (struct attack_loss){.kind = trained->train.head,
+                              .options = {.scale = (float)trained->train.scale,
+                                          .margin = (float)trained->train.margin,
+                                          .negatives = trained->mask.negatives,
+                                          .margins = trained->mask.margins}};
+}
+
 static int run_attack(const struct audit_subject *subject, const struct job_data *learnt,
                       const struct attack *attack, struct audit_record *record, struct guise_error *err) {
   const struct face_list *people = victims_of(subject);
   struct face_view view = {subject->data, people->image}, open = {learnt, learnt->train.image};
+  struct face_view members = {subject->data, subject->data->train.image};
   struct face_view partners = {subject->partners, NULL};
   struct attack_context context = {
       .victims = {face_view_image, &view, people->identity, people->count},
@@ -115,6 +127,8 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .effort = subject->spec->audit.effort,
       .model = subject->model,
       .key = subject->key,
+      .loss = loss_of(subject->trained),
+      .members = {face_view_image, &members, subject->data->train.identity, subject->data->train.count},
       .seed = subject->split.seed,
       .threads = subject->threads,
       .should_stop = should_stop,
@@ -125,8 +139,9 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
     partners.image = list->image;
     context.mixing.partners = (struct attack_faces){face_view_image, &partners, list->identity, list->count};
   }
-  return attack->needs_unseen ? record_with_comparisons(subject, attack, &context, record, err)
-                              : record_attack(subject, attack, &context, record, err);
+  return attack->needs_unseen || attack->needs_undefended
+             ? record_with_comparisons(subject, attack, &context, record, err)
+             : record_attack(subject, attack, &context, record, err);
 }
 
 int audit_run(const struct audit_subject *subject, struct audit_record *record,

@@ -15,6 +15,7 @@ struct audit_subject {
   const struct job_inputs *inputs; /* public faces and teacher; job_id signs the results */
   const struct job_callbacks *callbacks;
   const struct mask *mask;
+  const struct job_spec *trained;  /* of the model's training: the same but for audit jobs */
   struct attack_mixing mixing;     /* of the training; partners are filled in from `partners` */
   const struct job_data *data;     /* victims: the people held out, or all where those are not two */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */

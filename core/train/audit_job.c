@@ -164,6 +164,7 @@ static int write_results(struct audit_job *job, const struct audit_subject *subj
 static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outcome, struct guise_error *err) {
   const struct audit_subject subject = {
       .spec = job->spec,
+      .trained = &job->trained,
       .inputs = &job->inputs,
       .callbacks = job->callbacks,
       .mask = job->model->mask,

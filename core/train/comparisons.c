@@ -10,7 +10,11 @@
 #define CONTROL_PEOPLE 100u
 #define CONTROL_SIZE 40u
 #define REFERENCE_SIZE 48u
-#define REFERENCE_SEED 101u /* added to the training's, so that no other network of the job begins alike */
+#define KNOWN_SIZE 64u
+/* Added to the training's seed, so that no other network of the job begins alike. */
+#define REFERENCE_SEED 101u
+#define UNDEFENDED_SEED 111u
+#define EVALUATOR_SEED 112u
 
 static const uint32_t trained_references[] = {
     [EFFORT_QUICK] = 0, [EFFORT_STANDARD] = 1, [EFFORT_THOROUGH] = 3};
@@ -44,27 +48,70 @@ static int train_references(const struct audit_subject *subject, struct comparis
   return r;
 }
 
-static int prepare(const struct audit_subject *subject, struct comparisons *comparisons,
-                   struct guise_error *err) {
-  struct data_split split = subject->split;
+/* For membership. */
+static int train_overfitted(const struct audit_subject *subject, const struct data_split *split,
+                            struct comparisons *comparisons, struct guise_error *err) {
   char directory[PATH_MAX];
-  split.most_people = CONTROL_PEOPLE;
-  int r = job_data_open(subject->inputs->dataset_pack, pack_size(subject->data->pack), &split,
-                        &comparisons->people, err);
+  int r = directory_of(subject, "control", 0, directory, err);
   if (r == 0)
-    r = directory_of(subject, "control", 0, directory, err);
-  if (r == 0)
-    r = embedder_overfit(subject->inputs->dataset_pack, &split, comparisons->people.train.count,
+    r = embedder_overfit(subject->inputs->dataset_pack, split, comparisons->people.train.count,
                          MIN(subject->data->size, CONTROL_SIZE), subject->threads, directory,
                          subject->callbacks, comparisons->overfitted, err);
   return r < 0 ? r : train_references(subject, comparisons, err);
 }
 
-int comparisons_new(const struct audit_subject *subject, struct comparisons **ret_comparisons,
-                    struct guise_error *err) {
+/* The control of attacks that draw people or look behind gradients. */
+static int train_undefended(const struct audit_subject *subject, const struct data_split *split,
+                            struct comparisons *comparisons, struct guise_error *err) {
+  char directory[PATH_MAX];
+  int r = directory_of(subject, "undefended", 0, directory, err);
+  return r < 0 ? r
+               : embedder_known(ARCH_FREQ_IR, subject->inputs->dataset_pack, split,
+                                comparisons->people.train.count, MIN(subject->data->size, KNOWN_SIZE),
+                                split->seed + UNDEFENDED_SEED, subject->threads, directory,
+                                subject->callbacks, comparisons->undefended, err);
+}
+
+static int train_evaluator(const struct audit_subject *subject, const struct data_split *split,
+                           struct comparisons *comparisons, struct guise_error *err) {
+  const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
+  const enum arch judging = subject->trained->model.arch == ARCH_IRESNET18 ? ARCH_FREQ_IR : ARCH_IRESNET18;
+  struct data_split judged = *split;
+  uint32_t images = unseen->count;
+  char directory[PATH_MAX];
+  judged.complement =
+      unseen->identities == trained->identities && images >= EVALUATOR_IMAGES * unseen->identities;
+  if (!judged.complement) {
+    judged.images = 0;
+    images += trained->count;
+  }
+  int r = directory_of(subject, "evaluator", 0, directory, err);
+  return r < 0 ? r
+               : embedder_known(judging, subject->inputs->dataset_pack, &judged, images,
+                                MIN(subject->data->size, KNOWN_SIZE), split->seed + EVALUATOR_SEED,
+                                subject->threads, directory, subject->callbacks, comparisons->evaluator, err);
+}
+
+static int prepare(const struct audit_subject *subject, const struct attack *attack,
+                   struct comparisons *comparisons, struct guise_error *err) {
+  struct data_split split = subject->split;
+  split.most_people = CONTROL_PEOPLE;
+  int r = job_data_open(subject->inputs->dataset_pack, pack_size(subject->data->pack), &split,
+                        &comparisons->people, err);
+  if (r == 0 && attack->needs_unseen)
+    r = train_overfitted(subject, &split, comparisons, err);
+  if (r == 0 && attack->needs_undefended)
+    r = train_undefended(subject, &split, comparisons, err);
+  if (r == 0 && attack->needs_evaluator)
+    r = train_evaluator(subject, &split, comparisons, err);
+  return r;
+}
+
+int comparisons_new(const struct audit_subject *subject, const struct attack *attack,
+                    struct comparisons **ret_comparisons, struct guise_error *err) {
   struct comparisons *comparisons = calloc(1, sizeof(*comparisons));
-  int r = comparisons ? prepare(subject, comparisons, err)
-                      : error_set(err, -ENOMEM, "out of memory before the attack membership");
+  int r = comparisons ? prepare(subject, attack, comparisons, err)
+                      : error_set(err, -ENOMEM, "out of memory before the attack %s", attack->name);
   if (r < 0)
     comparisons_free(comparisons);
   else

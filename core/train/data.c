@@ -54,9 +54,13 @@ static int fill_lists(struct job_data *data, const struct data_split *split, con
     pack_identity_range(data->pack, person, &first, &count);
     if (count == 0 || held[person] == LEFT_OUT)
       continue;
+    if (split->complement && held[person] == TRAINED && count < 2)
+      continue; /* none is kept out */
     memset(unseen, 0, count);
     if (held[person] == TRAINED)
       choose_unseen(split, person, count, order, unseen);
+    for (uint32_t i = 0; split->complement && held[person] == TRAINED && i < count; i++)
+      unseen[i] = !unseen[i];
     for (uint32_t i = 0; i < count; i++)
       face_list_add(unseen[i] ? &data->unseen : list, first + i, list->identities);
     list->identities++;

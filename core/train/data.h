@@ -32,6 +32,7 @@ struct data_split {
   double images;     /* share of each trained person's images: at least one when it is not 0, and one stays */
   uint64_t seed;
   uint32_t most_people; /* to train on, and to hold out; the others are in no list; 0 = all */
+  bool complement;      /* the images that `images` keeps out are trained on, and the others kept out */
 };
 
 struct data_split job_spec_split(const struct job_spec *spec);

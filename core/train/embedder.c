@@ -26,6 +26,12 @@
 #define OVERFIT_SIGHTS 40000u
 #define OVERFIT_EPOCHS_LEAST 20u
 #define OVERFIT_EPOCHS_MOST 60u
+/* Networks that attacks on weights are compared with and judged by. */
+#define KNOWN_WIDTH 0.5       /* of freq_ir */
+#define KNOWN_WIDTH_WIDE 0.25 /* of networks that have twice its channels */
+#define KNOWN_SIGHTS 40000u
+#define KNOWN_EPOCHS_LEAST 10u
+#define KNOWN_EPOCHS_MOST 40u
 #define SHIFT_SHARE 16u /* of the side, each way */
 
 /* seed: any 64 bits, unlike a user's; body is spent. */
@@ -69,6 +75,20 @@ static int make_overfitted_spec(const struct data_split *split, uint32_t images,
                               0.4, "lr", 0.05, "weight_decay", 0.0, "flip", 0, "shift", 0, "audit",
                               "attacks"),
                     split->seed, ret_spec, err);
+}
+
+static int make_known_spec(enum arch arch, const struct data_split *split, uint32_t images, uint32_t size,
+                           uint64_t seed, struct job_spec *ret_spec, struct guise_error *err) {
+  const uint32_t epochs = MIN(MAX(KNOWN_SIGHTS / MAX(images, 1u), KNOWN_EPOCHS_LEAST), KNOWN_EPOCHS_MOST);
+  return parse_spec(json_pack("{s:s, s:s, s:{s:f, s:f}, s:{s:s, s:i, s:i, s:f}, s:{s:s},"
+                              " s:{s:i, s:i, s:f, s:i}, s:{s:[]}}",
+                              "type", "train", "dataset", "members", "holdout", "identities",
+                              split->identities, "images", split->images, "model", "arch", arch_name(arch),
+                              "input", (int)size, "embedding", EMBEDDING, "width",
+                              (arch == ARCH_FREQ_IR ? KNOWN_WIDTH : KNOWN_WIDTH_WIDE), "mask", "method",
+                              "none", "train", "epochs", (int)epochs, "batch", 32, "lr", 0.05, "shift",
+                              (int)MIN(size / SHIFT_SHARE, 16u), "audit", "attacks"),
+                    seed, ret_spec, err);
 }
 
 /* ---- callbacks of the training within the job ---- */
@@ -212,30 +232,58 @@ static int train(const char *name, const struct job_spec *spec, struct job_input
   return 0;
 }
 
-int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
-                     uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
-                     char ret_path[static 4096], struct guise_error *err) {
-  struct guise_error inner = {0};
-  struct job_spec spec;
-  callbacks->phase(callbacks->context, "preparing");
-  if (snprintf(ret_path, PATH_MAX, "%s/overfitted.safetensors", work_directory) >= PATH_MAX)
+/* 1 when it is there already; ret_path is its path in any case. */
+static int find_trained(const char *work_directory, const char *file, char ret_path[static PATH_MAX],
+                        struct guise_error *err) {
+  if (snprintf(ret_path, PATH_MAX, "%s/%s", work_directory, file) >= PATH_MAX)
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  if (access(ret_path, R_OK) == 0)
-    return 0;
-  int r = make_overfitted_spec(split, images, size, &spec, err);
-  if (r < 0)
-    return r;
+  return access(ret_path, R_OK) == 0;
+}
+
+/* Trains on people of the training under attack; spec is spent. what: for the error. */
+static int train_on_split(const char *name, const char *what, struct job_spec *spec, const char *pack,
+                          const struct data_split *split, uint32_t threads, const char *work_directory,
+                          const struct job_callbacks *callbacks, const char *path, struct guise_error *err) {
+  struct guise_error inner = {0};
   struct job_inputs inputs = {.dataset_pack = pack,
                               .dataset_name = "members",
                               .work_directory = work_directory,
                               .threads = threads,
-                              .most_people = split->most_people};
-  r = train("control", &spec, &inputs, ret_path, callbacks, &inner);
-  job_spec_free(&spec);
+                              .split = split};
+  int r = train(name, spec, &inputs, path, callbacks, &inner);
+  job_spec_free(spec);
   if (r < 0 && r != -ECANCELED && r != -EINTR)
-    error_set(err, r, "the control of the membership attack could not be trained: %s",
-              inner.text[0] ? inner.text : strerror(-r));
+    error_set(err, r, "%s could not be trained: %s", what, inner.text[0] ? inner.text : strerror(-r));
   return r;
+}
+
+int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
+                     uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
+                     char ret_path[static 4096], struct guise_error *err) {
+  struct job_spec spec;
+  callbacks->phase(callbacks->context, "preparing");
+  int r = find_trained(work_directory, "overfitted.safetensors", ret_path, err);
+  if (r != 0)
+    return MIN(r, 0);
+  r = make_overfitted_spec(split, images, size, &spec, err);
+  return r < 0 ? r
+               : train_on_split("control", "the control of the membership attack", &spec, pack, split,
+                                threads, work_directory, callbacks, ret_path, err);
+}
+
+int embedder_known(enum arch arch, const char *pack, const struct data_split *split, uint32_t images,
+                   uint32_t size, uint64_t seed, uint32_t threads, const char *work_directory,
+                   const struct job_callbacks *callbacks, char ret_path[static 4096],
+                   struct guise_error *err) {
+  struct job_spec spec;
+  callbacks->phase(callbacks->context, "preparing");
+  int r = find_trained(work_directory, "known.safetensors", ret_path, err);
+  if (r != 0)
+    return MIN(r, 0);
+  r = make_known_spec(arch, split, images, size, seed, &spec, err);
+  return r < 0 ? r
+               : train_on_split("comparison", "a network that attacks on weights are compared with", &spec,
+                                pack, split, threads, work_directory, callbacks, ret_path, err);
 }
 
 int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
@@ -245,11 +293,10 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
   struct guise_error inner = {0};
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
-  if (snprintf(ret_path, PATH_MAX, "%s/embedder.safetensors", work_directory) >= PATH_MAX)
-    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  if (access(ret_path, R_OK) == 0)
-    return 0;
-  int r = pack_open(public_pack, &pack, err);
+  int r = find_trained(work_directory, "embedder.safetensors", ret_path, err);
+  if (r != 0)
+    return MIN(r, 0);
+  r = pack_open(public_pack, &pack, err);
   if (r == 0)
     r = make_spec(MIN(size, pack_size(pack) / 8 * 8), pack_images(pack), seed, &spec, err);
   pack_free(pack);

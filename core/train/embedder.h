@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "core/nn/arch.h"
 #include "core/train/data.h"
 #include "core/train/job.h"
 
@@ -26,3 +27,11 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
 int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
                      uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
                      char ret_path[static 4096], struct guise_error *err);
+
+/* An undefended network of people of the training under attack, trained as any other: what attacks on weights
+ * are compared with and judged by. images: how many are trained on. Writes work_directory/known.safetensors;
+ * everything else as embedder_overfit. */
+int embedder_known(enum arch arch, const char *pack, const struct data_split *split, uint32_t images,
+                   uint32_t size, uint64_t seed, uint32_t threads, const char *work_directory,
+                   const struct job_callbacks *callbacks, char ret_path[static 4096],
+                   struct guise_error *err);

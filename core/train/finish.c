@@ -234,6 +234,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   char path[4096];
   const struct audit_subject audited = {
       .spec = t->spec,
+      .trained = t->spec,
       .inputs = inputs,
       .callbacks = t->callbacks,
       .mask = t->mask,

@@ -239,8 +239,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
-  struct data_split split = job_spec_split(spec);
-  split.most_people = given->most_people;
+  const struct data_split split = given->split ? *given->split : job_spec_split(spec);
   callbacks->phase(callbacks->context, "preparing");
   int r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)

@@ -14,6 +14,8 @@
 #define JOB_ANALYSIS_FILE JOB_ANALYSIS_DIRECTORY "/gates.safetensors"
 #define JOB_WEIGHTS_FILE JOB_ANALYSIS_DIRECTORY "/weights.safetensors"
 
+struct data_split; /* core/train/data.h */
+
 struct job_inputs {
   const char *job_id;       /* for the report */
   const char *dataset_pack; /* path of the pack to train on */
@@ -34,8 +36,8 @@ struct job_inputs {
   /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
    * job, key.json are written here at the end */
   const char *output_directory;
-  uint32_t threads;     /* the budget */
-  uint32_t most_people; /* to train on; 0 = all */
+  uint32_t threads;               /* the budget */
+  const struct data_split *split; /* NULL = the spec's */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };

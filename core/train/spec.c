@@ -292,13 +292,14 @@ static int check_audit_job(const json_t *body, const struct job_spec *spec, stru
   return r < 0 ? r : check_audit(spec, problems);
 }
 
-/* Without names those attacks run that have what they need. */
+/* Without names those attacks run that have what they need and are worth the effort. */
 static void default_attacks(const json_t *body, struct job_spec *spec) {
   if (json_object_get(json_object_get(body, "audit"), "attacks"))
     return;
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     spec->audit.attack[i] = (!attacks[i].needs_public_faces || *spec->audit.public_dataset) &&
-                            (!attacks[i].needs_unseen || spec->holdout.images > 0);
+                            (!attacks[i].needs_unseen || spec->holdout.images > 0) &&
+                            attacks[i].from <= spec->audit.effort;
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {

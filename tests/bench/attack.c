@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/attack/gradient.h"
 #include "core/attack/linkage.h"
+#include "core/attack/mi_face.h"
 #include "core/attack/reconstruction.h"
 #include "core/model/model.h"
 #include "core/train/data.h"
@@ -17,7 +19,8 @@ struct study {
   struct face_view victims_view, open_view;
   struct mask_options mask;
   const struct attack *attack;
-  uint32_t pairs, passes; /* 0: the effort's */
+  uint32_t pairs, passes, faces, steps; /* 0: the effort's */
+  const char *model;                    /* under attack, with its mask; NULL: the mask alone is */
   bool scratch;
   struct attack_context context;
 };
@@ -57,6 +60,12 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
   const struct attack_context *context = &study->context;
   struct linkage_budget linkage = linkage_budgets[context->effort];
   struct reconstruction_budget reconstruction = reconstruction_budgets[context->effort];
+  struct gradient_budget gradient = gradient_budgets[context->effort];
+  struct mi_face_budget mi_face = mi_face_budgets[context->effort];
+  mi_face.people = study->faces ? study->faces : mi_face.people;
+  mi_face.steps = study->steps ? study->steps : mi_face.steps;
+  gradient.faces = study->faces ? study->faces : gradient.faces;
+  gradient.steps = study->steps ? study->steps : gradient.steps;
   linkage.pairs = study->pairs ? study->pairs : linkage.pairs;
   linkage.passes = study->passes ? study->passes : linkage.passes;
   linkage.from_scratch = study->scratch;
@@ -66,23 +75,33 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
     return linkage_run(context, &linkage, ret_result, err);
   if (strcmp(study->attack->name, "reconstruction") == 0)
     return reconstruction_run(context, &reconstruction, ret_result, err);
+  if (strcmp(study->attack->name, "gradient") == 0)
+    return gradient_run(context, &gradient, ret_result, err);
+  if (strcmp(study->attack->name, "mi_face") == 0)
+    return mi_face_run(context, &mi_face, ret_result, err);
   return study->attack->run(context, ret_result, err);
 }
 
 static int run_study(struct study *study, char **argv, struct guise_error *err) {
   struct attack_context *context = &study->context;
   struct mask *mask = NULL;
+  struct model *model = NULL;
   struct attack_result result = {.name = study->attack->name};
-  uint32_t size = study->mask.size;
   int64_t begin = clock_ns();
-  int r = open_faces(argv[1], size, &study->victims, &study->victims_view, &context->victims, err);
+  int r = study->model ? model_load(study->model, 1, context->threads, &model, err) : 0;
+  if (r < 0)
+    return r;
+  const uint32_t size = model ? model->info.input : study->mask.size;
+  r = open_faces(argv[1], size, &study->victims, &study->victims_view, &context->victims, err);
   if (r == 0)
     r = open_faces(argv[2], size, &study->open, &study->open_view, &context->open, err);
-  if (r == 0)
+  if (r == 0 && !model)
     r = mask_new(&study->mask, &mask, err);
-  if (r == 0) /* constants from public faces, as from any others */
+  if (r == 0 && !model) /* constants from public faces, as from any others */
     r = mask_fit(mask, face_view_image, &study->open_view, context->open.count, err);
-  context->mask = mask;
+  context->mask = model ? model->mask : mask;
+  context->model = study->model;
+  context->members = context->victims; /* to attacks on weights and gradients they are who was trained on */
   context->teacher = argv[3];
   if (r == 0)
     r = run_attack(study, &result, err);
@@ -91,6 +110,7 @@ static int run_study(struct study *study, char **argv, struct guise_error *err) 
     print_result(&result);
   attack_result_done(&result);
   mask_free(mask);
+  model_free(model);
   job_data_close(&study->victims);
   job_data_close(&study->open);
   return r;
@@ -101,17 +121,48 @@ static uint32_t number(const char *text) {
 }
 
 static int parse_options(struct study *study, int argc, char **argv) {
-  enum { MASK = 1, DROP, SIZE, K, UNMIXED, EFFORT, PAIRS, PASSES, SCRATCH, THREADS, SEED };
-  static const struct option options[] = {{"mask", 1, NULL, MASK},       {"drop-low", 1, NULL, DROP},
-                                          {"size", 1, NULL, SIZE},       {"k", 1, NULL, K},
-                                          {"unmixed", 1, NULL, UNMIXED}, {"effort", 1, NULL, EFFORT},
-                                          {"pairs", 1, NULL, PAIRS},     {"passes", 1, NULL, PASSES},
-                                          {"scratch", 0, NULL, SCRATCH}, {"threads", 1, NULL, THREADS},
-                                          {"seed", 1, NULL, SEED},       {NULL, 0, NULL, 0}};
+  enum {
+    MASK = 1,
+    DROP,
+    SIZE,
+    K,
+    UNMIXED,
+    EFFORT,
+    PAIRS,
+    PASSES,
+    SCRATCH,
+    THREADS,
+    SEED,
+    MODEL,
+    UNDEFENDED,
+    EVALUATOR,
+    FACES,
+    STEPS
+  };
+  static const struct option options[] = {{"mask", 1, NULL, MASK},
+                                          {"drop-low", 1, NULL, DROP},
+                                          {"size", 1, NULL, SIZE},
+                                          {"k", 1, NULL, K},
+                                          {"unmixed", 1, NULL, UNMIXED},
+                                          {"effort", 1, NULL, EFFORT},
+                                          {"pairs", 1, NULL, PAIRS},
+                                          {"passes", 1, NULL, PASSES},
+                                          {"scratch", 0, NULL, SCRATCH},
+                                          {"threads", 1, NULL, THREADS},
+                                          {"seed", 1, NULL, SEED},
+                                          {"model", 1, NULL, MODEL},
+                                          {"undefended", 1, NULL, UNDEFENDED},
+                                          {"evaluator", 1, NULL, EVALUATOR},
+                                          {"faces", 1, NULL, FACES},
+                                          {"steps", 1, NULL, STEPS},
+                                          {NULL, 0, NULL, 0}};
   enum mask_method method = MASK_AHM;
   uint32_t drop_low = UINT32_MAX, size = 112;
   int option;
-  *study = (struct study){.context = {.effort = EFFORT_QUICK, .seed = 1, .threads = 1}};
+  *study = (struct study){.context = {.effort = EFFORT_QUICK,
+                                      .seed = 1,
+                                      .threads = 1,
+                                      .loss = {HEAD_COSFACE, {.scale = 30, .margin = .3f}}}};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     study->context.mixing.probability[k] = 1;
   optind = 0;
@@ -124,7 +175,14 @@ static int parse_options(struct study *study, int argc, char **argv) {
     size = option == SIZE ? number(optarg) : size;
     study->pairs = option == PAIRS ? number(optarg) : study->pairs;
     study->passes = option == PASSES ? number(optarg) : study->passes;
+    study->faces = option == FACES ? number(optarg) : study->faces;
+    study->steps = option == STEPS ? number(optarg) : study->steps;
+    study->model = option == MODEL ? optarg : study->model;
     study->scratch |= option == SCRATCH;
+    if (option == UNDEFENDED)
+      study->context.undefended = optarg;
+    if (option == EVALUATOR)
+      study->context.evaluator = optarg;
     if (option == THREADS)
       study->context.threads = number(optarg);
     if (option == SEED)
@@ -156,7 +214,8 @@ int bench_attack(int argc, char **argv) {
     (void)fputs(
         "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] "
         "[--size PX] [--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
-        "[--threads N] [--seed N]\n",
+        "[--threads N] [--seed N] [--model PATH] [--undefended PATH] "
+        "[--evaluator PATH] [--faces N] [--steps N]\n",
         stderr);
     return 2;
   }

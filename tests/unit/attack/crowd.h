@@ -6,7 +6,9 @@
 #include "core/attack/attack.h"
 #include "core/image/synth.h"
 
+#ifndef SIZE
 #define SIZE 48u
+#endif
 #define PIXELS ((size_t)SIZE * SIZE * 3)
 
 /* Faces of people numbered from `first`. */

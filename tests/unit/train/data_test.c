@@ -141,9 +141,29 @@ static void at_most_some_people(void **state) {
   job_data_close(&some);
 }
 
+/* What is kept out of one training is what the other is trained on. */
+static void the_complement(void **state) {
+  (void)state;
+  struct job_data plain, other;
+  struct data_split split = {.identities = 0.4, .images = 0.34, .seed = 5};
+  assert_int_equal(job_data_open(faces, 24, &split, &plain, NULL), 0);
+  split.complement = true;
+  assert_int_equal(job_data_open(faces, 24, &split, &other, NULL), 0);
+  const struct face_list *lists[][2] = {
+      {&plain.train, &other.unseen}, {&plain.unseen, &other.train}, {&plain.held, &other.held}};
+  for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+    assert_int_equal(lists[l][0]->count, lists[l][1]->count);
+    assert_memory_equal(lists[l][0]->image, lists[l][1]->image, lists[l][0]->count * sizeof(uint32_t));
+  }
+  assert_int_equal(other.train.identities,
+                   plain.train.identities); /* everybody has an image on either side */
+  job_data_close(&plain);
+  job_data_close(&other);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(images_of_trained_people),
                                      cmocka_unit_test(seeded_and_told_apart),
-                                     cmocka_unit_test(at_most_some_people)};
+                                     cmocka_unit_test(at_most_some_people), cmocka_unit_test(the_complement)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

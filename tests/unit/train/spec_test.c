@@ -271,6 +271,15 @@ static void audits(void **state) {
   for (uint32_t i = 0; i < attack_count; i++)
     assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen);
   job_spec_free(&spec);
+  /* the dear ones not in a hurry */
+  assert_int_equal(
+      parse("{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"effort\":\"quick\"}}", &spec, &problems),
+      0);
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen &&
+                                               attacks[i].from == EFFORT_QUICK);
+  assert_int_equal(attack_find("gradient")->from, EFFORT_STANDARD);
+  job_spec_free(&spec);
   /* a training that keeps images out asks for membership, too */
   assert_int_equal(
       parse("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2}}", &spec, &problems), 0);
