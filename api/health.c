@@ -24,3 +24,7 @@ void get_readyz(struct request *request) {
 void get_openapi(struct request *request) {
   reply_text_static(request, MHD_HTTP_OK, "application/yaml", schema_openapi, schema_openapi_size);
 }
+
+void get_openapi_json(struct request *request) {
+  reply_text_static(request, MHD_HTTP_OK, "application/json", schema_openapi_json, schema_openapi_json_size);
+}

@@ -132,21 +132,6 @@ static bool may_have(struct request *request, const struct model_row *model, con
   return model_is_allowed(request, model);
 }
 
-static const char *type_of(const char *name) {
-  static const struct {
-    const char *suffix, *type;
-  } types[] = {{".json", "application/json"},
-               {".html", "text/html; charset=utf-8"},
-               {".csv", "text/csv; charset=utf-8"},
-               {".md", "text/markdown; charset=utf-8"}};
-  for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-    size_t n = strlen(name), m = strlen(types[i].suffix);
-    if (n > m && strcmp(name + n - m, types[i].suffix) == 0)
-      return types[i].type;
-  }
-  return "application/octet-stream";
-}
-
 static void file_headers(struct request *request, const struct model_file_row *file) {
   char digest[DIGEST_TEXT];
   digest_format(file->sha256, digest);
@@ -195,9 +180,9 @@ static void send_file(struct request *request, const struct model_file_row *file
     (void)close(fd);
   reply_take(request, status, response);
   file_headers(request, file);
-  reply_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", type_of(file->name));
+  reply_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type_of(file->name));
   reply_header(request, MHD_HTTP_HEADER_CONTENT_DISPOSITION, "attachment; filename=\"%s\"", file->name);
-  if (strcmp(type_of(file->name), "text/html; charset=utf-8") == 0)
+  if (strcmp(media_type_of(file->name), "text/html; charset=utf-8") == 0)
     reply_header(request, "Content-Security-Policy",
                  "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox");
   if (status == MHD_HTTP_PARTIAL_CONTENT)

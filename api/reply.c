@@ -146,6 +146,21 @@ void reply_page(struct request *request, const char *list, json_t *rows, int64_t
   }
 }
 
+const char *media_type_of(const char *name) {
+  static const struct {
+    const char *suffix, *type;
+  } types[] = {{".json", "application/json"},         {".html", "text/html; charset=utf-8"},
+               {".csv", "text/csv; charset=utf-8"},   {".md", "text/markdown; charset=utf-8"},
+               {".txt", "text/plain; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"},
+               {".css", "text/css; charset=utf-8"},   {".svg", "image/svg+xml"}};
+  for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+    size_t n = strlen(name), m = strlen(types[i].suffix);
+    if (n > m && strcmp(name + n - m, types[i].suffix) == 0)
+      return types[i].type;
+  }
+  return "application/octet-stream";
+}
+
 json_t *json_time(int64_t ms) {
   char text[TIME_TEXT];
   if (ms == 0)

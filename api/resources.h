@@ -7,6 +7,11 @@
 void get_healthz(struct request *request);
 void get_readyz(struct request *request);
 void get_openapi(struct request *request);
+void get_openapi_json(struct request *request);
+
+/* web.c */
+void get_dashboard(struct request *request);
+void get_asset(struct request *request);
 
 /* datasets.c */
 void put_dataset(struct request *request);

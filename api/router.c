@@ -8,9 +8,12 @@
 #define ARCHIVES "application/x-tar,application/gzip,application/zip"
 
 const struct route routes[] = {
+    {ROUTE_GET, "/", get_dashboard, SCOPE_NONE, false, BODY_NONE, "", "", "getDashboard"},
+    {ROUTE_GET, "/assets/{file}", get_asset, SCOPE_NONE, false, BODY_NONE, "", "", "getAsset"},
     {ROUTE_GET, "/healthz", get_healthz, SCOPE_NONE, false, BODY_NONE, "", "", "getHealth"},
     {ROUTE_GET, "/readyz", get_readyz, SCOPE_NONE, false, BODY_NONE, "", "", "getReadiness"},
     {ROUTE_GET, "/openapi.yaml", get_openapi, SCOPE_NONE, false, BODY_NONE, "", "", "getOpenapi"},
+    {ROUTE_GET, "/openapi.json", get_openapi_json, SCOPE_NONE, false, BODY_NONE, "", "", "getOpenapiJson"},
     {ROUTE_GET, "/metrics", get_prometheus, SCOPE_METRICS_READ, false, BODY_NONE, "", "", "getMetrics"},
     {ROUTE_GET, "/v1/datasets", list_datasets, SCOPE_DATASETS_READ, false, BODY_NONE, "", "limit,cursor",
      "listDatasets"},

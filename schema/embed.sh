@@ -1,14 +1,18 @@
 #!/bin/sh
-# embed.sh OUTPUT MIGRATION... : writes OUTPUT, C source that holds each NNNN-name.sql and openapi.yaml beside this script
-# (declared in daemon/store.h), so that the daemon needs no files at run time.
+# embed.sh OUTPUT OPENAPI_JSON MIGRATION... : writes OUTPUT, C source that holds each NNNN-name.sql, and openapi.yaml beside this
+# script with its JSON form (declared in daemon/store.h), so that the daemon needs no files at run time.
 set -eu
 output=$1
-shift
+json=$2
+shift 2
 here=$(dirname "$0")
+. "$here/../scripts/bytes.sh"
 
-bytes() { # the file as C numbers, a NUL at the end
-  od -An -v -td1 "$1" | tr -s ' ' | sed 's/^ //; s/ *$//; s/ /, /g; s/$/,/'
-  echo 0
+document() { # SYMBOL FILE
+  echo "const char $1[] = {"
+  bytes "$2"
+  echo '0};'
+  echo "const size_t $1_size = sizeof($1) - 1;"
 }
 
 {
@@ -18,7 +22,7 @@ bytes() { # the file as C numbers, a NUL at the end
     number=$(basename "$file" | sed 's/^0*\([0-9]*\)-.*/\1/')
     echo "static const char migration_$number[] = {"
     bytes "$file"
-    echo '};'
+    echo '0};'
   done
   echo 'const struct schema_migration schema_migrations[] = {'
   for file in "$@"; do
@@ -28,9 +32,7 @@ bytes() { # the file as C numbers, a NUL at the end
   done
   echo '  {0, 0, 0},'
   echo '};'
-  echo 'const char schema_openapi[] = {'
-  bytes "$here/openapi.yaml"
-  echo '};'
-  echo 'const size_t schema_openapi_size = sizeof(schema_openapi) - 1;'
+  document schema_openapi "$here/openapi.yaml"
+  document schema_openapi_json "$json"
 } >"$output.new"
 mv "$output.new" "$output"

@@ -136,7 +136,7 @@ static void every_operation_asks_for_its_scope(void **state) {
     }
   }
   reply_done(&document);
-  assert_int_equal(open, 3);
+  assert_int_equal(open, 6);
   assert_true(checked >= 24);
 }
 

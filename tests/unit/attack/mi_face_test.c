@@ -18,7 +18,7 @@
 #include "core/base/philox.h"
 #include "core/model/model.h"
 #include "unit/attack/crowd.h"
-#include "unit/model/schema.h"
+#include "schema.h"
 
 #define EMBEDDING 32u
 #define PEOPLE 12u

@@ -515,7 +515,7 @@ static void failing_and_timing_out(void **state) {
   assert_int_equal(service_job_cancel(f->service, "job_none", NULL, NULL), -ENOENT);
 }
 
-/* A full disk, no memory: from the last checkpoint again, at most three times in a row without a new one. */
+/* No memory: from the last checkpoint again, at most three times in a row without a new one. */
 static void what_the_machine_fails_is_tried_again(void **state) {
   struct fixture *f = *state;
   struct job_row row;
@@ -525,12 +525,12 @@ static void what_the_machine_fails_is_tried_again(void **state) {
   start(f);
   ready_dataset(f->service, "orl");
   atomic_store(&target_epochs, 3); /* it gets so far in its first run, then no further */
-  atomic_store(&job_result, -ENOSPC);
+  atomic_store(&job_result, -ENOMEM);
   submit_job(f->service, "", id);
   wait_job(f->service, id, JOB_STATE_FAILED);
   assert_int_equal(service_job_get(f->service, id, &row), 0);
   assert_int_equal(row.attempt, 4);
-  assert_non_null(strstr(row.error, "no_space"));
+  assert_non_null(strstr(row.error, "out_of_memory"));
   assert_int_equal(atomic_load(&last_resumed), 3);
   job_row_clear(&row);
   f->service = service_free(f->service);
