@@ -25,6 +25,8 @@ static const struct cli_option dataset_add_options[] = {
 static const struct cli_option submit_options[] = {
     {"dataset", 'd', "D", 0, "name or id of the data set to train on"},
     {"mask", 'm', "M", 0, "masking method, for example ahm (default), mixup, minusface or none"},
+    {"defence", 'D', "M", OPTION_REPEATED,
+     "of the weights, with its default numbers: negative_ls, bido, tl_dmi, at_at or dp_sgd"},
     {"epochs", 'e', "N", 0, "passes over the data"},
     {"set", 's', "POINTER=VALUE", OPTION_REPEATED,
      "any field, by JSON pointer: --set /train/batch=32 --set /model/arch=mobilefacenet"},

@@ -26,8 +26,8 @@ static int set_option(json_t *spec, const char *option) {
 struct overrides {
   const char *dataset, *mask;
   uint64_t epochs;
-  const char *set[64];
-  unsigned sets;
+  const char *set[64], *defence[8];
+  unsigned sets, defences;
   bool follow;
 };
 
@@ -46,10 +46,26 @@ static int parse_options(const struct cli *cli, int argc, char **argv, struct ov
       return cli_usage(cli, "at most %zu --set; put the others into a file", ARRAY_SIZE(over->set));
     else if (option == 's')
       over->set[over->sets++] = optarg;
+    else if (option == 'D' && over->defences == ARRAY_SIZE(over->defence))
+      return cli_usage(cli, "at most %zu --defence", ARRAY_SIZE(over->defence));
+    else if (option == 'D')
+      over->defence[over->defences++] = optarg;
     else if (option == '?')
       return cli_usage_option(cli);
   }
   return EXIT_DONE;
+}
+
+/* Each at the end of the file's list. -EINVAL when that is none. */
+static int add_defences(json_t *spec, const struct overrides *over) {
+  if (over->defences > 0 && !json_object_get(spec, "defences") &&
+      json_object_set_new(spec, "defences", json_array()) < 0)
+    return -EINVAL;
+  for (unsigned i = 0; i < over->defences; i++)
+    if (json_array_append_new(json_object_get(spec, "defences"),
+                              json_pack("{s:s}", "method", over->defence[i])) < 0)
+      return -EINVAL;
+  return 0;
 }
 
 /* Lays the options over the file. EXIT_DONE or an exit code. */
@@ -65,6 +81,8 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
     r = pointer_set(spec, "/train/epochs", json_integer((json_int_t)over->epochs));
   if (r < 0)
     return cli_usage(cli, "the file's mask and train must be objects");
+  if (add_defences(spec, over) < 0)
+    return cli_usage(cli, "the file's defences must be a list");
   for (unsigned i = 0; i < over->sets; i++)
     if (set_option(spec, over->set[i]) < 0)
       return cli_usage(cli, "--set %s: give /POINTER=VALUE through objects, for example /train/batch=32",

@@ -26,6 +26,8 @@ static const struct input table[] = {
      false, true},
     {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model),
      false, false, false},
+    {"defences", "model", "/defences/model", true, NULL, offsetof(struct job_inputs, pretrained_model), true,
+     false, false},
     {"audit", "public_dataset", "/audit/public_dataset", false, NULL,
      offsetof(struct job_inputs, audit_public_pack), true, true, false},
     {"audit", "teacher", "/audit/teacher", true, NULL, offsetof(struct job_inputs, teacher_model), true,
@@ -35,6 +37,23 @@ _Static_assert(ARRAY_SIZE(table) + AUDIT_INPUTS <= JOB_INPUTS_MAX,
                "a job has a place for each of its inputs");
 
 /* ---- submitting ---- */
+
+/* The name that the body gives the input, NULL = none. Where the section is a list, the first entry that has
+ * one, and problems are told there. */
+static const char *named(const json_t *body, struct input *input, char pointer[static 64]) {
+  const json_t *section = json_object_get(body, input->section);
+  size_t i;
+  json_t *entry;
+  json_array_foreach(section, i, entry) {
+    const char *name = json_string_value(json_object_get(entry, input->key));
+    if (!name)
+      continue;
+    (void)snprintf(pointer, 64, "/%.20s/%zu/%.20s", input->section, i, input->key);
+    input->pointer = pointer;
+    return name;
+  }
+  return json_string_value(json_object_get(section, input->key));
+}
 
 /* Attackers who have seen the people they attack would be no outsiders. */
 static int check_foreign(struct service *service, const struct client *client, const struct input *input,
@@ -50,11 +69,10 @@ static int check_foreign(struct service *service, const struct client *client, c
   bool same = strcmp(own.id, dataset) == 0 || (*own.sha256 && strcmp(own.sha256, sha256) == 0);
   if (!same)
     return 0;
-  return spec_problems_add(problems, input->pointer, "conflict", NULL,
-                           input->model
-                               ? "the model was trained on the job's own data set: a teacher must be "
-                                 "of other, public faces"
-                               : "public faces cannot be the job's own: name another data set");
+  return spec_problems_add(
+      problems, input->pointer, "conflict", NULL,
+      input->model ? "the model was trained on the job's own data set: name one of other, public faces"
+                   : "public faces cannot be the job's own: name another data set");
 }
 
 static int check_size(const struct input *input, const json_t *body, const struct dataset_row *row,
@@ -176,13 +194,14 @@ int inputs_check(struct service *service, const struct client *client, const jso
                  struct job_row *row, struct spec_problems *problems) {
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(table) && r == 0; i++) {
-    const struct input *input = &table[i];
-    const char *name = json_string_value(json_object_get(json_object_get(body, input->section), input->key));
+    struct input input = table[i];
+    char pointer[64];
+    const char *name = named(body, &input, pointer);
     struct job_input *found = &row->inputs[row->input_count];
     if (!name || !*name)
       continue; /* the spec's own checks tell */
-    *found = (struct job_input){.pointer = input->pointer};
-    r = (input->model ? check_model : check_dataset)(service, client, input, body, name, found, problems);
+    *found = (struct job_input){.pointer = table[i].pointer};
+    r = (input.model ? check_model : check_dataset)(service, client, &input, body, name, found, problems);
     row->input_count += found->dataset_id[0] || found->model_id[0];
   }
   return r;

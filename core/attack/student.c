@@ -94,8 +94,9 @@ static int adapted_graph(struct model *teacher, const struct photographs *photog
                          const struct lessons_options *options, struct graph **ret_graph,
                          struct guise_error *err) {
   const struct graph_config config = {.batch = teacher->batch, .threads = options->threads, .winograd = true};
-  const struct arch_options described =
+  struct arch_options described =
       arch_options_for(teacher->mask, teacher->info.embedding, teacher->info.width, teacher->info.dropout);
+  described.norm = teacher->info.norm;
   struct graph *graph = NULL;
   int r = graph_new(&config, &graph, err);
   if (r < 0)
@@ -178,8 +179,10 @@ static int describe(const struct model *teacher, bool from_teacher, const struct
                     struct graph *graph) {
   struct arch_options options =
       arch_options_for(mask, teacher->info.embedding, from_teacher ? teacher->info.width : SCRATCH_WIDTH, 0);
-  if (from_teacher) /* pixels reach the teacher's weights as they did in its own training */
+  if (from_teacher) { /* pixels reach the teacher's weights as they did in its own training */
     options.mask.pixel_scale = teacher->info.constants.pixel_scale;
+    options.norm = teacher->info.norm;
+  }
   return arch_describe(graph, from_teacher ? teacher->info.arch : ARCH_FREQ_IR, &options);
 }
 

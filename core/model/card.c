@@ -37,6 +37,29 @@ static void add_mask_options(struct text *card, const json_t *mask) {
   }
 }
 
+/* "- Defence of the weights: dp_sgd (...), noise 1, clip 1; formal guarantee: ..." */
+static void add_defences(struct text *card, const json_t *defences) {
+  const char *name;
+  size_t i;
+  json_t *defence, *value;
+  json_array_foreach(defences, i, defence) {
+    const char *guarantee = json_text_at(json_object_get(defence, "formal"), "guarantee");
+    text_add(card, "- Defence of the weights: ");
+    text_add_markdown(card, json_text_at(defence, "method"));
+    text_add(card, " (");
+    text_add_markdown(card, json_text_at(defence, "summary"));
+    text_add(card, ")");
+    json_object_foreach(json_object_get(defence, "parameters"), name, value) {
+      text_add(card, ", ");
+      text_add_markdown(card, name);
+      text_add(card, " %.6g", json_number_value(value));
+    }
+    text_add(card, "; formal guarantee: ");
+    text_add_markdown(card, *guarantee ? guarantee : "none");
+    text_add(card, "\n");
+  }
+}
+
 static void add_onnx(struct text *card, const json_t *files) {
   size_t i;
   json_t *file;
@@ -65,7 +88,9 @@ static void add_details(struct text *card, const json_t *report) {
   text_add_markdown(card, json_text_at(mask, "summary"));
   text_add(card, "), %" JSON_INTEGER_FORMAT " of 192 channels kept", count_at(mask, "channels"));
   add_mask_options(card, mask);
-  text_add(card, "\n- SHA-256 of the weights: `");
+  text_add(card, "\n");
+  add_defences(card, json_object_get(report, "defences"));
+  text_add(card, "- SHA-256 of the weights: `");
   text_add_markdown(card, json_text_at(model, "sha256"));
   text_add(card, "`\n");
   add_onnx(card, json_object_get(model, "onnx"));

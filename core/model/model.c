@@ -83,6 +83,7 @@ json_t *model_metadata(const struct model_info *info) {
   put_number(metadata, "embedding", info->embedding);
   put_real(metadata, "width", info->width);
   put_real(metadata, "dropout", info->dropout);
+  put_text(metadata, "norm", arch_norm_name(info->norm));
   put_mask(metadata, &info->mask);
   put_real(metadata, "mask.clip", info->constants.clip);
   put_real(metadata, "mask.pixel_scale", info->constants.pixel_scale);
@@ -277,6 +278,8 @@ static int read_metadata(const json_t *metadata, struct model_info *info, struct
   if (arch_from_name(text_of(metadata, "arch"), &info->arch) < 0)
     return error_set(err, -EBADMSG, "the model's architecture \"%.40s\" is not known",
                      text_of(metadata, "arch"));
+  if (*text_of(metadata, "norm") && arch_norm_from_name(text_of(metadata, "norm"), &info->norm) < 0)
+    return error_set(err, -EBADMSG, "the model's \"norm\" \"%.40s\" is not known", text_of(metadata, "norm"));
   int r = number_of(metadata, "input", 16, INPUT_MAX, &input, err);
   if (r == 0 && input % 8)
     r = error_set(err, -EBADMSG, "the model's input of %" PRIu64 " pixels is no multiple of 8", input);
@@ -431,6 +434,7 @@ static int build(struct model *model, const struct mask_key *key, uint32_t threa
     r = graph_new(&config, &model->graph, err);
   if (r == 0) {
     struct arch_options options = arch_options_for(model->mask, info->embedding, info->width, info->dropout);
+    options.norm = info->norm;
     (void)arch_describe(model->graph, info->arch,
                         &options); /* graph_build tells what it says, with its text */
     r = graph_build(model->graph, err);

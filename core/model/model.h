@@ -7,10 +7,10 @@
  * (F32) where there are any, of masks that learn weights "mask.weights" (F32), and with decoys their
  * templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
- * "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip", "mask.pixel_scale",
- * "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of keyed models
- * "mask.key", the id of the key, which itself is in a file of its own (core/mask/key.h), and the training's
- * facts. */
+ * "norm" (missing: "batch"), "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip",
+ * "mask.pixel_scale", "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of
+ * keyed models "mask.key", the id of the key, which itself is in a file of its own (core/mask/key.h), and the
+ * training's facts. */
 #pragma once
 
 #include <jansson.h>
@@ -31,6 +31,7 @@ struct model_info {
   uint32_t embedding; /* D */
   float width;        /* as in struct arch_options */
   float dropout;
+  enum arch_norm norm;
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */

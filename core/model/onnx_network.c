@@ -114,6 +114,39 @@ static int add_batch_norm(void *context, struct graph_value x, const struct grap
   return put(w, y, out, from.flat);
 }
 
+/* ONNX has group norms from opset 18 on. Before, they are the instance norms of a tensor whose channels are
+ * the groups, and a gain and a bias a channel. */
+static int add_group_norm(void *context, struct graph_value x, const struct graph_group_norm_values *values,
+                          struct graph_value y) {
+  struct writer *w = context;
+  const struct value from = get(w, x);
+  const struct label name = name_of(y, "norm");
+  const int64_t groups[1] = {values->groups}, split[3] = {0, values->groups, -1},
+                whole[4] = {0, y.channels, y.height, y.width};
+  float *ones = onnx_memory(w->file, values->groups);
+  for (uint32_t i = 0; ones && i < values->groups; i++)
+    ones[i] = 1;
+  struct onnx_node *node;
+  const char *unit = onnx_floats(w->file, join(name.text, ".ones").text, 1, groups, ones);
+  const char *zero =
+      onnx_floats(w->file, join(name.text, ".zeros").text, 1, groups, onnx_memory(w->file, values->groups));
+  const char *to_groups = onnx_integers(w->file, join(name.text, ".split").text, 3, split);
+  const char *to_channels = onnx_integers(w->file, join(name.text, ".whole").text, from.flat ? 2 : 4, whole);
+  const char *gamma = per_channel(w, join(name.text, ".weight").text, y.channels, from.flat, values->gamma);
+  const char *beta = per_channel(w, join(name.text, ".bias").text, y.channels, from.flat, values->beta);
+  const char *out = onnx_node(w->file, "Reshape", join(name.text, ".groups").text, NULL,
+                              (const char *const[]){from.name, to_groups, NULL});
+  out = onnx_node(w->file, "InstanceNormalization", join(name.text, ".normal").text, &node,
+                  (const char *const[]){out, unit, zero, NULL});
+  onnx_float_attribute(w->file, node, "epsilon", (float)values->epsilon);
+  out = onnx_node(w->file, "Reshape", join(name.text, ".channels").text, NULL,
+                  (const char *const[]){out, to_channels, NULL});
+  out = onnx_node(w->file, "Mul", join(name.text, ".scaled").text, NULL,
+                  (const char *const[]){out, gamma, NULL});
+  out = onnx_node(w->file, "Add", name.text, NULL, (const char *const[]){out, beta, NULL});
+  return put(w, y, out, from.flat);
+}
+
 static int add_prelu(void *context, struct graph_value x, const float *slope, struct graph_value y) {
   struct writer *w = context;
   const struct value from = get(w, x);
@@ -224,6 +257,7 @@ int onnx_add_network(struct onnx_file *file, const struct graph *graph, const ch
                                         .input = add_input,
                                         .conv = add_conv,
                                         .batch_norm = add_batch_norm,
+                                        .group_norm = add_group_norm,
                                         .prelu = add_prelu,
                                         .add = add_sum,
                                         .linear = add_linear,

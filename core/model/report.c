@@ -31,11 +31,11 @@ static json_t *data_json(const struct report_input *input) {
 
 static json_t *model_json(const struct report_input *input) {
   const struct model_info *info = input->model;
-  return json_pack("{s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:s, s:o}", "arch", arch_name(info->arch), "input",
-                   count_json(info->input), "embedding", count_json(info->embedding), "width",
-                   (double)info->width, "dropout", (double)info->dropout, "epochs",
-                   count_json(info->training.epochs), "steps", count_json(info->training.steps), "sha256",
-                   input->model_sha256, "bytes", count_json(input->model_bytes));
+  return json_pack("{s:s, s:o, s:o, s:f, s:f, s:s, s:o, s:o, s:s, s:o}", "arch", arch_name(info->arch),
+                   "input", count_json(info->input), "embedding", count_json(info->embedding), "width",
+                   (double)info->width, "dropout", (double)info->dropout, "norm", arch_norm_name(info->norm),
+                   "epochs", count_json(info->training.epochs), "steps", count_json(info->training.steps),
+                   "sha256", input->model_sha256, "bytes", count_json(input->model_bytes));
 }
 
 static json_t *mixing_json(const struct report_reward *reward) {
@@ -74,10 +74,19 @@ static json_t *mask_json(const struct report_input *input) {
                    text_or_null(*info->key_id ? info->key_id : NULL), "mixing", mixing_json(&input->reward));
 }
 
-static json_t *formal_json(const struct model_info *info) {
+/* The mask's guarantee, of templates; where it gives none, that of a defence, of the weights. */
+static json_t *formal_json(const struct report_input *input) {
+  const struct model_info *info = input->model;
   struct mask_guarantee guarantee;
-  if (!mask_guarantee(&info->mask, &info->constants, info->weights, &guarantee))
+  size_t i;
+  json_t *defence;
+  if (!mask_guarantee(&info->mask, &info->constants, info->weights, &guarantee)) {
+    json_array_foreach(input->defences, i, defence) {
+      if (json_is_object(json_object_get(defence, "formal")))
+        return json_deep_copy(json_object_get(defence, "formal"));
+    }
     return json_pack("{s:s, s:n, s:n, s:n}", "guarantee", "none", "epsilon", "delta", "unit");
+  }
   return json_pack("{s:s, s:o, s:o, s:s}", "guarantee", guarantee.text, "epsilon",
                    json_real_or_null(guarantee.epsilon), "delta", json_real_or_null(guarantee.delta), "unit",
                    guarantee.unit);
@@ -315,15 +324,16 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
   now_text(now);
   json_t *attacks = input->attacks ? json_deep_copy(input->attacks) : json_array();
   json_t *spec = input->spec ? json_deep_copy(input->spec) : json_null();
+  json_t *defences = input->defences ? json_deep_copy(input->defences) : json_array();
   json_t *report = json_pack(
-      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, "
+      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, "
       "s:o, s:o},"
       " s:o}",
       "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now, "guise_version",
       GUISE_VERSION, "headline", headline_json(attacks), "job", "id", input->job_id, "seed",
       count_json(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
-      mask_json(input), "utility", utility_json(input), "attacks", attacks, "not_measured",
-      not_measured_json(attacks), "formal", formal_json(input->model), "cost", "train_seconds",
+      mask_json(input), "defences", defences, "utility", utility_json(input), "attacks", attacks,
+      "not_measured", not_measured_json(attacks), "formal", formal_json(input), "cost", "train_seconds",
       positive_or_null(input->train_seconds), "images_per_s", positive_or_null(input->images_per_s),
       "peak_memory_bytes", positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
   if (!report)

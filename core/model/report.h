@@ -42,6 +42,8 @@ struct report_input {
   uint32_t unseen_identities, unseen_images; /* of trained people, but not trained on */
   char split_sha256[SHA256_HEX];             /* hash over the held-out identity indices; "" = none */
   const json_t *spec;                        /* the resolved job, borrowed */
+  const json_t *defences; /* of the weights: [{"method","summary","parameters","formal": as the report's or
+                             null}], borrowed; NULL = none */
   const struct model_info *model;
   const char *model_sha256; /* of model.safetensors */
   uint64_t model_bytes;

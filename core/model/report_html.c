@@ -470,6 +470,27 @@ static void add_parameters(struct text *html, const json_t *parameters) {
   }
 }
 
+static void add_defences(struct text *html, const json_t *defences) {
+  const char *name;
+  size_t i;
+  json_t *defence, *value;
+  json_array_foreach(defences, i, defence) {
+    const char *guarantee = json_text_at(json_object_get(defence, "formal"), "guarantee");
+    text_add(html, "<tr><th>Defence of the weights</th><td>");
+    text_add_html(html, json_text_at(defence, "method"));
+    text_add(html, ": ");
+    text_add_html(html, json_text_at(defence, "summary"));
+    text_add(html, "<br><span class=\"soft\">");
+    json_object_foreach(json_object_get(defence, "parameters"), name, value) {
+      text_add_html(html, name);
+      text_add(html, " %.6g; ", json_number_value(value));
+    }
+    text_add(html, "</span>formal guarantee: ");
+    text_add_html(html, *guarantee ? guarantee : "none");
+    text_add(html, "</td></tr>\n");
+  }
+}
+
 static void add_facts(struct text *html, const json_t *report) {
   const json_t *data = json_object_get(report, "data"), *model = json_object_get(report, "model");
   const json_t *mask = json_object_get(report, "mask"), *cost = json_object_get(report, "cost");
@@ -498,6 +519,7 @@ static void add_facts(struct text *html, const json_t *report) {
   add_parameters(html, json_object_get(mask, "parameters"));
   add_row_count(html, "Seed of the mask", mask, "seed");
   add_mixing(html, json_object_get(mask, "mixing"));
+  add_defences(html, json_object_get(report, "defences"));
   add_row(html, "Network", json_text_at(model, "arch"));
   add_row_count(html, "Input, pixels", model, "input");
   add_row_count(html, "Embedding", model, "embedding");

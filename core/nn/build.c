@@ -40,6 +40,8 @@ static int check_description(struct graph *graph) {
     return FAIL(graph, -EINVAL, "a graph needs an input and an output");
   if (graph->config.input_gradient && !graph->config.training)
     return FAIL(graph, -EINVAL, "the gradient of the input needs a graph for training");
+  if (graph->config.input_gradient && graph->nodes[graph->input].frozen)
+    return FAIL(graph, -EINVAL, "the backward pass ends at frozen layers and does not reach the input");
   if (graph->config.low_memory && !graph->config.training)
     return FAIL(graph, -EINVAL, "a graph that only runs forward keeps nothing that low memory could drop");
   if (graph->config.folded && graph->config.training)
@@ -103,8 +105,9 @@ static void analyse(struct graph *graph) {
     struct node *node = &graph->nodes[i];
     node->plain = may_be_plain(graph, (int)i);
     choose_elements(graph, (int)i);
-    node->wants_gradient = graph->config.training &&
-                           ((int)i == graph->input ? graph->config.input_gradient : node->name != NULL);
+    node->wants_gradient =
+        graph->config.training &&
+        ((int)i == graph->input ? graph->config.input_gradient : node->name != NULL && !node->frozen);
     for (uint32_t k = 0; k < node->inputs; k++)
       node->wants_gradient |= graph->nodes[node->input[k]].wants_gradient;
   }

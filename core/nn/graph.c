@@ -150,6 +150,12 @@ int graph_connect(struct graph *graph, struct node *node, int a, int b) {
   return (int)(node - graph->nodes);
 }
 
+int graph_freeze(struct graph *graph) {
+  for (uint32_t i = 0; graph->error.code == 0 && i < graph->node_count; i++)
+    graph->nodes[i].frozen = true;
+  return graph->error.code;
+}
+
 int graph_output(struct graph *graph, int x) {
   if (!graph_operand(graph, x, "output"))
     return graph->error.code;

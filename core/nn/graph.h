@@ -90,6 +90,10 @@ int graph_average_pool(struct graph *graph, int x, uint32_t kernel, uint32_t str
 int graph_global_average_pool(struct graph *graph, int x); /* (C,1,1) */
 int graph_upsample(struct graph *graph, int x, uint32_t factor, enum graph_upsampling how);
 int graph_dropout(struct graph *graph, int x, float probability);
+/* Makes the value of x readable after a forward pass, and takes a gradient of it besides the one that comes
+ * from its readers: for losses on hidden layers, see graph_tap_data(). Graphs that are not for training have
+ * no taps: x. */
+int graph_tap(struct graph *graph, int x);
 int graph_linear(struct graph *graph, int x, const char *name, uint32_t out,
                  bool bias); /* flattens (C,H,W) in plain order */
 int graph_linear_spectral(struct graph *graph, int x, const char *name, uint32_t out,
@@ -105,6 +109,10 @@ struct block_idct_options {
 };
 int graph_block_idct(struct graph *graph, int x, const struct block_idct_options *options);
 
+/* Nothing described until now is trained: its parameters have neither gradients nor momenta and stay to the
+ * bit, its batch norms use their running statistics in every mode, and the backward pass ends there. */
+int graph_freeze(struct graph *graph);
+
 int graph_output(struct graph *graph,
                  int x); /* names the result; its gradient is the backward pass's start */
 int graph_build(struct graph *graph, struct guise_error *err);
@@ -117,6 +125,16 @@ const float *graph_input_gradient(struct graph *graph); /* NULL unless config.in
 /* The classes of the batch's images, (batch), initially 0: fill before forward. NULL when no layer needs
  * them. */
 uint32_t *graph_classes(struct graph *graph);
+
+/* The taps in the order of the description, plain (batch, C, H, W). A backward pass adds `gradient`,
+ * initially 0, and sets it to 0 again: fill it between the passes. */
+struct graph_tap {
+  size_t count; /* C H W */
+  const float *value;
+  float *gradient;
+};
+uint32_t graph_taps(const struct graph *graph);
+struct graph_tap graph_tap_data(const struct graph *graph, uint32_t i);
 
 /* step: keys dropout. 0, or -EIO with err when the kernel library fails. */
 int graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err);
@@ -147,6 +165,9 @@ uint32_t graph_parameters(struct graph *graph);
 struct graph_parameter *graph_parameter(struct graph *graph, uint32_t i);
 uint64_t graph_trained_numbers(struct graph *graph); /* of parameters with gradients */
 void graph_parameters_changed(struct graph *graph);
+/* Gradients of all parameters that have them, one after the other with zeros in between, as the last backward
+ * pass left them and the next gradient step takes them. NULL without training. ret_count may be NULL. */
+float *graph_gradients(struct graph *graph, uint64_t *ret_count);
 /* Copies values (not gradients, not momenta) between graphs of the same description, whatever their batch.
  * -EINVAL if different. */
 int graph_copy_parameters(struct graph *target, struct graph *source, struct guise_error *err);

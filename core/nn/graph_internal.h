@@ -58,7 +58,7 @@ struct layer_type {
 extern const struct layer_type layer_input, layer_conv, layer_batch_norm, layer_prelu, layer_add,
     layer_dropout, layer_linear, layer_idct, layer_global_conv, layer_conv_transpose, layer_group_norm,
     layer_conditional_norm, layer_concat, layer_reshape, layer_activation, layer_max_pool, layer_average_pool,
-    layer_upsample;
+    layer_upsample, layer_tap;
 
 enum { GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE };
 enum { WEIGHT, BIAS, SPECTRAL_U, SPECTRAL_V };
@@ -110,6 +110,7 @@ struct node {
   bool half;           /* value and gradient are bfloat16, not float */
   bool wants_gradient; /* something before it has parameters or is the input whose gradient is asked for */
   bool fused;    /* its value is never written: it lives inside the element-wise group of a later node */
+  bool frozen;   /* described before graph_freeze() */
   bool absorbed; /* a convolution before it computes it: its value is the convolution's */
   int value;     /* buffer, -1 when fused */
   int again;     /* low memory: buffer of the value computed again, -1: not yet */
@@ -117,6 +118,7 @@ struct node {
   int norm;      /* batch norm, conditional norm: index in graph->norms */
   int extra;     /* buffer: dropout's mask, linear's plain input, the IDCT's scratch, a norm's coefficients */
   int spectral;  /* buffer: weights under spectral norm, -1 without */
+  int tap_gradient; /* of a tap: the plain buffer that is added to its gradient; its value is in `extra` */
 };
 
 /* A batch norm: coefficients a channel, padded with zeros to whole blocks. */

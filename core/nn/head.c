@@ -8,7 +8,10 @@
  * Of the softmax, only the sum over classes outside the mix is common to a sample's labels: with z = s cos, Z
  * = max and S = sum e^(z - Z) over them, label j's log-sum-exp is that of {a_j, Z + log S, and the mix's
  * other z when they count as negatives}, a_j = s times the target with its margin. All of that is done in
- * double, so that s = 64 never overflows. */
+ * double, so that s = 64 never overflows.
+ *
+ * Smoothing by a: with p_c label j's softmax, d l_j / d z_c = p_c - [c = y_j], d u_j / d z_c = p_c - 1 / n_j,
+ * and so together p_c - (1 - a) [c = y_j] - a / n_j. */
 #include "core/nn/head.h"
 
 #include <math.h>
@@ -196,6 +199,12 @@ static void describe_targets(const struct head *head, const struct head_options 
   }
 }
 
+/* What smoothing needs of the classes outside the mix. */
+struct rest {
+  double sum; /* of their z */
+  uint32_t count;
+};
+
 static bool in_mix(const struct target *targets, uint32_t count, uint32_t identity) {
   for (uint32_t j = 0; j < count; j++)
     if (targets[j].identity == identity)
@@ -236,6 +245,41 @@ static double exponentials(float *cosines, uint32_t classes, float scale, double
   return sum;
 }
 
+/* Before the cosines are spent. */
+static struct rest rest_of(const float *cosines, uint32_t classes, float scale, const struct target *targets,
+                           uint32_t count) {
+  struct rest rest = {.count = classes};
+  for (uint32_t c = 0; c < classes; c++)
+    rest.sum += (double)cosines[c];
+  for (uint32_t j = 0; j < count; j++) { /* identities in a mix differ */
+    rest.sum -= (double)cosines[targets[j].identity];
+    rest.count--;
+  }
+  rest.sum *= (double)scale;
+  return rest;
+}
+
+/* The sum of a lambda_j (u_j - l_j) over the labels. Its gradient with respect to s cos is added to own[j] of
+ * the targets, and set in *ret_others for each class outside the mix. */
+static double smooth(const struct target *targets, uint32_t count, bool all, double a,
+                     const struct rest *rest, double *own, double *ret_others) {
+  double loss = 0;
+  *ret_others = 0;
+  for (uint32_t j = 0; j < count; j++) {
+    const struct target *t = &targets[j];
+    const double n = rest->count + (all ? count : 1);
+    double sum = rest->sum + t->shifted;
+    for (uint32_t i = 0; all && i < count; i++)
+      sum += i == j ? 0 : targets[i].logit;
+    loss += a * t->weight * (t->shifted - sum / n); /* u_j - l_j: the softmax's sum cancels */
+    own[j] += a * t->weight * (1 - 1 / n) * t->slope;
+    for (uint32_t i = 0; all && i < count; i++)
+      own[i] -= i == j ? 0 : a * t->weight / n;
+    *ret_others -= a * t->weight / n;
+  }
+  return loss;
+}
+
 /* L0 of one sample; its row of cosines becomes d L0 / d cos when `gradient` is set, and is spent otherwise.
  */
 static double sample_loss(const struct head *head, const struct head_options *options, float *cosines,
@@ -243,6 +287,10 @@ static double sample_loss(const struct head *head, const struct head_options *op
   struct target targets[LABELS_MAX];
   const bool all = options->negatives == HEAD_NEGATIVES_ALL;
   describe_targets(head, options, cosines, labels, count, targets);
+  const double a = (double)options->smoothing;
+  double own_part[LABELS_MAX] = {0}, others_part = 0;
+  const struct rest rest =
+      a != 0 ? rest_of(cosines, head->classes, options->scale, targets, count) : (struct rest){.sum = 0};
   const double highest = highest_negative(cosines, head->classes, options->scale, targets, count);
   const double sum = exponentials(cosines, head->classes, options->scale, highest, targets, count);
   const double negatives = sum > 0 ? highest + log(sum) : -INFINITY;
@@ -256,18 +304,21 @@ static double sample_loss(const struct head *head, const struct head_options *op
     loss += own->weight * (own->log_sum - own->shifted);
     common += isinf(highest) ? 0 : own->weight * exp(highest - own->log_sum);
   }
+  if (a != 0)
+    loss += smooth(targets, count, all, a, &rest, own_part, &others_part);
   if (!gradient)
     return loss;
   const float factor = (float)((double)options->scale * common);
+  const float push = (float)((double)options->scale * others_part);
   for (uint32_t c = 0; c < head->classes; c++)
-    cosines[c] *= factor;
+    cosines[c] = cosines[c] * factor + push;
   for (uint32_t j = 0; j < count; j++) {
     const struct target *own = &targets[j];
-    double slope = own->weight * (exp(own->shifted - own->log_sum) - 1) * own->slope;
+    double slope = own->weight * (exp(own->shifted - own->log_sum) - 1) * own->slope + own_part[j];
     for (uint32_t i = 0; all && i < count; i++)
       if (targets[i].identity != own->identity)
         slope += targets[i].weight * exp(own->logit - targets[i].log_sum);
-    cosines[own->identity] += (float)((double)options->scale * slope);
+    cosines[own->identity] = (float)((double)options->scale * slope);
   }
   return loss;
 }
@@ -347,6 +398,6 @@ float *head_momentum(struct head *head) {
   return head->momentum;
 }
 
-const float *head_gradient(const struct head *head) {
+float *head_gradient(struct head *head) {
   return head->gradient;
 }

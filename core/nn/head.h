@@ -33,6 +33,10 @@ struct head_options {
   float scale, margin;
   enum head_negatives negatives;
   enum head_margins margins;
+  /* a: l_j becomes (1 - a) l_j + a u_j, u_j the mean of -log p over the n_j classes of label j's softmax (the
+   * target with its margin); 0 = none, below 0: negative label smoothing (Struppek et al., arXiv 2310.06549)
+   */
+  float smoothing;
 };
 /* Forward and backward of the batch's mean loss. embeddings (batch, D), not normalised. labels: MIX of sample
  * i are labels[i * stride .. + counts[i]). Writes d(mean loss)/d(embedding) and keeps the class gradient for
@@ -50,4 +54,4 @@ void head_sgd(struct head *head, float rate, float momentum, float decay);
 uint32_t head_classes(const struct head *head);
 float *head_weights(struct head *head);  /* (classes, D) */
 float *head_momentum(struct head *head); /* (classes, D) */
-const float *head_gradient(const struct head *head);
+float *head_gradient(struct head *head); /* (classes, D): of the last head_step, for the next head_sgd */

@@ -169,5 +169,19 @@ static int backward(struct graph *graph, int index, int dy) {
   return image_norm_backward(graph, index, dy, run_backward);
 }
 
+static int visit(const struct graph *graph, int index, const struct graph_visitor *visitor) {
+  const struct node *node = &graph->nodes[index];
+  const struct graph_group_norm_values values = {
+      .groups = node->group_norm.groups,
+      .gamma = node_parameter(graph, node, GAMMA)->value,
+      .beta = node_parameter(graph, node, BETA)->value,
+      .epsilon = EPSILON,
+  };
+  if (!visitor->group_norm)
+    return -ENOTSUP;
+  return visitor->group_norm(visitor->context, graph_value_of(graph, node->input[0]), &values,
+                             graph_value_of(graph, index));
+}
+
 const struct layer_type layer_group_norm = {
-    .name = "group norm", .parameters = parameters, .forward = forward, .backward = backward};
+    .name = "group norm", .parameters = parameters, .forward = forward, .backward = backward, .visit = visit};

@@ -183,7 +183,7 @@ void norm_prepare(struct graph *graph, int index, const void *x) {
   if (index < 0)
     return;
   struct norm *norm = &graph->norms[index];
-  if (graph->mode == GRAPH_EVAL)
+  if (graph->mode == GRAPH_EVAL || graph->nodes[norm->node].frozen)
     coefficients_from_running(graph, norm);
   else if (!norm->from_producer)
     gather_statistics(graph, norm, x);

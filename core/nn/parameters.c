@@ -62,9 +62,8 @@ static uint64_t place(struct graph *graph, enum group group, uint64_t offset, bo
       struct graph_parameter *parameter = node_parameter(graph, &graph->nodes[n], which);
       if (!parameter)
         continue;
-      const enum group own = which >= NODE_TRAINABLE ? STATISTICS
-                             : parameter->decay      ? WITH_DECAY
-                                                     : WITHOUT_DECAY;
+      const bool fixed = which >= NODE_TRAINABLE || graph->nodes[n].frozen;
+      const enum group own = fixed ? STATISTICS : parameter->decay ? WITH_DECAY : WITHOUT_DECAY;
       if (own != group)
         continue;
       if (bind) {
@@ -142,6 +141,12 @@ struct graph_parameter *graph_parameter(struct graph *graph, uint32_t i) {
 
 void graph_parameters_changed(struct graph *graph) {
   graph->forward_stale = graph->backward_stale = true;
+}
+
+float *graph_gradients(struct graph *graph, uint64_t *ret_count) {
+  if (ret_count)
+    *ret_count = graph->gradients ? graph->trainable_count : 0;
+  return graph->gradients;
 }
 
 int graph_copy_parameters(struct graph *target, struct graph *source, struct guise_error *err) {

@@ -127,7 +127,7 @@ int pointwise_find(struct graph *graph) {
   for (uint32_t i = 0; r == 0 && i < graph->norm_count; i++) {
     struct norm *norm = &graph->norms[i];
     struct pointwise *producer = group_of(graph, graph->nodes[norm->node].input[0]);
-    if (!producer)
+    if (!producer || graph->nodes[norm->node].frozen) /* whose statistics are given */
       continue;
     int *gather = reallocarray(producer->gather, producer->gathers + 1, sizeof(int));
     if (!gather)

@@ -19,6 +19,12 @@ struct graph_batch_norm_values { /* (C) each: y = gamma (x - mean) / sqrt(varian
   double epsilon;
 };
 
+struct graph_group_norm_values { /* (C) each; mean and variance are a group's, of one image */
+  uint32_t groups;
+  const float *gamma, *beta;
+  double epsilon;
+};
+
 /* A callback that is NULL means that the writer has no word for this kind of layer. */
 struct graph_visitor {
   void *context;
@@ -27,6 +33,8 @@ struct graph_visitor {
   int (*conv)(void *context, struct graph_value x, const struct conv_options *options, const float *weight,
               const float *bias, struct graph_value y);
   int (*batch_norm)(void *context, struct graph_value x, const struct graph_batch_norm_values *values,
+                    struct graph_value y);
+  int (*group_norm)(void *context, struct graph_value x, const struct graph_group_norm_values *values,
                     struct graph_value y);
   int (*prelu)(void *context, struct graph_value x, const float *slope, struct graph_value y); /* slope (C) */
   int (*add)(void *context, struct graph_value a, struct graph_value b, struct graph_value y);

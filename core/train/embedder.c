@@ -91,6 +91,26 @@ static int make_known_spec(enum arch arch, const struct data_split *split, uint3
                     seed, ret_spec, err);
 }
 
+/* What stays of the job. Lists that the trained weights do not depend on are left out: defaults are without.
+ */
+static int make_pretraining_spec(const struct job_spec *job, struct job_spec *ret_spec,
+                                 struct guise_error *err) {
+  static const char *const of_job[] = {"holdout", "defences", "audit", "resources", "priority", "labels"};
+  static const char *const of_mask[] = {"pool",      "public_dataset", "decoys",   "key",
+                                        "reference", "embedder",       "ablation", "recipes_per_image"};
+  json_t *body = job_spec_json(job), *mask = json_object_get(body, "mask");
+  for (size_t i = 0; i < ARRAY_SIZE(of_job); i++)
+    (void)json_object_del(body, of_job[i]);
+  for (size_t i = 0; i < ARRAY_SIZE(of_mask); i++)
+    (void)json_object_del(mask, of_mask[i]);
+  if (mask_traits(job->mask.method)->has_strategy && job->mask.policy == POLICY_LEARNED)
+    (void)json_object_set_new(mask, "policy", json_string("uniform"));
+  (void)json_object_set_new(body, "dataset", json_string("public"));
+  (void)json_object_set_new(body, "holdout", json_pack("{s:f}", "identities", HOLDOUT));
+  (void)json_object_set_new(body, "audit", json_pack("{s:[]}", "attacks"));
+  return parse_spec(body, job->train.seed, ret_spec, err);
+}
+
 /* ---- callbacks of the training within the job ---- */
 
 struct inner {
@@ -310,6 +330,31 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
   job_spec_free(&spec);
   if (r < 0 && r != -ECANCELED && r != -EINTR)
     error_set(err, r, "the embedder could not be trained on the public data set: %s",
+              inner.text[0] ? inner.text : strerror(-r));
+  return r;
+}
+
+int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint32_t threads,
+                      const char *work_directory, const struct job_callbacks *callbacks,
+                      char ret_path[static 4096], struct guise_error *err) {
+  struct guise_error inner = {0};
+  struct job_spec spec;
+  callbacks->phase(callbacks->context, "preparing");
+  if (snprintf(ret_path, PATH_MAX, "%s/pretrained.safetensors", work_directory) >= PATH_MAX)
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  if (access(ret_path, R_OK) == 0)
+    return 0;
+  int r = make_pretraining_spec(job, &spec, err);
+  if (r < 0)
+    return r;
+  struct job_inputs inputs = {.dataset_pack = public_pack,
+                              .dataset_name = "public",
+                              .work_directory = work_directory,
+                              .threads = threads};
+  r = train("pretraining", &spec, &inputs, ret_path, callbacks, &inner);
+  job_spec_free(&spec);
+  if (r < 0 && r != -ECANCELED && r != -EINTR)
+    error_set(err, r, "the network to begin with could not be trained on the public data set: %s",
               inner.text[0] ? inner.text : strerror(-r));
   return r;
 }

@@ -20,6 +20,13 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
                    const char *work_directory, const struct job_callbacks *callbacks,
                    char ret_path[static 4096], struct guise_error *err);
 
+/* A network for a job to begin with: the job's own training, model and mask, but without defences, strategy
+ * network, key and decoys, on the public faces. Writes work_directory/pretrained.safetensors; everything else
+ * as embedder_train. */
+int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint32_t threads,
+                      const char *work_directory, const struct job_callbacks *callbacks,
+                      char ret_path[static 4096], struct guise_error *err);
+
 /* The opposite: an undefended network that learns its photographs by heart, as a control for attacks that ask
  * what was trained on. pack and split: those of the training under attack, with split->most_people; images:
  * how many are trained on. Writes work_directory/overfitted.safetensors; everything else as embedder_train.

@@ -16,6 +16,7 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .embedding = spec->model.embedding,
                               .width = (float)spec->model.width,
                               .dropout = (float)spec->model.dropout,
+                              .norm = spec->model.norm,
                               .mask = *mask_options(t->mask),
                               .constants = *mask_constants(t->mask),
                               .decoys = mask_decoys(t->mask),
@@ -133,11 +134,20 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
       "those of direct convolution.",
       t->spec->train.precision == PRECISION_BF16 ? "bfloat16 with float32 weights" : "float32", winograd,
       passes);
-  (void)snprintf(ret_notes[1], NOTE_LENGTH,
-                 "The same seed, %u thread%s and the same build on the same kind of processor repeat the "
-                 "training bit for "
-                 "bit, also across interruptions.",
-                 t->threads, t->threads == 1 ? "" : "s");
+  bool secret = false;
+  for (uint32_t i = 0; i < t->spec->defences.count; i++)
+    secret |= defence_traits(t->spec->defences.list[i].method)->secret;
+  if (secret)
+    (void)snprintf(
+        ret_notes[1], NOTE_LENGTH,
+        "A defence drew from a secret that was erased when the training ended: the seed does not repeat "
+        "the training. Interruptions changed nothing.");
+  else
+    (void)snprintf(ret_notes[1], NOTE_LENGTH,
+                   "The same seed, %u thread%s and the same build on the same kind of processor repeat the "
+                   "training bit for "
+                   "bit, also across interruptions.",
+                   t->threads, t->threads == 1 ? "" : "s");
   uint32_t count = 2;
   if (write_probe_note(t, inputs, ret_notes[count]))
     count++;
@@ -169,8 +179,8 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   char model_sha256[SHA256_HEX];
   uint64_t model_bytes = 0;
   struct rusage usage;
-  json_t *spec = job_spec_json(t->spec), *report = NULL;
-  int r = spec ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
+  json_t *spec = job_spec_json(t->spec), *defences = defences_json(t), *report = NULL;
+  int r = spec && defences ? sha256_file(model_path, model_sha256, &model_bytes) : -ENOMEM;
   (void)getrusage(RUSAGE_SELF, &usage);
   char text[NOTES][NOTE_LENGTH];
   const char *const notes[NOTES] = {text[0], text[1], text[2], text[3], text[4]};
@@ -188,6 +198,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .unseen_identities = t->data.unseen.identities,
       .unseen_images = t->data.unseen.count,
       .spec = spec,
+      .defences = defences,
       .model = info,
       .model_sha256 = model_sha256,
       .model_bytes = model_bytes,
@@ -215,6 +226,7 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
   if (r == 0 && !(ret_outcome->summary = report_summary(report)))
     r = error_set(err, -ENOMEM, "out of memory writing the summary");
   json_decref(report);
+  json_decref(defences);
   json_decref(spec);
   return r;
 }

@@ -218,16 +218,21 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   return r;
 }
 
-int job_stop_code(const struct job_callbacks *callbacks) {
-  switch (callbacks->should_stop(callbacks->context)) {
-  case JOB_CONTINUE:
+/* The network that a defence begins with, likewise. */
+static int prepare_pretrained(const struct job_spec *spec, const struct job_callbacks *callbacks,
+                              struct job_inputs *inputs, char path[static PATH_MAX],
+                              struct guise_error *err) {
+  char directory[PATH_MAX];
+  if (!job_spec_pretrained(spec) || inputs->pretrained_model || !inputs->public_pack)
     return 0;
-  case JOB_CANCEL:
-    return -ECANCELED;
-  case JOB_SUSPEND:
-    break;
-  }
-  return -EINTR;
+  if (snprintf(directory, sizeof(directory), "%s/pretrained", inputs->work_directory) >=
+      (int)sizeof(directory))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r =
+      embedder_pretrain(spec, inputs->public_pack, MAX(inputs->threads, 1u), directory, callbacks, path, err);
+  if (r == 0)
+    inputs->pretrained_model = path;
+  return r;
 }
 
 static int training_run(const struct job_spec *spec, const struct job_inputs *given,
@@ -235,7 +240,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
                         struct guise_error *err) {
   struct job_inputs own = *given;
   const struct job_inputs *inputs = &own;
-  char embedder[PATH_MAX], teacher[PATH_MAX];
+  char embedder[PATH_MAX], teacher[PATH_MAX], pretrained[PATH_MAX];
   struct trainer trainer = {.threads = 1};
   struct verify_sets sets = {.count = 0};
   struct job_outcome outcome = {NULL};
@@ -246,6 +251,8 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
     r = audit_check(spec, &trainer.data, err);
   if (r == 0)
     r = prepare_embedder(spec, callbacks, &own, embedder, err);
+  if (r == 0)
+    r = prepare_pretrained(spec, callbacks, &own, pretrained, err);
   if (r == 0)
     r = audit_prepare_teacher(spec, spec->model.input, spec->train.seed, callbacks, &own, teacher, err);
   if (r == 0)
@@ -259,6 +266,8 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   if (r == 0) {
     bool trained = trainer.epochs_done == spec->train.epochs;
     r = train_all(&trainer, inputs, &sets, err);
+    if (r == 0)
+      defences_finish(&trainer);
     if (r == 0)
       r = job_finish(&trainer, inputs, &sets, &outcome, err);
     if (r == -EINTR && !trained && trainer.epochs_done < spec->train.epochs) {

@@ -27,6 +27,7 @@ struct job_inputs {
   const char *public_pack;       /* public faces of mask.public_dataset; NULL = none */
   const char *embedder_model;    /* model.safetensors of mask.embedder; NULL = none */
   const char *reference_model;   /* likewise of mask.reference */
+  const char *pretrained_model;  /* likewise of defences' "model" */
   const char *audit_public_pack; /* public faces of audit.public_dataset; NULL = none */
   const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */

@@ -16,7 +16,7 @@ int trainer_open_public(struct trainer *t, const struct job_inputs *inputs, stru
   struct guise_error cause = {0};
   const struct mask_traits *traits = mask_traits(t->spec->mask.method);
   const bool partners = traits->mixes && t->spec->mask.pool != MIX_POOL_PRIVATE;
-  if (!partners && !traits->needs_public && t->spec->mask.decoys == 0)
+  if (!partners && !traits->needs_public && t->spec->mask.decoys == 0 && !job_spec_public_constants(t->spec))
     return 0;
   if (!inputs->public_pack)
     return error_set(err, -EINVAL, "the job needs public faces: name a data set in mask.public_dataset");
@@ -123,14 +123,14 @@ void trainer_view(const struct trainer *t, uint32_t i, uint32_t image, struct rn
   if (frozen(t) && mask_traits(t->spec->mask.method)->mixes)
     recipe_view(t->spec->train.seed, image, trainer_recipe(t), 0, 0, ret_rng);
   else
-    rng_init(ret_rng, t->spec->train.seed, RNG_AUGMENT, t->step, i);
+    rng_init(ret_rng, t->spec->train.seed, RNG_AUGMENT, t->step, trainer_draw(t, i, image));
 }
 
 void trainer_after_mix(const struct trainer *t, uint32_t i, struct rng *ret_rng) {
   if (frozen(t))
     recipe_view(t->spec->train.seed, t->sample[i], trainer_recipe(t), t->mixes[i].k, MIX_MAX, ret_rng);
   else
-    rng_init(ret_rng, t->spec->train.seed, RNG_AFTER_MIX, t->step, i);
+    rng_init(ret_rng, t->spec->train.seed, RNG_AFTER_MIX, t->step, trainer_draw(t, i, t->sample[i]));
 }
 
 /* The step's public faces: the public set in a seeded order, a new order each time it has been gone through.

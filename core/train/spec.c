@@ -14,6 +14,7 @@ static void set_defaults(struct job_spec *spec) {
   spec->model.input = 112;
   spec->model.width = NAN;
   spec->model.dropout = 0.3;
+  spec->model.norm = NORM_UNSET;
   spec->mask.method = MASK_AHM;
   spec->mask.drop_low = UINT32_MAX;
   spec->mask.select = SELECT_UNSET;
@@ -84,6 +85,8 @@ static void resolve(struct job_spec *spec) {
   resolve_k(spec);
   if (spec->model.embedding == 0)
     spec->model.embedding = arch_default_embedding(spec->model.arch);
+  if (spec->model.norm == NORM_UNSET)
+    spec->model.norm = job_spec_public_constants(spec) ? ARCH_NORM_GROUP : ARCH_NORM_BATCH;
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
   const struct mask_traits *traits = mask_traits(spec->mask.method);
@@ -253,15 +256,16 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
   return r < 0 ? r : check_probe(spec, problems);
 }
 
-/* What the method itself has to say about its options, once resolved. */
-static int check_mask(const struct job_spec *spec, struct spec_problems *problems) {
+/* What the mask and the defences themselves have to say about their options, once resolved. */
+static int check_methods(const struct job_spec *spec, struct spec_problems *problems) {
   struct job_spec resolved = *spec;
   struct guise_error err = {0};
+  int r = 0;
   resolve(&resolved);
   const struct mask_options options = job_spec_mask(&resolved);
-  return mask_check_options(&options, &err) < 0
-             ? spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text)
-             : 0;
+  if (mask_check_options(&options, &err) < 0)
+    r = spec_problems_add(problems, "/mask", "conflict", NULL, "%s", err.text);
+  return r < 0 ? r : defences_check(&resolved, problems);
 }
 
 static int check_training(const json_t *body, const struct job_spec *spec, struct spec_problems *problems) {
@@ -275,7 +279,7 @@ static int check_training(const json_t *body, const struct job_spec *spec, struc
     r = check_together(spec, problems);
   if (r == 0)
     r = check_audit(spec, problems);
-  return r < 0 ? r : check_mask(spec, problems);
+  return r < 0 ? r : check_methods(spec, problems);
 }
 
 static int check_audit_job(const json_t *body, const struct job_spec *spec, struct spec_problems *problems) {

@@ -14,6 +14,7 @@
 #include "core/mask/mixing.h"
 #include "core/nn/arch.h"
 #include "core/nn/head.h"
+#include "core/train/defence.h"
 #include "core/train/strategy.h"
 
 #define SPEC_ATTACKS_MAX 16
@@ -42,6 +43,7 @@ struct job_spec {
     enum arch arch;
     uint32_t input, embedding;
     double width, dropout;
+    enum arch_norm norm;
   } model;
   struct {
     enum mask_method method;
@@ -72,6 +74,12 @@ struct job_spec {
       double gamma; /* weight of what a viewer sees against recognition */
     } analysis;
   } mask;
+  struct {
+    struct defence_choice list[DEFENCES]; /* as listed */
+    uint32_t count;
+    char model[SPEC_NAME]; /* of one that begins with another model's weights; "" = one trained on
+                              mask.public_dataset */
+  } defences;
   struct {
     uint32_t epochs, batch, warmup_steps;
     double lr; /* resolved: .05 * batch / 128 when the user gave none */
@@ -122,6 +130,10 @@ int spec_problems_add(struct spec_problems *problems, const char *pointer, const
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems);
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);
+/* Whether a defence asks for the mask's constants to come from mask.public_dataset. */
+bool job_spec_public_constants(const struct job_spec *spec);
+/* Whether a defence begins with the weights of a model of public faces. */
+bool job_spec_pretrained(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);
 const char *job_type_name(enum job_type type); /* "train" */
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.

@@ -20,8 +20,10 @@ static const char *const names_margins[] = {"scaled", "equal", NULL};
 const char *const spec_pool_names[] = {"private", "public", "both", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
 const char *spec_attack_names[SPEC_ATTACKS_MAX + 1];
+const char *spec_defence_names[DEFENCES + 1];
 _Static_assert(sizeof(int) == sizeof(enum attack_effort), "enums are stored as int");
 static const char *names_arch[ARCHS + 1];
+static const char *names_norm[ARCH_NORMS + 1];
 static const char *names_method[MASK_METHODS + 1];
 static const char *names_dct[MASK_DCTS + 1];
 static const char *names_select[MASK_SELECTS + 1];
@@ -40,6 +42,7 @@ const struct field spec_fields[] = {
     {"model", "embedding", FIELD_UINT, AT(model.embedding), 16, 1024, true, false, 16, NULL},
     {"model", "width", FIELD_NUMBER, AT(model.width), 0.25, 4, true, false, 0, NULL},
     {"model", "dropout", FIELD_NUMBER, AT(model.dropout), 0, 0.9, false, false, 0, NULL},
+    {"model", "norm", FIELD_ENUM, AT(model.norm), 0, 0, true, false, 0, names_norm},
     {"mask", "method", FIELD_ENUM, AT(mask.method), 0, 0, false, false, 0, names_method},
     {"mask", "dct", FIELD_ENUM, AT(mask.dct), 0, 0, false, false, 0, names_dct},
     {"mask", "drop_low", FIELD_UINT, AT(mask.drop_low), 0, 60, true, false, 0, NULL},
@@ -115,8 +118,12 @@ static void fill_names_once(void) {
     names_ablation[i] = ablation_traits((enum strategy_ablation)i)->name;
   for (int i = 0; i < ARCHS; i++)
     names_arch[i] = arch_name((enum arch)i);
+  for (int i = 0; i < ARCH_NORMS; i++)
+    names_norm[i] = arch_norm_name((enum arch_norm)i);
   for (int i = 0; i < MASK_METHODS; i++)
     names_method[i] = mask_traits((enum mask_method)i)->name;
+  for (int i = 0; i < DEFENCES; i++)
+    spec_defence_names[i] = defence_traits((enum defence_method)i)->name;
   for (int i = 0; i < MASK_DCTS; i++)
     names_dct[i] = mask_dct_name((enum mask_dct)i);
   for (int i = 0; i < MASK_SELECTS; i++)

@@ -62,6 +62,25 @@ static int print_mask(json_t *mask, const struct job_spec *spec) {
   return r;
 }
 
+static json_t *defences_spec(const struct job_spec *spec) {
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < spec->defences.count; i++) {
+    const struct defence_choice *choice = &spec->defences.list[i];
+    const struct defence_traits *traits = defence_traits(choice->method);
+    json_t *entry = json_pack("{s:s}", "method", traits->name);
+    for (uint32_t k = 0; k < traits->parameter_count; k++) {
+      const double value = choice->parameter[k];
+      entry = json_put(entry, traits->parameters[k].name,
+                       traits->parameters[k].whole ? json_integer((json_int_t)value) : json_real(value));
+    }
+    if (traits->pretrained)
+      entry =
+          json_put(entry, "model", *spec->defences.model ? json_string(spec->defences.model) : json_null());
+    list = json_append(list, entry);
+  }
+  return list;
+}
+
 static int print_special(json_t *root, const struct job_spec *spec) {
   json_t *names = json_array();
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
@@ -72,7 +91,7 @@ static int print_special(json_t *root, const struct job_spec *spec) {
   if (spec->type != JOB_TRAIN)
     return r;
   r |= print_mask(json_object_get(root, "mask"), spec);
-  r |= json_object_set_new(root, "defences", json_array());
+  r |= json_object_set_new(root, "defences", defences_spec(spec));
   return r;
 }
 

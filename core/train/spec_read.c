@@ -258,6 +258,83 @@ static int parse_parameters(const json_t *value, struct job_spec *spec, struct s
   return 0;
 }
 
+static json_t *defence_keys(const struct defence_traits *traits) {
+  json_t *array = json_pack("[s]", "method");
+  if (array && traits->pretrained)
+    (void)json_array_append_new(array, json_string("model"));
+  for (uint32_t i = 0; array && i < traits->parameter_count; i++)
+    (void)json_array_append_new(array, json_string(traits->parameters[i].name));
+  return array;
+}
+
+/* A number beside "method". */
+static int parse_defence_number(const struct defence_traits *traits, const char *section, const char *key,
+                                const json_t *value, struct defence_choice *choice,
+                                struct spec_problems *problems) {
+  char pointer[160];
+  uint32_t i = 0;
+  pointer_of(section, key, pointer);
+  while (i < traits->parameter_count && strcmp(traits->parameters[i].name, key) != 0)
+    i++;
+  if (i == traits->parameter_count)
+    return spec_problems_add(problems, pointer, "unknown_field", defence_keys(traits),
+                             "the defence %s has no field %.60s", traits->name, key);
+  const struct defence_parameter *p = &traits->parameters[i];
+  const struct field field = {
+      .section = section, .key = p->name, .type = FIELD_NUMBER, .minimum = p->minimum, .maximum = p->maximum};
+  if (p->whole && json_is_number(value) && floor(json_number_value(value)) != json_number_value(value))
+    return wrong_type(&field, pointer, "an integer", problems);
+  return parse_number(&field, value, pointer, &choice->parameter[i], problems);
+}
+
+static int parse_defence(const json_t *entry, const char *section, struct job_spec *spec,
+                         struct defence_choice *choice, struct spec_problems *problems) {
+  const char *key, *name = json_string_value(json_object_get(entry, "method"));
+  const int index = name ? name_index(spec_defence_names, name) : -1;
+  json_t *value;
+  int r = 0;
+  if (index < 0) {
+    char pointer[160];
+    pointer_of(section, "method", pointer);
+    return spec_problems_add(problems, pointer, name ? "unknown_value" : "missing",
+                             names_json(spec_defence_names), "the defence \"%.60s\" is not known",
+                             name ? name : "(no name)");
+  }
+  const struct defence_traits *traits = defence_traits((enum defence_method)index);
+  choice->method = (enum defence_method)index;
+  for (uint32_t i = 0; i < traits->parameter_count; i++)
+    choice->parameter[i] = traits->parameters[i].initial;
+  json_object_foreach((json_t *)entry, key, value) {
+    if (r == 0 && traits->pretrained && strcmp(key, "model") == 0)
+      r = parse_field(&(struct field){.section = section,
+                                      .key = "model",
+                                      .type = FIELD_NAME,
+                                      .offset = offsetof(struct job_spec, defences.model),
+                                      .nullable = true},
+                      value, spec, problems);
+    else if (r == 0 && strcmp(key, "method") != 0)
+      r = parse_defence_number(traits, section, key, value, choice, problems);
+  }
+  return r;
+}
+
+static int parse_defences(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
+  if (!json_is_array(value) || json_array_size(value) > DEFENCES)
+    return spec_problems_add(problems, "/defences", "wrong_type", NULL,
+                             "defences must be an array of at most %d objects", DEFENCES);
+  for (size_t i = 0; i < json_array_size(value); i++) {
+    char section[32];
+    (void)snprintf(section, sizeof(section), "defences/%zu", i);
+    struct defence_choice choice = {.method = DEFENCES};
+    int r = parse_defence(json_array_get(value, i), section, spec, &choice, problems);
+    if (r < 0)
+      return r;
+    if (choice.method != DEFENCES)
+      spec->defences.list[spec->defences.count++] = choice;
+  }
+  return 0;
+}
+
 /* spec_read has taken over what it understood. */
 static int parse_type(const json_t *value, const struct job_spec *spec, struct spec_problems *problems) {
   const char *name = json_string_value(value);
@@ -302,7 +379,7 @@ static int parse_special(const char *section, const char *key, const json_t *val
     if (strcmp(key, "type") == 0)
       return parse_type(value, spec, problems);
     if (strcmp(key, "defences") == 0 && spec->type == JOB_TRAIN)
-      return parse_fixed(section, key, json_is_array(value) && json_array_size(value) == 0, "[]", problems);
+      return parse_defences(value, spec, problems);
   }
   *ret_known = false;
   return 0;

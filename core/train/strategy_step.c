@@ -80,11 +80,12 @@ static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample
  * is no warm-up, since the k of the warm-up would be one more mix of each image. */
 static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
   const bool frozen = t->spec->mask.recipes > 0;
+  const uint32_t draw = trainer_draw(t, sample, t->sample[sample]);
   struct rng rng;
   if (frozen)
     recipe_choice(t->spec->train.seed, t->sample[sample], trainer_recipe(t), &rng);
   else
-    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, draw);
   if (rng_uniform(&rng) < (float)t->spec->mask.unmixed)
     return 1;
   if (frozen && !t->strategy)
@@ -94,7 +95,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
   return trainer_in_warmup(t) ? 2 : draw_k(t, &rng, sample, marginal);
 }
 
-int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
+int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {
   const bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
   float marginal[STRATEGY_ACTIONS_MAX] = {0};
   if (t->strategy) {
@@ -108,7 +109,7 @@ int trainer_choose_k(struct trainer *t, uint32_t *ret_k) {
     t->sums.decisions += t->batch;
   }
   const uint32_t most = trainer_most(t);
-  for (uint32_t i = 0; i < t->batch; i++) {
+  for (uint32_t i = 0; i < count; i++) {
     ret_k[i] = chooses ? choose_k(t, i, marginal) : 2;
     ret_k[i] = MIN(ret_k[i], most);
   }

@@ -36,6 +36,9 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
   struct arch_options options = arch_options_for(t->mask, t->spec->model.embedding,
                                                  (float)t->spec->model.width, (float)t->spec->model.dropout);
   struct graph *graph = NULL;
+  options.norm = t->spec->model.norm;
+  if (purpose != FOR_EVALUATION)
+    defences_describe(t, &config, &options);
   int r = graph_new(&config, &graph, err);
   if (r < 0)
     return r;
@@ -64,7 +67,8 @@ static int make_key(struct trainer *t, const struct job_inputs *inputs, struct g
 }
 
 static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
-  struct face_view view = {&t->data, t->data.train.image};
+  const struct job_data *faces = job_spec_public_constants(t->spec) ? &t->open : &t->data;
+  struct face_view view = {faces, faces->train.image};
   const struct mask_options options = job_spec_mask(t->spec);
   int r = mask_new(&options, &t->mask, err);
   if (r == 0 && mask_learns(&options)) {
@@ -82,7 +86,7 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
   if (r == 0 && t->spec->mask.key)
     r = make_key(t, inputs, err);
   if (r == 0)
-    r = mask_fit(t->mask, face_view_image, &view, t->data.train.count, err);
+    r = mask_fit(t->mask, face_view_image, &view, faces->train.count, err);
   return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
@@ -110,7 +114,8 @@ static int make_networks(struct trainer *t, struct guise_error *err) {
   int r = describe(t, t->batch, FOR_TRAINING, &t->graph, err);
   if (r == 0)
     r = describe(t, t->eval_batch, FOR_EVALUATION, &t->eval, err);
-  if (r == 0 && mask_traits(spec->mask.method)->mixes) /* decoys come with such masks alone */
+  /* decoys come with masks that mix alone */
+  if (r == 0 && mask_traits(spec->mask.method)->mixes && spec->model.norm == ARCH_NORM_BATCH)
     r = describe(t, t->eval_batch, FOR_STATISTICS, &t->pool, err);
   if (r == 0)
     r = head_new(t->data.train.identities, spec->model.embedding, t->batch, t->threads, spec->train.head,
@@ -174,6 +179,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
   t->total = (uint64_t)t->steps_per_epoch * spec->train.epochs;
   t->started_ns = clock_ns();
   omp_set_num_threads((int)t->threads);
+  defences_choose(t);
   int r = trainer_open_public(t, inputs, err);
   if (r == 0)
     r = make_mask(t, inputs, err);
@@ -181,7 +187,7 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
     r = make_networks(t, err);
   if (r == 0)
     r = make_buffers(t, err);
-  return r;
+  return r < 0 ? r : defences_setup(t, inputs, err);
 }
 
 void trainer_done(struct trainer *t) {
@@ -210,6 +216,7 @@ void trainer_done(struct trainer *t) {
                      t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);
+  defences_done(t);
   free(t->rows);
   strategy_free(t->strategy);
   probe_free(t->probe);
@@ -316,30 +323,31 @@ double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total) 
 static struct head_options head_now(const struct trainer *t) {
   double warmup = t->spec->train.margin_warmup * (double)t->total;
   double rise = warmup > 0 ? MIN(1.0, (double)t->step / warmup) : 1;
-  return (struct head_options){.scale = (float)t->spec->train.scale,
-                               .margin = (float)(t->spec->train.margin * rise),
-                               .negatives = t->spec->mask.negatives,
-                               .margins = t->spec->mask.margins};
+  struct head_options options = {.scale = (float)t->spec->train.scale,
+                                 .margin = (float)(t->spec->train.margin * rise),
+                                 .negatives = t->spec->mask.negatives,
+                                 .margins = t->spec->mask.margins};
+  defences_head(t, &options);
+  return options;
 }
 
 struct augmentation trainer_augmentation(const struct trainer *t) {
   return (struct augmentation){t->spec->train.shift, t->spec->train.flip};
 }
 
-/* Augments and masks the step's images into `target` (batch, elements). */
-static void make_templates(struct trainer *t, float *target) {
+/* Augments and masks the images into `target` (count, elements). */
+static void make_templates(struct trainer *t, const uint32_t *images, uint32_t count, float *target) {
   size_t elements = mask_elements(t->mask), scratch = mask_scratch(t->mask),
          pixels = (size_t)t->data.size * t->data.size * 3;
-  const uint32_t *order = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
   const struct augmentation augmentation = trainer_augmentation(t);
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < t->batch; i++) {
+  for (uint32_t i = 0; i < count; i++) {
     size_t thread = (size_t)omp_get_thread_num();
     struct rng rng;
-    trainer_view(t, i, order[i], &rng);
-    t->sample[i] = order[i];
-    t->identity[i] = t->data.train.identity[order[i]];
-    augment_template(t->mask, &augmentation, &rng, job_data_image(&t->data, t->data.train.image[order[i]]),
+    trainer_view(t, i, images[i], &rng);
+    t->sample[i] = images[i];
+    t->identity[i] = t->data.train.identity[images[i]];
+    augment_template(t->mask, &augmentation, &rng, job_data_image(&t->data, t->data.train.image[images[i]]),
                      t->shifted + thread * pixels, t->scratch + thread * scratch, target + i * elements);
   }
 }
@@ -354,11 +362,11 @@ void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *
 }
 
 /* The last step of methods that hide the mix itself. */
-static void after_mix(const struct trainer *t, float *templates) {
+static void after_mix(const struct trainer *t, uint32_t count, float *templates) {
   if (!mask_has_after_mix(t->mask))
     return;
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < t->batch; i++) {
+  for (uint32_t i = 0; i < count; i++) {
     struct rng rng;
     trainer_after_mix(t, i, &rng);
     mask_after_mix(t->mask, &rng, t->scratch + (size_t)omp_get_thread_num() * mask_scratch(t->mask),
@@ -366,35 +374,35 @@ static void after_mix(const struct trainer *t, float *templates) {
   }
 }
 
-static int fill_batch(struct trainer *t, struct guise_error *err) {
-  float *input = graph_input_data(t->graph);
-  uint32_t k[t->batch];
+int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, float *ret_inputs,
+                 struct guise_error *err) {
+  uint32_t k[count];
   if (!mask_traits(t->spec->mask.method)->mixes) {
-    make_templates(t, input);
-    after_mix(t, input);
-    for (uint32_t i = 0; i < t->batch; i++) {
+    make_templates(t, images, count, ret_inputs);
+    after_mix(t, count, ret_inputs);
+    for (uint32_t i = 0; i < count; i++) {
       t->labels[i * MIX_MAX] = (struct head_label){t->identity[i], 1};
       t->label_counts[i] = 1;
     }
     return 0;
   }
-  make_templates(t, t->templates);
+  make_templates(t, images, count, t->templates);
   trainer_public_templates(t);
-  int r = trainer_choose_k(t, k);
+  int r = trainer_choose_k(t, count, k);
   if (r < 0)
     return error_set(err, r, "the strategy network failed: %s", strerror(-r));
-  for (uint32_t i = 0; i < t->batch; i++) {
+  for (uint32_t i = 0; i < count; i++) {
     struct rng rng;
-    rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, i);
+    rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, trainer_draw(t, i, images[i]));
     trainer_compose(t, &rng, i, k[i], &t->mixes[i]);
     t->sums.chosen[k[i]]++;
     t->sums.mixed += k[i] > 1;
     t->sums.unmixed += k[i] == 1;
     t->sums.k += k[i] > 1 ? k[i] : 0;
   }
-  trainer_mix(t, t->mixes, t->batch, input);
-  after_mix(t, input);
-  trainer_labels(t->mixes, t->batch, t->labels, t->label_counts);
+  trainer_mix(t, t->mixes, count, ret_inputs);
+  after_mix(t, count, ret_inputs);
+  trainer_labels(t->mixes, count, t->labels, t->label_counts);
   return 0;
 }
 
@@ -415,23 +423,33 @@ static void update_difficulty(struct trainer *t) {
   }
 }
 
-int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
-  const struct job_spec *spec = t->spec;
-  struct head_options head = head_now(t);
-  double rate = trainer_rate(spec, t->step, t->total);
-  int r = fill_batch(t, err);
+/* Forward and backward of the next batch of the epoch's order. */
+static int batch_gradients(struct trainer *t, const struct head_options *head, double *ret_loss,
+                           struct guise_error *err) {
+  const uint32_t *images = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
+  int r = trainer_fill(t, images, t->batch, graph_input_data(t->graph), err);
   if (r == 0)
     r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
   if (r < 0)
     return r;
-  double loss = head_step(t->head, &head, graph_output_data(t->graph), t->batch, t->labels, MIX_MAX,
-                          t->label_counts, graph_output_gradient(t->graph), t->losses, t->margins);
+  *ret_loss = head_step(t->head, head, graph_output_data(t->graph), t->batch, t->labels, MIX_MAX,
+                        t->label_counts, graph_output_gradient(t->graph), t->losses, t->margins);
+  r = defences_after_forward(t, ret_loss, err);
+  if (r == 0)
+    r = graph_backward(t->graph, err);
+  return r < 0 ? r : defences_after_backward(t, head, ret_loss, err);
+}
+
+int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
+  const struct job_spec *spec = t->spec;
+  struct head_options head = head_now(t);
+  double rate = trainer_rate(spec, t->step, t->total), loss = 0;
+  int r = (t->whole_step ? defences_gradients : batch_gradients)(t, &head, &loss, err);
+  if (r < 0)
+    return r;
   if (!isfinite(loss))
     return error_set(err, -EDOM, "the loss is not a number after step %llu: lower train.lr (it is %.4g)",
                      (unsigned long long)t->step, spec->train.lr);
-  r = graph_backward(t->graph, err);
-  if (r < 0)
-    return r;
   graph_sgd(t->graph, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
   head_sgd(t->head, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
   if (t->strategy)

@@ -40,6 +40,13 @@ struct difficulty {
   float *leak_person;                   /* (train.identities) 0 until the person's first decision */
 };
 
+/* A defence at work; its hooks are in defence_rows.h. */
+struct defence {
+  const struct defence_row *row;
+  const struct defence_choice *choice; /* of the spec */
+  void *state;                         /* its own; NULL = none */
+};
+
 #define TRAINER_LEARNT "mask.learnt" /* the tensors' names in checkpoints */
 #define TRAINER_WEIGHTS "mask.weights"
 
@@ -61,6 +68,10 @@ struct trainer {
   struct head *head;
   struct strategy *strategy; /* NULL unless the policy is learned */
   struct probe *probe;       /* NULL unless it is learned from the probe's reward */
+  struct defence defence[DEFENCES];
+  uint32_t defence_count;
+  struct defence *whole_step; /* the one that makes the step's gradients itself; NULL = none */
+  bool by_image;              /* see trainer_draw */
   struct dual dual;
   struct difficulty difficulty;
   uint32_t threads, batch, eval_batch, steps_per_epoch;
@@ -129,7 +140,7 @@ double trainer_fraction(const struct trainer *trainer);
 double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);
 
 /* strategy_step.c: how many faces each sample of the batch mixes, and learning to choose. */
-int trainer_choose_k(struct trainer *trainer, uint32_t *ret_k /* (batch) */);
+int trainer_choose_k(struct trainer *trainer, uint32_t count, uint32_t *ret_k /* (count) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 bool trainer_in_warmup(const struct trainer *trainer);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
@@ -149,7 +160,32 @@ static inline float trainer_label_weight(const struct mix *mix) {
   const float sum = mix_label_sum(mix);
   return sum > 1e-6f ? sum : 1e-6f;
 }
+/* Masks and mixes `count` (batch at most) images, numbers in the training list, into ret_inputs (count,
+ * elements); trainer->labels and the like are theirs. */
+int trainer_fill(struct trainer *trainer, const uint32_t *images, uint32_t count, float *ret_inputs,
+                 struct guise_error *err);
+/* The number that keys what is drawn for sample i of the batch, the image `image`: its place, or its image
+ * where the place depends on which other images are in the sample. */
+static inline uint32_t trainer_draw(const struct trainer *trainer, uint32_t i, uint32_t image) {
+  return trainer->by_image ? image : i;
+}
 struct augmentation trainer_augmentation(const struct trainer *trainer);
+
+/* defence.c: all defences of the job, in the order of the spec. */
+void defences_choose(struct trainer *trainer); /* before the networks are described */
+void defences_describe(const struct trainer *trainer, struct graph_config *config,
+                       struct arch_options *options);
+int defences_setup(struct trainer *trainer, const struct job_inputs *inputs, struct guise_error *err);
+void defences_done(struct trainer *trainer);
+void defences_head(const struct trainer *trainer, struct head_options *options);
+int defences_after_forward(struct trainer *trainer, double *loss, struct guise_error *err);
+int defences_after_backward(struct trainer *trainer, const struct head_options *options, double *loss,
+                            struct guise_error *err);
+int defences_gradients(struct trainer *trainer, const struct head_options *options, double *ret_loss,
+                       struct guise_error *err); /* of whole_step */
+void defences_finish(struct trainer *trainer);   /* when the last step is done and safe */
+/* For the report: [{"method","summary","parameters","formal"}]. New reference; NULL when out of memory. */
+json_t *defences_json(const struct trainer *trainer);
 
 /* checkpoint.c */
 int checkpoint_write(struct trainer *trainer, const char *work_directory, struct guise_error *err);

@@ -87,11 +87,12 @@ static void uploads_a_folder(void **state) {
 
 static void tells_all_mistakes(void **state) {
   (void)state;
-  struct output *output =
-      shell(1, "\"$G\" submit --dataset tarred --mask nonsense --epochs 0 --set /train/batch=-3");
+  struct output *output = shell(
+      1, "\"$G\" submit --dataset tarred --mask nonsense --epochs 0 --set /train/batch=-3 --defence walls");
   expect_text(output->err, "/mask/method");
   expect_text(output->err, "/train/epochs");
   expect_text(output->err, "/train/batch");
+  expect_text(output->err, "/defences/0/method");
   (void)shell(2, "\"$G\" submit");
   (void)shell(2, "\"$G\" submit --dataset tarred --set nonsense");
   (void)shell(2, "echo '{' | \"$G\" submit -");
@@ -111,8 +112,9 @@ static void follows_a_job(void **state) {
       "\"width\": 0.25},\n"
       " \"train\": {\"epochs\": 50, \"batch\": 8, \"warmup_steps\": 0}, \"audit\": {\"effort\": \"quick\"}}\n"
       "END\n");
-  struct output *output = shell(0, "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 2 --mask ahm "
-                                   "--set '/labels/synthetic=\"true\"' --follow");
+  struct output *output =
+      shell(0, "\"$G\" submit \"$D/job.json\" --dataset tarred --epochs 2 --mask ahm --defence bido "
+               "--set '/labels/synthetic=\"true\"' --follow");
   expect_text(output->out, "succeeded");
   expect_text(output->err, "epoch 2/2");
   output->out[strcspn(output->out, " ")] = 0; /* "job_... submitted" */

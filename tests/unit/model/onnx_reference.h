@@ -283,6 +283,44 @@ static void run_batch_norm(const struct call *call) {
   }
 }
 
+/* Of rank 3. */
+static void run_instance_norm(const struct call *call) {
+  const struct tensor *x = call->input[0];
+  const size_t channels = x->shape[1], rows = dimension(x, 2);
+  struct tensor *y = output(call, 3, x->shape);
+  assert_int_equal(x->rank, 3);
+  assert_non_null(attribute(call->node, "epsilon"));
+  for (size_t i = 0; i < x->shape[0] * channels; i++) {
+    double sum = 0, square = 0;
+    for (size_t k = i * rows; k < (i + 1) * rows; k++)
+      sum += (double)x->values[k] / (double)rows;
+    for (size_t k = i * rows; k < (i + 1) * rows; k++)
+      square += ((double)x->values[k] - sum) * ((double)x->values[k] - sum) / (double)rows;
+    const double inverse = 1 / sqrt(square + (double)attribute(call->node, "epsilon")->f);
+    for (size_t k = i * rows; k < (i + 1) * rows; k++)
+      y->values[k] = (float)(((double)x->values[k] - sum) * inverse) * call->input[1]->values[i % channels] +
+                     call->input[2]->values[i % channels];
+  }
+}
+
+/* 0 keeps a dimension, one -1 takes what is left. */
+static void run_reshape(const struct call *call) {
+  const struct tensor *x = call->input[0], *wanted = call->input[1];
+  const uint32_t rank = (uint32_t)wanted->shape[0];
+  size_t shape[4], known = 1;
+  assert_in_range(rank, 1, 4);
+  for (uint32_t i = 0; i < rank; i++) {
+    shape[i] = wanted->integers[i] == 0 ? x->shape[i] : (size_t)wanted->integers[i];
+    known *= wanted->integers[i] < 0 ? 1 : shape[i];
+  }
+  for (uint32_t i = 0; i < rank; i++)
+    if (wanted->integers[i] < 0)
+      shape[i] = tensor_count(x) / known;
+  struct tensor *y = output(call, rank, shape);
+  assert_int_equal(tensor_count(y), tensor_count(x));
+  memcpy(y->values, x->values, tensor_count(x) * sizeof(float));
+}
+
 static void run_flatten(const struct call *call) {
   const struct tensor *x = call->input[0];
   assert_int_equal(integer(call->node, "axis", 1), 1);
@@ -336,6 +374,8 @@ static const struct {
     {"Clip", 3, 3, run_clip},
     {"Gemm", 2, 3, run_gemm},
     {"BatchNormalization", 5, 5, run_batch_norm},
+    {"InstanceNormalization", 3, 3, run_instance_norm},
+    {"Reshape", 2, 2, run_reshape},
     {"Resize", 3, 3, run_resize},
     {"Flatten", 1, 1, run_flatten},
     {"ReduceL2", 1, 1, run_reduce_l2},

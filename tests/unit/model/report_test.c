@@ -97,6 +97,8 @@ static const struct report_verification verifications[] = {
                 .threshold_at_far = {NAN, NAN, NAN}}},
 };
 
+static const json_t *sample_defences; /* of the next reports; NULL = none */
+
 static json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
   static const char *const notes[] = {"A note with " HOSTILE};
   struct report_input input = {
@@ -114,6 +116,7 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
       .model = info,
       .model_sha256 = SHA,
       .model_bytes = 12345,
+      .defences = sample_defences,
       .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = .25},
       .verifications = verifications,
       .verification_count = 2,
@@ -445,6 +448,38 @@ static void guarantee_is_shown(void **state) {
   json_decref(report);
 }
 
+/* A defence's guarantee stands for itself, and for the report's where the mask gives none. */
+static void defences_are_shown(void **state) {
+  (void)state;
+  struct model_info info = sample_info();
+  json_t *defences = json_pack("[{s:s,s:s,s:{s:f},s:{s:s,s:f,s:f,s:s}},{s:s,s:s,s:{},s:n}]", "method",
+                               "dp_sgd", "summary", "noise " HOSTILE, "parameters", "clip", 2.5, "formal",
+                               "guarantee", "little is told " HOSTILE, "epsilon", 3.5, "delta", 1e-5, "unit",
+                               "one image", "method", "other", "summary", "loss", "parameters", "formal");
+  assert_non_null(defences);
+  for (int masked = 0; masked < 2; masked++) {
+    _cleanup_(freep) char *card = NULL, *html = NULL;
+    if (masked)
+      info.mask = mask_options_default(MASK_LDP_SLICING, 112);
+    sample_defences = defences;
+    json_t *report = sample_report_of(&info, NULL, false);
+    sample_defences = NULL;
+    check_schema(report);
+    assert_true(json_number_at(json_object_get(report, "formal"), "epsilon") == (masked ? 20 : 3.5));
+    assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+    assert_int_equal(card_markdown(report, &card, NULL), 0);
+    assert_non_null(strstr(html, "Defence of the weights"));
+    assert_non_null(strstr(html, "clip 2.5"));
+    assert_non_null(strstr(html, "little is told"));
+    assert_null(strstr(html, HOSTILE));
+    assert_non_null(strstr(card, "Defence of the weights: dp\\_sgd"));
+    assert_non_null(strstr(card, "clip 2.5; formal guarantee: little is told"));
+    assert_non_null(strstr(card, "(loss); formal guarantee: none"));
+    json_decref(report);
+  }
+  json_decref(defences);
+}
+
 static void summary_for_the_model_resource(void **state) {
   (void)state;
   json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(attacks, false),
@@ -501,6 +536,7 @@ int main(void) {
       cmocka_unit_test(victims_are_on_the_private_page_only),
       cmocka_unit_test(card_escapes_markup),
       cmocka_unit_test(guarantee_is_shown),
+      cmocka_unit_test(defences_are_shown),
       cmocka_unit_test(summary_for_the_model_resource),
       cmocka_unit_test(other_documents_are_refused),
   };

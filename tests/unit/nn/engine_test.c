@@ -57,7 +57,7 @@ static void train(struct graph *graph, uint32_t batch, uint32_t threads, uint32_
     counts[i] = 1;
   }
   assert_int_equal(head_new(5, 24, batch, threads, HEAD_COSFACE, 4, &head, NULL), 0);
-  const struct head_options options = {16, 0.2f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
+  const struct head_options options = {16, 0.2f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 0};
   for (uint32_t step = 0; step < steps; step++) {
     assert_int_equal(graph_forward(graph, GRAPH_TRAIN, step, NULL), 0);
     const double loss = head_step(head, &options, graph_output_data(graph), batch, labels, 1, counts,

@@ -100,7 +100,7 @@ static void three_steps_of_training(void **state) {
   lcg_fill(graph_input_data(graph), 6 * 3 * 256, 1, 0);
   const struct head_label labels[] = {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {0, 1}};
   const uint32_t counts[] = {1, 1, 1, 1, 1, 1};
-  const struct head_options options = {10, 0.3f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
+  const struct head_options options = {10, 0.3f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 0};
   for (uint64_t step = 0; step < 3; step++) {
     assert_int_equal(graph_forward(graph, GRAPH_TRAIN, step, NULL), 0);
     const float loss = (float)head_step(head, &options, graph_output_data(graph), 6, labels, 1, counts,
@@ -215,7 +215,7 @@ static void head_of_mixed_labels(void **state) {
       lcg_fill(embeddings, 24, 1, 0);
       lcg_fill(head_weights(head), 42, 1, 0);
       const struct head_options options = {16, 0.4f, negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
-                                           HEAD_MARGINS_SCALED};
+                                           HEAD_MARGINS_SCALED, 0};
       (void)head_step(head, &options, embeddings, 4, &labels[0][0], 3, counts, gradient, losses, NULL);
       (void)snprintf(check_context, sizeof(check_context), "kind %d, negatives %d", kind, negatives);
       expect("head losses", losses, 4, 1e-5);

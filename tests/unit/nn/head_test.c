@@ -28,7 +28,7 @@ static void make_problem(struct problem *p, enum head_kind kind, enum head_negat
   lcg_state = 31;
   memset(p, 0, sizeof(*p));
   p->kind = kind;
-  p->options = (struct head_options){scale, 0.45f, negatives, margins};
+  p->options = (struct head_options){scale, 0.45f, negatives, margins, 0};
   for (uint32_t i = 0; i < BATCH * SIZE; i++)
     p->embeddings[i] = (double)lcg();
   for (uint32_t i = 0; i < CLASSES * SIZE; i++)
@@ -67,15 +67,20 @@ static double loss_of(const struct problem *p, uint32_t i) {
     const double margin = (double)p->options.margin * share;
     const double own = cosine(p->embeddings + i * SIZE, p->weights + mix[j].identity * SIZE);
     const double a = s * target_cosine(p, own, margin);
-    double sum = 1; /* relative to e^a */
+    double sum = 1, logits = a, classes = 1; /* sum: relative to e^a */
     for (uint32_t c = 0; c < CLASSES; c++) {
       bool left_out = c == mix[j].identity;
       for (uint32_t k = 0; k < p->counts[i] && p->options.negatives == HEAD_NEGATIVES_OTHERS; k++)
         left_out |= mix[k].identity == c;
-      if (!left_out)
-        sum += exp(s * cosine(p->embeddings + i * SIZE, p->weights + c * SIZE) - a);
+      if (left_out)
+        continue;
+      const double z = s * cosine(p->embeddings + i * SIZE, p->weights + c * SIZE);
+      sum += exp(z - a);
+      logits += z;
+      classes++;
     }
-    loss += (double)mix[j].weight * log(sum);
+    const double smoothing = (double)p->options.smoothing, uniform = log(sum) + a - logits / classes;
+    loss += (double)mix[j].weight * ((1 - smoothing) * log(sum) + smoothing * uniform);
   }
   return loss;
 }
@@ -120,8 +125,10 @@ static void check_problem(struct problem *p, uint32_t threads) {
     const double margin = cosine(p->embeddings + i * SIZE, p->weights + own * SIZE) - best;
     assert_true(fabs((double)margins[i] - margin) < 1e-5);
   }
-  (void)snprintf(check_context, sizeof(check_context), "kind %d, negatives %d, margins %d, scale %g",
-                 (int)p->kind, (int)p->options.negatives, (int)p->options.margins, (double)p->options.scale);
+  (void)snprintf(check_context, sizeof(check_context),
+                 "kind %d, negatives %d, margins %d, scale %g, smoothing %g", (int)p->kind,
+                 (int)p->options.negatives, (int)p->options.margins, (double)p->options.scale,
+                 (double)p->options.smoothing);
   check_close("losses", losses, want_losses, BATCH, 1e-6, 2e-5);
   assert_true(fabs(loss - mean_loss(p)) < 2e-5 * fabs(loss));
   differences(p, p->embeddings, BATCH * SIZE, want_embeddings);
@@ -135,7 +142,7 @@ static void check_problem(struct problem *p, uint32_t threads) {
 
 static void all_modes(void **state) {
   (void)state;
-  static const float scales[] = {1, 16, 64};
+  static const float scales[] = {1, 16, 64}, smoothings[] = {0, -0.05f, -0.5f, 0.2f};
   for (int kind = 0; kind < 2; kind++)
     for (int negatives = 0; negatives < 2; negatives++)
       for (int margins = 0; margins < 2; margins++)
@@ -144,7 +151,10 @@ static void all_modes(void **state) {
           make_problem(&p, kind ? HEAD_ARCFACE : HEAD_COSFACE,
                        negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
                        margins ? HEAD_MARGINS_EQUAL : HEAD_MARGINS_SCALED, scales[s]);
-          check_problem(&p, 1 + (uint32_t)s % THREADS);
+          for (size_t a = 0; a < ARRAY_SIZE(smoothings); a++) {
+            p.options.smoothing = smoothings[a];
+            check_problem(&p, 1 + (uint32_t)s % THREADS);
+          }
         }
 }
 
@@ -187,7 +197,7 @@ static void extreme_cosines(void **state) {
       const float weights[12] = {1, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0};
       memcpy(head_weights(head), weights, sizeof(weights));
       const struct head_options options = {64, 0.5f, negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
-                                           HEAD_MARGINS_SCALED};
+                                           HEAD_MARGINS_SCALED, 0};
       const double loss = head_step(head, &options, embeddings, 2, labels, 2, counts, gradient, losses, NULL);
       assert_true(isfinite(loss) && losses[1] > 100); /* all wrong: about 64 (2 + m) */
       for (int i = 0; i < 8; i++)
@@ -206,7 +216,7 @@ static void everybody_in_the_mix(void **state) {
   const struct head_label labels[] = {{0, 0.5f}, {1, 0.5f}};
   const uint32_t counts[] = {2};
   assert_int_equal(head_new(2, 3, 1, 1, HEAD_COSFACE, 1, &head, NULL), 0);
-  const struct head_options options = {30, 0.3f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
+  const struct head_options options = {30, 0.3f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 0};
   assert_true(head_step(head, &options, embeddings, 1, labels, 2, counts, gradient, losses, NULL) == 0);
   for (int i = 0; i < 3; i++)
     assert_true(gradient[i] == 0);
@@ -232,7 +242,7 @@ static void many_classes(void **state) {
     counts[i] = 1;
   }
   for (uint32_t k = 0; k < 2; k++) {
-    const struct head_options options = {64, 0.4f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED};
+    const struct head_options options = {64, 0.4f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 0};
     assert_int_equal(head_new(MANY, WIDTH, 16, k == 0 ? 1 : THREADS, HEAD_COSFACE, 12, &heads[k], NULL), 0);
     losses[k] =
         head_step(heads[k], &options, embeddings, IMAGES, labels, 1, counts, gradients[k], NULL, NULL);

@@ -389,6 +389,11 @@ static void models_and_public_faces_of_a_job(void **state) {
                  "\"public_dataset\":\"faces\"}",
                  none);
   expect_problem(f->service, extra, "/mask/embedder", "conflict");
+  expect_problem(f->service,
+                 ",\"defences\":[{\"method\":\"negative_ls\"},{\"method\":\"tl_dmi\",\"model\":\"mdl_a\"}]",
+                 "/defences/1/model", "unknown_value");
+  (void)snprintf(extra, sizeof(extra), ",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"%s\"}]", mixed);
+  expect_problem(f->service, extra, "/defences/0/model", "conflict"); /* it knows these people */
   atomic_store(&target_epochs, 0);
   (void)snprintf(extra, sizeof(extra),
                  ",\"mask\":{\"reference\":\"%s\",\"embedder\":\"%s\",\"public_dataset\":\"faces\"}", none,

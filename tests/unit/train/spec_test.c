@@ -97,6 +97,56 @@ static void every_mistake_at_once(void **state) {
   spec_problems_free(&problems);
 }
 
+#define DP "\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"dp_sgd\"}]"
+
+/* Numbers have defaults and are shown; norms follow dp_sgd. */
+static void defences(void **state) {
+  (void)state;
+  struct job_spec spec, again;
+  struct spec_problems problems = {0};
+  assert_int_equal(parse("{\"type\":\"train\",\"dataset\":\"a\"}", &spec, &problems), 0);
+  assert_int_equal(spec.defences.count, 0);
+  assert_int_equal(spec.model.norm, ARCH_NORM_BATCH);
+  job_spec_free(&spec);
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"public_dataset\":"
+            "\"p\"},\"defences\":[{\"noise\":0.5,\"method\":\"dp_sgd\"},{\"method\":\"negative_ls\"}]}",
+            &spec, &problems),
+      0);
+  assert_int_equal(spec.defences.count, 2);
+  assert_int_equal(spec.defences.list[0].method, DEFENCE_DP_SGD);
+  assert_true(spec.defences.list[0].parameter[0] == 0.5 && spec.defences.list[0].parameter[1] == 1);
+  assert_int_equal(spec.defences.list[1].method, DEFENCE_NEGATIVE_LS);
+  assert_true(spec.defences.list[1].parameter[0] == -0.05);
+  assert_int_equal(spec.model.norm, ARCH_NORM_GROUP);
+  json_t *shown = job_spec_json(&spec);
+  const json_t *first = json_array_get(json_object_get(shown, "defences"), 0);
+  assert_string_equal(json_string_value(json_object_get(first, "method")), "dp_sgd");
+  assert_true(json_number_value(json_object_get(first, "delta")) == 1e-5);
+  assert_int_equal(job_spec_parse(shown, &again, &problems), 0);
+  json_t *shown_again = job_spec_json(&again);
+  assert_true(json_equal(shown, shown_again));
+  json_decref(shown);
+  json_decref(shown_again);
+  job_spec_free(&spec);
+  job_spec_free(&again);
+}
+
+/* What dp_sgd cannot live with is told at once. */
+static void dp_sgd_and_the_defaults(void **state) {
+  (void)state;
+  static const char *const pointers[] = {"/mask/policy", "/mask/pool", "/mask/public_dataset", "/model/norm"};
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  assert_int_equal(parse("{" DP ",\"model\":{\"norm\":\"batch\"}}", &spec, &problems), -EINVAL);
+  assert_int_equal(problems.count, ARRAY_SIZE(pointers));
+  for (size_t i = 0; i < ARRAY_SIZE(pointers); i++) {
+    assert_non_null(find(&problems, pointers[i]));
+    assert_non_null(strstr(find(&problems, pointers[i])->detail, "dp_sgd"));
+  }
+  spec_problems_free(&problems);
+}
+
 static void missing_and_conflicting(void **state) {
   (void)state;
   static const struct {
@@ -224,6 +274,56 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"public_dataset\":7}}", "/audit/public_dataset",
        "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"norm\":\"layer\"}}", "/model/norm",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":{}}", "/defences", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[3]}", "/defences/0/method", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"walls\"}]}", "/defences/0/method",
+       "unknown_value"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"negative_ls\",\"alpha\":0.1}]}",
+       "/defences/0/alpha", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"negative_ls\",\"noise\":1}]}",
+       "/defences/0/noise", "unknown_field"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"negative_ls\"},{\"method\":"
+       "\"negative_ls\"}]}",
+       "/defences/1", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"at_at\",\"steps\":2.5}]}",
+       "/defences/0/steps", "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"public_dataset\":\"p\"},"
+       "\"defences\":[{\"method\":\"bido\"},{\"method\":\"dp_sgd\"}]}",
+       "/defences/1", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"public_dataset\":\"p\"},"
+       "\"defences\":[{\"method\":\"dp_sgd\"},{\"method\":\"at_at\"}]}",
+       "/defences/1", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\"}]}", "/defences/0",
+       "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"../a\"}]}",
+       "/defences/0/model", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"mdl_a\"},{"
+       "\"method\":"
+       "\"at_at\"}]}",
+       "/defences/1", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"select\":\"learnt\"},\"defences\":[{\"method\":"
+       "\"tl_dmi\","
+       "\"model\":\"mdl_a\"}]}",
+       "/defences/0", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\",\"public_dataset\":\"p\"},"
+       "\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"mdl_a\"},{\"method\":\"dp_sgd\"}]}",
+       "/defences/1", "conflict"},
+      {"{" DP ",\"mask\":{\"public_dataset\":\"p\"}}", "/mask/policy", "conflict"},
+      {"{" DP ",\"mask\":{\"policy\":\"uniform\",\"public_dataset\":\"p\"}}", "/mask/pool", "conflict"},
+      {"{" DP ",\"mask\":{\"policy\":\"uniform\",\"pool\":\"both\",\"public_dataset\":\"p\"}}", "/mask/pool",
+       "conflict"},
+      {"{" DP ",\"mask\":{\"method\":\"mixup\",\"public_dataset\":\"p\"}}", "/mask/pool", "conflict"},
+      {"{" DP ",\"mask\":{\"method\":\"none\"}}", "/mask/public_dataset", "missing"},
+      {"{" DP ",\"mask\":{\"method\":\"none\",\"public_dataset\":\"a\"}}", "/mask/public_dataset",
+       "conflict"},
+      {"{" DP
+       ",\"mask\":{\"method\":\"none\",\"drop_low\":3,\"select\":\"learnt\",\"public_dataset\":\"p\"}}",
+       "/mask", "conflict"},
+      {"{" DP ",\"mask\":{\"method\":\"minusface\",\"public_dataset\":\"p\"}}", "/mask", "conflict"},
+      {"{" DP ",\"mask\":{\"method\":\"none\",\"public_dataset\":\"p\"},\"model\":{\"norm\":\"batch\"}}",
+       "/model/norm", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"labels\":{\"a\":1}}", "/labels", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"seed\":-1}}", "/train/seed", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"epochs\":1e300}}", "/train/epochs", "wrong_type"},
@@ -398,6 +498,8 @@ int main(void) {
       cmocka_unit_test(defaults),
       cmocka_unit_test(every_mistake_at_once),
       cmocka_unit_test(audits),
+      cmocka_unit_test(defences),
+      cmocka_unit_test(dp_sgd_and_the_defaults),
       cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(k_of_instahide),
