@@ -21,10 +21,10 @@ static json_t *model_json(const struct model_row *row) {
          *audit = json_incref(json_object_get(summary, "audit"));
   return json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "id", row->id, "job",
                    json_optional(row->job_id), "dataset", json_optional(row->dataset_id), "audited",
-                   (int)row->audited, "created_at", json_time(row->created_at), "facts",
-                   facts, "accuracy", accuracy ? accuracy : json_null(), "privacy",
-                   audit ? audit : json_null(), "summary", summary, "files", files,
-                   "erasures", (json_int_t)row->erasures, "owner", json_optional(row->owner));
+                   (int)row->audited, "created_at", json_time(row->created_at), "facts", facts, "accuracy",
+                   accuracy ? accuracy : json_null(), "privacy", audit ? audit : json_null(), "summary",
+                   summary, "files", files, "erasures", (json_int_t)row->erasures, "owner",
+                   json_optional(row->owner));
 }
 
 void list_models(struct request *request) {

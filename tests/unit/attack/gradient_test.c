@@ -19,8 +19,8 @@
 #include "core/attack/matcher.h"
 #include "core/base/philox.h"
 #include "core/model/model.h"
-#include "unit/attack/crowd.h"
 #include "schema.h"
+#include "unit/attack/crowd.h"
 
 #define EMBEDDING 32u
 #define PEOPLE 8u

@@ -17,8 +17,8 @@
 #include "core/attack/mi_face.h"
 #include "core/base/philox.h"
 #include "core/model/model.h"
-#include "unit/attack/crowd.h"
 #include "schema.h"
+#include "unit/attack/crowd.h"
 
 #define EMBEDDING 32u
 #define PEOPLE 12u
