@@ -165,12 +165,21 @@ gone /var/lib/guise /etc/guise /run/guise /usr/bin/guise /etc/systemd/system/soc
 left=$(find "$root/usr" "$root/etc" "$root/var" "$root/run" -xdev \( -name 'guise*' -o -name '_guise*' \))
 [ -z "$left" ] || fail "purging left $left"
 
-# Its script alone, where the administrator put a link or a file system of its own for the state.
-mkdir -p "$root/srv/faces/datasets"
-echo face >"$root/srv/faces/datasets/pack"
+# Its script alone, where the administrator put a link or a file system of its own for the state. Behind a link guised's files go,
+# what else lies there stays, and where its database is not, all of it.
+mkdir -p "$root/srv/faces/blobs/aa" "$root/srv/faces/photographs" "$root/srv/archive/blobs"
+echo face | tee "$root/srv/faces/blobs/aa/pack" "$root/srv/faces/photographs/1.jpg" >"$root/srv/archive/blobs/1.jpg"
+touch "$root/srv/faces/guise.db" "$root/srv/faces/guise.db-wal" "$root/srv/faces/guise.db.before-2.bak"
 ln -s /srv/faces "$root/var/lib/guise"
 inside env DPKG_MAINTSCRIPT_PACKAGE=guised /tmp/next/DEBIAN/postrm purge >/dev/null || fail "purging a link"
-gone /var/lib/guise /srv/faces/datasets
+gone /var/lib/guise /srv/faces/blobs
+[ "$(ls "$root/srv/faces")" = photographs ] || fail "purging a link left $(ls "$root/srv/faces")"
+kept /srv/faces/photographs/1.jpg
+ln -s /srv/archive "$root/var/lib/guise"
+inside env DPKG_MAINTSCRIPT_PACKAGE=guised /tmp/next/DEBIAN/postrm purge >/dev/null 2>"$packages/said" || fail "purging a foreign link"
+grep -q 'nothing is erased' "$packages/said" || fail "purging a foreign link does not say that it erases nothing"
+kept /srv/archive/blobs/1.jpg
+rm "$root/var/lib/guise"
 mkdir "$root/var/lib/guise"
 mount -t tmpfs tmpfs "$root/var/lib/guise"
 echo face >"$root/var/lib/guise/pack"
