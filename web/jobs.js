@@ -60,18 +60,17 @@ export function controlButtons(job, done) {
 export function standing(job) {
   const {progress, queue} = job;
   if (job.state === 'queued') {
-    const ahead = queue?.ahead ?? 0;
     const wait =
-      queue?.eta_s === null || queue?.eta_s === undefined ? '' : `, starts in about ${duration(queue.eta_s)}`;
-    return ahead > 0
-      ? `waits for ${ahead} job${ahead === 1 ? '' : 's'} before it${wait}`
-      : `next to start${wait}`;
+      queue?.eta_s === null || queue?.eta_s === undefined ? '' : `; starts in about ${duration(queue.eta_s)}`;
+    return `${queue?.detail ?? ''}${wait}`;
   }
   if (job.state === 'failed') return job.error?.detail ?? job.error?.title ?? '';
   if (job.terminal)
     return job.started_at
       ? `took ${duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}`
       : '';
+  if (job.state === 'running' && job.phase === 'waiting for storage')
+    return 'waiting for storage: the disk is full or fails; it goes on from its last checkpoint';
   const parts = [];
   if (job.phase && job.phase !== 'training') parts.push(job.phase);
   if (progress.epochs > 0) parts.push(`epoch ${progress.epoch} of ${progress.epochs}`);

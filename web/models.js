@@ -83,10 +83,13 @@ const ABOUT = {
   'key.json': 'the key of the templates',
 };
 
-// Files that hold the model's key, when it has one.
+// Files that hold the model's key, when it has one: some networks learn weights in its order.
 function holdsKey(model, name) {
+  const {facts} = model;
+  const learnt = facts?.model?.arch === 'freq_conv' || facts?.mask?.dct === 'upsampled';
   return (
-    model.files.some((file) => file.name === 'key.json') && (name === 'key.json' || name.endsWith('.onnx'))
+    model.files.some((file) => file.name === 'key.json') &&
+    (name === 'key.json' || name.endsWith('.onnx') || (name === 'model.safetensors' && learnt))
   );
 }
 

@@ -236,7 +236,13 @@ function gaps({not_measured: missing, formal}) {
   );
 }
 
-function conditions({data, mask, model, cost}) {
+// "bido (input_weight 0.05, label_weight 0.5)"
+function defenceText({method, parameters}) {
+  const numbers = Object.entries(parameters).map(([name, value]) => `${name} ${figure(value)}`);
+  return numbers.length ? `${method} (${numbers.join(', ')})` : method;
+}
+
+function conditions({data, mask, defences, model, cost}) {
   const group = (part) => (part ? `${count(part.identities)} people, ${count(part.images)} images` : null);
   return h(
     'details',
@@ -251,6 +257,7 @@ function conditions({data, mask, model, cost}) {
       ['Lowest frequencies dropped', count(mask.drop_low)],
       ['Channels kept of 192', count(mask.channels)],
       ['Key', mask.key ? 'yes' : null],
+      ['Defences of the weights', defences?.length ? defences.map(defenceText).join('; ') : null],
       ['Faces in a mix', mask.mixing ? figure(mask.mixing.mean_k) : null],
       ['Network', `${model.arch}, ${count(model.input)} pixels, embedding of ${count(model.embedding)}`],
       ['Epochs', count(model.epochs)],
