@@ -28,7 +28,7 @@ async function remove(dataset) {
       title: `Erase ${dataset.name}?`,
       action: 'Erase it',
       danger: true,
-      text: `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good. Models that were trained on them stay.`,
+      text: `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good, and so are reports that show them. Models keep what they have learnt.`,
       acknowledge: `I want to erase ${dataset.name}`,
     }))
   )
