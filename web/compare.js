@@ -1,7 +1,7 @@
 // Several jobs in one plot, one metric at a time.
 import {add, h, heading, replace, table} from './dom.js';
 import {getJson, repeat} from './api.js';
-import {jobTitle, percent, shortId, when} from './format.js';
+import {jobTitle, listText, percent, shortId, when} from './format.js';
 import {COMPARE_MOST, stateBadge} from './jobs.js';
 import {Curves} from './curves.js';
 import {formatOf, loadMetric} from './metrics.js';
@@ -18,7 +18,7 @@ function differences(specs) {
 function flatten(value, prefix = '', into = {}) {
   for (const [name, v] of Object.entries(value ?? {})) {
     if (v && typeof v === 'object' && !Array.isArray(v)) flatten(v, `${prefix}${name}.`, into);
-    else if (v !== null) into[prefix + name] = Array.isArray(v) ? v.join(', ') : String(v);
+    else if (v !== null) into[prefix + name] = Array.isArray(v) ? listText(v) : String(v);
   }
   return into;
 }

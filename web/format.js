@@ -68,6 +68,16 @@ export const clock = (text) => absolute.format(Date.parse(text));
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
+// {method: 'bido', input_weight: 0.05} -> "bido (input_weight 0.05)"
+export function defenceText({method, ...settings}) {
+  const given = Object.entries(settings).filter(([, value]) => value !== null);
+  return given.length ? `${method} (${given.map(([name, value]) => `${name} ${value}`).join(', ')})` : method;
+}
+
+// An array of a job's settings: words, numbers or defences.
+export const listText = (values) =>
+  values.map((value) => (value?.method ? defenceText(value) : String(value))).join(', ');
+
 // "drop_low" -> "Drop low"
 export const words = (name) => sentence(name.replaceAll('_', ' '));
 

@@ -1,7 +1,7 @@
 // One job: where it stands, its curves as they grow, its log and its settings.
 import {add, announce, button, facts, h, heading, problemBox, replace, setText, table} from './dom.js';
 import {follow, getJson, repeat, save} from './api.js';
-import {clock, count, figure, jobTitle, percent, sentence, when} from './format.js';
+import {clock, count, figure, jobTitle, listText, percent, sentence, when} from './format.js';
 import {controlButtons, progressBar, standing, stateBadge} from './jobs.js';
 import {Curves} from './curves.js';
 import {Metrics, formatOf} from './metrics.js';
@@ -56,9 +56,7 @@ function settings(value) {
       .filter(([, v]) => v !== null && !(typeof v === 'object' && Object.keys(v).length === 0))
       .map(([name, v]) => [
         name,
-        typeof v === 'object' && !Array.isArray(v)
-          ? settings(v)
-          : String(Array.isArray(v) ? v.join(', ') : v),
+        Array.isArray(v) ? listText(v) : typeof v === 'object' ? settings(v) : String(v),
       ]),
   );
 }

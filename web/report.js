@@ -1,6 +1,6 @@
 // report.json as a page (schema/report.schema.json). Figures only: pictures, even of drawn faces, are in report.html.
 import {button, facts, h, table} from './dom.js';
-import {count, duration, figure, interval, percent, when} from './format.js';
+import {count, defenceText, duration, figure, interval, percent, when} from './format.js';
 
 export const verdictBadge = (verdict) =>
   h('span', {class: `badge verdict ${verdict.replaceAll(' ', '-')}`}, verdict);
@@ -236,12 +236,6 @@ function gaps({not_measured: missing, formal}) {
   );
 }
 
-// "bido (input_weight 0.05, label_weight 0.5)"
-function defenceText({method, parameters}) {
-  const numbers = Object.entries(parameters).map(([name, value]) => `${name} ${figure(value)}`);
-  return numbers.length ? `${method} (${numbers.join(', ')})` : method;
-}
-
 function conditions({data, mask, defences, model, cost}) {
   const group = (part) => (part ? `${count(part.identities)} people, ${count(part.images)} images` : null);
   return h(
@@ -257,7 +251,12 @@ function conditions({data, mask, defences, model, cost}) {
       ['Lowest frequencies dropped', count(mask.drop_low)],
       ['Channels kept of 192', count(mask.channels)],
       ['Key', mask.key ? 'yes' : null],
-      ['Defences of the weights', defences?.length ? defences.map(defenceText).join('; ') : null],
+      [
+        'Defences of the weights',
+        defences?.length
+          ? defences.map(({method, parameters}) => defenceText({method, ...parameters})).join(', ')
+          : null,
+      ],
       ['Faces in a mix', mask.mixing ? figure(mask.mixing.mean_k) : null],
       ['Network', `${model.arch}, ${count(model.input)} pixels, embedding of ${count(model.embedding)}`],
       ['Epochs', count(model.epochs)],
