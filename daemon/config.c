@@ -122,7 +122,7 @@ const struct config_option config_options[] = {
     INTEGER(connections_per_address, "0", 0, 65536, false,
             "of them from one address at most, 0 = any number; behind a proxy all come from one"),
     INTEGER(request_timeout_s, "60", 1, 86400, false,
-            "seconds without a byte after which a request is dropped"),
+            "seconds that a request's head, its body, and each chunk of an upload may take"),
     INTEGER(heartbeat_s, "15", 1, 3600, true, "seconds between signs of life in an event stream"),
     INTEGER(progress_interval_s, "10", 1, 3600, true,
             "seconds between writes of a job's progress to the database"),

@@ -45,7 +45,7 @@ struct config {
   uint64_t connections;            /* open HTTP connections at most */
   /* of them from one address; 0 = any number */
   uint64_t connections_per_address;
-  uint64_t request_timeout_s;   /* deadline of a request that sends nothing new */
+  uint64_t request_timeout_s;   /* deadline of a head, of a body, of each chunk of an upload */
   uint64_t heartbeat_s;         /* of event streams */
   uint64_t progress_interval_s; /* a running job's progress is written to the database this often */
   uint64_t shutdown_timeout_s;  /* SIGTERM: running jobs get this long for their checkpoint */
