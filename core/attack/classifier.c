@@ -29,8 +29,7 @@ static int make_graph(const struct classifier_options *options, uint32_t batch, 
                                       .training = gradients,
                                       .input_gradient = gradients,
                                       .seed = options->seed};
-  struct arch_options described =
-      arch_options_for(options->mask, info->embedding, info->width, info->dropout);
+  struct arch_options described = model_arch_options(info, options->mask);
   struct graph *graph = NULL;
   described.mask.pixel_scale = info->constants.pixel_scale;
   int r = graph_new(&config, &graph, err);

@@ -94,9 +94,7 @@ static int adapted_graph(struct model *teacher, const struct photographs *photog
                          const struct lessons_options *options, struct graph **ret_graph,
                          struct guise_error *err) {
   const struct graph_config config = {.batch = teacher->batch, .threads = options->threads, .winograd = true};
-  struct arch_options described =
-      arch_options_for(teacher->mask, teacher->info.embedding, teacher->info.width, teacher->info.dropout);
-  described.norm = teacher->info.norm;
+  const struct arch_options described = model_arch_options(&teacher->info, teacher->mask);
   struct graph *graph = NULL;
   int r = graph_new(&config, &graph, err);
   if (r < 0)

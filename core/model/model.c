@@ -31,6 +31,12 @@ struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding
                                .inverse = mask_inverts_to_pixels(mask)};
 }
 
+struct arch_options model_arch_options(const struct model_info *info, const struct mask *mask) {
+  struct arch_options options = arch_options_for(mask, info->embedding, info->width, info->dropout);
+  options.norm = info->norm;
+  return options;
+}
+
 /* ---- saving ---- */
 
 static void put_text(json_t *metadata, const char *key, const char *text) {
@@ -433,8 +439,7 @@ static int build(struct model *model, const struct mask_key *key, uint32_t threa
   if (r == 0)
     r = graph_new(&config, &model->graph, err);
   if (r == 0) {
-    struct arch_options options = arch_options_for(model->mask, info->embedding, info->width, info->dropout);
-    options.norm = info->norm;
+    const struct arch_options options = model_arch_options(info, model->mask);
     (void)arch_describe(model->graph, info->arch,
                         &options); /* graph_build tells what it says, with its text */
     r = graph_build(model->graph, err);

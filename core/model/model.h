@@ -79,5 +79,7 @@ DEFINE_CLEANUP(struct model *, model_free)
 int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, bool flip_sum,
                 float *ret_embeddings, struct guise_error *err);
 
-/* What arch_describe needs for a network behind this mask; points into the mask. */
+/* What arch_describe needs for a network behind this mask, with batch norms; points into the mask. */
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width, float dropout);
+/* The same for a model's own network, which its parameters fit. */
+struct arch_options model_arch_options(const struct model_info *info, const struct mask *mask);

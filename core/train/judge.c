@@ -41,8 +41,7 @@ static int make_graph(struct judge *judge, struct guise_error *err) {
                                       .training = true,
                                       .input_gradient = true,
                                       .winograd = true};
-  const struct arch_options options =
-      arch_options_for(judge->model->mask, info->embedding, info->width, info->dropout);
+  const struct arch_options options = model_arch_options(info, judge->model->mask);
   int r = graph_new(&config, &judge->graph, err);
   if (r < 0)
     return r;

@@ -75,7 +75,7 @@ static int make_model(const struct bench *b, enum arch arch, enum mask_method me
   if (r == 0)
     r = graph_new(&config, &graph, err);
   if (r == 0) {
-    const struct arch_options described = arch_options_for(mask, info.embedding, info.width, info.dropout);
+    const struct arch_options described = model_arch_options(&info, mask);
     info.constants = *mask_constants(mask);
     (void)arch_describe(graph, arch, &described);
     r = graph_build(graph, err);

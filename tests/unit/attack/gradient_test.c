@@ -30,15 +30,16 @@ static char path[] = "/tmp/guise-gradient-XXXXXX";
 static const struct attack_loss loss = {HEAD_COSFACE, {.scale = 30, .margin = .3f}};
 
 /* The network of a federation's first round: initial weights, norms that know what templates are like. */
-static void save_network(const struct mask *mask) {
+static void save_network(const struct mask *mask, enum arch_norm norm) {
   const struct graph_config config = {.batch = PEOPLE * IMAGES, .threads = 1, .seed = 4};
   const struct model_info info = {.arch = ARCH_FREQ_IR,
                                   .input = SIZE,
                                   .embedding = EMBEDDING,
                                   .width = .25f,
+                                  .norm = norm,
                                   .mask = *mask_options(mask),
                                   .constants = *mask_constants(mask)};
-  const struct arch_options options = arch_options_for(mask, EMBEDDING, info.width, 0);
+  const struct arch_options options = model_arch_options(&info, mask);
   struct graph *graph = NULL;
   float *scratch = malloc(mask_scratch(mask) * sizeof(float));
   assert_int_equal(graph_new(&config, &graph, NULL), 0);
@@ -81,7 +82,7 @@ static struct attack_context context_of(const struct mask *mask, uint32_t k) {
                                    .effort = EFFORT_QUICK,
                                    .seed = 3,
                                    .threads = 1};
-  save_network(mask);
+  save_network(mask, ARCH_NORM_BATCH);
   if (k > 1)
     context.mixing.probability[k] = 1;
   else
@@ -129,7 +130,7 @@ static void make_smooth(struct graph *graph) {
 
 static void bench_init(struct bench *bench, struct mask *mask, bool smooth) {
   struct guise_error err = {0};
-  save_network(mask);
+  save_network(mask, ARCH_NORM_BATCH);
   *bench = (struct bench){.mask = mask, .faces = faces_of(&victims)};
   assert_int_equal(model_load(path, 4, 1, &bench->model, &err), 0);
   assert_int_equal(face_sample_draw(&bench->faces, victims.count, 3, &bench->known), 0);
@@ -384,6 +385,19 @@ static void the_seed_decides_and_the_schema_holds(void **state) {
   mask_free(mask);
 }
 
+/* As dp_sgd trains them: the same network is built for the search, which ends with something. */
+static void networks_with_group_norms_are_attacked(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  const struct attack_context context = context_of(mask, 1);
+  save_network(mask, ARCH_NORM_GROUP);
+  struct attack_result result = run(&context, 2, 3);
+  assert_int_equal(result.faces, 2);
+  assert_true(isfinite(metric_of(surface_of(&result, SURFACE_GRADIENTS), "cosine")->value.mean));
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
 static bool out_of_patience(void *patience) {
   return (*(uint32_t *)patience)-- == 0;
 }
@@ -414,6 +428,7 @@ int main(void) {
       cmocka_unit_test(a_weak_search_is_inconclusive),
       cmocka_unit_test(a_mask_that_destroys_gives_chance),
       cmocka_unit_test(the_seed_decides_and_the_schema_holds),
+      cmocka_unit_test(networks_with_group_norms_are_attacked),
       cmocka_unit_test(stops_when_asked),
   };
   return cmocka_run_group_tests(tests, draw_faces, forget_faces);

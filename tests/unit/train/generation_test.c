@@ -39,12 +39,13 @@ static const uint8_t *face(void *context, uint32_t i) {
 }
 
 /* An embedder as it comes from its initial weights: it tells pictures apart, if not people. */
-static void write_model(enum mask_method method) {
+static void write_model(enum mask_method method, enum arch_norm norm) {
   struct guise_error err = {0};
   struct model_info info = {.arch = ARCH_FREQ_IR,
                             .input = SIDE,
                             .embedding = 32,
                             .width = 0.25f,
+                            .norm = norm,
                             .mask = mask_options_default(method, SIDE)};
   const struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};
   struct graph *graph = NULL;
@@ -52,7 +53,7 @@ static void write_model(enum mask_method method) {
   assert_int_equal(mask_new(&info.mask, &mask, &err), 0);
   assert_int_equal(mask_fit(mask, face, NULL, FACES, &err), 0);
   info.constants = *mask_constants(mask);
-  const struct arch_options options = arch_options_for(mask, info.embedding, info.width, 0);
+  const struct arch_options options = model_arch_options(&info, mask);
   assert_int_equal(graph_new(&config, &graph, &err), 0);
   (void)arch_describe(graph, info.arch, &options);
   assert_int_equal(graph_build(graph, &err), 0);
@@ -74,7 +75,7 @@ static int setup(void **state) {
   if (fd < 0)
     return -1;
   (void)close(fd);
-  write_model(MASK_NONE);
+  write_model(MASK_NONE, ARCH_NORM_BATCH);
   return 0;
 }
 
@@ -166,16 +167,35 @@ static void the_judge_against_differences(void **state) {
   judge_free(judge);
 }
 
+static void a_judge_with_group_norms(void **state) {
+  (void)state;
+  struct model *model = NULL;
+  float wanted[BATCH * 32], own[BATCH * 32];
+  const uint8_t *rgb[BATCH];
+  write_model(MASK_NONE, ARCH_NORM_GROUP);
+  struct judge *judge = made_judge(BATCH);
+  assert_int_equal(model_load(judge_path, 1, 1, &model, NULL), 0);
+  for (uint32_t i = 0; i < BATCH; i++)
+    rgb[i] = faces[i + 8];
+  assert_int_equal(model_embed(model, rgb, BATCH, false, wanted, NULL), 0);
+  assert_int_equal(judge_embed(judge, planar(8), own, NULL), 0);
+  for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+    assert_true(fabsf(own[i] - wanted[i]) < 1e-3f);
+  model_free(model);
+  judge_free(judge);
+  write_model(MASK_NONE, ARCH_NORM_BATCH);
+}
+
 static void judges_that_cannot_be_used(void **state) {
   (void)state;
   struct judge *judge = NULL;
   struct guise_error err = {0};
   assert_int_equal(judge_new(judge_path, SIDE + 16, BATCH, 1, &judge, &err), -EINVAL);
   assert_non_null(strstr(err.text, "48 pixels"));
-  write_model(MASK_REGIONAL);
+  write_model(MASK_REGIONAL, ARCH_NORM_BATCH);
   assert_int_equal(judge_new(judge_path, SIDE, BATCH, 1, &judge, &err), -EINVAL);
   assert_non_null(strstr(err.text, "regional"));
-  write_model(MASK_NONE);
+  write_model(MASK_NONE, ARCH_NORM_BATCH);
 }
 
 /* ---- the adversary ---- */
@@ -292,8 +312,8 @@ static void a_generator_learns(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(look_against_differences), cmocka_unit_test(the_judge_against_differences),
-      cmocka_unit_test(judges_that_cannot_be_used), cmocka_unit_test(the_adversary_learns_and_blames),
-      cmocka_unit_test(a_generator_learns)};
+      cmocka_unit_test(look_against_differences),        cmocka_unit_test(the_judge_against_differences),
+      cmocka_unit_test(a_judge_with_group_norms),        cmocka_unit_test(judges_that_cannot_be_used),
+      cmocka_unit_test(the_adversary_learns_and_blames), cmocka_unit_test(a_generator_learns)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
