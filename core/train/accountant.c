@@ -7,6 +7,7 @@
 #include "core/base/base.h"
 
 #define TERMS_LEAST (-30.0) /* logarithm of a term that no longer counts */
+#define SIGMA_LEAST 1e-100  /* less has no square, and no sum ends */
 
 static double log_add(double a, double b) {
   const double high = fmax(a, b), low = fmin(a, b);
@@ -70,7 +71,7 @@ static double log_a_fractional(double q, double sigma, double alpha) {
 double accountant_rdp(double q, double sigma, double alpha) {
   if (q <= 0)
     return 0;
-  if (sigma <= 0)
+  if (!(sigma >= SIGMA_LEAST))
     return INFINITY;
   if (q >= 1)
     return alpha / (2 * sigma * sigma);

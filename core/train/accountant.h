@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* Of one step, order alpha > 1: log(A) / (alpha - 1), A = E ((1 - q) + q e^((2 z - 1) / 2 sigma^2))^alpha
- * over z ~ N(0, sigma^2). INFINITY where sigma is 0. */
+ * over z ~ N(0, sigma^2). INFINITY where sigma is below 1e-100. */
 double accountant_rdp(double q, double sigma, double alpha);
 
 /* Of `steps` steps: the least over many orders of

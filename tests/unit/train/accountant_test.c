@@ -84,6 +84,9 @@ static void edges(void **state) {
   assert_true(accountant_rdp(0, 1, 5) == 0);
   assert_true(isinf(accountant_rdp(0.1, 0, 5)));
   assert_true(isinf(accountant_epsilon(0.1, 0, 10, 1e-5, NULL)));
+  assert_true(isinf(accountant_epsilon(0.1, 1e-300, 10, 1e-5, NULL))); /* its square is 0 */
+  assert_true(isinf(accountant_epsilon(0.1, 1e-160, 10, 1e-5, NULL)));
+  assert_true(accountant_epsilon(0.1, 1e-90, 10, 1e-5, NULL) > 1e100);
   assert_true(accountant_epsilon(0.1, 1, 0, 1e-5, NULL) < 0.02); /* no step was made */
   /* more steps, a larger sample, less noise and a smaller delta cost more */
   const double plain = accountant_epsilon(0.05, 1, 500, 1e-5, &order);
