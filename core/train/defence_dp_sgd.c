@@ -220,11 +220,18 @@ static void add_noise(const struct trainer *t, const struct dp *dp, float *value
 
 /* ---- a step ---- */
 
+/* Shares are added up in their order: a reduction would add them as threads come, another sum each time. */
 static double square_length(uint32_t threads, const float *x, uint64_t count) {
-  double sum = 0;
-#pragma omp parallel for num_threads((int)threads) schedule(static) reduction(+ : sum)
-  for (uint64_t i = 0; i < count; i++)
-    sum += (double)x[i] * (double)x[i];
+  double share[threads], sum = 0;
+#pragma omp parallel for num_threads((int)threads) schedule(static, 1)
+  for (uint32_t thread = 0; thread < threads; thread++) {
+    const uint64_t end = count * (thread + 1) / threads;
+    share[thread] = 0;
+    for (uint64_t i = count * thread / threads; i < end; i++)
+      share[thread] += (double)x[i] * (double)x[i];
+  }
+  for (uint32_t thread = 0; thread < threads; thread++)
+    sum += share[thread];
   return sum;
 }
 
