@@ -214,8 +214,10 @@ static double compare(struct matcher *matcher) {
   const double gg = dot(matcher->own, matcher->own, matcher->numbers),
                ss = dot(matcher->shared, matcher->shared, matcher->numbers),
                gs = dot(matcher->own, matcher->shared, matcher->numbers);
-  if (!(gg > 0) || !(ss > 0))
+  if (!(gg > 0) || !(ss > 0)) { /* no direction */
+    memset(matcher->direction, 0, matcher->numbers * sizeof(float));
     return 1;
+  }
   const double g = sqrt(gg), cosine = gs / (g * sqrt(ss));
   const float of_shared = (float)(-1 / (g * sqrt(ss))), of_own = (float)(cosine / gg);
   for (size_t i = 0; i < matcher->numbers; i++)
