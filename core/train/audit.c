@@ -144,6 +144,18 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
              : record_attack(subject, attack, &context, record, err);
 }
 
+/* An attack that draws trained people fails on others, which says nothing about the weights. */
+static bool is_left_out(const struct audit_subject *subject, const struct attack *attack) {
+  char text[160];
+  if (!attack->needs_evaluator || !subject->strangers)
+    return false;
+  (void)snprintf(text, sizeof(text),
+                 "%s is left out: it draws people whom the model was trained on, and these were not",
+                 attack->name);
+  subject->callbacks->log(subject->callbacks->context, "warning", text);
+  return true;
+}
+
 int audit_run(const struct audit_subject *subject, struct audit_record *record,
               int (*after)(void *context, struct guise_error *err), void *context, struct guise_error *err) {
   struct job_data learnt = {.pack = NULL}; /* public faces for attacks that learn */
@@ -154,7 +166,8 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
   if (r < 0)
     return error_set(err, r, "audit.public_dataset: %s", inner.text);
   for (uint32_t i = 0; i < attack_count && r == 0; i++) {
-    if (!is_chosen(subject->spec, i) || is_recorded(record, attacks[i].name))
+    if (!is_chosen(subject->spec, i) || is_recorded(record, attacks[i].name) ||
+        is_left_out(subject, &attacks[i]))
       continue;
     r = job_stop_code(subject->callbacks);
     if (r == 0)

@@ -19,6 +19,7 @@ struct audit_subject {
   struct attack_mixing mixing;     /* of the training; partners are filled in from `partners` */
   const struct job_data *data;     /* victims: the people held out, or all where those are not two */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */
+  bool strangers;                  /* the model was trained on nobody in `data` */
   const char *model;               /* model.safetensors of the attacked model */
   const struct mask_key *key;      /* its key; NULL = it has none */
   struct data_split split; /* of its training; with its seed attacks find the same victims and mixes again */
@@ -32,9 +33,10 @@ struct audit_record {
 int audit_record_init(struct audit_record *record, struct guise_error *err);
 void audit_record_done(struct audit_record *record);
 
-/* Runs what is chosen and not yet in the record, in the order of the table. `after` (may be NULL) is called
- * with its context after each attack; a negative return ends the audit with it. 0; -ECANCELED; -EINTR;
- * another negative errno with err. What was finished stays in the record. */
+/* Runs what is chosen and not yet in the record, in the order of the table; of strangers nobody is drawn out
+ * of the weights, which the log says. `after` (may be NULL) is called with its context after each attack; a
+ * negative return ends the audit with it. 0; -ECANCELED; -EINTR; another negative errno with err. What was
+ * finished stays in the record. */
 int audit_run(const struct audit_subject *subject, struct audit_record *record,
               int (*after)(void *context, struct guise_error *err), void *context, struct guise_error *err);
 

@@ -24,6 +24,7 @@ struct audit_job {
   struct job_spec trained; /* labels NULL until it is read */
   struct model *model;
   struct job_data data, partners;
+  bool own; /* the data set that the model was trained on */
   struct audit_record record;
 };
 
@@ -60,12 +61,12 @@ static int read_report(struct audit_job *job, struct guise_error *err) {
 /* The data set that the model was trained on is split as it was then; of another one all are victims. */
 static int open_data(struct audit_job *job, struct guise_error *err) {
   const json_t *data = json_object_get(job->report, "data");
-  const bool own = strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0;
   const struct data_split split_then = job_spec_split(&job->trained);
   const char *split = json_text_at(json_object_get(data, "held_out"), "split_sha256");
-  int r = job_data_open(job->inputs.dataset_pack, job->trained.model.input, own ? &split_then : NULL,
+  job->own = strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0;
+  int r = job_data_open(job->inputs.dataset_pack, job->trained.model.input, job->own ? &split_then : NULL,
                         &job->data, err);
-  if (r == 0 && own && strcmp(split, job->data.split_sha256) != 0)
+  if (r == 0 && job->own && strcmp(split, job->data.split_sha256) != 0)
     r = error_set(err, -EBADMSG,
                   "the people that were held out of the training cannot be found again: the "
                   "model's report belongs to another version of guise");
@@ -171,12 +172,17 @@ static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outco
       .mixing = mixing_of(job),
       .data = &job->data,
       .partners = job->partners.pack ? &job->partners : NULL,
+      .strangers = !job->own,
       .model = job->inputs.audited_model,
       .split = job_spec_split(&job->trained),
       .threads = MAX(job->inputs.threads, 1u),
   };
   report_progress(job);
   int r = audit_run(&subject, &job->record, write_checkpoint, job, err);
+  if (r == 0 && json_array_size(job->record.attacks) == 0)
+    r = error_set(err, -EINVAL,
+                  "none of these people was trained on, and whoever was is whom the attacks that were chosen "
+                  "draw out of the weights: name the model's own data set, or another attack");
   return r < 0 ? r : write_results(job, &subject, ret_outcome, err);
 }
 

@@ -246,6 +246,11 @@ static void other_people(void **state) {
                        &(struct given){"job_nobody", others, sha256, NULL, &record}, NULL, &err),
                    -EINVAL);
   assert_non_null(strstr(err.text, "holdout.images"));
+  /* nor can anybody be drawn */
+  assert_int_equal(run(AUDIT("{\"attacks\":[\"mi_face\"]}"),
+                       &(struct given){"job_strangers", others, sha256, NULL, &record}, NULL, &err),
+                   -EINVAL);
+  assert_non_null(strstr(err.text, "own data set"));
 }
 
 /* Two images a person leave nobody with enough for membership: told before the training, not after it. */
