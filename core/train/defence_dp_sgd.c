@@ -63,8 +63,8 @@ static int check(const struct job_spec *spec, const struct defence_choice *choic
     const char *pointer, *code, *detail;
   } rows[] = {
       {mask_learns(&options) || mask_weight_count(&options) > 0, "/mask", "conflict",
-       "dp_sgd and a mask that learns: it would learn from the private faces without noise, and stand in the "
-       "model; choose another mask, or leave out select \"learnt\""},
+       "dp_sgd and a mask that learns: what it learns stands in the model, and no noise covers it; choose "
+       "another mask, or leave out what is learnt (select, the parameter \"learnt\")"},
       {mask->has_strategy && spec->mask.policy == POLICY_LEARNED, "/mask/policy", "conflict",
        "dp_sgd and the policy \"learned\": the policy would carry one face's losses to the mixes of others; "
        "choose \"fixed\" or \"uniform\""},

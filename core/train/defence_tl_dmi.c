@@ -22,8 +22,8 @@ static int check(const struct job_spec *spec, const struct defence_choice *choic
   if (mask_learns(&options) || mask_weight_count(&options) > 0)
     return spec_problems_add(
         problems, pointer, "conflict", NULL,
-        "tl_dmi and the mask %s: what the mask learns from the private faces is not what the "
-        "public blocks were trained behind; choose a mask that learns nothing",
+        "tl_dmi and the mask %s: what the mask learns for this job is not what the public blocks were "
+        "trained behind; choose a mask that learns nothing",
         mask_traits(spec->mask.method)->name);
   if (spec->mask.key && !pixels)
     return spec_problems_add(
