@@ -260,20 +260,22 @@ static int find_trained(const char *work_directory, const char *file, char ret_p
   return access(ret_path, R_OK) == 0;
 }
 
-/* Trains on people of the training under attack; spec is spent. what: for the error. */
-static int train_on_split(const char *name, const char *what, struct job_spec *spec, const char *pack,
-                          const struct data_split *split, uint32_t threads, const char *work_directory,
-                          const struct job_callbacks *callbacks, const char *path, struct guise_error *err) {
+/* On people of the training under attack, or, without a split, on public ones; spec is spent. what: for the
+ * error. */
+static int train_on(const char *name, const char *what, struct job_spec *spec, const char *pack,
+                    const struct data_split *split, uint32_t threads, const char *work_directory,
+                    const struct job_callbacks *callbacks, const char *path, struct guise_error *err) {
   struct guise_error inner = {0};
   struct job_inputs inputs = {.dataset_pack = pack,
-                              .dataset_name = "members",
+                              .dataset_name = split ? "members" : "public",
                               .work_directory = work_directory,
                               .threads = threads,
                               .split = split};
   int r = train(name, spec, &inputs, path, callbacks, &inner);
   job_spec_free(spec);
   if (r < 0 && r != -ECANCELED && r != -EINTR)
-    error_set(err, r, "%s could not be trained: %s", what, inner.text[0] ? inner.text : strerror(-r));
+    error_set(err, r, "%s could not be trained%s: %s", what, split ? "" : " on the public data set",
+              inner.text[0] ? inner.text : strerror(-r));
   return r;
 }
 
@@ -287,8 +289,8 @@ int embedder_overfit(const char *pack, const struct data_split *split, uint32_t 
     return MIN(r, 0);
   r = make_overfitted_spec(split, images, size, &spec, err);
   return r < 0 ? r
-               : train_on_split("control", "the control of the membership attack", &spec, pack, split,
-                                threads, work_directory, callbacks, ret_path, err);
+               : train_on("control", "the control of the membership attack", &spec, pack, split, threads,
+                          work_directory, callbacks, ret_path, err);
 }
 
 int embedder_known(enum arch arch, const char *pack, const struct data_split *split, uint32_t images,
@@ -302,15 +304,14 @@ int embedder_known(enum arch arch, const char *pack, const struct data_split *sp
     return MIN(r, 0);
   r = make_known_spec(arch, split, images, size, seed, &spec, err);
   return r < 0 ? r
-               : train_on_split("comparison", "a network that attacks on weights are compared with", &spec,
-                                pack, split, threads, work_directory, callbacks, ret_path, err);
+               : train_on("comparison", "a network that attacks on weights are compared with", &spec, pack,
+                          split, threads, work_directory, callbacks, ret_path, err);
 }
 
 int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
                    const char *work_directory, const struct job_callbacks *callbacks,
                    char ret_path[static 4096], struct guise_error *err) {
   struct pack *pack = NULL;
-  struct guise_error inner = {0};
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
   int r = find_trained(work_directory, "embedder.safetensors", ret_path, err);
@@ -320,41 +321,21 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
   if (r == 0)
     r = make_spec(MIN(size, pack_size(pack) / 8 * 8), pack_images(pack), seed, &spec, err);
   pack_free(pack);
-  if (r < 0)
-    return r;
-  struct job_inputs inputs = {.dataset_pack = public_pack,
-                              .dataset_name = "public",
-                              .work_directory = work_directory,
-                              .threads = threads};
-  r = train("embedder", &spec, &inputs, ret_path, callbacks, &inner);
-  job_spec_free(&spec);
-  if (r < 0 && r != -ECANCELED && r != -EINTR)
-    error_set(err, r, "the embedder could not be trained on the public data set: %s",
-              inner.text[0] ? inner.text : strerror(-r));
-  return r;
+  return r < 0 ? r
+               : train_on("embedder", "the embedder", &spec, public_pack, NULL, threads, work_directory,
+                          callbacks, ret_path, err);
 }
 
 int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint32_t threads,
                       const char *work_directory, const struct job_callbacks *callbacks,
                       char ret_path[static 4096], struct guise_error *err) {
-  struct guise_error inner = {0};
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
-  if (snprintf(ret_path, PATH_MAX, "%s/pretrained.safetensors", work_directory) >= PATH_MAX)
-    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  if (access(ret_path, R_OK) == 0)
-    return 0;
-  int r = make_pretraining_spec(job, &spec, err);
-  if (r < 0)
-    return r;
-  struct job_inputs inputs = {.dataset_pack = public_pack,
-                              .dataset_name = "public",
-                              .work_directory = work_directory,
-                              .threads = threads};
-  r = train("pretraining", &spec, &inputs, ret_path, callbacks, &inner);
-  job_spec_free(&spec);
-  if (r < 0 && r != -ECANCELED && r != -EINTR)
-    error_set(err, r, "the network to begin with could not be trained on the public data set: %s",
-              inner.text[0] ? inner.text : strerror(-r));
-  return r;
+  int r = find_trained(work_directory, "pretrained.safetensors", ret_path, err);
+  if (r != 0)
+    return MIN(r, 0);
+  r = make_pretraining_spec(job, &spec, err);
+  return r < 0 ? r
+               : train_on("pretraining", "the network to begin with", &spec, public_pack, NULL, threads,
+                          work_directory, callbacks, ret_path, err);
 }
