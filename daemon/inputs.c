@@ -55,13 +55,33 @@ static const char *named(const json_t *body, struct input *input, char pointer[s
   return json_string_value(json_object_get(section, input->key));
 }
 
-/* Attackers who have seen the people they attack would be no outsiders. */
+/* Attackers who have seen the people they attack would be no outsiders, and some defences promise that what
+ * comes from public faces comes from nobody else. */
+static bool must_be_foreign(const struct input *input, const json_t *body) {
+  const json_t *defences = json_object_get(body, "defences");
+  size_t i;
+  json_t *entry;
+  if (input->foreign || strcmp(input->pointer, "/mask/public_dataset") != 0)
+    return input->foreign;
+  json_array_foreach(defences, i, entry) {
+    const char *name = json_string_value(json_object_get(entry, "method"));
+    for (int method = 0; name && method < DEFENCES; method++) {
+      const struct defence_traits *traits = defence_traits((enum defence_method)method);
+      const bool trains = traits->pretrained && !json_is_string(json_object_get(entry, "model"));
+      if (strcmp(traits->name, name) == 0 && (traits->public_constants || trains))
+        return true;
+    }
+  }
+  return false;
+}
+
 static int check_foreign(struct service *service, const struct client *client, const struct input *input,
                          const json_t *body, const char *dataset, const char *sha256,
                          struct spec_problems *problems) {
   const char *name = json_string_value(json_object_get(body, "dataset"));
   struct dataset_row own;
-  int r = input->foreign && name && *name ? store_dataset_get(service->store, name, &own) : -ENOENT;
+  int r =
+      must_be_foreign(input, body) && name && *name ? store_dataset_get(service->store, name, &own) : -ENOENT;
   if (r < 0)
     return r == -ENOENT ? 0 : r; /* a missing data set is told at its own place */
   if (!owner_sees(client->sees, own.owner))

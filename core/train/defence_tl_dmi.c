@@ -35,6 +35,9 @@ static int check(const struct job_spec *spec, const struct defence_choice *choic
         problems, pointer, "missing", NULL,
         "tl_dmi begins with a model of public faces: name one in \"model\", or a data set to train "
         "one on in mask.public_dataset");
+  if (!*spec->defences.model && strcmp(spec->mask.public_dataset, spec->dataset) == 0)
+    return spec_problems_add(problems, "/mask/public_dataset", "conflict", NULL,
+                             "tl_dmi's public faces cannot be the private ones: name another data set");
   return 0;
 }
 

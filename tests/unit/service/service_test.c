@@ -373,8 +373,10 @@ static void expect_problem(struct service *service, const char *extra, const cha
 
 static void models_and_public_faces_of_a_job(void **state) {
   struct fixture *f = *state;
+  struct dataset_row own;
   char none[STORE_ID], mixed[STORE_ID], job[STORE_ID], extra[400];
   ready_dataset(f->service, "orl");
+  assert_int_equal(service_dataset_get(f->service, "orl", &own), 0);
   ready_dataset(f->service, "faces");
   make_model(f->service, ",\"mask\":{\"method\":\"none\"}", none);
   make_model(f->service, "", mixed);
@@ -394,6 +396,11 @@ static void models_and_public_faces_of_a_job(void **state) {
                  "/defences/1/model", "unknown_value");
   (void)snprintf(extra, sizeof(extra), ",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"%s\"}]", mixed);
   expect_problem(f->service, extra, "/defences/0/model", "conflict"); /* it knows these people */
+  (void)snprintf(extra, sizeof(extra),
+                 ",\"mask\":{\"method\":\"none\",\"public_dataset\":\"%s\"},"
+                 "\"defences\":[{\"method\":\"dp_sgd\"}]",
+                 own.id);
+  expect_problem(f->service, extra, "/mask/public_dataset", "conflict"); /* its own under another name */
   atomic_store(&target_epochs, 0);
   (void)snprintf(extra, sizeof(extra),
                  ",\"mask\":{\"reference\":\"%s\",\"embedder\":\"%s\",\"public_dataset\":\"faces\"}", none,

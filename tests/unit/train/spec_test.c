@@ -297,6 +297,9 @@ static void missing_and_conflicting(void **state) {
        "/defences/1", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\"}]}", "/defences/0",
        "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"public_dataset\":\"a\"},"
+       "\"defences\":[{\"method\":\"tl_dmi\"}]}",
+       "/mask/public_dataset", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"../a\"}]}",
        "/defences/0/model", "out_of_range"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"defences\":[{\"method\":\"tl_dmi\",\"model\":\"mdl_a\"},{"
