@@ -20,29 +20,27 @@ struct text {
 static char *encoded(const char *path) {
   static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   FILE *file = fopen(path, "rb");
-  char *out = NULL;
-  size_t used = 0, got;
-  unsigned char in[3];
-  if (!file) {
+  if (!file || fseek(file, 0, SEEK_END) != 0) {
     perror(path);
+    if (file)
+      (void)fclose(file);
     return NULL;
   }
-  while ((got = fread(in, 1, 3, file)) > 0) {
-    char *grown = realloc(out, used + 5);
-    if (!grown) {
-      free(out);
-      out = NULL;
-      break;
-    }
-    out = grown;
+  const long bytes = ftell(file);
+  char *out = bytes > 0 ? malloc((size_t)(bytes + 2) / 3 * 4 + 1) : NULL, *at = out;
+  unsigned char in[3];
+  size_t got;
+  rewind(file);
+  while (out && (got = fread(in, 1, 3, file)) > 0) {
     memset(in + got, 0, 3 - got);
-    out[used++] = alphabet[in[0] >> 2];
-    out[used++] = alphabet[(in[0] & 3) << 4 | in[1] >> 4];
-    out[used++] = got > 1 ? alphabet[(in[1] & 15) << 2 | in[2] >> 6] : '=';
-    out[used++] = got > 2 ? alphabet[in[2] & 63] : '=';
-    out[used] = 0;
+    *at++ = alphabet[in[0] >> 2];
+    *at++ = alphabet[(in[0] & 3) << 4 | in[1] >> 4];
+    *at++ = got > 1 ? alphabet[(in[1] & 15) << 2 | in[2] >> 6] : '=';
+    *at++ = got > 2 ? alphabet[in[2] & 63] : '=';
   }
-  if (!out)
+  if (out)
+    *at = 0;
+  else
     (void)fprintf(stderr, "%s: empty, or out of memory\n", path);
   (void)fclose(file);
   return out;
