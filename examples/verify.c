@@ -31,7 +31,8 @@ static char *encoded(const char *path) {
   unsigned char in[3];
   size_t got;
   rewind(file);
-  while (out && (got = fread(in, 1, 3, file)) > 0) {
+  for (long left = bytes; out && left > 0 && (got = fread(in, 1, left < 3 ? (size_t)left : 3, file)) > 0;
+       left -= 3) {
     memset(in + got, 0, 3 - got);
     *at++ = alphabet[in[0] >> 2];
     *at++ = alphabet[(in[0] & 3) << 4 | in[1] >> 4];
