@@ -55,7 +55,7 @@ void audit(struct request *request, bool may_wait) {
   (void)snprintf(record.row.actor, sizeof(record.row.actor), "%s", request->principal.id);
   (void)snprintf(record.row.action, sizeof(record.row.action), "%s", request->route->operation);
   name_object(request, record.row.object);
-  record.row.receipt = request->receipt ? json_dumps(request->receipt, JSON_COMPACT) : NULL;
+  record.row.receipt = request->receipt ? json_print(request->receipt, JSON_COMPACT) : NULL;
   struct record *copy = may_wait ? NULL : malloc(sizeof(*copy));
   if (copy)
     *copy = record;

@@ -160,7 +160,7 @@ void list_pairs(struct request *request) {
   if (!dataset_find(request, &dataset))
     return;
   page_parse(&request->target, "pairs", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }

@@ -233,7 +233,7 @@ void get_job(struct request *request) {
   enum job_state known = JOB_STATE_QUEUED;
   uint32_t seconds = 0;
   parse_wait(request, &seconds, &known, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }
@@ -292,8 +292,8 @@ void resume_job(struct request *request) {
 /* ---- many jobs ---- */
 
 static void note_canceled(void *context, const struct job_row *row) {
-  (void)json_array_append_new(context,
-                              json_pack("{s:s, s:s}", "id", row->id, "state", job_state_name(row->state)));
+  json_t **jobs = context;
+  *jobs = json_append(*jobs, json_pack("{s:s, s:s}", "id", row->id, "state", job_state_name(row->state)));
 }
 
 void cancel_jobs(struct request *request) {
@@ -303,15 +303,16 @@ void cancel_jobs(struct request *request) {
   struct guise_error err = {0};
   char label[300];
   parse_filter(request, &filter, label, &problems);
-  if (!filter.states && !filter.label_key && !filter.created_after && problems.count == 0)
+  if (!filter.states && !filter.label_key && !filter.created_after && !spec_problems_any(&problems))
     (void)spec_problems_add(&problems, "?state", "missing", NULL,
                             "say which jobs: with state (repeatable), label or created_after");
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) { /* one that is lost would cancel more than was meant */
     reply_problems(request, &problems);
     return;
   }
   json_t *jobs = json_array();
-  int r = jobs ? service_jobs_cancel(request->service, &client, &filter, note_canceled, jobs, &err) : -ENOMEM;
+  int r =
+      jobs ? service_jobs_cancel(request->service, &client, &filter, note_canceled, &jobs, &err) : -ENOMEM;
   if (json_array_size(jobs) > 0) /* also when not all could be: who looks it up sees which */
     request->receipt = json_pack("{s:s, s:O}", "kind", "cancel", "jobs", jobs);
   if (r < 0) {

@@ -5,6 +5,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 
 static void refuse(struct request *request, int r) {
   if (r == -ENODATA)
@@ -31,14 +32,15 @@ static json_t *line_json(const struct event_row *row) {
 }
 
 /* "2026-01-31T12:00:00.000Z info preparing" */
-static void print_line(FILE *out, const struct event_row *row) {
+static int print_line(FILE *out, const struct event_row *row) {
   char at[TIME_TEXT];
   json_t *data = json_loads(row->data, 0, NULL);
   const char *level = json_string_value(json_object_get(data, "level"));
   const char *text = json_string_value(json_object_get(data, "text"));
   time_text(row->at, at);
-  (void)fprintf(out, "%s %s %s\n", at, level ? level : "", text ? text : "");
+  int r = level && text && fprintf(out, "%s %s %s\n", at, level, text) > 0 ? 0 : -ENOMEM;
   json_decref(data);
+  return r;
 }
 
 static void reply_lines(struct request *request) {
@@ -55,7 +57,7 @@ static void reply_lines(struct request *request) {
       r = store_log_list(service_store(request->service), request->parameter[0], ended_before, &page, &rows,
                          &count, &page.cursor);
     for (uint32_t i = 0; i < count && r == 0; i++)
-      print_line(out, &rows[i]);
+      r = print_line(out, &rows[i]);
     event_rows_free(rows, count);
   } while (r == 0 && page.cursor != 0);
   if (out && fclose(out) != 0 && r == 0)
@@ -80,7 +82,7 @@ static void reply_rows(struct request *request, const struct store_page *page) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(data, line_json(&rows[i]));
+    data = json_append(data, line_json(&rows[i]));
   event_rows_free(rows, count);
   reply_page(request, "log", data, next);
 }
@@ -94,7 +96,7 @@ void get_log(struct request *request) {
   if (format && !lines && strcmp(format, "json") != 0)
     (void)spec_problems_add(&problems, "?format", "unknown_value", json_pack("[s,s]", "json", "text"),
                             "format is json or text");
-  if (problems.count > 0)
+  if (spec_problems_any(&problems))
     reply_problems(request, &problems);
   else if (lines)
     reply_lines(request);

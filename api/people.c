@@ -2,6 +2,7 @@
 #include "api/page.h"
 #include "api/reply.h"
 #include "api/resources.h"
+#include "core/base/json.h"
 
 void list_identities(struct request *request) {
   struct dataset_row row;
@@ -14,7 +15,7 @@ void list_identities(struct request *request) {
   if (!dataset_find(request, &row))
     return;
   page_parse(&request->target, "identity", &page, &problems);
-  if (problems.count > 0) {
+  if (spec_problems_any(&problems)) {
     reply_problems(request, &problems);
     return;
   }
@@ -25,8 +26,8 @@ void list_identities(struct request *request) {
   }
   json_t *data = json_array();
   for (uint32_t i = 0; i < count; i++)
-    (void)json_array_append_new(
-        data, json_pack("{s:s,s:I}", "name", rows[i].name, "images", (json_int_t)rows[i].images));
+    data =
+        json_append(data, json_pack("{s:s,s:I}", "name", rows[i].name, "images", (json_int_t)rows[i].images));
   reply_page(request, "identity", data, next);
 }
 

@@ -96,6 +96,8 @@ enum problem_code problem_of_errno(int r) {
   case -EUCLEAN:
   case -EAGAIN:
   case -ENOMEM:
+  case -EMFILE:
+  case -ENFILE:
   case -ESHUTDOWN:
     return PROBLEM_UNAVAILABLE;
   default:

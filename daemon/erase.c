@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "core/image/ingest.h"
 #include "core/image/pack.h"
 #include "core/image/pairs.h"
@@ -19,54 +20,57 @@ DEFINE_CLEANUP(struct pack *, pack_free)
 
 /* ---- receipts ---- */
 
-/* Copies of the database that are older than the erasure: what it erased is still in them. */
+/* Copies of the database that are older than the erasure, whole or broken off: what it erased is still in
+ * them. NULL when they cannot be listed. */
 static json_t *list_backups(struct service *service) {
-  json_t *names = json_array();
   DIR *directory = opendir(service->config.state);
   struct dirent *entry;
-  while (directory && (entry = readdir(directory)))
-    if (fnmatch("guise.db.*.bak", entry->d_name, 0) == 0)
-      (void)json_array_append_new(names, json_string(entry->d_name));
-  if (directory)
-    (void)closedir(directory);
+  if (!directory)
+    return NULL;
+  json_t *names = json_array();
+  while ((entry = readdir(directory)))
+    if (fnmatch("guise.db.*", entry->d_name, 0) == 0)
+      names = json_append(names, json_string(entry->d_name));
+  (void)closedir(directory);
   return names;
 }
 
-/* Empties the write-ahead log; `files` is stolen. */
+/* Empties the write-ahead log; `files` is stolen. NULL when a part of the receipt is lacking. */
 static json_t *make_receipt(struct service *service, const char *kind, const char *object, json_t *files) {
   char at[TIME_TEXT];
   const bool scrubbed = store_scrub(service->store);
   if (!scrubbed)
-    log_warning("%s: erased, but a reader kept the database's log from being emptied; the next erasure or "
-                "start does it",
+    log_warning("%s: erased, but a reader or the disk kept the database's log from being emptied; the next "
+                "erasure or start does it",
                 object);
   time_text(time_now_ms(), at);
   return json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "kind", kind, "object", object, "at", at, "files", files,
                    "log_emptied", (int)scrubbed, "backups", list_backups(service));
 }
 
-static void add_count(json_t *receipt, const char *name, uint32_t count) {
-  (void)json_object_set_new(receipt, name, json_integer(count));
-}
-
-static void add_erased(json_t *receipt, const struct store_erased *erased, uint32_t identities,
-                       uint32_t images) {
+/* The reference to `receipt` is taken and given back, as json_put does. */
+static json_t *add_erased(json_t *receipt, const struct store_erased *erased, uint32_t identities,
+                          uint32_t images) {
+  const struct {
+    const char *name;
+    uint32_t count;
+  } counts[] = {{"identities", identities},           {"images", images},
+                {"rejects", erased->rejects},         {"pairs", erased->pairs},
+                {"private_reports", erased->reports}, {"kept", erased->kept}};
   json_t *models = json_array();
   for (uint32_t i = 0; i < erased->model_count; i++)
-    (void)json_array_append_new(models, json_string(erased->models[i]));
-  add_count(receipt, "identities", identities);
-  add_count(receipt, "images", images);
-  add_count(receipt, "rejects", erased->rejects);
-  add_count(receipt, "pairs", erased->pairs);
-  add_count(receipt, "private_reports", erased->reports);
-  add_count(receipt, "kept", erased->kept);
-  (void)json_object_set_new(receipt, "models", models);
+    models = json_append(models, json_string(erased->models[i]));
+  for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+    receipt = json_put(receipt, counts[i].name, json_integer(counts[i].count));
+  return json_put(receipt, "models", models);
 }
 
 static int give_receipt(json_t *receipt, json_t **ret_receipt, struct guise_error *err) {
   if (!ret_receipt || !receipt) {
     json_decref(receipt);
-    return !ret_receipt ? 0 : error_set(err, -ENOMEM, "it is erased, but there is no memory for the receipt");
+    return !ret_receipt ? 0
+                        : error_set(err, -ENOMEM,
+                                    "it is erased, but memory or open files are lacking for the receipt");
   }
   *ret_receipt = receipt;
   return 0;
@@ -75,15 +79,17 @@ static int give_receipt(json_t *receipt, json_t **ret_receipt, struct guise_erro
 /* ---- data sets ---- */
 
 /* The uploaded file, while the data set is being ingested. */
-static void erase_upload(struct service *service, const struct dataset_row *row, json_t *files) {
+static json_t *erase_upload(struct service *service, const struct dataset_row *row, json_t *files) {
   char path[PATH_MAX], directory[PATH_MAX];
   ingest_forget(service, row->id);
-  if (state_path(path, service, "uploads/%s", row->id) < 0 || state_path(directory, service, "uploads") < 0 ||
-      access(path, F_OK) < 0)
-    return;
-  const bool erased = unlink(path) == 0 && file_sync_directory(directory) == 0;
-  (void)json_array_append_new(files, json_pack("{s:s, s:I, s:b}", "sha256", row->upload_sha256, "bytes",
-                                               (json_int_t)row->bytes, "erased", (int)erased));
+  if (state_path(path, service, "uploads/%s", row->id) < 0 || state_path(directory, service, "uploads") < 0)
+    return files;
+  int r = unlink(path) < 0 ? -errno : file_sync_directory(directory);
+  if (r == -ENOENT)
+    return files;
+  storage_note(service, r);
+  return json_append(files, json_pack("{s:s, s:I, s:b}", "sha256", row->upload_sha256, "bytes",
+                                      (json_int_t)row->bytes, "erased", (int)(r == 0)));
 }
 
 static int refuse_dataset(int r, const char *name, struct guise_error *err) {
@@ -106,15 +112,15 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
   (void)pthread_mutex_lock(&service->blob_lock);
   r = store_dataset_delete(service->store, row.id, &erased);
   if (r == 0)
-    blob_erase(service, erased.blobs, erased.blob_count, files);
+    files = blob_erase(service, erased.blobs, erased.blob_count, files);
   (void)pthread_mutex_unlock(&service->blob_lock);
   if (r < 0) {
     json_decref(files);
     return refuse_dataset(r, row.name, err);
   }
-  erase_upload(service, &row, files);
+  files = erase_upload(service, &row, files);
   json_t *receipt = make_receipt(service, "dataset", row.id, files);
-  add_erased(receipt, &erased, row.identities, row.images);
+  receipt = add_erased(receipt, &erased, row.identities, row.images);
   store_erased_clear(&erased);
   log_info("data set %s: erased", row.id);
   return give_receipt(receipt, ret_receipt, err);
@@ -191,8 +197,11 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   if (r < 0)
     return error_set(err, r, "the path of the state directory is too long");
   r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
-  if (r < 0)
-    return r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
+  if (r < 0) {
+    r = r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
+    storage_note(e->service, r);
+    return r;
+  }
   e->to = e->row;
   e->to.identities = result.identities;
   e->to.images = result.images;
@@ -202,7 +211,7 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
 }
 
 /* With blob_lock held. */
-static int swap(struct erasure *e, json_t *files, struct store_erased *ret_erased, struct guise_error *err) {
+static int swap(struct erasure *e, json_t **files, struct store_erased *ret_erased, struct guise_error *err) {
   char blob[1][SHA256_HEX];
   int r = find_pairs(e, err);
   if (r == 0)
@@ -218,7 +227,7 @@ static int swap(struct erasure *e, json_t *files, struct store_erased *ret_erase
                                         .pair_count = e->pair_count};
   r = store_dataset_rewrite(e->service->store, &rewrite, ret_erased);
   if (r == 0) {
-    blob_erase(e->service, ret_erased->blobs, ret_erased->blob_count, files);
+    *files = blob_erase(e->service, ret_erased->blobs, ret_erased->blob_count, *files);
     return 0;
   }
   memcpy(blob[0], e->to.sha256, SHA256_HEX);
@@ -226,7 +235,7 @@ static int swap(struct erasure *e, json_t *files, struct store_erased *ret_erase
   return refuse_dataset(r == -ESTALE ? -ENOENT : r, e->row.name, err);
 }
 
-static int erase_person(struct erasure *e, json_t *files, struct store_erased *ret_erased,
+static int erase_person(struct erasure *e, json_t **files, struct store_erased *ret_erased,
                         struct guise_error *err) {
   int r = write_pack(e, err);
   if (r == 0) {
@@ -265,14 +274,14 @@ int service_person_erase(struct service *service, const char *key, const char *i
   (void)pthread_mutex_lock(&service->erase_lock);
   int r = begin(e, key, err);
   if (r == 0)
-    r = erase_person(e, files, &erased, err);
+    r = erase_person(e, &files, &erased, err);
   (void)pthread_mutex_unlock(&service->erase_lock);
   if (r < 0) {
     json_decref(files);
     return r;
   }
   json_t *receipt = make_receipt(service, image ? "image" : "identity", e->row.id, files);
-  add_erased(receipt, &erased, e->row.identities - e->to.identities, e->row.images - e->to.images);
+  receipt = add_erased(receipt, &erased, e->row.identities - e->to.identities, e->row.images - e->to.images);
   store_erased_clear(&erased);
   log_info("data set %s: %s erased", e->row.id, image ? "an image" : "a person");
   return give_receipt(receipt, ret_receipt, err);
@@ -288,7 +297,7 @@ int service_model_delete(struct service *service, const char *id, json_t **ret_r
   (void)pthread_mutex_lock(&service->blob_lock);
   int r = store_model_delete(service->store, id, &blobs, &count);
   if (r == 0)
-    blob_erase(service, blobs, count, files);
+    files = blob_erase(service, blobs, count, files);
   (void)pthread_mutex_unlock(&service->blob_lock);
   for (uint32_t i = 0; r == 0 && i < count; i++)
     inference_forget(service, blobs[i]);

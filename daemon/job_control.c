@@ -229,12 +229,16 @@ static void tell_reason(struct service *service, const struct job_row *row, cons
   const uint32_t threads = scheduler_threads(service, row);
   char *detail = ret_queue->detail, at[TIME_TEXT];
   const size_t size = sizeof(ret_queue->detail);
+  const int fault = service_storage(service);
   uint32_t workers_free, threads_free;
   bool ending;
   scheduler_room(service, row->id, &workers_free, &threads_free, &ending);
   if (atomic_load(&service->draining)) {
     ret_queue->reason = "stopping";
     (void)snprintf(detail, size, "the daemon is about to stop; it is claimed after the next start");
+  } else if (fault < 0) {
+    ret_queue->reason = "storage";
+    (void)snprintf(detail, size, "%s", storage_reason(fault));
   } else if (queue->ingesting) {
     ret_queue->reason = "data_set";
     (void)snprintf(detail, size, "a data set that it needs is still being read in");
@@ -265,11 +269,11 @@ int service_job_queue(struct service *service, const struct job_row *row, struct
   int r = store_job_queue(service->store, row->id, &queue);
   if (r < 0)
     return r;
+  const bool unknown = queue.ingesting || wait < 0 || service_storage(service) < 0 ||
+                       (queue.ahead > 0 && queue.mean_runtime_s < 0);
   ret_queue->ahead = queue.ahead;
   ret_queue->eta_s =
-      queue.ingesting || wait < 0 || (queue.ahead > 0 && queue.mean_runtime_s < 0)
-          ? -1
-          : wait + queue.ahead * MAX(queue.mean_runtime_s, 0) / (double)service->config.workers;
+      unknown ? -1 : wait + queue.ahead * MAX(queue.mean_runtime_s, 0) / (double)service->config.workers;
   if (ret_queue->eta_s >= 0 && queue.retry_at)
     ret_queue->eta_s = MAX(ret_queue->eta_s, (double)(queue.retry_at - time_now_ms()) / 1000);
   tell_reason(service, row, &queue, ret_queue);
@@ -342,11 +346,12 @@ static int control(struct service *service, const char *id, const struct request
 static void drop_work(struct service *service, const char *id) {
   char path[PATH_MAX];
   struct job_row row;
-  if (store_job_get(service->store, id, &row) < 0)
-    return;
-  if (row.state == JOB_STATE_CANCELED && state_path(path, service, "work/%s", row.id) == 0)
+  int r = store_job_get(service->store, id, &row);
+  const bool canceled = r == -ENOENT || (r == 0 && row.state == JOB_STATE_CANCELED); /* ENOENT: and erased */
+  if (canceled && state_path(path, service, "work/%s", id) == 0)
     (void)directory_remove(path);
-  job_row_clear(&row);
+  if (r == 0)
+    job_row_clear(&row);
 }
 
 int service_job_cancel(struct service *service, const char *id, struct job_row *ret_row,

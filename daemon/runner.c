@@ -404,11 +404,11 @@ static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *r
   return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
-/* What a machine that has no memory or disk left, or a disk that fails, does to a job is not the job's fault.
- */
+/* What a machine that lacks memory, threads or open files, or a disk that cannot be read, does to a job is
+ * not the job's fault. One that takes no writes does not end a job: storage_stops. */
 static bool machine_failed(const struct slot *slot, int r) {
-  return !atomic_load(&slot->timed_out) && (r == -ENOMEM || r == -ENOSPC || r == -EDQUOT || r == -EIO ||
-                                            r == -EMFILE || r == -ENFILE || r == -EAGAIN);
+  return !atomic_load(&slot->timed_out) &&
+         (r == -ENOMEM || r == -EIO || r == -EMFILE || r == -ENFILE || r == -EAGAIN);
 }
 
 static int retry(struct slot *slot, const char *problem, bool *ret_retry, int64_t *ret_seq) {
@@ -452,11 +452,13 @@ static void end_job(struct slot *slot, int r, const struct guise_error *err) {
 
 static void remove_work(struct slot *slot, const char *work) {
   struct job_row row;
-  if (store_job_get(slot->service->store, slot->row.id, &row) < 0)
-    return;
-  if (job_state_terminal(row.state) && work[0])
+  int r = store_job_get(slot->service->store, slot->row.id, &row);
+  const bool ended =
+      r == -ENOENT || (r == 0 && job_state_terminal(row.state)); /* ENOENT: erased this instant */
+  if (ended && work[0])
     (void)directory_remove(work);
-  job_row_clear(&row);
+  if (r == 0)
+    job_row_clear(&row);
 }
 
 /* One run of the job and its publication. */

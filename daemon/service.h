@@ -131,8 +131,8 @@ const struct stats *service_stats(struct service *service);
 struct job_queue {
   uint32_t ahead;     /* jobs that are claimed before it, as things stand */
   double eta_s;       /* until it starts; < 0 = unknown */
-  const char *reason; /* why it waits: data_set, retry, jobs_ahead, workers, threads, ending, starting,
-                         stopping */
+  const char *reason; /* why it waits: data_set, storage, retry, jobs_ahead, workers, threads, ending,
+                         starting, stopping */
   char detail[160];   /* the same as a sentence */
 };
 int service_job_queue(struct service *service, const struct job_row *row, struct job_queue *ret_queue);

@@ -140,9 +140,9 @@ int blob_publish_files(struct service *service, const char *directory, const str
 void blob_remove_files(struct service *service, const struct model_row *model); /* blob_remove of them */
 /* Unlinks blobs that the store no longer refers to (it is asked again); with blob_lock held. */
 void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count);
-/* The same, durably; {"sha256","bytes","erased"} of each is added to `files`. erased false: the next start
- * tries again. */
-void blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files);
+/* The same, durably; {"sha256","bytes","erased"} of each is added to `files`, whose reference is taken and
+ * given back, as json_append does. erased false: the next start tries again. */
+json_t *blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files);
 int state_sweep(struct service *service, struct guise_error *err); /* orphans of a killed daemon */
 /* Tells in the log how many files are missing, or of another size, that the database refers to. */
 int state_verify(struct service *service, struct guise_error *err);

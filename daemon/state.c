@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/json.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 #include "daemon/state_files.h"
@@ -115,6 +116,7 @@ static int unlink_blob(struct service *service, const char *sha256, uint64_t *re
     return 0;
   r = -errno;
   log_warning("cannot remove the file of something deleted: %s; the next start tries again", strerror(-r));
+  storage_note(service, r);
   return r;
 }
 
@@ -124,18 +126,23 @@ void blob_remove(struct service *service, char (*blobs)[SHA256_HEX], uint32_t co
     (void)unlink_blob(service, blobs[i], &bytes);
 }
 
-void blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files) {
+json_t *blob_erase(struct service *service, char (*blobs)[SHA256_HEX], uint32_t count, json_t *files) {
   char directory[PATH_MAX];
   for (uint32_t i = 0; i < count; i++) {
     uint64_t bytes = 0;
     int r = unlink_blob(service, blobs[i], &bytes);
     if (r == -EEXIST)
       continue;
-    if (r == 0 && state_path(directory, service, "blobs/%.2s", blobs[i]) == 0)
+    if (r == 0)
+      r = state_path(directory, service, "blobs/%.2s", blobs[i]);
+    if (r == 0) {
       r = file_sync_directory(directory);
-    (void)json_array_append_new(files, json_pack("{s:s, s:I, s:b}", "sha256", blobs[i], "bytes",
-                                                 (json_int_t)bytes, "erased", (int)(r == 0)));
+      storage_note(service, r);
+    }
+    files = json_append(files, json_pack("{s:s, s:I, s:b}", "sha256", blobs[i], "bytes", (json_int_t)bytes,
+                                         "erased", (int)(r == 0)));
   }
+  return files;
 }
 
 int blob_publish_files(struct service *service, const char *directory, const struct model_row *model,

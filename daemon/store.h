@@ -291,8 +291,8 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
  * queued again. */
 int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
                     bool *ret_retry, int64_t *ret_seq);
-/* After a crash: running -> queued (failed when three restarts in a row made no new checkpoint), pausing ->
- * paused, canceling -> canceled. */
+/* After a crash: running -> queued (failed when it was broken off three times in a row before, without a new
+ * checkpoint), pausing -> paused, canceling -> canceled. */
 int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);
 
 /* ---- metrics ---- */

@@ -310,8 +310,9 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
 
 static const char restart_problem[] =
     "{\"type\":\"about:blank\",\"title\":\"The job stopped the daemon\",\"status\":500,\"code\":\"restarts\","
-    "\"detail\":\"The daemon was restarted three times in a row without a new checkpoint of this job. It may "
-    "need more memory than "
+    "\"detail\":\"This job was broken off four times in a row without a new checkpoint, by ends of the "
+    "daemon or "
+    "for want of memory or disk. It may need more memory than "
     "there is: look into the system's log, lower train.batch or the model's width, and submit it again.\"}";
 
 static int recover_running(sqlite3 *db, const char *id, uint32_t *ret_requeued, uint32_t *ret_failed) {
@@ -322,7 +323,7 @@ static int recover_running(sqlite3 *db, const char *id, uint32_t *ret_requeued, 
   if (now.restarts >= FAILURES_WITHOUT_CHECKPOINT) {
     (*ret_failed)++;
     return store_job_move_in(db, id, 1u << JOB_STATE_RUNNING, JOB_STATE_FAILED,
-                             "three restarts without a checkpoint", restart_problem, NULL, NULL);
+                             "broken off again and again without a checkpoint", restart_problem, NULL, NULL);
   }
   (*ret_requeued)++;
   r = store_exec(db, "UPDATE jobs SET restarts = restarts + 1 WHERE seq = ?1", "l", now.seq);
