@@ -312,6 +312,29 @@ static void reading(void **state) {
   every_allocation(f, "GET /v1/audit", "", "", 200, false);
 }
 
+static void logs(void **state) {
+  struct fixture *f = *state;
+  char line[128];
+  for (int i = 0; i < 3; i++) {
+    int64_t seq = 0;
+    json_t *data = json_pack("{s:s, s:s}", "level", "info", "text", "preparing");
+    assert_int_equal(store_event_add(service_store(f->service), f->job, "log", data, &seq), 0);
+    json_decref(data);
+  }
+  (void)snprintf(line, sizeof(line), "GET /v1/jobs/%s/log", f->job);
+  every_allocation(f, line, "", "", 200, true);
+  (void)snprintf(line, sizeof(line), "GET /v1/jobs/%s/log?format=text", f->job);
+  every_allocation(f, line, "", "", 200, true);
+}
+
+static void canceling_many(void **state) {
+  struct fixture *f = *state;
+  /* a mistake that is lost would leave a filter that finds every job */
+  every_allocation(f, "POST /v1/jobs/cancel?label=a:1&state=unheard", "", "", 422, false);
+  assert_int_equal(integer(f, "SELECT count(*) FROM jobs WHERE state = 'canceled'"), 0);
+  every_allocation(f, "POST /v1/jobs/cancel?state=queued", "", "", 200, false);
+}
+
 static void uploading(void **state) {
   struct fixture *f = *state;
   every_allocation(f, "PUT /v1/datasets/more-%u", "application/x-tar", "faces of others", 202, false);
@@ -352,8 +375,14 @@ static void tokens(void **state) {
 int main(int argc, char **argv) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(reading), TEST(uploading), TEST(submitting), TEST(mistakes), TEST(pausing_and_resuming),
+      TEST(reading),
+      TEST(logs),
+      TEST(uploading),
+      TEST(submitting),
+      TEST(mistakes),
       TEST(tokens),
+      TEST(pausing_and_resuming),
+      TEST(canceling_many),
   };
   (void)argv;
   every_one = argc > 1;

@@ -732,10 +732,23 @@ static void a_job_waits_for_room(void **state) {
   assert_int_equal(service_storage(f->service), 0);
 }
 
+static void wait_reason(struct service *service, const char *id, const char *reason) {
+  struct job_queue queue = {.reason = ""};
+  for (int i = 0; i < 5000 && strcmp(queue.reason, reason) != 0; i++) {
+    struct job_row row;
+    (void)usleep(2000);
+    assert_int_equal(service_job_get(service, id, &row), 0);
+    assert_int_equal(service_job_queue(service, &row, &queue), 0);
+    job_row_clear(&row);
+  }
+  assert_string_equal(queue.reason, reason);
+}
+
 /* What was accepted is not lost because its pack did not fit at once. */
 static void an_ingest_waits_for_room(void **state) {
   struct fixture *f = *state;
   struct dataset_row row;
+  char id[STORE_ID];
   bool created;
   atomic_store(&ingest_result, -ENOSPC);
   assert_int_equal(accept_upload(f->service, "orl", "faces", &row, &created), 0);
@@ -745,8 +758,12 @@ static void an_ingest_waits_for_room(void **state) {
   (void)usleep(100000);
   assert_int_equal(service_dataset_get(f->service, "orl", &row), 0);
   assert_int_equal(row.state, DATASET_INGESTING);
+  submit_job(f->service, "", id);
+  wait_reason(f->service, id, "storage"); /* until the disk was tried, once a second */
+  wait_reason(f->service, id, "data_set");
   atomic_store(&ingest_result, 0);
   wait_dataset(f->service, "orl", DATASET_READY);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
   for (int i = 0; i < 500 && service_storage(f->service) < 0; i++)
     (void)usleep(5000);
   assert_int_equal(service_storage(f->service), 0);
