@@ -110,7 +110,7 @@ static void put_storage(FILE *out, struct service *service, const struct store_u
   family(out, "guise_database_bytes", "gauge", "Size of the database and of its write-ahead log.");
   sample(out, "guise_database_bytes", "file=\"database\"", file_bytes(state, "guise.db"));
   sample(out, "guise_database_bytes", "file=\"log\"", file_bytes(state, "guise.db-wal"));
-  single(out, "guise_database_writable", "gauge", "1, or 0 after the disk was full or failed.",
+  single(out, "guise_database_writable", "gauge", "1, or 0 while the state directory takes no writes.",
          service_storage(service) == 0 ? 1 : 0);
   if (statvfs(state, &disk) < 0)
     return;

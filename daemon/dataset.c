@@ -19,6 +19,21 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
   return r;
 }
 
+/* A pack that is not there is damage, not a mistake of whoever asks, and its path is not for him. */
+static int open_pack(struct service *service, const struct dataset_row *row, struct pack **ret_pack,
+                     struct guise_error *err) {
+  char path[PATH_MAX];
+  service_blob_path(service, row->sha256, path);
+  int r = pack_open(path, ret_pack, err);
+  return r == -ENOENT
+             ? error_set(
+                   err, -EIO,
+                   "the faces of the data set %s are missing from the state directory: restore a backup, "
+                   "or delete the data set and upload it again",
+                   row->name)
+             : r;
+}
+
 /* ---- people ---- */
 
 static int list_people(const struct pack *pack, const struct store_page *page, struct person_row **ret_rows,
@@ -44,7 +59,6 @@ int service_people_list(struct service *service, const char *key, const struct s
                         struct guise_error *err) {
   _cleanup_(pack_freep) struct pack *pack = NULL;
   struct dataset_row row;
-  char path[PATH_MAX];
   int r = store_dataset_get(service->store, key, &row);
   if (r == 0 && row.state != DATASET_READY)
     return error_set(err, -EBUSY, "the data set %s is %s: its people are known once it is ready", row.name,
@@ -52,8 +66,7 @@ int service_people_list(struct service *service, const char *key, const struct s
   if (r < 0)
     return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
                      key);
-  service_blob_path(service, row.sha256, path);
-  r = pack_open(path, &pack, err);
+  r = open_pack(service, &row, &pack, err);
   return r < 0 ? r : list_people(pack, page, ret_rows, ret_count, ret_next);
 }
 
@@ -63,9 +76,7 @@ static int count_pairs(struct service *service, const struct dataset_row *datase
                        size_t bytes, struct pairs_row *row, struct guise_error *err) {
   _cleanup_(pack_freep) struct pack *pack = NULL;
   _cleanup_(freep) struct pair_entry *entries = NULL;
-  char path[PATH_MAX];
-  service_blob_path(service, dataset->sha256, path);
-  int r = pack_open(path, &pack, err);
+  int r = open_pack(service, dataset, &pack, err);
   if (r == 0) {
     r = pairs_parse(text, bytes, pack, &entries, &row->count, &row->folds, err);
     if (r < 0 && r != -ENOMEM)
@@ -80,8 +91,11 @@ static int write_temporary(struct service *service, const char *text, size_t byt
   if (r < 0)
     return error_set(err, r, "the path of the state directory is too long");
   _cleanup_(closep) int fd = mkostemp(ret_path, O_CLOEXEC);
-  if (fd < 0)
-    return error_set(err, -errno, "cannot store the pairs list: %s", strerror(errno));
+  if (fd < 0) {
+    r = write_error(errno);
+    storage_note(service, r);
+    return error_set(err, r, "cannot store the pairs list: %s", strerror(-r));
+  }
   while (bytes > 0) {
     ssize_t n = write(fd, text, bytes);
     if (n < 0 && errno == EINTR)

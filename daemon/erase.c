@@ -197,6 +197,12 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   if (r < 0)
     return error_set(err, r, "the path of the state directory is too long");
   r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
+  if (r == -ENOENT && access(e->old, F_OK) < 0) /* it is not the person that is not there */
+    return error_set(
+        err, -EIO,
+        "the faces of the data set %s are missing from the state directory: erase the whole data "
+        "set, or restore a backup",
+        e->row.name);
   if (r < 0) {
     r = r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
     storage_note(e->service, r);
