@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -464,7 +465,14 @@ void http_stop(struct http *http) {
 /* ---- the watchdog's question
  * ----------------------------------------------------------------------------------------------- */
 
-/* Sends GET /healthz through a socket pair that libmicrohttpd serves like any connection. */
+/* Whether the other end of the socket pair is closed. */
+static bool is_closed(int fd) {
+  struct pollfd poller = {.fd = fd};
+  return poll(&poller, 1, 0) == 1 && (poller.revents & POLLHUP);
+}
+
+/* Sends GET /healthz through a socket pair that libmicrohttpd serves like any connection. When clients hold
+ * all connections its loop closes this one without an answer: it runs, and a restart would only end jobs. */
 static bool ask_itself(struct http *http) {
   static const char question[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
@@ -485,7 +493,7 @@ static bool ask_itself(struct http *http) {
     got = tls_ask(mine, question, sizeof(question) - 1, reply, sizeof(reply));
   else if (send(mine, question, sizeof(question) - 1, MSG_NOSIGNAL) == (ssize_t)sizeof(question) - 1)
     got = recv(mine, reply, sizeof(reply), 0);
-  return got > 12 && strncmp(reply, "HTTP/1.1 200", 12) == 0;
+  return got > 0 ? got > 12 && strncmp(reply, "HTTP/1.1 200", 12) == 0 : is_closed(mine);
 }
 
 bool http_alive(struct http *http) {

@@ -373,20 +373,46 @@ static bool is_fed(int notify, int within_ms) {
   return false;
 }
 
-/* The HTTP thread alone is stopped: the process lives, and is not answered for. */
-static void a_hanging_http_loop_is_not_fed(void **state) {
-  (void)state;
-  struct server watched;
+/* Starts a prepared server under a watchdog; the socket that is told. */
+static int start_watched(struct server *watched) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  server_prepare(&watched);
-  (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", watched.root);
+  (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", watched->root);
   int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   assert_int_equal(bind(notify, (struct sockaddr *)&address, sizeof(address)), 0);
   assert_int_equal(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
   assert_int_equal(setenv("WATCHDOG_USEC", "900000", 1), 0);
-  server_start(&watched);
+  server_start(watched);
   (void)unsetenv("NOTIFY_SOCKET");
   (void)unsetenv("WATCHDOG_USEC");
+  return notify;
+}
+
+/* Clients that hold all connections do not bring about a restart, which would end jobs. */
+static void a_full_server_is_fed(void **state) {
+  (void)state;
+  struct server watched;
+  int held[8];
+  server_prepare(&watched);
+  watched.option[0] = "--connections=8";
+  int notify = start_watched(&watched);
+  for (size_t i = 0; i < 8; i++)
+    held[i] = dial(&watched);
+  (void)usleep(500000); /* until they are taken */
+  for (int i = 0; i < 3; i++)
+    assert_true(is_fed(notify, 2000));
+  for (size_t i = 0; i < 8; i++)
+    (void)close(held[i]);
+  assert_int_equal(server_stop(&watched), 0);
+  (void)close(notify);
+  server_clean(&watched);
+}
+
+/* The HTTP thread alone is stopped: the process lives, and is not answered for. */
+static void a_hanging_http_loop_is_not_fed(void **state) {
+  (void)state;
+  struct server watched;
+  server_prepare(&watched);
+  int notify = start_watched(&watched);
   assert_true(is_fed(notify, 5000));
   pid_t thread = thread_named(watched.pid, "MHD-");
   assert_true(thread > 0);
@@ -416,6 +442,7 @@ int main(void) {
       cmocka_unit_test(a_mistake_is_told_before_the_start),
       cmocka_unit_test(connections_of_an_address_are_limited),
       cmocka_unit_test(an_inherited_socket_is_served),
+      cmocka_unit_test(a_full_server_is_fed),
       cmocka_unit_test(a_hanging_http_loop_is_not_fed),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
