@@ -46,7 +46,8 @@ static void print_receipt(const json_t *receipt) {
   print_count(receipt, "kept", "files stay, because something else in the store is made of the same bytes");
   if (!json_is_true(json_object_get(receipt, "log_emptied")))
     (void)puts(
-        "the database's log still holds it: a reader was in the way, a later erasure or start empties it");
+        "the database's log still holds it: a reader or the disk was in the way, a later erasure or start "
+        "empties it");
   print_list(receipt, "models", "models that saw it, and keep what they have learnt:");
   print_list(receipt, "backups", "older copies of the database that still hold its rows:");
 }

@@ -98,6 +98,24 @@ static bool reserve(struct service *service, struct job_row *row, struct slot **
   return fits;
 }
 
+/* The claimed job goes back as one that the machine failed, or as a cancel or pause of this instant wants it.
+ */
+static void give_back(struct service *service, const struct slot *slot) {
+  static const char problem[] =
+      "{\"type\":\"about:blank\",\"title\":\"The job failed\",\"status\":500,\"code\":\"out_of_memory\","
+      "\"detail\":\"no thread could be started for the job: give guised more memory or tasks\"}";
+  struct config config;
+  int64_t seq;
+  service_config_now(service, &config);
+  int r = store_job_retry(service->store, slot->row.id, problem, (int64_t)config.retry_delay_s * 1000, NULL,
+                          &seq);
+  if (r < 0)
+    log_error("%s: that it did not start cannot be recorded: %s; the next start of guised takes it up",
+              slot->row.id, strerror(-r));
+  else
+    bus_emit(service, slot->row.id, seq);
+}
+
 static int start(struct service *service, struct slot *slot) {
   int64_t seq;
   int r = find_checkpoint(service, slot->row.id, &slot->checkpoint);
@@ -112,9 +130,8 @@ static int start(struct service *service, struct slot *slot) {
     stats_began(&service->stats, time_now_ms() - slot->row.created_at);
   slot->started_ns = slot->persisted_ns = clock_ns();
   r = -pthread_create(&slot->thread, NULL, runner_main, slot);
-  if (r < 0 && store_job_move(service->store, slot->row.id, 1u << JOB_STATE_RUNNING, JOB_STATE_QUEUED,
-                              "no thread could be started", NULL, NULL, &seq) == 0)
-    bus_emit(service, slot->row.id, seq);
+  if (r < 0)
+    give_back(service, slot);
   return r;
 }
 
