@@ -63,7 +63,7 @@ offers "guised --log-level _" error warning info debug
 offers "guised --state fa" faces
 offers "guised --config j" job.json
 offers "guised --dump" --dump-config
-offers "guised --dump-config --check" --check-config
+offers "guised --dump-config --check-c" --check-config
 
 # ---- zsh: a shell of its own, with keys pressed ----
 if command -v zsh >/dev/null; then

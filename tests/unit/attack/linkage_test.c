@@ -98,8 +98,18 @@ static void a_mask_that_destroys_gives_chance(void **state) {
   mask_free(mask);
 }
 
+/* How well it links takes minutes to find out under a sanitizer, which sees the same code in the short tests.
+ */
+static void skip_when_slow(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: how well templates are linked is tested without a sanitizer\n");
+  skip();
+#endif
+}
+
 static void mixes_are_linked_less(void **state) {
   (void)state;
+  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct attack_context context = context_of(mask, 4);
   struct attack_result result = run(&context, &small);
@@ -142,6 +152,7 @@ static void public_partners_are_nobody(void **state) {
  */
 static void decoys_do_not_stop_linkage(void **state) {
   (void)state;
+  skip_when_slow();
   const struct linkage_budget tiny = {.victims = 60, .pairs = 128, .passes = 4};
   const uint32_t count = 3;
   struct crowd crowd = crowd_of(6000, count, 1);
@@ -264,6 +275,7 @@ static void impossible_contexts_are_refused(void **state) {
  * for the teacher. */
 static void a_student_from_nothing_learns(void **state) {
   (void)state;
+  skip_when_slow();
   _cleanup_(model_freep) struct model *model = NULL;
   struct attack_faces faces = faces_of(&open);
   struct face_sample sample;

@@ -647,11 +647,11 @@ static void recovery(void **state) {
   assert_int_equal(state_of(f->store, canceling), JOB_STATE_CANCELED);
   assert_int_equal(store_job_claim(f->store, running, NULL, &seq), 0);
   assert_int_equal(store_recover(f->store, &requeued, &failed), 0);
-  assert_int_equal(failed, 1); /* three restarts in a row made none */
+  assert_int_equal(failed, 1); /* after three restarts in a row that made none */
   assert_int_equal(store_job_get(f->store, running, &row), 0);
   assert_int_equal(row.state, JOB_STATE_FAILED);
   assert_int_equal(row.attempt, 1);
-  assert_non_null(strstr(row.error, "three times in a row"));
+  assert_non_null(strstr(row.error, "four times in a row"));
   job_row_clear(&row);
 }
 

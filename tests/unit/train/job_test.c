@@ -76,6 +76,14 @@ static enum job_stop on_should_stop(void *context) {
   return record->stop_after && ++record->steps_asked >= record->stop_after ? record->stop : JOB_CONTINUE;
 }
 
+/* Whole jobs take minutes under a sanitizer, which sees their parts in the other tests. */
+static void skip_when_slow(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: this combination of parts is tested without a sanitizer\n");
+  skip();
+#endif
+}
+
 static int run(const char *body, const char *name, const char *resume, struct record *record,
                struct job_outcome *outcome, struct guise_error *err) {
   static char work[300], output[300];
@@ -542,6 +550,7 @@ static void an_embedder_of_public_faces(void **state) {
 
 static void ablations_take_something_away(void **state) {
   (void)state;
+  skip_when_slow();
   double pi[ABLATIONS];
   for (int a = 0; a < ABLATIONS; a++) {
     char body[512], options[64];
@@ -731,6 +740,7 @@ static void errors_say_what_to_do(void **state) {
 /* A model of an earlier job is the teacher; the linkage figures lead the summary and the report. */
 static void linkage_leads_the_report(void **state) {
   (void)state;
+  skip_when_slow();
   struct record record = {.count = 0}, second = {.count = 0};
   struct job_outcome outcome;
   struct guise_error err = {0};
