@@ -472,7 +472,7 @@ static bool is_closed(int fd) {
 }
 
 /* Sends GET /healthz through a socket pair that libmicrohttpd serves like any connection. When clients hold
- * all connections its loop closes this one without an answer: it runs, and a restart would only end jobs. */
+ * all connections it is refused, or closed without an answer: a restart would only end jobs. */
 static bool ask_itself(struct http *http) {
   static const char question[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
@@ -483,9 +483,10 @@ static bool ask_itself(struct http *http) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return false;
   _cleanup_(closep) int mine = ends[0];
+  errno = 0;
   if (MHD_add_connection(http->daemon, ends[1], &nobody, sizeof(nobody)) !=
-      MHD_YES) /* closes it on failure */
-    return false;
+      MHD_YES)              /* closes it on failure */
+    return errno == ENFILE; /* the limit of connections */
   if (setsockopt(mine, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
       setsockopt(mine, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
     return false;
