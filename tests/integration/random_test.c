@@ -35,7 +35,8 @@ struct job {
   char id[64], key[32], model[64]; /* model "" = not known to have one */
   uint32_t may;                    /* bits of states; 0 = erased */
   unsigned group, kills;
-  bool brief; /* ends by itself */
+  bool brief;   /* ends by itself */
+  bool resumed; /* while it paused: its thread may have given up its place, and others are before it then */
 };
 
 static struct server server;
@@ -89,6 +90,8 @@ static uint32_t moves_on(const struct job *job, uint32_t may) {
       may |= BIT(RUNNING);
     if (may & BIT(PAUSING))
       may |= BIT(PAUSED);
+    if (job->resumed && may & BIT(RUNNING))
+      may |= BIT(QUEUED);
     if (may & BIT(CANCELING))
       may |= BIT(CANCELED);
     if (job->brief && may & (BIT(RUNNING) | BIT(PAUSING)))
@@ -226,6 +229,7 @@ static void control(struct job *job, const struct verb *verb) {
   (void)snprintf(rest, sizeof(rest), "/%s", verb->name);
   ask(&server, "POST", path_of(job, rest), NULL, NULL, 0, &reply);
   say("%s %s: %ld", verb->name, job->id, reply.status);
+  job->resumed |= verb->to[PAUSING] == RUNNING && may & BIT(PAUSING);
   if (!job->may && reply.status != 404)
     wrong("%s was erased: %ld", job->id, reply.status);
   for (unsigned s = 0; s < STATES; s++)
