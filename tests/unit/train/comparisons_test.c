@@ -17,6 +17,7 @@
 #include "core/image/tar_write.h"
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
+#include "unit/train/quiet.h"
 
 #define SIZE 40u
 #define PEOPLE 5u
@@ -26,35 +27,13 @@ static char root[] = "/tmp/guise-comparisons-XXXXXX";
 static char faces[64];
 static uint32_t trainings; /* that were begun */
 
-static void on_phase(void *context, const char *phase) {
-  (void)context;
-  (void)phase;
-}
-static void on_progress(void *context, const struct job_progress *progress) {
-  (void)context;
-  (void)progress;
-}
 static void on_log(void *context, const char *level, const char *text) {
   (void)context;
   (void)level;
   trainings += strstr(text, "trained;") != NULL;
 }
-static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
-                         const struct metric_row *rows, uint32_t count) {
-  (void)context;
-  (void)path;
-  (void)epochs_done;
-  (void)step;
-  (void)rows;
-  (void)count;
-  return 0;
-}
-static enum job_stop on_should_stop(void *context) {
-  (void)context;
-  return JOB_CONTINUE;
-}
-static const struct job_callbacks callbacks = {NULL,   on_phase,      on_progress,
-                                               on_log, on_checkpoint, on_should_stop};
+static const struct job_callbacks callbacks = {NULL,   quiet_phase,      quiet_progress,
+                                               on_log, quiet_checkpoint, quiet_stop};
 
 static int setup(void **state) {
   (void)state;

@@ -18,6 +18,7 @@
 #include "core/image/tar_write.h"
 #include "core/model/text.h"
 #include "core/train/embedder.h"
+#include "unit/train/quiet.h"
 
 #define SIZE 40u
 
@@ -28,35 +29,8 @@ static const struct data_split split = {.identities = 0, .images = 0.34, .seed =
 static struct job_data data;
 static struct mask *mask;
 
-static void on_phase(void *context, const char *phase) {
-  (void)context;
-  (void)phase;
-}
-static void on_progress(void *context, const struct job_progress *progress) {
-  (void)context;
-  (void)progress;
-}
-static void on_log(void *context, const char *level, const char *text) {
-  (void)context;
-  (void)level;
-  (void)text;
-}
-static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
-                         const struct metric_row *rows, uint32_t count) {
-  (void)context;
-  (void)path;
-  (void)epochs_done;
-  (void)step;
-  (void)rows;
-  (void)count;
-  return 0;
-}
-static enum job_stop on_should_stop(void *context) {
-  (void)context;
-  return JOB_CONTINUE;
-}
-static const struct job_callbacks callbacks = {NULL,   on_phase,      on_progress,
-                                               on_log, on_checkpoint, on_should_stop};
+static const struct job_callbacks callbacks = {NULL,      quiet_phase,      quiet_progress,
+                                               quiet_log, quiet_checkpoint, quiet_stop};
 
 static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t images) {
   char tar[64];
