@@ -182,17 +182,26 @@ static float clamp_cosine(float cosine) {
   return fminf(fmaxf(cosine, -1.0f), 1.0f);
 }
 
+/* The weight of a label that has the whole margin. */
+static double whole_margin(enum head_margins margins, const struct head_label *labels, uint32_t count) {
+  double most = 0, squares = 0;
+  for (uint32_t j = 0; j < count; j++) {
+    const double weight = (double)labels[j].weight;
+    most = fmax(most, weight);
+    squares += weight * weight;
+  }
+  return margins == HEAD_MARGINS_REACHABLE ? sqrt(squares) : most;
+}
+
 static void describe_targets(const struct head *head, const struct head_options *options,
                              const float *cosines, const struct head_label *labels, uint32_t count,
                              struct target *ret_targets) {
-  double most = 0;
-  for (uint32_t j = 0; j < count; j++)
-    most = fmax(most, (double)labels[j].weight);
+  const double whole = whole_margin(options->margins, labels, count);
   for (uint32_t j = 0; j < count; j++) {
     struct target *target = &ret_targets[j];
     target->identity = labels[j].identity;
     target->weight = (double)labels[j].weight;
-    const double share = options->margins == HEAD_MARGINS_EQUAL ? 1 : most > 0 ? target->weight / most : 0;
+    const double share = options->margins == HEAD_MARGINS_EQUAL ? 1 : whole > 0 ? target->weight / whole : 0;
     const double margin = (double)options->margin * share;
     apply_margin(head->kind, (double)options->scale, margin, (double)clamp_cosine(cosines[target->identity]),
                  target);

@@ -1,7 +1,7 @@
 /* The margin-softmax class head with mixed labels. cos t_c = <e/|e|, w_c/|w_c|>.
  *
  *   L0 = sum_j lambda_j l_j,  l_j = -log( e^{s(cos t_yj - m_j)} / (e^{s(cos t_yj - m_j)} + sum_{c in
- * negatives} e^{s cos t_c}) ) m_j = m lambda_j / max lambda, or m for every label (margins "equal") (CosFace;
+ * negatives} e^{s cos t_c}) ), m_j by head_margins (CosFace;
  * ArcFace: cos(t + m_j), and cos t - m_j sin m_j when cos t < cos(pi - m_j)) negatives: "others" leaves all
  * the mix's people out of the sum, "all" keeps the mix's other people in. One label of weight 1 is the
  * ordinary loss; weights may add up to less than 1, where a part of the mix is nobody's, and are taken as
@@ -14,7 +14,9 @@
 
 enum head_kind { HEAD_COSFACE, HEAD_ARCFACE };
 enum head_negatives { HEAD_NEGATIVES_OTHERS, HEAD_NEGATIVES_ALL };
-enum head_margins { HEAD_MARGINS_SCALED, HEAD_MARGINS_EQUAL };
+/* How a label's margin depends on its share of the mix: m_j = m lambda_j / max lambda; m; or
+ * m lambda_j / |lambda|, in proportion to the cosine that a linear embedding of the mix would have. */
+enum head_margins { HEAD_MARGINS_SCALED, HEAD_MARGINS_EQUAL, HEAD_MARGINS_REACHABLE };
 
 struct head_label { /* sparse labels, at most 6 a sample */
   uint32_t identity;

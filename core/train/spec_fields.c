@@ -16,7 +16,7 @@ static const char *const names_head[] = {"cosface", "arcface", NULL};
 static const char *const names_precision[] = {"f32", "bf16", NULL};
 static const char *const names_memory[] = {"normal", "low", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
-static const char *const names_margins[] = {"scaled", "equal", NULL};
+static const char *const names_margins[] = {"scaled", "equal", "reachable", NULL};
 const char *const spec_pool_names[] = {"private", "public", "both", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
 const char *spec_attack_names[SPEC_ATTACKS_MAX + 1];

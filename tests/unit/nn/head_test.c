@@ -59,11 +59,15 @@ static double target_cosine(const struct problem *p, double t, double margin) {
 static double loss_of(const struct problem *p, uint32_t i) {
   const struct head_label *mix = p->labels + (size_t)i * STRIDE;
   const double s = (double)p->options.scale;
-  double most = 0, loss = 0;
-  for (uint32_t j = 0; j < p->counts[i]; j++)
-    most = fmax(most, (double)mix[j].weight);
+  double most = 0, length = 0, loss = 0;
   for (uint32_t j = 0; j < p->counts[i]; j++) {
-    const double share = p->options.margins == HEAD_MARGINS_EQUAL ? 1 : (double)mix[j].weight / most;
+    most = fmax(most, (double)mix[j].weight);
+    length = hypot(length, (double)mix[j].weight);
+  }
+  for (uint32_t j = 0; j < p->counts[i]; j++) {
+    const double share = p->options.margins == HEAD_MARGINS_EQUAL    ? 1
+                         : p->options.margins == HEAD_MARGINS_SCALED ? (double)mix[j].weight / most
+                                                                     : (double)mix[j].weight / length;
     const double margin = (double)p->options.margin * share;
     const double own = cosine(p->embeddings + i * SIZE, p->weights + mix[j].identity * SIZE);
     const double a = s * target_cosine(p, own, margin);
@@ -145,12 +149,12 @@ static void all_modes(void **state) {
   static const float scales[] = {1, 16, 64}, smoothings[] = {0, -0.05f, -0.5f, 0.2f};
   for (int kind = 0; kind < 2; kind++)
     for (int negatives = 0; negatives < 2; negatives++)
-      for (int margins = 0; margins < 2; margins++)
+      for (int margins = HEAD_MARGINS_SCALED; margins <= HEAD_MARGINS_REACHABLE; margins++)
         for (size_t s = 0; s < ARRAY_SIZE(scales); s++) {
           struct problem p;
           make_problem(&p, kind ? HEAD_ARCFACE : HEAD_COSFACE,
-                       negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS,
-                       margins ? HEAD_MARGINS_EQUAL : HEAD_MARGINS_SCALED, scales[s]);
+                       negatives ? HEAD_NEGATIVES_ALL : HEAD_NEGATIVES_OTHERS, (enum head_margins)margins,
+                       scales[s]);
           for (size_t a = 0; a < ARRAY_SIZE(smoothings); a++) {
             p.options.smoothing = smoothings[a];
             check_problem(&p, 1 + (uint32_t)s % THREADS);
