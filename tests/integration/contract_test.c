@@ -23,7 +23,7 @@
   "\"mask\":{\"method\":\"none\"},\"model\":{\"input\":32,\"width\":0.25,\"embedding\":16},\"audit\":" \
   "{\"effort\":\"quick\",\"attacks\":[]}"
 #define JOB(dataset, epochs)                                                                                \
-  "{\"type\":\"train\",\"dataset\":\"" dataset "\"," TINY ",\"train\":{\"epochs\":" epochs ",\"batch\":8}," \
+  "{\"type\":\"train\",\"dataset\":\"" dataset "\"," TINY ",\"train\":{\"epochs\":" epochs ",\"batch\":2}," \
   "\"labels\":{\"of\":\"" dataset "\"}}"
 #define PAIRS "1\nperson-001 1 2\nperson-001 1 person-002 1\n"
 

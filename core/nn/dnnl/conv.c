@@ -164,7 +164,7 @@ static void forget_pass(struct conv_run *run) {
     (void)dnnl_primitive_destroy(run->primitive);
   if (run->description)
     (void)dnnl_primitive_desc_destroy(run->description);
-  *run = (struct conv_run){NULL};
+  *run = (struct conv_run){.description = NULL};
 }
 
 static int create_pass(struct conv *conv, enum conv_pass pass, const char *name, struct guise_error *err) {

@@ -237,8 +237,11 @@ static void compare(const struct record *a, const struct record *b) {
 
 static void suspended_and_resumed_to_the_bit(void **state) {
   (void)state;
-  /* partners_test.c has other policies and rewards */
-  static const char *const policies[][2] = {{"learned", ""}, {"learned", ",\"ablation\":\"shuffled\""}};
+  static const char *const policies[][2] = {{"learned", ""},
+                                            {"learned", ",\"reward\":\"paper\""},
+                                            {"learned", ",\"ablation\":\"shuffled\""},
+                                            {"fixed", ",\"k\":[3]"},
+                                            {"uniform", ""}};
   for (size_t p = 0; p < ARRAY_SIZE(policies); p++) {
     char body[512], whole[SHA256_HEX], parts[SHA256_HEX];
     struct job_outcome outcome = {NULL};
@@ -325,6 +328,8 @@ static void what_a_mask_learnt_survives(void **state) {
     const char *mask, *file;
     bool gates;
   } masks[] = {
+      {"\"mask\":{\"method\":\"ppfr_fd\"},\"model\":{\"arch\":\"freq_conv\",\"input\":40," NARROW,
+       JOB_ANALYSIS_FILE, true},
       {"\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"select\":\"learnt\",\"drop_low\":10,"
        "\"analysis\":{\"epochs\":3}},\"model\":{\"input\":32," NARROW,
        JOB_ANALYSIS_FILE, true},
