@@ -13,10 +13,10 @@
 
 #include "tests/integration/support/server.h"
 
-#define EPOCHS 24
+#define EPOCHS 12
 #define JOB                                                                                            \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32}," \
-  "\"train\":{\"epochs\":24,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+  "\"train\":{\"epochs\":12,\"batch\":16},\"audit\":{\"attacks\":[]}}"
 
 static double now(void) {
   struct timespec t;
@@ -55,7 +55,7 @@ static void killed_three_times(void **state) {
   upload_faces(&server, "faces", 16, 8);
   (void)snprintf(id, sizeof(id), "%s", submit(&server, JOB));
   for (unsigned round = 1; round <= 3; round++) {
-    const char *at = wait_job(&server, id, 6 * round, 120);
+    const char *at = wait_job(&server, id, 3 * round, 120);
     assert_string_equal(at, "running"); /* it must be in the middle of the job */
     server_kill(&server);
     server_start(&server);
