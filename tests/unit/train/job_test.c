@@ -47,6 +47,7 @@ static void an_undefended_job_learns(void **state) {
   json_decref(outcome.summary);
 }
 
+/* Late enough that the policy has learnt something that a checkpoint must bring back. */
 static void suspended_and_resumed_to_the_bit(void **state) {
   (void)state;
   static const char *const policies[][2] = {{"learned", ""},
@@ -58,7 +59,7 @@ static void suspended_and_resumed_to_the_bit(void **state) {
     char body[512], whole[SHA256_HEX], parts[SHA256_HEX];
     struct job_outcome outcome = {NULL};
     struct guise_error err = {0};
-    struct record straight = {.count = 0}, resumed = {.stop_after = 9, .stop = JOB_SUSPEND};
+    struct record straight = {.count = 0}, resumed = {.stop_after = 25, .stop = JOB_SUSPEND};
     (void)snprintf(body, sizeof(body), AHM, policies[p][0], policies[p][1]);
     if (run(body, "straight", NULL, &straight, &outcome, &err) < 0)
       fail_msg("%s", err.text);
