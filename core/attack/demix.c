@@ -20,221 +20,40 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/attack/faces.h"
+#include "core/attack/demix_store.h"
 #include "core/attack/recover.h"
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
 
-#define TURNS 16u   /* mixes of an image that are seen, at most */
-#define SKETCH 512u /* numbers that stand for a picture when similar ones are sought */
-#define SHARE_DRAWS 1024u
 #define DRAWN_PEOPLE 8u
-#define DRAW_SKETCH ((1ull << 34) + 2) /* sequences of RNG_ATTACK beyond those of victims.c */
-#define SEED_TURN 0x9E3779B97F4A7C15ull
 
 static const uint32_t most_faces[] = {[EFFORT_QUICK] = 50, [EFFORT_STANDARD] = 100, [EFFORT_THOROUGH] = 300};
 
-/* What the training store holds of the sample's faces: count images, turns mixes of each. Mix m is of image
- * m / turns. */
-struct store {
-  const struct attack_context *context;
-  const struct face_sample *sample;
-  const struct mask *mask;
-  const struct attack_mixing *mixing; /* NULL: unmixed */
-  uint32_t turns;
-  size_t pixels;
-  float *mean;      /* (pixels) of all mixes' pictures */
-  float *sums;      /* (count, pixels) of each image's */
-  float *sketch;    /* (count * turns, SKETCH), mean-free and of length 1 */
-  uint16_t *bucket; /* (pixels) of the sketch; the lowest bit is the sign */
-  double power;     /* of a face about the mean, sum of squares */
-};
-
-/* One attacking thread. */
-struct worker {
-  struct recoverer recoverer;
-  float *part, *mixed; /* templates */
-  float *views;        /* (TURNS, pixels) mean-free pictures */
-};
-
-static int worker_init(struct worker *worker, const struct mask *mask) {
-  memset(worker, 0, sizeof(*worker));
-  int r = recoverer_init(&worker->recoverer, mask);
-  if (r < 0)
-    return r;
-  worker->part = tensor_alloc(mask_elements(mask) * sizeof(float));
-  worker->mixed = tensor_alloc(mask_elements(mask) * sizeof(float));
-  worker->views = tensor_alloc(TURNS * worker->recoverer.solver.pixels * sizeof(float));
-  return worker->part && worker->mixed && worker->views ? 0 : -ENOMEM;
-}
-
-static void worker_done(struct worker *worker) {
-  recoverer_done(&worker->recoverer);
-  tensor_free(worker->part);
-  tensor_free(worker->mixed);
-  tensor_free(worker->views);
-}
-
-/* ---- the store ---- */
-
-static void store_mix(const struct store *store, uint32_t mix, struct mix *ret_mix) {
-  const uint32_t face = mix / store->turns, turn = mix % store->turns;
-  if (store->mixing)
-    face_sample_mix(store->sample, store->mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
-  else
-    mix_single(face, ret_mix);
-}
-
-/* worker->recoverer.solver.x := the picture of one mix; returns the iterations. */
-static uint32_t store_picture(struct worker *worker, const struct store *store, uint32_t number) {
-  struct mix mix;
-  store_mix(store, number, &mix);
-  face_sample_template(store->sample, store->mask, &mix, number % store->turns,
-                       worker->recoverer.solver.scratch, worker->part, worker->mixed);
-  return recover(&worker->recoverer, worker->mixed);
-}
-
-/* Inner products of sketches are those of the pictures, but for an error of 1 / sqrt(SKETCH) (Charikar, Chen
- * and Farach-Colton, "Finding frequent items in data streams", 2002). */
-static void add_to_sketch(const struct store *store, const float *picture, float sign, float *sketch) {
-  for (size_t i = 0; i < store->pixels; i++)
-    sketch[store->bucket[i] >> 1] += store->bucket[i] & 1 ? sign * picture[i] : -sign * picture[i];
-}
-
-static double dot(const float *a, const float *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++)
-    sum += (double)a[i] * (double)b[i];
-  return sum;
-}
-
-/* Only the calling thread asks, so that should_stop need not be thread-safe. */
-static bool stop_now(const struct attack_context *context, atomic_int *status) {
-  if (omp_get_thread_num() == 0 && context->should_stop && context->should_stop(context->stop_context))
-    atomic_store(status, -ECANCELED);
-  return atomic_load(status) < 0;
-}
-
-/* Sketches and sums of all pictures, and the mean of their squares. */
-static int look_through(struct store *store, double *ret_square, uint32_t *ret_steps) {
-  const struct attack_context *context = store->context;
-  const uint32_t count = store->sample->count;
-  _cleanup_(freep) double *squares = calloc(count, sizeof(*squares));
-  _cleanup_(freep) uint32_t *steps = calloc(count, sizeof(*steps));
-  atomic_int status = squares && steps ? 0 : -ENOMEM;
-#pragma omp parallel num_threads(context->threads)
-  {
-    struct worker worker;
-    int r = worker_init(&worker, store->mask);
-    if (r < 0)
-      atomic_store(&status, r);
-#pragma omp for schedule(dynamic)
-    for (uint32_t i = 0; i < count; i++) {
-      if (stop_now(context, &status))
-        continue;
-      for (uint32_t mix = i * store->turns; mix < (i + 1) * store->turns; mix++) {
-        const float *x = worker.recoverer.solver.x;
-        const uint32_t done = store_picture(&worker, store, mix);
-        steps[i] = MAX(steps[i], done);
-        add_to_sketch(store, x, 1, store->sketch + (size_t)mix * SKETCH);
-        squares[i] += dot(x, x, store->pixels);
-        for (size_t p = 0; p < store->pixels; p++)
-          store->sums[i * store->pixels + p] += x[p];
-      }
-    }
-    worker_done(&worker);
-  }
-  for (uint32_t i = 0; i < count && atomic_load(&status) == 0; i++) {
-    *ret_square += squares[i] / ((double)count * store->turns);
-    *ret_steps = MAX(*ret_steps, steps[i]);
-  }
-  return atomic_load(&status);
-}
-
-static void take_mean_out(struct store *store) {
-  const uint32_t mixes = store->sample->count * store->turns;
-  for (uint32_t i = 0; i < store->sample->count; i++)
-    for (size_t p = 0; p < store->pixels; p++)
-      store->mean[p] += store->sums[i * store->pixels + p] / (float)mixes;
-#pragma omp parallel for schedule(static) num_threads(store->context->threads)
-  for (uint32_t mix = 0; mix < mixes; mix++) {
-    float *sketch = store->sketch + (size_t)mix * SKETCH;
-    add_to_sketch(store, store->mean, -1, sketch);
-    const float length = (float)sqrt(dot(sketch, sketch, SKETCH));
-    for (uint32_t s = 0; s < SKETCH && length > 0; s++)
-      sketch[s] /= length;
-  }
-}
-
-/* The mean of sum lambda^2 over mixes as the attacker knows them to be drawn: 1 unmixed. */
-static double mean_square_share(const struct store *store) {
-  double sum = 0;
-  if (!store->mixing)
-    return 1;
-  for (uint32_t i = 0; i < SHARE_DRAWS; i++) {
-    struct mix mix;
-    face_sample_mix(store->sample, store->mixing, i % store->sample->count,
-                    ~(store->context->seed + i * SEED_TURN), &mix);
-    for (uint32_t j = 0; j < mix.k; j++)
-      sum += (double)mix.lambda[j] * (double)mix.lambda[j] / SHARE_DRAWS;
-  }
-  return sum;
-}
-
-static int store_init(struct store *store, uint32_t *ret_steps) {
-  const size_t count = store->sample->count;
-  double square = 0;
-  struct rng rng;
-  store->pixels = (size_t)3 * mask_size(store->mask) * mask_size(store->mask);
-  store->mean = calloc(store->pixels, sizeof(float));
-  store->sums = calloc(count * store->pixels, sizeof(float));
-  store->sketch = calloc(count * store->turns * SKETCH, sizeof(float));
-  store->bucket = calloc(store->pixels, sizeof(*store->bucket));
-  if (!store->mean || !store->sums || !store->sketch || !store->bucket)
-    return -ENOMEM;
-  rng_init(&rng, store->context->seed, RNG_ATTACK, DRAW_SKETCH, 0);
-  for (size_t p = 0; p < store->pixels; p++)
-    store->bucket[p] = (uint16_t)rng_below(&rng, 2 * SKETCH);
-  int r = look_through(store, &square, ret_steps);
-  if (r < 0)
-    return r;
-  take_mean_out(store);
-  store->power = fmax(square - dot(store->mean, store->mean, store->pixels), 0) / mean_square_share(store);
-  return 0;
-}
-
-static void store_done(struct store *store) {
-  free(store->mean);
-  free(store->sums);
-  free(store->sketch);
-  free(store->bucket);
-}
-
 /* ---- demixing ---- */
 
-static void load_views(struct worker *worker, const struct store *store, const uint32_t *mixes,
+static void load_views(struct demix_worker *worker, const struct demix_store *store, const uint32_t *mixes,
                        uint32_t count) {
   for (uint32_t t = 0; t < count; t++) {
     float *view = worker->views + t * store->pixels;
-    (void)store_picture(worker, store, mixes[t]);
+    (void)demix_store_picture(worker, store, mixes[t]);
     for (size_t p = 0; p < store->pixels; p++)
       view[p] = worker->recoverer.solver.x[p] - store->mean[p];
   }
 }
 
-static void multiply_views(const struct worker *worker, size_t pixels, uint32_t count,
-                           double ret_product[TURNS][TURNS]) {
+static void multiply_views(const struct demix_worker *worker, size_t pixels, uint32_t count,
+                           double ret_product[DEMIX_TURNS][DEMIX_TURNS]) {
   for (uint32_t a = 0; a < count; a++)
     for (uint32_t b = 0; b <= a; b++)
       ret_product[a][b] = ret_product[b][a] =
-          dot(worker->views + a * pixels, worker->views + b * pixels, pixels);
+          demix_dot(worker->views + a * pixels, worker->views + b * pixels, pixels);
 }
 
 /* The weight of each of the first `count` views: its regression on the mean of the others, so that it does
  * not find itself in what it is compared with. Of two views neither can be told from the other. */
-static void weigh(double product[TURNS][TURNS], uint32_t count, double ret_weight[TURNS]) {
-  double with_others[TURNS] = {0}, total = 0, sum = 0;
+static void weigh(double product[DEMIX_TURNS][DEMIX_TURNS], uint32_t count, double ret_weight[DEMIX_TURNS]) {
+  double with_others[DEMIX_TURNS] = {0}, total = 0, sum = 0;
   for (uint32_t a = 0; a < count; a++)
     for (uint32_t b = 0; b < count; b++) {
       with_others[a] += a == b ? 0 : product[a][b];
@@ -252,8 +71,8 @@ static void weigh(double product[TURNS][TURNS], uint32_t count, double ret_weigh
 /* Wiener's gain. The sum holds the image with an unknown share and power S, which is what different views
  * have in common, in all N; a face has the power P: sqrt(P / S) makes up for the share, S / N for the rest.
  * At least 1, since the image's share is no larger. */
-static double gain_of(const struct store *store, double product[TURNS][TURNS], uint32_t count,
-                      const double weight[TURNS]) {
+static double gain_of(const struct demix_store *store, double product[DEMIX_TURNS][DEMIX_TURNS],
+                      uint32_t count, const double weight[DEMIX_TURNS]) {
   double common = 0, pairs = 0, whole = 0;
   for (uint32_t a = 0; a < count; a++)
     for (uint32_t b = 0; b < count; b++) {
@@ -268,9 +87,9 @@ static double gain_of(const struct store *store, double product[TURNS][TURNS], u
 }
 
 /* solver.x := the face that the first `count` views have in common. */
-static void demix(struct worker *worker, const struct store *store, uint32_t count) {
+static void demix(struct demix_worker *worker, const struct demix_store *store, uint32_t count) {
   float *x = worker->recoverer.solver.x;
-  double product[TURNS][TURNS], weight[TURNS];
+  double product[DEMIX_TURNS][DEMIX_TURNS], weight[DEMIX_TURNS];
   multiply_views(worker, store->pixels, count, product);
   weigh(product, count, weight);
   const double gain = gain_of(store, product, count, weight);
@@ -283,14 +102,14 @@ static void demix(struct worker *worker, const struct store *store, uint32_t cou
 }
 
 /* ret_mixes[0]: the first mix of the image; behind it those that resemble it most. */
-static void find_similar(const struct store *store, uint32_t face, uint32_t ret_mixes[TURNS]) {
+static void find_similar(const struct demix_store *store, uint32_t face, uint32_t ret_mixes[DEMIX_TURNS]) {
   const uint32_t all = store->sample->count * store->turns, first = face * store->turns;
-  const float *sketch = store->sketch + (size_t)first * SKETCH;
-  double best[TURNS] = {0};
+  const float *sketch = store->sketch + (size_t)first * DEMIX_SKETCH;
+  double best[DEMIX_TURNS] = {0};
   uint32_t found = 1;
   ret_mixes[0] = first;
   for (uint32_t mix = 0; mix < all; mix++) {
-    const double similarity = dot(sketch, store->sketch + (size_t)mix * SKETCH, SKETCH);
+    const double similarity = demix_dot(sketch, store->sketch + (size_t)mix * DEMIX_SKETCH, DEMIX_SKETCH);
     if (mix == first || (found == store->turns && similarity <= best[found - 1]))
       continue;
     uint32_t at = found < store->turns ? found++ : found - 1;
@@ -321,9 +140,9 @@ struct outcome {
   double value[FIGURES], chance[FIGURES];
 };
 
-static void attack_grouped(struct worker *worker, const struct store *store, uint32_t face,
+static void attack_grouped(struct demix_worker *worker, const struct demix_store *store, uint32_t face,
                            struct outcome *outcome) {
-  uint32_t mixes[TURNS];
+  uint32_t mixes[DEMIX_TURNS];
   struct mix own;
   mix_single(face, &own);
   const uint32_t stranger = face_sample_stranger(store->sample, &own, face, 0, store->context->seed);
@@ -342,12 +161,12 @@ static void attack_grouped(struct worker *worker, const struct store *store, uin
 }
 
 /* With which of the mix's faces a cluster grows is luck: any of them counts, against as many strangers. */
-static void attack_similar(struct worker *worker, const struct store *store, uint32_t face,
+static void attack_similar(struct demix_worker *worker, const struct demix_store *store, uint32_t face,
                            struct outcome *outcome) {
   const struct face_sample *sample = store->sample;
-  uint32_t mixes[TURNS];
+  uint32_t mixes[DEMIX_TURNS];
   struct mix first;
-  store_mix(store, face * store->turns, &first);
+  demix_store_mix(store, face * store->turns, &first);
   find_similar(store, face, mixes);
   load_views(worker, store, mixes, store->turns);
   demix(worker, store, store->turns);
@@ -370,24 +189,24 @@ static void attack_similar(struct worker *worker, const struct store *store, uin
   }
 }
 
-static int attack_faces(const struct store *store, struct outcome *ret_outcomes) {
+static int attack_faces(const struct demix_store *store, struct outcome *ret_outcomes) {
   const struct attack_context *context = store->context;
   atomic_int status = 0;
 #pragma omp parallel num_threads(context->threads)
   {
-    struct worker worker;
-    int r = worker_init(&worker, store->mask);
+    struct demix_worker worker;
+    int r = demix_worker_init(&worker, store->mask);
     if (r < 0)
       atomic_store(&status, r);
 #pragma omp for schedule(dynamic)
     for (uint32_t i = 0; i < store->sample->count; i++) {
-      if (stop_now(context, &status))
+      if (demix_stop(context, &status))
         continue;
       attack_grouped(&worker, store, i, &ret_outcomes[i]);
       if (store->turns > 1)
         attack_similar(&worker, store, i, &ret_outcomes[i]);
     }
-    worker_done(&worker);
+    demix_worker_done(&worker);
   }
   return atomic_load(&status);
 }
@@ -425,7 +244,7 @@ static const char threat_model[] =
     "ssim_similar does not. Has no model weights and no other picture of the person. Is granted the best "
     "brightness and colour constants, and that an image is always seen in the same view.";
 
-static int fill_metric(const struct store *store, size_t row, const struct outcome *outcomes,
+static int fill_metric(const struct demix_store *store, size_t row, const struct outcome *outcomes,
                        const struct outcome *controls, struct attack_metric *ret_metric) {
   const struct face_sample *sample = store->sample;
   const uint64_t seed = store->context->seed;
@@ -458,7 +277,7 @@ static int fill_metric(const struct store *store, size_t row, const struct outco
 }
 
 /* The verdict rests on the most mixes of a known image. */
-static int write_surface(const struct store *store, const struct outcome *outcomes,
+static int write_surface(const struct demix_store *store, const struct outcome *outcomes,
                          const struct outcome *controls, struct attack_surface_result *surface) {
   uint32_t faces = 0, decides = 0;
   *surface = (struct attack_surface_result){.surface = SURFACE_TRAINING_TEMPLATES,
@@ -475,7 +294,7 @@ static int write_surface(const struct store *store, const struct outcome *outcom
   }
   for (uint32_t m = 0; m < store->sample->count * store->turns; m++) {
     struct mix mix;
-    store_mix(store, m, &mix);
+    demix_store_mix(store, m, &mix);
     faces += mix.k;
   }
   const struct attack_metric *metric = &surface->metric[decides];
@@ -489,11 +308,11 @@ static int write_surface(const struct store *store, const struct outcome *outcom
 
 /* ---- pictures ---- */
 
-static int take_picture(struct worker *worker, const struct store *store, uint32_t face, bool victim,
-                        struct attack_picture *ret_picture) {
+static int take_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t face,
+                        bool victim, struct attack_picture *ret_picture) {
   const uint32_t size = mask_size(store->mask);
   const uint8_t *truth = face_sample_image(store->sample, face);
-  uint32_t mixes[TURNS];
+  uint32_t mixes[DEMIX_TURNS];
   uint8_t *strip = malloc(store->pixels * 3);
   if (!strip)
     return -ENOMEM;
@@ -513,20 +332,21 @@ static int take_picture(struct worker *worker, const struct store *store, uint32
   return 0;
 }
 
-static int take_pictures(const struct store *store, bool victims, struct attack_surface_result *surface) {
-  struct worker worker;
-  int r = worker_init(&worker, store->mask);
+static int take_pictures(const struct demix_store *store, bool victims,
+                         struct attack_surface_result *surface) {
+  struct demix_worker worker;
+  int r = demix_worker_init(&worker, store->mask);
   for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < store->sample->count && r == 0; i++) {
     r = take_picture(&worker, store, i, victims, &surface->picture[surface->pictures]);
     if (r == 0)
       surface->pictures++;
   }
-  worker_done(&worker);
+  demix_worker_done(&worker);
   return r;
 }
 
 /* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
-static int take_drawn_pictures(const struct store *store, struct attack_surface_result *surface) {
+static int take_drawn_pictures(const struct demix_store *store, struct attack_surface_result *surface) {
   const struct attack_context *context = store->context;
   struct attack_faces faces;
   struct face_sample sample;
@@ -536,15 +356,15 @@ static int take_drawn_pictures(const struct store *store, struct attack_surface_
     return r == -ERANGE ? 0 : r;
   r = face_sample_draw(&faces, DRAWN_PEOPLE, context->seed, &sample);
   if (r == 0) {
-    struct store drawn = {.context = context,
-                          .sample = &sample,
-                          .mask = store->mask,
-                          .mixing = store->mixing,
-                          .turns = store->turns};
-    r = store_init(&drawn, &steps);
+    struct demix_store drawn = {.context = context,
+                                .sample = &sample,
+                                .mask = store->mask,
+                                .mixing = store->mixing,
+                                .turns = store->turns};
+    r = demix_store_init(&drawn, &steps);
     if (r == 0)
       r = take_pictures(&drawn, false, surface);
-    store_done(&drawn);
+    demix_store_done(&drawn);
     face_sample_done(&sample);
   }
   synthetic_faces_done(&faces);
@@ -553,8 +373,8 @@ static int take_drawn_pictures(const struct store *store, struct attack_surface_
 
 /* ---- the attack ---- */
 
-static int run_store(struct store *store, struct outcome *ret_outcomes, uint32_t *ret_steps) {
-  int r = store_init(store, ret_steps);
+static int run_store(struct demix_store *store, struct outcome *ret_outcomes, uint32_t *ret_steps) {
+  int r = demix_store_init(store, ret_steps);
   return r < 0 ? r : attack_faces(store, ret_outcomes);
 }
 
@@ -563,19 +383,19 @@ static int run_store(struct store *store, struct outcome *ret_outcomes, uint32_t
 static uint32_t turns_of(const struct attack_context *context) {
   const struct mask_traits *traits = mask_traits(mask_method(context->mask));
   if (traits->mixes && context->mixing.recipes > 0)
-    return MIN(context->mixing.recipes, TURNS);
-  return mask_layouts(context->mask) == 1 && (traits->mixes || traits->random) ? TURNS : 1;
+    return MIN(context->mixing.recipes, DEMIX_TURNS);
+  return mask_layouts(context->mask) == 1 && (traits->mixes || traits->random) ? DEMIX_TURNS : 1;
 }
 
 static int run_on(const struct attack_context *context, const struct face_sample *sample,
                   const struct mask *control, struct attack_result *result) {
   const bool mixes = mask_traits(mask_method(context->mask))->mixes;
-  struct store undefended = {.context = context, .sample = sample, .mask = control, .turns = 1};
-  struct store store = {.context = context,
-                        .sample = sample,
-                        .mask = context->mask,
-                        .mixing = mixes ? &context->mixing : NULL,
-                        .turns = turns_of(context)};
+  struct demix_store undefended = {.context = context, .sample = sample, .mask = control, .turns = 1};
+  struct demix_store store = {.context = context,
+                              .sample = sample,
+                              .mask = context->mask,
+                              .mixing = mixes ? &context->mixing : NULL,
+                              .turns = turns_of(context)};
   _cleanup_(freep) struct outcome *outcomes = calloc((size_t)2 * sample->count, sizeof(*outcomes));
   if (!outcomes)
     return -ENOMEM;
@@ -590,8 +410,8 @@ static int run_on(const struct attack_context *context, const struct face_sample
     if (r == 0)
       r = take_pictures(&store, true, surface);
   }
-  store_done(&undefended);
-  store_done(&store);
+  demix_store_done(&undefended);
+  demix_store_done(&store);
   return r;
 }
 

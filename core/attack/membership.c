@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "core/attack/faces.h"
+#include "core/attack/membership_figures.h"
 #include "core/base/philox.h"
 #include "core/image/pack.h"
 #include "core/model/embed.h"
@@ -26,36 +27,22 @@
 #define SCALE 30.0f /* of cosines, as in training */
 #define OFFLINE_A 0.3
 #define BATCH 32u
-#define TARGETS_EACH 8u     /* members of a person that are asked about, and as many others */
-#define PROTOTYPES_EACH 16u /* images behind a prototype, at most */
-#define CONTROL_LEAST 0.75  /* AUROC on what was learnt by heart */
-#define LEAK_SHARE 0.10     /* of the way from chance to the control */
-#define BOOTSTRAP_DRAWS 1000u
-#define CHANCE_DRAWS 50u
+#define TARGETS_EACH 8u           /* members of a person that are asked about, and as many others */
+#define PROTOTYPES_EACH 16u       /* images behind a prototype, at most */
+#define CONTROL_LEAST 0.75        /* AUROC on what was learnt by heart */
+#define LEAK_SHARE 0.10           /* of the way from chance to the control */
 #define DRAW_MEMBERS (1ull << 36) /* sequences of RNG_ATTACK, beyond those of the other files */
 #define DRAW_UNSEEN (DRAW_MEMBERS + 1)
 #define DRAW_ORDER (DRAW_MEMBERS + 2)
-#define DRAW_LABELS (DRAW_MEMBERS + 3)
 
 static const uint32_t budgets[] = {/* photographs asked about, half of them members */
                                    [EFFORT_QUICK] = 400,
                                    [EFFORT_STANDARD] = 2000,
                                    [EFFORT_THOROUGH] = 20000};
 
-enum figure { AUROC, TPR_2, TPR_3, FIGURES };
-static const double false_positives[FIGURES] = {[TPR_2] = 1e-2, [TPR_3] = 1e-3};
-
 /* ---- who is asked about ---- */
 
-/* Photographs in the order of people: those asked about first, then those behind the prototypes. */
-struct targets {
-  const uint8_t **image; /* (count + prototypes) */
-  uint32_t *person;      /* (count + prototypes) 0..people-1 */
-  uint8_t *member;       /* (count) */
-  uint32_t count, prototypes, people;
-};
-
-static void targets_done(struct targets *targets) {
+static void targets_done(struct membership_targets *targets) {
   free(targets->image);
   free(targets->person);
   free(targets->member);
@@ -93,7 +80,7 @@ static uint32_t list_people(const struct attack_context *context, struct person 
   return count;
 }
 
-static void add_target(struct targets *targets, const struct attack_faces *faces, uint32_t image,
+static void add_target(struct membership_targets *targets, const struct attack_faces *faces, uint32_t image,
                        bool member) {
   targets->image[targets->count] = faces->image(faces->context, image);
   targets->person[targets->count] = targets->people;
@@ -102,7 +89,8 @@ static void add_target(struct targets *targets, const struct attack_faces *faces
 
 /* Draws one person's photographs; those behind the prototype are put at `behind` and counted there. */
 static void add_person(const struct attack_context *context, const struct person *person, uint32_t each,
-                       uint32_t *order, struct targets *targets, struct targets *behind) {
+                       uint32_t *order, struct membership_targets *targets,
+                       struct membership_targets *behind) {
   struct rng rng;
   rng_init(&rng, context->seed, RNG_ATTACK, DRAW_UNSEEN, person->unseen);
   rng_permutation(&rng, order, person->unseen_count);
@@ -118,23 +106,23 @@ static void add_person(const struct attack_context *context, const struct person
   targets->people++;
 }
 
-static int targets_init(struct targets *targets, uint32_t most) {
-  *targets = (struct targets){.count = 0};
+static int targets_init(struct membership_targets *targets, uint32_t most) {
+  *targets = (struct membership_targets){.count = 0};
   targets->image = calloc(most + 1u, sizeof(*targets->image));
   targets->person = calloc(most + 1u, sizeof(*targets->person));
   targets->member = calloc(most + 1u, 1);
   return targets->image && targets->person && targets->member ? 0 : -ENOMEM;
 }
 
-static void append(struct targets *targets, const struct targets *behind) {
+static void append(struct membership_targets *targets, const struct membership_targets *behind) {
   memcpy(targets->image + targets->count, behind->image, behind->count * sizeof(*behind->image));
   memcpy(targets->person + targets->count, behind->person, behind->count * sizeof(*behind->person));
   targets->prototypes = behind->count;
 }
 
-static int choose_targets(const struct attack_context *context, struct targets *ret_targets) {
+static int choose_targets(const struct attack_context *context, struct membership_targets *ret_targets) {
   const uint32_t all = context->members.count + context->unseen.count, most = budgets[context->effort];
-  struct targets targets, behind;
+  struct membership_targets targets, behind;
   _cleanup_(freep) struct person *people = calloc(all + 1u, sizeof(*people));
   _cleanup_(freep) uint32_t *order = calloc(all + 1u, sizeof(*order)),
                             *turn = calloc(all + 1u, sizeof(*turn));
@@ -164,8 +152,9 @@ static int choose_targets(const struct attack_context *context, struct targets *
 
 /* ---- what a model says of them ---- */
 
-static int embed_all(struct model *model, const struct attack_context *context, const struct targets *targets,
-                     float *ret_embeddings, struct guise_error *err) {
+static int embed_all(struct model *model, const struct attack_context *context,
+                     const struct membership_targets *targets, float *ret_embeddings,
+                     struct guise_error *err) {
   const uint32_t from = mask_size(context->mask), to = model->info.input, n = model->info.embedding;
   const uint32_t all = targets->count + targets->prototypes;
   const size_t bytes = (size_t)to * to * 3;
@@ -191,7 +180,7 @@ static int embed_all(struct model *model, const struct attack_context *context, 
   return 0;
 }
 
-static void make_prototypes(const struct targets *targets, const float *embeddings, uint32_t n,
+static void make_prototypes(const struct membership_targets *targets, const float *embeddings, uint32_t n,
                             float *ret_prototypes) {
   memset(ret_prototypes, 0, (size_t)targets->people * n * sizeof(float));
   for (uint32_t i = targets->count; i < targets->count + targets->prototypes; i++)
@@ -216,8 +205,8 @@ static double log_probability(const float *embedding, const float *prototypes, u
 }
 
 /* ret_scores: (targets) log-probabilities */
-static int ask_model(const char *path, const struct attack_context *context, const struct targets *targets,
-                     double *ret_scores, struct guise_error *err) {
+static int ask_model(const char *path, const struct attack_context *context,
+                     const struct membership_targets *targets, double *ret_scores, struct guise_error *err) {
   _cleanup_(model_freep) struct model *model = NULL;
   const struct mask_key *key = path == context->model ? context->key : NULL;
   int r = model_load_keyed(path, key, BATCH, context->threads, &model, err);
@@ -242,7 +231,7 @@ static int ask_model(const char *path, const struct attack_context *context, con
 }
 
 /* log p, p = ((1 + a) mean of the references + (1 - a)) / 2 */
-static int ask_references(const struct attack_context *context, const struct targets *targets,
+static int ask_references(const struct attack_context *context, const struct membership_targets *targets,
                           double *ret_expected, struct guise_error *err) {
   _cleanup_(freep) double *one = calloc(targets->count + 1u, sizeof(*one));
   int r = one ? 0 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
@@ -255,173 +244,6 @@ static int ask_references(const struct attack_context *context, const struct tar
   for (uint32_t i = 0; r == 0 && i < targets->count; i++)
     ret_expected[i] = log(((1 + OFFLINE_A) * ret_expected[i] + 1 - OFFLINE_A) / 2);
   return r;
-}
-
-/* ---- figures ---- */
-
-struct ranked {
-  double score;
-  uint32_t person;
-  bool member;
-};
-
-static int falling_score(const void *a, const void *b) {
-  const struct ranked *x = a, *y = b;
-  return (x->score < y->score) - (x->score > y->score);
-}
-
-/* Where a run of equal scores ends. */
-static uint32_t run_end(const struct ranked *ranked, uint32_t count, uint32_t i) {
-  const double score = ranked[i].score;
-  while (i < count && ranked[i].score == score)
-    i++;
-  return i;
-}
-
-/* Each person counted weight times (NULL: once). Equal scores are taken together. */
-static void figures_of(const struct ranked *ranked, uint32_t count, const uint32_t *weight,
-                       double ret_value[FIGURES]) {
-  double members = 0, others = 0, found = 0, wrong = 0, area = 0, tpr[FIGURES] = {0};
-  for (uint32_t i = 0; i < count; i++)
-    *(ranked[i].member ? &members : &others) += weight ? weight[ranked[i].person] : 1;
-  for (uint32_t i = 0, end; i < count; i = end) {
-    double more_found = 0, more_wrong = 0;
-    end = run_end(ranked, count, i);
-    for (uint32_t k = i; k < end; k++)
-      *(ranked[k].member ? &more_found : &more_wrong) += weight ? weight[ranked[k].person] : 1;
-    area += more_wrong * (found + more_found / 2);
-    found += more_found;
-    wrong += more_wrong;
-    for (int f = TPR_2; f <= TPR_3; f++)
-      if (wrong <= false_positives[f] * others)
-        tpr[f] = found / members;
-  }
-  ret_value[AUROC] = area / (members * others);
-  for (int f = TPR_2; f <= TPR_3; f++)
-    ret_value[f] = weight || others >= 10 / false_positives[f] ? tpr[f] : (double)NAN;
-}
-
-static int rising(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* Mean over the tenth of people whose members are found most often, against everybody's others. sums: (2,
- * people), spent. */
-static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t people, enum figure figure,
-                          double *sums) {
-  double others = 0, wrong = 0, sum = 0, *images = sums + people;
-  const uint32_t tenth = (people + 9) / 10;
-  memset(sums, 0, 2 * people * sizeof(*sums));
-  for (uint32_t i = 0; i < count; i++)
-    others += !ranked[i].member;
-  for (uint32_t i = 0, end; i < count; i = end) {
-    double more = 0;
-    end = run_end(ranked, count, i);
-    for (uint32_t k = i; k < end; k++)
-      more += !ranked[k].member;
-    for (uint32_t k = i; k < end; k++)
-      if (ranked[k].member) {
-        sums[ranked[k].person] += figure == AUROC ? (others - wrong - more / 2) / others
-                                                  : wrong + more <= false_positives[figure] * others;
-        images[ranked[k].person]++;
-      }
-    wrong += more;
-  }
-  for (uint32_t p = 0; p < people; p++)
-    sums[p] /= images[p]; /* everybody has one */
-  qsort(sums, people, sizeof(*sums), rising);
-  for (uint32_t p = people - tenth; p < people; p++)
-    sum += sums[p];
-  return sum / tenth;
-}
-
-struct figures {
-  struct interval value[FIGURES];
-  double worst[FIGURES], chance[FIGURES], chance_worst[FIGURES], chance_worst_high;
-};
-
-static void rank(const struct targets *targets, const double *scores, const uint8_t *member,
-                 struct ranked *ret_ranked) {
-  for (uint32_t i = 0; i < targets->count; i++)
-    ret_ranked[i] = (struct ranked){scores[i], targets->person[i], member[i]};
-  qsort(ret_ranked, targets->count, sizeof(*ret_ranked), falling_score);
-}
-
-static void bootstrap(const struct targets *targets, const struct ranked *ranked, uint64_t seed,
-                      double *draws /* (FIGURES, BOOTSTRAP_DRAWS) */, uint32_t *weight,
-                      struct figures *figures) {
-  for (uint32_t d = 0; d < BOOTSTRAP_DRAWS; d++) {
-    double value[FIGURES];
-    struct rng rng;
-    memset(weight, 0, targets->people * sizeof(*weight));
-    rng_init(&rng, seed, RNG_BOOTSTRAP, 3, d);
-    for (uint32_t p = 0; p < targets->people; p++)
-      weight[rng_below(&rng, targets->people)]++;
-    figures_of(ranked, targets->count, weight, value);
-    for (uint32_t f = 0; f < FIGURES; f++)
-      draws[(size_t)f * BOOTSTRAP_DRAWS + d] = value[f];
-  }
-  for (uint32_t f = 0; f < FIGURES; f++)
-    if (isfinite(figures->value[f].mean))
-      bootstrap_interval(draws + (size_t)f * BOOTSTRAP_DRAWS, BOOTSTRAP_DRAWS, &figures->value[f]);
-}
-
-/* Chance: each person's photographs change places, members with others. */
-static void measure_chance(const struct targets *targets, const double *scores, uint64_t seed,
-                           struct ranked *ranked, uint8_t *member, double *sums, struct figures *figures) {
-  double worst[CHANCE_DRAWS], value[FIGURES];
-  struct interval interval = {NAN, NAN, NAN};
-  for (uint32_t d = 0; d < CHANCE_DRAWS; d++) {
-    struct rng rng;
-    rng_init(&rng, seed, RNG_ATTACK, DRAW_LABELS, d);
-    memcpy(member, targets->member, targets->count);
-    for (uint32_t i = 0, end; i < targets->count; i = end) {
-      for (end = i; end < targets->count && targets->person[end] == targets->person[i];)
-        end++;
-      for (uint32_t k = end - 1; k > i; k--) { /* Fisher-Yates */
-        const uint32_t other = i + rng_below(&rng, k - i + 1);
-        const uint8_t swapped = member[k];
-        member[k] = member[other];
-        member[other] = swapped;
-      }
-    }
-    rank(targets, scores, member, ranked);
-    figures_of(ranked, targets->count, NULL, value);
-    for (uint32_t f = 0; f < FIGURES; f++) {
-      const double tenth = worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums);
-      figures->chance[f] += value[f] / CHANCE_DRAWS;
-      figures->chance_worst[f] += tenth / CHANCE_DRAWS;
-      worst[d] = f == AUROC ? tenth : worst[d];
-    }
-  }
-  bootstrap_interval(worst, CHANCE_DRAWS, &interval);
-  figures->chance_worst_high = interval.high;
-}
-
-static int measure(const struct targets *targets, const double *scores, uint64_t seed,
-                   struct figures *ret_figures, struct guise_error *err) {
-  _cleanup_(freep) struct ranked *ranked = calloc(targets->count, sizeof(*ranked));
-  _cleanup_(freep) double *draws = calloc((size_t)FIGURES * BOOTSTRAP_DRAWS, sizeof(*draws));
-  _cleanup_(freep) double *sums = calloc((size_t)2 * targets->people, sizeof(*sums));
-  _cleanup_(freep) uint32_t *weight = calloc(targets->people, sizeof(*weight));
-  _cleanup_(freep) uint8_t *member = calloc(targets->count, 1);
-  struct figures figures = {.chance_worst_high = 0};
-  double value[FIGURES];
-  if (!ranked || !draws || !sums || !weight || !member)
-    return error_set(err, -ENOMEM, "out of memory for the figures of %u images", targets->count);
-  measure_chance(targets, scores, seed, ranked, member, sums, &figures);
-  rank(targets, scores, targets->member, ranked);
-  figures_of(ranked, targets->count, NULL, value);
-  for (uint32_t f = 0; f < FIGURES; f++) {
-    figures.value[f] = (struct interval){value[f], NAN, NAN};
-    figures.worst[f] = isfinite(value[f])
-                           ? worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums)
-                           : (double)NAN;
-  }
-  bootstrap(targets, ranked, seed, draws, weight, &figures);
-  *ret_figures = figures;
-  return 0;
 }
 
 /* ---- the report ---- */
@@ -444,8 +266,8 @@ static const struct {
 };
 
 /* of a score: 0 loss, 1 RMIA */
-static void add_metrics(const struct figures *attack, const struct figures *control, int score,
-                        struct attack_surface_result *surface) {
+static void add_metrics(const struct membership_figures *attack, const struct membership_figures *control,
+                        int score, struct attack_surface_result *surface) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     const enum figure f = rows[i].figure;
     surface->metric[surface->metrics++] =
@@ -464,7 +286,8 @@ static void add_metrics(const struct figures *attack, const struct figures *cont
 
 /* The score that does better on the control decides: it is chosen without a look at the model under attack.
  */
-static void write_surface(const struct figures attack[2], const struct figures control[2], int scores,
+static void write_surface(const struct membership_figures attack[2],
+                          const struct membership_figures control[2], int scores,
                           struct attack_surface_result *surface) {
   const int best = scores > 1 && control[1].value[AUROC].mean > control[0].value[AUROC].mean;
   for (int score = 0; score < scores; score++)
@@ -481,23 +304,24 @@ static void write_surface(const struct figures attack[2], const struct figures c
 
 /* ---- the whole attack ---- */
 
-static int attack_model(const char *path, const struct attack_context *context, const struct targets *targets,
-                        const double *expected, struct figures ret_figures[2], struct guise_error *err) {
+static int attack_model(const char *path, const struct attack_context *context,
+                        const struct membership_targets *targets, const double *expected,
+                        struct membership_figures ret_figures[2], struct guise_error *err) {
   _cleanup_(freep) double *scores = calloc(targets->count, sizeof(*scores));
   int r = scores ? ask_model(path, context, targets, scores, err)
                  : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
   if (r == 0)
-    r = measure(targets, scores, context->seed, &ret_figures[0], err);
+    r = membership_measure(targets, scores, context->seed, &ret_figures[0], err);
   if (r < 0 || context->reference_count == 0)
     return r;
   for (uint32_t i = 0; i < targets->count; i++)
     scores[i] -= expected[i];
-  return measure(targets, scores, context->seed, &ret_figures[1], err);
+  return membership_measure(targets, scores, context->seed, &ret_figures[1], err);
 }
 
-static int run_on(const struct attack_context *context, const struct targets *targets,
+static int run_on(const struct attack_context *context, const struct membership_targets *targets,
                   struct attack_result *result, struct guise_error *err) {
-  struct figures attack[2], control[2];
+  struct membership_figures attack[2], control[2];
   _cleanup_(freep) double *expected = calloc(targets->count, sizeof(*expected));
   int r = expected ? 0 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
   if (r == 0 && context->reference_count > 0)
@@ -521,11 +345,11 @@ static int run_on(const struct attack_context *context, const struct targets *ta
 
 /* Of those whom the control knows too few have enough photographs. */
 static void say_nothing(struct attack_result *result) {
-  static const struct figures none = {.value = {{NAN, NAN, NAN}, {NAN, NAN, NAN}, {NAN, NAN, NAN}},
-                                      .worst = {NAN, NAN, NAN},
-                                      .chance = {NAN, NAN, NAN},
-                                      .chance_worst = {NAN, NAN, NAN},
-                                      .chance_worst_high = NAN};
+  static const struct membership_figures none = {.value = {{NAN, NAN, NAN}, {NAN, NAN, NAN}, {NAN, NAN, NAN}},
+                                                 .worst = {NAN, NAN, NAN},
+                                                 .chance = {NAN, NAN, NAN},
+                                                 .chance_worst = {NAN, NAN, NAN},
+                                                 .chance_worst_high = NAN};
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
   *surface = (struct attack_surface_result){.surface = SURFACE_WEIGHTS,
                                             .threat_model = threat_model,
@@ -539,7 +363,7 @@ static void say_nothing(struct attack_result *result) {
 
 int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,
                           struct guise_error *err) {
-  struct targets targets;
+  struct membership_targets targets;
   if (!context->model || !context->overfitted)
     return error_set(err, -EINVAL, "the attack membership needs the model and a control for it");
   int r = choose_targets(context, &targets);

@@ -438,24 +438,16 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
 
 int reconstruction_run(const struct attack_context *context, const struct reconstruction_budget *budget,
                        struct attack_result *ret_result, struct guise_error *err) {
-  _cleanup_(model_freep) struct model *teacher = NULL;
-  struct victims victims = {.count = 0};
-  struct face_sample open = {.index = NULL};
-  if (!context->teacher)
-    return error_set(err, -EINVAL,
-                     "the attack reconstruction needs a teacher; name a model in audit.teacher");
-  int r = model_load(context->teacher, LESSON_BATCH, context->threads, &teacher, err);
+  struct lesson_plan plan;
+  int r = lesson_plan_make(context, "reconstruction", budget->victims, budget->pairs, &plan, err);
+  struct assault assault = {.context = context,
+                            .budget = budget,
+                            .teacher = plan.teacher,
+                            .victims = &plan.victims.sample,
+                            .open = &plan.open};
   if (r == 0)
-    r = victims_choose(&context->victims, budget->victims, context->seed, &victims, err);
-  if (r < 0)
-    return r;
-  victims.sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
-  struct assault assault = {
-      .context = context, .budget = budget, .teacher = teacher, .victims = &victims.sample, .open = &open};
-  r = face_sample_draw(&context->open, budget->pairs, context->seed, &open);
-  r = r < 0 ? out_of_memory(&assault, err) : run_on(&assault, ret_result, err);
-  face_sample_done(&open);
-  victims_done(&victims);
+    r = run_on(&assault, ret_result, err);
+  lesson_plan_done(&plan);
   return r;
 }
 

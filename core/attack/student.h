@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/attack/lessons.h"
+#include "core/attack/victims.h"
 #include "core/model/model.h"
 
 struct student_options {
@@ -10,6 +11,19 @@ struct student_options {
   uint32_t steps;    /* at least 1 */
   bool from_scratch; /* never begin with the teacher's weights */
 };
+
+/* What an attack with a teacher begins with: the teacher, the victims, public faces to learn from. */
+struct lesson_plan {
+  struct model *teacher;
+  struct victims victims;
+  struct face_sample open;
+};
+
+/* `attack` is its name, for the message; `victims` and `pairs`: how many at most. -EINVAL without a teacher,
+ * -ENOMEM, and what model_load() and victims_choose() say; *ret_plan is to be given back in any case. */
+int lesson_plan_make(const struct attack_context *context, const char *attack, uint32_t victims,
+                     uint32_t pairs, struct lesson_plan *ret_plan, struct guise_error *err);
+void lesson_plan_done(struct lesson_plan *plan);
 
 /* Embeddings of photographs by the teacher, (count, embedding) of length 1; mirrored: of the mirrored
  * photographs. The statistics of its norms are taken from these photographs, so that it is not confused by

@@ -48,3 +48,9 @@ void generator_invert(const struct mask *mask, const float *template_, float *sc
 struct unet;
 void generator_draw(const struct unet *unet, size_t cells, struct rng *rng, float *input, float *scratch,
                     float *ret_drawn);
+
+/* What masks with a generator have in common, of a mask's row. */
+#define GENERATOR_HOOKS                                                                 \
+  .check = generator_check, .release = generator_release, .weights = generator_weights, \
+  .accept_weights = generator_accept_weights, .scratch = generator_scratch,             \
+  .coefficients = generator_coefficients, .invert = generator_invert

@@ -32,11 +32,5 @@ const struct mask_row mask_hybrid = {
                .default_clip = 3,
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},
-    .check = generator_check,
     .setup = setup,
-    .release = generator_release,
-    .weights = generator_weights,
-    .accept_weights = generator_accept_weights,
-    .scratch = generator_scratch,
-    .coefficients = generator_coefficients,
-    .invert = generator_invert};
+    GENERATOR_HOOKS};

@@ -17,6 +17,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/base/log_add.h"
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 #include "core/nn/blas.h"
@@ -171,11 +172,6 @@ static void apply_margin(enum head_kind kind, double scale, double margin, doubl
   const double sine = sqrt(fmax(1 - cosine * cosine, 1e-12));
   target->shifted = scale * (cosine * cos(margin) - sine * sin(margin));
   target->slope = cos(margin) + cosine * sin(margin) / sine;
-}
-
-static double log_add(double a, double b) {
-  const double high = fmax(a, b), low = fmin(a, b);
-  return isinf(low) ? high : high + log1p(exp(low - high));
 }
 
 static float clamp_cosine(float cosine) {

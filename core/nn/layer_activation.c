@@ -40,10 +40,12 @@ static size_t count(const struct plane *p) {
 }
 
 static void leaky_relu(const struct plane *p) {
-  const float slope = p->node->activation.slope;
+  const float slope = p->node->activation.slope, *x = p->x;
   const size_t n = count(p);
+  float *y = p->y;
   for (size_t i = 0; i < n; i++)
-    p->y[i] = p->x[i] > 0 ? p->x[i] : slope * p->x[i];
+    y[i] =
+        (x[i] > 0 ? x[i] : 0) + slope * (0 < x[i] ? 0 : x[i]); /* no branch, of which half are mispredicted */
 }
 
 static void leaky_relu_back(const struct plane *p) {

@@ -5,14 +5,10 @@
 #include <stddef.h>
 
 #include "core/base/base.h"
+#include "core/base/log_add.h"
 
 #define TERMS_LEAST (-30.0) /* logarithm of a term that no longer counts */
 #define SIGMA_LEAST 1e-100  /* less has no square, and no sum ends */
-
-static double log_add(double a, double b) {
-  const double high = fmax(a, b), low = fmin(a, b);
-  return isinf(low) ? high : high + log1p(exp(low - high));
-}
 
 /* log(e^a - e^b), a >= b but for rounding. */
 static double log_subtract(double a, double b) {

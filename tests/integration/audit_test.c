@@ -79,7 +79,6 @@ static int setup(void **state) {
   server_prepare(&server);
   server_start(&server);
   shell_start(&server);
-  /* not of 32 pixels: oneDNN is slow where the last layers are left with 2 */
   (void)shell(0, "\"$G\" synth \"$D/a.tar\" --identities 12 --images 6 --size 40 && "
                  "\"$G\" dataset add faces \"$D/a.tar\" --size 40");
   (void)shell(0, "\"$G\" synth \"$D/b.tar\" --identities 24 --images 4 --size 40 --seed 2 && "

@@ -20,7 +20,7 @@
 #define GUISED GUISE_BUILD "/guised"
 #define JOB                                                                                             \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32}," \
-  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":%u,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":%u,\"batch\":2},\"audit\":{\"attacks\":[]}}"
 
 struct fixture {
   struct server server, second;  /* where a backup is put back */
@@ -39,7 +39,7 @@ static int set_up(void **state) {
   (void)snprintf(job, sizeof(job), JOB, 1);
   (void)snprintf(f.trained, sizeof(f.trained), "%s", submit(&f.server, job));
   assert_string_equal(wait_job(&f.server, f.trained, 0, 120), "succeeded");
-  (void)snprintf(job, sizeof(job), JOB, 400);
+  (void)snprintf(job, sizeof(job), JOB, 1000);
   (void)snprintf(f.running, sizeof(f.running), "%s", submit(&f.server, job));
   assert_string_equal(wait_job(&f.server, f.running, 2, 120), "running");
   *state = &f;

@@ -16,7 +16,7 @@
 #define EPOCHS 12
 #define JOB                                                                                            \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32}," \
-  "\"train\":{\"epochs\":12,\"batch\":16},\"audit\":{\"effort\":\"quick\"}}"
+  "\"train\":{\"epochs\":12,\"batch\":16},\"audit\":{\"attacks\":[]}}"
 
 static double now(void) {
   struct timespec t;

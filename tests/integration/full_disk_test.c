@@ -18,10 +18,10 @@
 
 #include "tests/integration/support/server.h"
 
-#define EPOCHS 8
+#define EPOCHS 100
 #define JOB                                                                                             \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32}," \
-  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":8,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":100,\"batch\":16},\"audit\":{\"attacks\":[]}}"
 
 static char mounted[96];
 

@@ -27,9 +27,9 @@
   "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{" \
   "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":1," \
   "\"batch\":16}}"
-#define LONG_JOB                                                                                       \
-  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{"  \
-  "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":60," \
+#define LONG_JOB                                                                                        \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{"   \
+  "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},\"train\":{\"epochs\":120," \
   "\"batch\":16}}"
 
 #define ORDERED_JOB                                                                                   \

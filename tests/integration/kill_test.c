@@ -26,10 +26,10 @@
 #include "tests/integration/support/server.h"
 
 #define THINGS_MOST 20000u
-#define EPOCHS 4
+#define EPOCHS 40
 #define JOB                                                                                             \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32}," \
-  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":4,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":40,\"batch\":4},\"audit\":{\"attacks\":[]}}"
 
 static uint32_t cycles = 3;
 static uint64_t seed = 1;

@@ -172,9 +172,9 @@ static void make_body(const struct job *job, char ret_body[512]) {
   (void)snprintf(
       ret_body, 512,
       "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"},\"model\":{\"input\":32,"
-      "\"width\":0.25,\"embedding\":16},\"train\":{\"epochs\":%s,\"batch\":8},\"audit\":{\"attacks\":[]},"
+      "\"width\":%s,\"embedding\":16},\"train\":{\"epochs\":%s,\"batch\":2},\"audit\":{\"attacks\":[]},"
       "\"priority\":%u,\"labels\":{\"group\":\"%u\"}}",
-      job->brief ? "1" : "1000", job->group, job->group);
+      job->brief ? "0.25" : "1", job->brief ? "1" : "1000", job->group, job->group);
 }
 
 static unsigned open_jobs(void) {

@@ -19,7 +19,7 @@ static struct server server;
 
 static const char study[] =
     "{\"name\":\"tiny\",\"base\":{\"dataset\":\"faces\",\"holdout\":{\"identities\":0.5},"
-    "\"model\":{\"input\":32,\"embedding\":32,\"width\":0.25},\"train\":{\"epochs\":1,\"batch\":8},"
+    "\"model\":{\"input\":32,\"embedding\":32,\"width\":0.25},\"train\":{\"epochs\":1,\"batch\":2},"
     "\"resources\":{\"threads\":1},\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\"]},\"labels\":{"
     "\"synthetic\":\"true\"}},"
     "\"seeds\":[1,2],\"cells\":[{\"name\":\"none\",\"set\":{\"/mask/method\":\"none\"}},"

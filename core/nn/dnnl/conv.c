@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/nn/dnnl/context.h"
+#include "core/nn/dnnl/conv_gradient.h"
 
 struct conv {
   struct dnnl_context *context;
@@ -21,6 +22,9 @@ struct conv {
     int argument_count;
   } run[CONV_PASSES];
   dnnl_exec_arg_t again[5]; /* arguments of conv_run_again() */
+  bool loops; /* conv_gradient_run() takes the place of the gradient of the weights, on these: */
+  const float *loops_x, *loops_dy;
+  float *loops_weights, *loops_bias;
   dnnl_memory_t memory[20];
   int memory_count;
 };
@@ -153,6 +157,16 @@ static dnnl_status_t try_algorithm(struct conv *conv, enum conv_pass pass, dnnl_
   return describe_with_hint(conv, pass, algorithm, ret_description);
 }
 
+static void forget_pass(struct conv_run *run) {
+  if (run->reorder)
+    (void)dnnl_primitive_destroy(run->reorder);
+  if (run->primitive)
+    (void)dnnl_primitive_destroy(run->primitive);
+  if (run->description)
+    (void)dnnl_primitive_desc_destroy(run->description);
+  *run = (struct conv_run){.description = NULL};
+}
+
 static int create_pass(struct conv *conv, enum conv_pass pass, const char *name, struct guise_error *err) {
   struct conv_run *run = &conv->run[pass];
   dnnl_status_t status = dnnl_unimplemented;
@@ -181,8 +195,14 @@ static int create_pass(struct conv *conv, enum conv_pass pass, const char *name,
       run->description, pass == CONV_BACKWARD_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md,
       0);
   run->own = conv->shape.folded || !dnnl_memory_desc_equal(&run->weights, &conv->plain);
-  if (!is_generated(run->description))
-    run->algorithm = "other";
+  if (is_generated(run->description))
+    return 0;
+  run->algorithm = "other";
+  if (pass == CONV_BACKWARD_WEIGHTS && conv_gradient_does(&conv->shape)) {
+    forget_pass(run);
+    run->algorithm = "loops";
+    conv->loops = true;
+  }
   return 0;
 }
 
@@ -229,14 +249,8 @@ struct conv *conv_free(struct conv *conv) {
     return NULL;
   for (int i = 0; i < conv->memory_count; i++)
     (void)dnnl_memory_destroy(conv->memory[i]);
-  for (int pass = 0; pass < CONV_PASSES; pass++) {
-    if (conv->run[pass].reorder)
-      (void)dnnl_primitive_destroy(conv->run[pass].reorder);
-    if (conv->run[pass].primitive)
-      (void)dnnl_primitive_destroy(conv->run[pass].primitive);
-    if (conv->run[pass].description)
-      (void)dnnl_primitive_desc_destroy(conv->run[pass].description);
-  }
+  for (int pass = 0; pass < CONV_PASSES; pass++)
+    forget_pass(&conv->run[pass]);
   if (conv->adding)
     (void)dnnl_primitive_attr_destroy(conv->adding);
   free(conv);
@@ -260,7 +274,7 @@ size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass) {
 }
 
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass) {
-  return conv->run[pass].primitive ? conv->run[pass].algorithm : NULL;
+  return conv->run[pass].algorithm;
 }
 
 /* A memory object at `data`, owned by the conv; NULL on failure. */
@@ -338,7 +352,13 @@ int conv_bind(struct conv *conv, const struct conv_memory *m, struct guise_error
     r = bind_pass(conv, CONV_BACKWARD_DATA, m, wrap(conv, &conv->dx, m->dx), dy, err);
   if (r < 0)
     return r;
-  return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, wrap(conv, &conv->x, m->x_again), dy, err);
+  if (!conv->loops)
+    return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, wrap(conv, &conv->x, m->x_again), dy, err);
+  conv->loops_x = m->x_again;
+  conv->loops_dy = m->dy;
+  conv->loops_weights = m->weights_gradient;
+  conv->loops_bias = m->bias_gradient;
+  return 0;
 }
 
 int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
@@ -352,6 +372,10 @@ int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error
 
 int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
   struct conv_run *run = &conv->run[pass];
+  if (pass == CONV_BACKWARD_WEIGHTS && conv->loops) {
+    conv_gradient_run(&conv->shape, conv->loops_x, conv->loops_dy, conv->loops_weights, conv->loops_bias);
+    return 0;
+  }
   dnnl_status_t status =
       dnnl_primitive_execute(run->primitive, conv->context->stream, run->argument_count, run->arguments);
   if (status == dnnl_success && pass == CONV_BACKWARD_WEIGHTS && run->reorder)

@@ -51,7 +51,8 @@ bool conv_wants_winograd(const struct conv_shape *shape);
 size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass);
 /* What a pass needs while it runs, and no longer. */
 size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass);
-/* "direct", "winograd" or "other" (the library's general fallback); NULL where the pass does not exist. */
+/* "direct", "winograd", "loops" (conv_gradient.h) or "other" (the library's general fallback); NULL where the
+ * pass does not exist. */
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
 
 /* Whether the library adds to y, at no loss of its algorithm. (It has no fast PReLU as part of a

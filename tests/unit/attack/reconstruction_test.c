@@ -18,7 +18,7 @@
 
 static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 3, .width = 1},
                                           brief = {.victims = 60, .pairs = 256, .passes = 2, .width = 1},
-                                          tiny = {.victims = 40, .pairs = 64, .passes = 1, .width = 1};
+                                          tiny = {.victims = 20, .pairs = 40, .passes = 1, .width = 1};
 
 static struct attack_result run(const struct attack_context *context,
                                 const struct reconstruction_budget *budget) {

@@ -75,11 +75,7 @@ static void train(struct graph *graph, uint32_t batch, uint32_t threads, uint32_
 
 /* ---- memory ---- */
 
-#ifdef GUISE_SANITIZED
-#define LONG_RUN 200u /* a sanitizer has told by then, and takes minutes for the rest */
-#else
-#define LONG_RUN 2000u
-#endif
+#define LONG_RUN 200u
 
 static size_t live[2], heap[2];
 static uint32_t last_step;

@@ -2,6 +2,8 @@
  * batches, thread counts and each set of kernels. */
 #include "reference.h"
 
+#include "core/nn/dnnl/conv_gradient.h"
+
 #include <omp.h>
 
 #include "core/nn/kernels.h"
@@ -109,7 +111,8 @@ static void conv_shapes(void **state) {
       {3, 9, 7, 16, 3, 2, 1, false},  {3, 8, 8, 20, 3, 1, 1, true},  {16, 7, 7, 32, 3, 1, 1, false},
       {32, 6, 5, 16, 1, 2, 0, false}, {19, 5, 6, 24, 3, 1, 1, true}, {5, 6, 6, 7, 3, 2, 1, true},
       {16, 5, 5, 16, 1, 1, 0, false}, {8, 7, 7, 16, 5, 1, 2, false}, {40, 4, 4, 48, 3, 2, 1, false},
-      {1, 8, 8, 20, 8, 1, 0, true},   {1, 4, 4, 1, 4, 1, 0, false},
+      {1, 8, 8, 20, 8, 1, 0, true},   {1, 4, 4, 1, 4, 1, 0, false},  {32, 2, 2, 21, 3, 1, 1, true},
+      {20, 2, 2, 16, 3, 1, 1, false},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     const struct layer layers[] = {{L_INPUT, .c = cases[i].c, .h = cases[i].h, .w = cases[i].w},
@@ -117,6 +120,47 @@ static void conv_shapes(void **state) {
                                     .stride = cases[i].stride, .padding = cases[i].padding,
                                     .bias = cases[i].bias}};
     check_layers(layers, ARRAY_SIZE(layers), 1 + (uint32_t)i % 3, TOLERANCE);
+  }
+}
+
+/* The gradient of the weights where the library has no code for a shape, by the definition. */
+static void gradient_in_loops(void **state) {
+  (void)state;
+  enum { N = 2, IN = 11, OUT = 21, B = 8, H = 5, W = 4, K = 3, OH = 3, OW = 2, IB = 2, OB = 3 };
+  const struct conv_shape shape = {.batch = N,
+                                   .in_channels = IN,
+                                   .in_height = H,
+                                   .in_width = W,
+                                   .out_channels = OUT,
+                                   .out_height = OH,
+                                   .out_width = OW,
+                                   .kernel = K,
+                                   .stride = 2,
+                                   .padding = 1,
+                                   .groups = 1,
+                                   .block = B};
+  static float x[N][IB][H][W][B], dy[N][OB][OH][OW][B], weights[OUT][IN][K][K], bias[OUT];
+  assert_true(conv_gradient_does(&shape));
+  lcg_fill(&x[0][0][0][0][0], sizeof(x) / sizeof(float), 1, 0);
+  lcg_fill(&dy[0][0][0][0][0], sizeof(dy) / sizeof(float), 1, 0);
+  conv_gradient_run(&shape, &x[0][0][0][0][0], &dy[0][0][0][0][0], &weights[0][0][0][0], bias);
+  for (int o = 0; o < OUT; o++) {
+    double whole = 0;
+    for (int n = 0; n < N; n++)
+      for (int i = 0; i < OH * OW; i++)
+        whole += (double)dy[n][o / B][i / OW][i % OW][o % B];
+    assert_true(fabs(whole - (double)bias[o]) < 1e-5);
+    for (int at = 0; at < IN * K * K; at++) {
+      const int c = at / (K * K), row = at / K % K, column = at % K;
+      double sum = 0;
+      for (int n = 0; n < N; n++)
+        for (int i = 0; i < OH * OW; i++) {
+          const int h = i / OW * 2 + row - 1, w = i % OW * 2 + column - 1;
+          if (h >= 0 && h < H && w >= 0 && w < W)
+            sum += (double)dy[n][o / B][i / OW][i % OW][o % B] * (double)x[n][c / B][h][w][c % B];
+        }
+      assert_true(fabs(sum - (double)weights[o][c][row][column]) < 1e-5);
+    }
   }
 }
 
@@ -366,13 +410,14 @@ static void running_statistics(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(conv_shapes),      cmocka_unit_test(conv_groups),
-      cmocka_unit_test(bfloat16_network), cmocka_unit_test(conv_winograd),
-      cmocka_unit_test(norm_alone),       cmocka_unit_test(prelu_alone),
-      cmocka_unit_test(norm_then_prelu),  cmocka_unit_test(norm_read_twice),
-      cmocka_unit_test(add_combinations), cmocka_unit_test(linear_shapes),
-      cmocka_unit_test(linear_then_norm), cmocka_unit_test(residual_network),
-      cmocka_unit_test(block_idct),       cmocka_unit_test(running_statistics),
+      cmocka_unit_test(conv_shapes),        cmocka_unit_test(gradient_in_loops),
+      cmocka_unit_test(conv_groups),        cmocka_unit_test(bfloat16_network),
+      cmocka_unit_test(conv_winograd),      cmocka_unit_test(norm_alone),
+      cmocka_unit_test(prelu_alone),        cmocka_unit_test(norm_then_prelu),
+      cmocka_unit_test(norm_read_twice),    cmocka_unit_test(add_combinations),
+      cmocka_unit_test(linear_shapes),      cmocka_unit_test(linear_then_norm),
+      cmocka_unit_test(residual_network),   cmocka_unit_test(block_idct),
+      cmocka_unit_test(running_statistics),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

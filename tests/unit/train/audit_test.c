@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
 #include "core/image/synth.h"
-#include "core/image/tar_write.h"
 #include "core/model/text.h"
 #include "core/train/job.h"
+#include "unit/train/pack.h"
+#include "unit/train/quiet.h"
 
 #define HASH "1111111111111111111111111111111111111111111111111111111111111111"
 
@@ -36,11 +36,6 @@ static void on_phase(void *context, const char *phase) {
 static void on_progress(void *context, const struct job_progress *progress) {
   struct record *record = context;
   record->fraction = progress->fraction;
-}
-static void on_log(void *context, const char *level, const char *text) {
-  (void)context;
-  (void)level;
-  (void)text;
 }
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
@@ -88,7 +83,7 @@ static int run(const char *body, const struct given *given, json_t **ret_summary
                                     .output_directory = output,
                                     .threads = 1};
   const struct job_callbacks callbacks = {given->record, on_phase,      on_progress,
-                                          on_log,        on_checkpoint, on_should_stop};
+                                          quiet_log,     on_checkpoint, on_should_stop};
   int r = job_run(&spec, &inputs, &callbacks, &outcome, err);
   job_spec_free(&spec);
   if (ret_summary)
@@ -96,19 +91,6 @@ static int run(const char *body, const struct given *given, json_t **ret_summary
   else
     json_decref(outcome.summary);
   return r;
-}
-
-static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t images) {
-  char tar[64];
-  struct guise_error err = {0};
-  struct ingest_result result;
-  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
-  int fd = open(tar, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, seed, people, images, 40, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, path, 40, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
 }
 
 #define TRAIN                                                                                        \
@@ -124,8 +106,8 @@ static int setup(void **state) {
   assert_non_null(mkdtemp(root));
   (void)snprintf(faces, sizeof(faces), "%s/faces", root);
   (void)snprintf(others, sizeof(others), "%s/others", root);
-  make_pack(faces, 1, 10, 6);
-  make_pack(others, 2, 24, 2);
+  draw_pack(faces, 1, 10, 6, 40);
+  draw_pack(others, 2, 24, 2, 40);
   if (run(TRAIN, &(struct given){"job_train", faces, HASH, NULL, &record}, NULL, &err) < 0)
     fail_msg("%s", err.text);
   (void)snprintf(model, sizeof(model), "%s/out-job_train/model.safetensors", root);

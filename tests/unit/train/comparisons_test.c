@@ -13,10 +13,9 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/image/tar_write.h"
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
+#include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
 #define SIZE 40u
@@ -37,18 +36,9 @@ static const struct job_callbacks callbacks = {NULL,   quiet_phase,      quiet_p
 
 static int setup(void **state) {
   (void)state;
-  char tar[64];
-  struct guise_error err = {0};
-  struct ingest_result result;
   assert_non_null(mkdtemp(root));
   (void)snprintf(faces, sizeof(faces), "%s/faces", root);
-  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
-  int fd = open(tar, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, 1, PEOPLE, IMAGES, SIZE, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, faces, SIZE, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
+  draw_pack(faces, 1, PEOPLE, IMAGES, SIZE);
   return 0;
 }
 

@@ -11,9 +11,8 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/image/tar_write.h"
 #include "core/train/data.h"
+#include "unit/train/pack.h"
 
 #define PEOPLE 10
 #define IMAGES 6
@@ -23,18 +22,9 @@ static char faces[64];
 
 static int setup(void **state) {
   (void)state;
-  char tar[64];
-  struct guise_error err = {0};
-  struct ingest_result result;
   assert_non_null(mkdtemp(root));
-  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
   (void)snprintf(faces, sizeof(faces), "%s/faces", root);
-  int fd = open(tar, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, 1, PEOPLE, IMAGES, 32, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, faces, 32, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
+  draw_pack(faces, 1, PEOPLE, IMAGES, 32);
   return 0;
 }
 

@@ -15,12 +15,12 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/image/tar_write.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
 #include "core/model/safetensors.h"
 #include "core/train/defence_rows.h"
+#include "unit/train/pack.h"
+#include "unit/train/quiet.h"
 
 #define PEOPLE 9u
 #define IMAGES 4u
@@ -40,15 +40,6 @@ static inline void on_phase(void *context, const char *phase) {
   struct record *record = context;
   record->training |= strcmp(phase, "training") == 0;
 }
-static inline void on_progress(void *context, const struct job_progress *progress) {
-  (void)context;
-  (void)progress;
-}
-static inline void on_log(void *context, const char *level, const char *text) {
-  (void)context;
-  (void)level;
-  (void)text;
-}
 static inline int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                                 const struct metric_row *rows, uint32_t count) {
   struct record *record = context;
@@ -65,25 +56,13 @@ static inline enum job_stop on_should_stop(void *context) {
                                                                                          : JOB_CONTINUE;
 }
 
-static inline void make_pack(uint64_t seed, uint32_t people, const char *name, char path[256]) {
-  char tar[256];
-  struct guise_error err = {0};
-  struct ingest_result result;
-  (void)snprintf(tar, sizeof(tar), "%s/%s.tar", root, name);
-  (void)snprintf(path, 256, "%s/%s", root, name);
-  int fd = open(tar, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, seed, people, IMAGES, SIZE, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, path, SIZE, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
-}
-
 static inline int setup(void **state) {
   (void)state;
   assert_non_null(mkdtemp(root));
-  make_pack(1, PEOPLE, "private", private_pack);
-  make_pack(77, 5, "public", public_pack);
+  (void)snprintf(private_pack, sizeof(private_pack), "%s/private", root);
+  (void)snprintf(public_pack, sizeof(public_pack), "%s/public", root);
+  draw_pack(private_pack, 1, PEOPLE, IMAGES, SIZE);
+  draw_pack(public_pack, 77, 5, IMAGES, SIZE);
   return 0;
 }
 
@@ -133,8 +112,8 @@ static inline struct job_inputs inputs_of(const char *name) {
 
 static inline int run(const struct job_spec *spec, const char *name, const char *resume,
                       struct record *record, struct guise_error *err) {
-  const struct job_callbacks callbacks = {record, on_phase,      on_progress,
-                                          on_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {record,    on_phase,      quiet_progress,
+                                          quiet_log, on_checkpoint, on_should_stop};
   struct job_inputs inputs = inputs_of(name);
   struct job_outcome outcome = {NULL};
   inputs.resume = resume;
@@ -213,7 +192,7 @@ static inline struct bench *open_bench(const char *mask, const char *defences, c
   assert_non_null(b);
   b->spec = parse(mask, defences, train);
   b->callbacks =
-      (struct job_callbacks){&b->record, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
+      (struct job_callbacks){&b->record, on_phase, quiet_progress, quiet_log, on_checkpoint, on_should_stop};
   const struct job_inputs inputs = inputs_of(name);
   const struct data_split split = job_spec_split(&b->spec);
   assert_int_equal(job_data_open(private_pack, SIZE, &split, &b->t.data, &err), 0);

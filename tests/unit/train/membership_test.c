@@ -14,10 +14,9 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/image/tar_write.h"
 #include "core/model/text.h"
 #include "core/train/embedder.h"
+#include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
 #define SIZE 40u
@@ -31,19 +30,6 @@ static struct mask *mask;
 
 static const struct job_callbacks callbacks = {NULL,      quiet_phase,      quiet_progress,
                                                quiet_log, quiet_checkpoint, quiet_stop};
-
-static void make_pack(const char *path, uint64_t seed, uint32_t people, uint32_t images) {
-  char tar[64];
-  struct guise_error err = {0};
-  struct ingest_result result;
-  (void)snprintf(tar, sizeof(tar), "%s/faces.tar", root);
-  int fd = open(tar, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, seed, people, images, SIZE, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, path, SIZE, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
-}
 
 /* A training of one's own; its model's path. */
 static void train(const char *body, const char *pack, const char *name, char ret_path[PATH_MAX]) {
@@ -85,8 +71,8 @@ static int setup(void **state) {
   (void)snprintf(faces, sizeof(faces), "%s/faces", root);
   (void)snprintf(others, sizeof(others), "%s/others", root);
   (void)snprintf(work, sizeof(work), "%s/control", root);
-  make_pack(faces, 1, 10, 6);
-  make_pack(others, 2, 10, 4);
+  draw_pack(faces, 1, 10, 6, SIZE);
+  draw_pack(others, 2, 10, 4, SIZE);
   assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
   if (embedder_overfit(faces, &split, data.train.count, SIZE, 1, work, &callbacks, control, &err) < 0)
     fail_msg("%s", err.text);

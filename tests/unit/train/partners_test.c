@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
-#include "core/image/ingest.h"
-#include "core/image/tar_write.h"
 #include "core/mask/decoys.h"
 #include "core/mask/recipe.h"
 #include "core/model/model.h"
 #include "core/train/augment.h"
 #include "core/train/partners.h"
+#include "unit/train/pack.h"
+#include "unit/train/quiet.h"
 
 static char root[] = "/tmp/guise-partners-XXXXXX";
 static char private_pack[256], public_pack[256];
@@ -31,19 +31,6 @@ struct record {
   uint64_t asked, stop_after; /* 0 = never */
 };
 
-static void on_phase(void *context, const char *phase) {
-  (void)context;
-  (void)phase;
-}
-static void on_progress(void *context, const struct job_progress *progress) {
-  (void)context;
-  (void)progress;
-}
-static void on_log(void *context, const char *level, const char *text) {
-  (void)context;
-  (void)level;
-  (void)text;
-}
 static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                          const struct metric_row *rows, uint32_t count) {
   struct record *record = context;
@@ -59,25 +46,13 @@ static enum job_stop on_should_stop(void *context) {
   return record->stop_after && ++record->asked >= record->stop_after ? JOB_SUSPEND : JOB_CONTINUE;
 }
 
-static void make_pack(uint64_t seed, uint32_t people, const char *name, char path[256]) {
-  char tar[256];
-  struct guise_error err = {0};
-  struct ingest_result result;
-  (void)snprintf(tar, sizeof(tar), "%s/%s.tar", root, name);
-  (void)snprintf(path, 256, "%s/%s", root, name);
-  int fd = open(tar, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-  assert_true(fd >= 0);
-  assert_int_equal(synth_write_tar(fd, seed, people, 4, 32, &err), 0);
-  (void)close(fd);
-  if (ingest_archive(tar, path, 32, GUISE_BUILD "/guise-decode", 1, NULL, NULL, &result, &err) < 0)
-    fail_msg("%s", err.text);
-}
-
 static int setup(void **state) {
   (void)state;
   assert_non_null(mkdtemp(root));
-  make_pack(1, 8, "private", private_pack);
-  make_pack(77, 5, "public", public_pack);
+  (void)snprintf(private_pack, sizeof(private_pack), "%s/private", root);
+  (void)snprintf(public_pack, sizeof(public_pack), "%s/public", root);
+  draw_pack(private_pack, 1, 8, 4, 32);
+  draw_pack(public_pack, 77, 5, 4, 32);
   return 0;
 }
 
@@ -121,8 +96,8 @@ static struct job_inputs inputs_of(const char *name, const char *public) {
 
 static int run(const char *mask, const char *name, const char *resume, const char *public,
                struct record *record, struct guise_error *err) {
-  const struct job_callbacks callbacks = {record, on_phase,      on_progress,
-                                          on_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {record,    quiet_phase,   quiet_progress,
+                                          quiet_log, on_checkpoint, on_should_stop};
   struct job_spec spec = parse(mask, 3);
   struct job_inputs inputs = inputs_of(name, public);
   struct job_outcome outcome = {NULL};
@@ -220,8 +195,8 @@ static void open_trainer(struct bench *b, const char *mask, uint32_t threads) {
   struct guise_error err = {0};
   memset(b, 0, sizeof(*b));
   b->spec = parse(mask, 8);
-  b->callbacks =
-      (struct job_callbacks){&b->record, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
+  b->callbacks = (struct job_callbacks){&b->record, quiet_phase,   quiet_progress,
+                                        quiet_log,  on_checkpoint, on_should_stop};
   struct job_inputs inputs = inputs_of("step", public_pack);
   inputs.threads = threads;
   if (job_data_open(private_pack, 32, &(struct data_split){.identities = 0.25, .seed = 1}, &b->trainer.data,

@@ -1,0 +1,162 @@
+#include "core/attack/demix_store.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "core/base/memory.h"
+#include "core/base/philox.h"
+
+#define SHARE_DRAWS 1024u
+#define DRAW_SKETCH ((1ull << 34) + 2) /* sequences of RNG_ATTACK beyond those of victims.c */
+#define SEED_TURN 0x9E3779B97F4A7C15ull
+
+int demix_worker_init(struct demix_worker *worker, const struct mask *mask) {
+  memset(worker, 0, sizeof(*worker));
+  int r = recoverer_init(&worker->recoverer, mask);
+  if (r < 0)
+    return r;
+  worker->part = tensor_alloc(mask_elements(mask) * sizeof(float));
+  worker->mixed = tensor_alloc(mask_elements(mask) * sizeof(float));
+  worker->views = tensor_alloc(DEMIX_TURNS * worker->recoverer.solver.pixels * sizeof(float));
+  return worker->part && worker->mixed && worker->views ? 0 : -ENOMEM;
+}
+
+void demix_worker_done(struct demix_worker *worker) {
+  recoverer_done(&worker->recoverer);
+  tensor_free(worker->part);
+  tensor_free(worker->mixed);
+  tensor_free(worker->views);
+}
+
+void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *ret_mix) {
+  const uint32_t face = mix / store->turns, turn = mix % store->turns;
+  if (store->mixing)
+    face_sample_mix(store->sample, store->mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
+  else
+    mix_single(face, ret_mix);
+}
+
+uint32_t demix_store_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t number) {
+  struct mix mix;
+  demix_store_mix(store, number, &mix);
+  face_sample_template(store->sample, store->mask, &mix, number % store->turns,
+                       worker->recoverer.solver.scratch, worker->part, worker->mixed);
+  return recover(&worker->recoverer, worker->mixed);
+}
+
+/* Inner products of sketches are those of the pictures, but for an error of 1 / sqrt(DEMIX_SKETCH) (Charikar,
+ * Chen and Farach-Colton, "Finding frequent items in data streams", 2002). */
+static void add_to_sketch(const struct demix_store *store, const float *picture, float sign, float *sketch) {
+  for (size_t i = 0; i < store->pixels; i++)
+    sketch[store->bucket[i] >> 1] += store->bucket[i] & 1 ? sign * picture[i] : -sign * picture[i];
+}
+
+double demix_dot(const float *a, const float *b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++)
+    sum += (double)a[i] * (double)b[i];
+  return sum;
+}
+
+bool demix_stop(const struct attack_context *context, atomic_int *status) {
+  if (omp_get_thread_num() == 0 && context->should_stop && context->should_stop(context->stop_context))
+    atomic_store(status, -ECANCELED);
+  return atomic_load(status) < 0;
+}
+
+/* Sketches and sums of all pictures, and the mean of their squares. */
+static int look_through(struct demix_store *store, double *ret_square, uint32_t *ret_steps) {
+  const struct attack_context *context = store->context;
+  const uint32_t count = store->sample->count;
+  _cleanup_(freep) double *squares = calloc(count, sizeof(*squares));
+  _cleanup_(freep) uint32_t *steps = calloc(count, sizeof(*steps));
+  atomic_int status = squares && steps ? 0 : -ENOMEM;
+#pragma omp parallel num_threads(context->threads)
+  {
+    struct demix_worker worker;
+    int r = demix_worker_init(&worker, store->mask);
+    if (r < 0)
+      atomic_store(&status, r);
+#pragma omp for schedule(dynamic)
+    for (uint32_t i = 0; i < count; i++) {
+      if (demix_stop(context, &status))
+        continue;
+      for (uint32_t mix = i * store->turns; mix < (i + 1) * store->turns; mix++) {
+        const float *x = worker.recoverer.solver.x;
+        const uint32_t done = demix_store_picture(&worker, store, mix);
+        steps[i] = MAX(steps[i], done);
+        add_to_sketch(store, x, 1, store->sketch + (size_t)mix * DEMIX_SKETCH);
+        squares[i] += demix_dot(x, x, store->pixels);
+        for (size_t p = 0; p < store->pixels; p++)
+          store->sums[i * store->pixels + p] += x[p];
+      }
+    }
+    demix_worker_done(&worker);
+  }
+  for (uint32_t i = 0; i < count && atomic_load(&status) == 0; i++) {
+    *ret_square += squares[i] / ((double)count * store->turns);
+    *ret_steps = MAX(*ret_steps, steps[i]);
+  }
+  return atomic_load(&status);
+}
+
+static void take_mean_out(struct demix_store *store) {
+  const uint32_t mixes = store->sample->count * store->turns;
+  for (uint32_t i = 0; i < store->sample->count; i++)
+    for (size_t p = 0; p < store->pixels; p++)
+      store->mean[p] += store->sums[i * store->pixels + p] / (float)mixes;
+#pragma omp parallel for schedule(static) num_threads(store->context->threads)
+  for (uint32_t mix = 0; mix < mixes; mix++) {
+    float *sketch = store->sketch + (size_t)mix * DEMIX_SKETCH;
+    add_to_sketch(store, store->mean, -1, sketch);
+    const float length = (float)sqrt(demix_dot(sketch, sketch, DEMIX_SKETCH));
+    for (uint32_t s = 0; s < DEMIX_SKETCH && length > 0; s++)
+      sketch[s] /= length;
+  }
+}
+
+/* The mean of sum lambda^2 over mixes as the attacker knows them to be drawn: 1 unmixed. */
+static double mean_square_share(const struct demix_store *store) {
+  double sum = 0;
+  if (!store->mixing)
+    return 1;
+  for (uint32_t i = 0; i < SHARE_DRAWS; i++) {
+    struct mix mix;
+    face_sample_mix(store->sample, store->mixing, i % store->sample->count,
+                    ~(store->context->seed + i * SEED_TURN), &mix);
+    for (uint32_t j = 0; j < mix.k; j++)
+      sum += (double)mix.lambda[j] * (double)mix.lambda[j] / SHARE_DRAWS;
+  }
+  return sum;
+}
+
+int demix_store_init(struct demix_store *store, uint32_t *ret_steps) {
+  const size_t count = store->sample->count;
+  double square = 0;
+  struct rng rng;
+  store->pixels = (size_t)3 * mask_size(store->mask) * mask_size(store->mask);
+  store->mean = calloc(store->pixels, sizeof(float));
+  store->sums = calloc(count * store->pixels, sizeof(float));
+  store->sketch = calloc(count * store->turns * DEMIX_SKETCH, sizeof(float));
+  store->bucket = calloc(store->pixels, sizeof(*store->bucket));
+  if (!store->mean || !store->sums || !store->sketch || !store->bucket)
+    return -ENOMEM;
+  rng_init(&rng, store->context->seed, RNG_ATTACK, DRAW_SKETCH, 0);
+  for (size_t p = 0; p < store->pixels; p++)
+    store->bucket[p] = (uint16_t)rng_below(&rng, 2 * DEMIX_SKETCH);
+  int r = look_through(store, &square, ret_steps);
+  if (r < 0)
+    return r;
+  take_mean_out(store);
+  store->power =
+      fmax(square - demix_dot(store->mean, store->mean, store->pixels), 0) / mean_square_share(store);
+  return 0;
+}
+
+void demix_store_done(struct demix_store *store) {
+  free(store->mean);
+  free(store->sums);
+  free(store->sketch);
+  free(store->bucket);
+}
