@@ -106,7 +106,7 @@ static int get_job(struct store *store, const char *sql, const char *id, struct 
     r = -ENOENT;
   if (r > 0)
     r = read_job(statement, &row);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r == 0)
     *ret_row = row;
@@ -278,7 +278,7 @@ int store_job_input(struct store *store, const char *job, const char *pointer, s
     store_text(statement, 0, ret_input->dataset_id, sizeof(ret_input->dataset_id));
     store_text(statement, 1, ret_input->model_id, sizeof(ret_input->model_id));
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -329,7 +329,7 @@ int store_job_list(struct store *store, const struct job_filter *filter, const s
                         filter->created_after, store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_jobs(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0) {
     job_rows_free(rows, count);
@@ -375,7 +375,7 @@ int store_job_transitions(struct store *store, const char *id, struct transition
   int r = store_prepare(db, &statement, sql, "t", id);
   if (r == 0)
     r = read_transitions(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;
@@ -406,7 +406,7 @@ int store_job_queue(struct store *store, const char *id, struct store_queue *ret
                                                             : sqlite3_column_double(statement, 1),
                                       .ingesting = sqlite3_column_int(statement, 2) != 0,
                                       .retry_at = sqlite3_column_int64(statement, 3)};
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -424,7 +424,7 @@ int store_job_counts(struct store *store, uint32_t ret_counts[JOB_STATE_COUNT]) 
     if (r == 0)
       counts[state] = store_u32(statement, 1);
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r == 0)
     memcpy(ret_counts, counts, sizeof(counts));
