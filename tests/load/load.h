@@ -9,9 +9,9 @@
 #include "tests/integration/support/server.h"
 
 struct polls {
-  uint64_t answers; /* 200 */
-  uint64_t refused; /* any other status */
-  uint64_t broken;  /* connections that were closed or could not be made */
+  unsigned long long answers; /* 200 */
+  unsigned long long refused; /* any other status */
+  unsigned long long broken;  /* connections that were closed or could not be made */
   double p50_ms, p99_ms, most_ms;
   double per_s;
 };

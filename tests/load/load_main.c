@@ -91,7 +91,7 @@ static void idle(struct server *server, const char *id, const char *when) {
                  wrk ? "wrk" : "own client", plan->keen);
   tell(what, "15,000", 15000 / (plan->is_short ? per_processor_s : polls.per_s + 1e-9), 1, SLACK,
        "%.0f; %.0f a second of guised's processor time; %llu refused", polls.per_s, per_processor_s,
-       (unsigned long long)(polls.refused + polls.broken));
+       polls.refused + polls.broken);
 }
 
 static void memory(struct server *server, const char *when) {
@@ -117,11 +117,11 @@ static void trainings(struct server *server, const char jobs[2][64]) {
   tell("two trainings on 2 cores: clients that poll a job each second, p99", "50 ms, none refused",
        polls.refused + polls.broken ? 1e9 : polls.p99_ms, 50, SLACK,
        "%u clients: p50 %.1f ms, p99 %.1f ms, longest %.1f ms, %llu refused", plan->pollers, polls.p50_ms,
-       polls.p99_ms, polls.most_ms, (unsigned long long)(polls.refused + polls.broken));
+       polls.p99_ms, polls.most_ms, polls.refused + polls.broken);
   polls_run(server, path, plan->pollers, 0, plan->seconds, &polls);
   tell("the same, each asks again at once: p99", "none refused", polls.refused + polls.broken ? 1e9 : 0, 1, 1,
        "%.0f/s, p50 %.1f ms, p99 %.1f ms, %llu refused", polls.per_s, polls.p50_ms, polls.p99_ms,
-       (unsigned long long)(polls.refused + polls.broken));
+       polls.refused + polls.broken);
   for (int i = 0; i < 2; i++) {
     job_path(jobs[i], path);
     (void)strcat(path, "/cancel");

@@ -210,10 +210,10 @@ bool polls_by_wrk(const struct server *server, const char *path, uint32_t client
   struct polls result = {.per_s = -1};
   (void)snprintf(command, sizeof(command), "wrk -t1 -c%u -d%.0fs %s%s 2>/dev/null", clients, seconds,
                  server->url, path);
-  FILE *out = popen(command, "re"); // NOLINT(bugprone-command-processor): made of numbers and our own URL
+  FILE *out = popen(command, "re"); // NOLINT(cert-env33-c): made of numbers and our own URL
   while (out && fgets(line, sizeof(line), out)) {
     (void)sscanf(line, "Requests/sec: %lf", &result.per_s);
-    (void)sscanf(line, " Non-2xx or 3xx responses: %lu", &result.refused);
+    (void)sscanf(line, " Non-2xx or 3xx responses: %llu", &result.refused);
   }
   if (out)
     (void)pclose(out);
