@@ -312,13 +312,24 @@ static int read_jobs(sqlite3_stmt *statement, struct job_row **rows, uint32_t *c
 
 int store_job_list(struct store *store, const struct job_filter *filter, const struct store_page *page,
                    struct job_row **ret_rows, uint32_t *ret_count, int64_t *ret_next) {
-#define FILTER                                                                                    \
-  COLUMNS "WHERE (?1 = '' OR j.state IN (SELECT value FROM json_each(iif(?1 = '', '[]', ?1)))) "  \
-          "AND (?2 IS NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.job = j.seq AND l.key = ?2 " \
-          "AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 AND (?7 IS NULL OR j.owner = ?7) "
-  const char *sql = page->descending ? FILTER "AND j.seq < ?5 ORDER BY j.seq DESC LIMIT ?6"
-                                     : FILTER "AND j.seq > ?5 ORDER BY j.seq LIMIT ?6";
+/* Jobs that have not ended are few among many: they are found by their state, others in their order. */
+#define FILTER(index, state)                                                                            \
+  COLUMNS index "WHERE " state "AND (?2 IS NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.job = j.seq " \
+                "AND l.key = ?2 AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 "              \
+                "AND (?7 IS NULL OR j.owner = ?7) "
+#define ANY FILTER("", "(?1 = '' OR j.state IN (SELECT value FROM json_each(iif(?1 = '', '[]', ?1)))) ")
+#define OPEN FILTER("INDEXED BY jobs_claim ", "j.state IN (SELECT value FROM json_each(?1)) ")
+#define DOWN "AND j.seq < ?5 ORDER BY j.seq DESC LIMIT ?6"
+#define UP "AND j.seq > ?5 ORDER BY j.seq LIMIT ?6"
+  static const char *const queries[2][2] = {{ANY UP, ANY DOWN}, {OPEN UP, OPEN DOWN}};
+#undef UP
+#undef DOWN
+#undef OPEN
+#undef ANY
 #undef FILTER
+  const uint32_t ended = 1u << JOB_STATE_CANCELED | 1u << JOB_STATE_SUCCEEDED | 1u << JOB_STATE_FAILED;
+  const bool open = filter->states && !(filter->states & ended);
+  const char *sql = queries[open][page->descending];
   struct job_row *rows = NULL;
   uint32_t count = 0, limit = store_page_limit(page);
   char states[128];
