@@ -141,8 +141,7 @@ static enum MHD_Result answer(struct request *request) {
   if (request->announced.chunked)
     reply_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
   enum MHD_Result result = MHD_queue_response(request->connection, request->status, request->response);
-  MHD_destroy_response(request->response);
-  request->response = NULL;
+  reply_drop(request);
   return result;
 }
 
@@ -450,6 +449,7 @@ void http_stop(struct http *http) {
     resume_all(http);
     MHD_stop_daemon(http->daemon);
   }
+  answers_clear(http);
   if (http->timer_runs) {
     (void)pthread_mutex_lock(&http->lock);
     http->done = true;

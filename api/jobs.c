@@ -194,6 +194,7 @@ static void no_job(struct request *request, int r) {
 }
 
 #define WAIT_S_MAX 60u
+#define KEPT_SPEC_BYTES (16u << 10) /* answers about jobs with a longer specification are not kept */
 
 /* ?wait=30 or 30s, and ?state=, the state that the client knows; *ret_seconds 0: it does not want to wait. */
 static void parse_wait(struct request *request, uint32_t *ret_seconds, enum job_state *state,
@@ -237,6 +238,9 @@ void get_job(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
+  const uint64_t version = store_version(service_store(request->service));
+  if (seconds == 0 && answers_give(request, request->parameter[0]))
+    return;
   if (seconds > 0 && !request->waiter.listed)
     waiter_add(request->http, &request->waiter, request->connection, request->parameter[0]);
   if (seconds > 0) /* before looking */
@@ -252,6 +256,9 @@ void get_job(struct request *request) {
     return;
   }
   reply_json(request, MHD_HTTP_OK, job_json(request, &row));
+  /* others change without a write: progress, time, what is free */
+  if (job_state_terminal(row.state) && strlen(row.spec) < KEPT_SPEC_BYTES)
+    answers_keep(request, row.id, version);
   job_row_clear(&row);
 }
 

@@ -8,9 +8,15 @@
 #include "api/page.h"
 #include "core/base/json.h"
 
-void reply_take(struct request *request, unsigned status, struct MHD_Response *response) {
-  if (request->response)
+void reply_drop(struct request *request) {
+  if (request->response && !request->kept)
     MHD_destroy_response(request->response);
+  request->response = NULL;
+  request->kept = false;
+}
+
+void reply_take(struct request *request, unsigned status, struct MHD_Response *response) {
+  reply_drop(request);
   request->status = status;
   request->response = response; /* NULL: the dispatcher closes the connection */
   if (!response)

@@ -30,6 +30,7 @@ void reply_header(struct request *request, const char *name, const char *format,
 void reply_page(struct request *request, const char *list, json_t *rows, int64_t next);
 /* The media type of a file, by the end of its name; application/octet-stream for any other. */
 const char *media_type_of(const char *name);
+void reply_drop(struct request *request); /* the answer that there is */
 void reply_take(struct request *request, unsigned status, struct MHD_Response *response);
 
 json_t *json_time(int64_t ms);           /* null for 0 */

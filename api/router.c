@@ -35,7 +35,7 @@ const struct route routes[] = {
      "limit,cursor", "listPairs"},
     {ROUTE_PUT, "/v1/datasets/{name}/pairs/{pairs}", put_pairs, SCOPE_DATASETS_WRITE, true, BODY_TEXT,
      "text/plain", "", "putPairs"},
-    {ROUTE_GET, "/v1/jobs", list_jobs, SCOPE_JOBS_READ, false, BODY_NONE, "",
+    {ROUTE_GET, "/v1/jobs", list_jobs, SCOPE_JOBS_READ, true, BODY_NONE, "",
      "limit,cursor,state,label,created_after,sort", "listJobs"},
     {ROUTE_POST, "/v1/jobs", post_job, SCOPE_JOBS_WRITE, true, BODY_JSON, "application/json", "dry_run",
      "postJob"},

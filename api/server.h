@@ -60,6 +60,14 @@ struct connection {
   int64_t deadline_ns; /* when the timer cuts it; 0 = never */
 };
 
+/* ---- answers.c: answers that are given again ---- */
+#define ANSWERS 256u
+struct answer {
+  char id[STORE_ID];
+  uint64_t version;              /* of the store, before it was read */
+  struct MHD_Response *response; /* NULL = none */
+};
+
 struct http {
   struct service *service;
   struct MHD_Daemon *daemon;
@@ -83,7 +91,8 @@ struct http {
   bool done;
   atomic_llong timer_ns;
   atomic_uint references;
-  struct limit limit; /* libmicrohttpd's thread only */
+  struct limit limit; /* libmicrohttpd's thread only, like the answers */
+  struct answer answers[ANSWERS];
 };
 void http_unref(struct http *http);
 
@@ -140,8 +149,15 @@ struct request {
   /* the answer, set by the handler */
   unsigned status;
   struct MHD_Response *response;
+  bool kept;       /* it belongs to http.answers, and is not to be changed */
   json_t *receipt; /* what was erased or canceled, for the audit trail; NULL = nothing */
 };
+
+/* Gives the answer about the job that was kept, if nothing was written since. */
+bool answers_give(struct request *request, const char *id);
+/* Keeps the request's answer; `version`: store_version() before anything of it was read. */
+void answers_keep(struct request *request, const char *id, uint64_t version);
+void answers_clear(struct http *http); /* the server has stopped */
 
 /* ---- router.c ---- */
 struct route {

@@ -1,6 +1,6 @@
 /* Work on the service's pool while the connection is suspended. A request is held by its connection and,
  * while it works, by the work. */
-#include "api/server.h"
+#include "api/reply.h"
 
 struct request *request_ref(struct request *request) {
   atomic_fetch_add(&request->references, 1);
@@ -11,8 +11,7 @@ struct request *request_unref(struct request *request) {
   if (!request || atomic_fetch_sub(&request->references, 1) != 1)
     return NULL;
   struct http *http = request->http;
-  if (request->response)
-    MHD_destroy_response(request->response);
+  reply_drop(request);
   json_decref(request->json);
   json_decref(request->receipt);
   (void)service_upload_free(request->upload);

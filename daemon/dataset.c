@@ -19,19 +19,19 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
   return r;
 }
 
-/* A pack that is not there is damage, not a mistake of whoever asks, and its path is not for him. */
+/* A pack that is not there, or is none, is damage, not a mistake of whoever asks, and its path is not for
+ * him. */
 static int open_pack(struct service *service, const struct dataset_row *row, struct pack **ret_pack,
                      struct guise_error *err) {
   char path[PATH_MAX];
   service_blob_path(service, row->sha256, path);
   int r = pack_open(path, ret_pack, err);
-  return r == -ENOENT
-             ? error_set(
-                   err, -EIO,
-                   "the faces of the data set %s are missing from the state directory: restore a backup, "
-                   "or delete the data set and upload it again",
-                   row->name)
-             : r;
+  if (r != -ENOENT && r != -EBADMSG)
+    return r;
+  return error_set(err, -EIO,
+                   "the faces of the data set %s are %s: restore a backup, or delete the data set and upload "
+                   "it again",
+                   row->name, r == -ENOENT ? "missing from the state directory" : "damaged");
 }
 
 /* ---- people ---- */

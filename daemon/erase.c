@@ -110,7 +110,9 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
     return refuse_dataset(r, key, err);
   json_t *files = json_array();
   (void)pthread_mutex_lock(&service->blob_lock);
-  r = store_dataset_delete(service->store, row.id, &erased);
+  do
+    r = store_dataset_delete(service->store, row.id, &erased);
+  while (reserve_give(service, r));
   if (r == 0)
     files = blob_erase(service, erased.blobs, erased.blob_count, files);
   (void)pthread_mutex_unlock(&service->blob_lock);
@@ -196,7 +198,9 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   int r = state_path(e->fresh, e->service, "uploads/erasing-%s", e->row.id);
   if (r < 0)
     return error_set(err, r, "the path of the state directory is too long");
-  r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
+  do
+    r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
+  while (reserve_give(e->service, r));
   if (r == -ENOENT && access(e->old, F_OK) < 0) /* it is not the person that is not there */
     return error_set(
         err, -EIO,
@@ -231,7 +235,9 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
                                         .image = e->image,
                                         .pairs = (const char(*)[STORE_NAME])e->pairs,
                                         .pair_count = e->pair_count};
-  r = store_dataset_rewrite(e->service->store, &rewrite, ret_erased);
+  do
+    r = store_dataset_rewrite(e->service->store, &rewrite, ret_erased);
+  while (reserve_give(e->service, r));
   if (r == 0) {
     *files = blob_erase(e->service, ret_erased->blobs, ret_erased->blob_count, *files);
     return 0;
@@ -301,7 +307,10 @@ int service_model_delete(struct service *service, const char *id, json_t **ret_r
   uint32_t count = 0;
   json_t *files = json_array();
   (void)pthread_mutex_lock(&service->blob_lock);
-  int r = store_model_delete(service->store, id, &blobs, &count);
+  int r;
+  do
+    r = store_model_delete(service->store, id, &blobs, &count);
+  while (reserve_give(service, r));
   if (r == 0)
     files = blob_erase(service, blobs, count, files);
   (void)pthread_mutex_unlock(&service->blob_lock);
@@ -321,7 +330,10 @@ int service_model_delete(struct service *service, const char *id, json_t **ret_r
 
 int service_job_delete(struct service *service, const char *id, json_t **ret_receipt,
                        struct guise_error *err) {
-  int r = store_job_delete(service->store, id);
+  int r;
+  do
+    r = store_job_delete(service->store, id);
+  while (reserve_give(service, r));
   if (r == -ENOENT)
     return error_set(err, r, "there is no job %s", id);
   if (r == -EBUSY)

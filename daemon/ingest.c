@@ -21,6 +21,7 @@ struct run {
   struct reject_row *batch;
   uint32_t batched, kept;
   int failed; /* the store's answer to a batch */
+  bool again; /* the machine failed it, and it is known when it is tried again */
 };
 
 static void flush_rejects(struct run *run) {
@@ -90,6 +91,15 @@ static int publish(struct run *run, const struct ingest_result *result, struct g
   return r;
 }
 
+/* Whether what the machine did to it is worth another try; ingest_next keeps the time. */
+static bool machine_lacks_again(struct run *run, int r) {
+  struct config config;
+  service_config_now(run->service, &config);
+  run->again = machine_lacks(r) &&
+               trials_again(&run->service->trials, run->row.id, (int64_t)config.retry_delay_s * 1000000000);
+  return run->again;
+}
+
 static void job_failed(void *context, const char *job, int64_t seq) {
   bus_emit(context, job, seq);
 }
@@ -111,7 +121,7 @@ static int finish(struct run *run, int r, const struct ingest_result *result, st
     if (r != -EUSERS)
       return r == -ENOENT ? -ECANCELED : r;
   }
-  if (r == -ECANCELED || storage_stops(service, r))
+  if (r == -ECANCELED || storage_stops(service, r) || machine_lacks_again(run, r))
     return r;
   (void)pthread_mutex_lock(&service->ingest.lock);
   uint32_t rejected = service->ingest.rejected;
@@ -156,13 +166,30 @@ static int ingest_one(struct service *service, const struct dataset_row *row) {
   (void)pthread_mutex_init(&run.lock, NULL);
   int r = ingest_run(&run);
   (void)pthread_mutex_destroy(&run.lock);
+  if (r == 0 || r == -ECANCELED || r == -ENOENT) /* ENOENT: erased this instant */
+    trials_forget(&service->trials, row->id);
+  else {
+    log_warning("data set %s: %s; trying again", row->id, strerror(-r));
+    if (!run.again)
+      (void)trials_wait(&service->trials, row->id);
+  }
+  return 0;
+}
+
+/* The oldest that is not waiting for its next try. */
+static int find_due(struct service *service, struct dataset_row *ret_row) {
+  int64_t after = 0;
+  int r;
+  while ((r = store_dataset_next_ingest(service->store, after, ret_row)) == 0 &&
+         !trials_due(&service->trials, ret_row->id))
+    after = ret_row->seq;
   return r;
 }
 
 /* The next data set, marked as current so that a deletion can stop it; -ENOENT when there is none. */
 static int take_next(struct service *service, struct dataset_row *ret_row) {
   struct ingest *ingest = &service->ingest;
-  int r = store_dataset_next_ingest(service->store, ret_row);
+  int r = find_due(service, ret_row);
   if (r < 0)
     return r;
   (void)pthread_mutex_lock(&ingest->lock);
@@ -174,48 +201,31 @@ static int take_next(struct service *service, struct dataset_row *ret_row) {
   return store_dataset_get(service->store, ret_row->id, &again);
 }
 
-/* 0 or -ECANCELED when the next may follow at once, -ENOENT when there is none, else why it did not work. */
+/* 0 when the next may follow at once, else why there is nothing to do. */
 static int ingest_next(struct service *service) {
   struct dataset_row row;
+  if (service_storage(service) < 0)
+    return -EAGAIN;
   int r = take_next(service, &row);
-  if (r < 0)
-    return r;
-  r = ingest_one(service, &row);
-  if (r < 0 && r != -ECANCELED)
+  if (r < 0 && r != -ENOENT)
     log_warning("ingest: %s; trying again", strerror(-r));
-  return r == -ENOENT ? -EAGAIN : r;
+  return r < 0 ? r : ingest_one(service, &row);
 }
 
-/* What does not work, for want of room above all, is tried again after a time that grows: each try decodes
- * the whole upload. While nothing can be written nothing is tried. */
+/* What does not work is tried again after a time that grows, since each try decodes the whole upload; others
+ * pass it meanwhile. While nothing can be written nothing is tried. */
 static void *ingest_main(void *context) {
   struct service *service = context;
   struct ingest *ingest = &service->ingest;
-  int64_t patience = STORAGE_RETRY_NS;
   (void)pthread_mutex_lock(&ingest->lock);
   while (!ingest->stopping) {
     ingest->kicked = false;
     (void)pthread_mutex_unlock(&ingest->lock);
-    int64_t wait = STORAGE_RETRY_NS;
-    if (service_storage(service) == 0)
-      switch (ingest_next(service)) {
-      case 0:
-        patience = STORAGE_RETRY_NS;
-        wait = 0;
-        break;
-      case -ECANCELED:
-        wait = 0;
-        break;
-      case -ENOENT:
-        break;
-      default:
-        wait = patience;
-        patience = MIN(2 * patience, STORAGE_RETRY_MOST_NS);
-      }
+    const bool more = ingest_next(service) == 0;
     (void)pthread_mutex_lock(&ingest->lock);
     ingest->current[0] = 0;
-    int64_t until = wait ? clock_ns() + wait : 0;
-    while (until && !ingest->stopping && !ingest->kicked &&
+    const int64_t until = clock_ns() + STORAGE_RETRY_NS;
+    while (!more && !ingest->stopping && !ingest->kicked &&
            condition_wait(&ingest->changed, &ingest->lock, until))
       ;
   }

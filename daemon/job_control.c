@@ -242,6 +242,11 @@ static void tell_reason(struct service *service, const struct job_row *row, cons
   } else if (queue->ingesting) {
     ret_queue->reason = "data_set";
     (void)snprintf(detail, size, "a data set that it needs is still being read in");
+  } else if (queue->retry_at && strcmp(row->phase, STORE_PHASE_WAITS) == 0) {
+    time_text(queue->retry_at, at);
+    ret_queue->reason = "storage";
+    (void)snprintf(detail, size,
+                   "waiting for disk space: it needs more than there was; it is tried again at %s", at);
   } else if (queue->retry_at) {
     time_text(queue->retry_at, at);
     ret_queue->reason = "retry";

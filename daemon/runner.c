@@ -120,6 +120,8 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
     r = -ENAMETOOLONG;
   if (r < 0)
     return r;
+  if (atomic_load(&slot->watch.failed)) /* it learnt from zeros */
+    return -EIO;
   (void)pthread_mutex_lock(&service->scheduler.lock);
   progress = slot->live;
   (void)pthread_mutex_unlock(&service->scheduler.lock);
@@ -137,7 +139,7 @@ static enum job_stop on_should_stop(void *context) {
   struct slot *slot = context;
   if (slot->row.max_runtime_s && slot_runtime(slot) > slot->row.max_runtime_s)
     atomic_store(&slot->timed_out, true);
-  if (atomic_load(&slot->cancel) || atomic_load(&slot->timed_out))
+  if (atomic_load(&slot->cancel) || atomic_load(&slot->timed_out) || atomic_load(&slot->watch.failed))
     return JOB_CANCEL;
   return atomic_load(&slot->pause) || atomic_load(&slot->service->scheduler.stopping) ? JOB_SUSPEND
                                                                                       : JOB_CONTINUE;
@@ -197,29 +199,15 @@ static int prepare_again(struct slot *slot, struct job_files *files, struct guis
 
 /* ---- a disk that is full or fails ---- */
 
-/* Seconds between tries grow until a checkpoint tells that the last one got somewhere. */
-struct patience {
-  int64_t next_ns;
-  uint32_t checkpoints; /* of the slot, at the last try */
-};
-
-static int64_t take_patience(struct patience *patience, const struct slot *slot) {
-  if (patience->next_ns == 0 || slot->checkpoints != patience->checkpoints)
-    patience->next_ns = STORAGE_RETRY_NS;
-  int64_t now = patience->next_ns;
-  patience->checkpoints = slot->checkpoints;
-  patience->next_ns = MIN(2 * now, STORAGE_RETRY_MOST_NS);
-  return now;
-}
-
-/* The job ended with `r` because something could not be written: it keeps its last checkpoint and waits until
- * that is worth another try. 0; -ECANCELED and -EINTR when it is asked to end. The wait is no run time. */
-static int wait_for_storage(struct slot *slot, int r, struct patience *patience) {
+/* The job ended with `r` because something could not be written: it waits until the state directory takes
+ * writes, and until the time that trials_wait() tells when `shortest`. 0; -ECANCELED and -EINTR when it is
+ * asked to end. The wait is no run time. */
+static int wait_for_storage(struct slot *slot, int r, bool shortest) {
   struct service *service = slot->service;
-  const int64_t until = clock_ns() + take_patience(patience, slot);
+  const int64_t until = shortest ? clock_ns() + trials_wait(&service->trials, slot->row.id) : 0;
   char phase[sizeof(slot->phase)];
   memcpy(phase, slot->phase, sizeof(phase)); /* this thread alone writes it */
-  on_phase(slot, "waiting for storage");
+  on_phase(slot, STORE_PHASE_WAITS);
   on_log(slot, "warning", storage_reason(r));
   for (int64_t now = clock_ns(); now < until || service_storage(service) < 0;) {
     const enum job_stop stop = on_should_stop(slot);
@@ -232,8 +220,11 @@ static int wait_for_storage(struct slot *slot, int r, struct patience *patience)
     slot->started_ns += passed;
     (void)pthread_mutex_unlock(&service->scheduler.lock);
   }
-  on_log(slot, "info", "the state directory takes writes again: going on");
-  on_phase(slot, phase);
+  on_log(slot, "info",
+         shortest ? "the state directory takes writes again: going on"
+                  : "the state directory takes writes again: queued until the next try");
+  if (shortest)
+    on_phase(slot, phase);
   return 0;
 }
 
@@ -339,7 +330,6 @@ static int publish(struct slot *slot, const struct job_files *files, const struc
                    struct guise_error *err) {
   struct service *service = slot->service;
   struct model_row model = {.files = NULL};
-  struct patience patience = {0};
   int64_t seq = 0;
   (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
   const bool audit = files->audit.model_id[0] != 0;
@@ -349,7 +339,7 @@ static int publish(struct slot *slot, const struct job_files *files, const struc
     do
       r = audit ? audit_publish(service, slot->row.id, &files->audit, files->output, &model, &seq, err)
                 : publish_model(service, files, &model, &seq, err);
-    while (storage_stops(service, r) && (r = wait_for_storage(slot, r, &patience)) == 0);
+    while (storage_stops(service, r) && (r = wait_for_storage(slot, r, true)) == 0);
   if (r == 0) {
     log_info("%s: succeeded, model %s", slot->row.id, audit ? files->audit.model_id : model.id);
     bus_emit(service, slot->row.id, seq);
@@ -404,11 +394,9 @@ static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *r
   return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
-/* What a machine that lacks memory, threads or open files, or a disk that cannot be read, does to a job is
- * not the job's fault. One that takes no writes does not end a job: storage_stops. */
+/* A disk that takes no writes does not end a job: give_way. */
 static bool machine_failed(const struct slot *slot, int r) {
-  return !atomic_load(&slot->timed_out) &&
-         (r == -ENOMEM || r == -EIO || r == -EMFILE || r == -ENFILE || r == -EAGAIN);
+  return !atomic_load(&slot->timed_out) && machine_lacks(r);
 }
 
 static int retry(struct slot *slot, const char *problem, bool *ret_retry, int64_t *ret_seq) {
@@ -461,6 +449,22 @@ static void remove_work(struct slot *slot, const char *work) {
     job_row_clear(&row);
 }
 
+/* Whatever came of reading zeros in the place of a file's pages does not count. */
+static int run_watched(struct slot *slot, const struct job_spec *spec, const struct job_inputs *inputs,
+                       const struct job_callbacks *callbacks, struct job_outcome *ret_outcome,
+                       struct guise_error *err) {
+  mapping_watch_begin(&slot->watch);
+  int r = job_run(spec, inputs, callbacks, ret_outcome, err);
+  mapping_watch_end(&slot->watch);
+  if (!atomic_exchange(&slot->watch.failed, false))
+    return r;
+  if (atomic_load(&slot->cancel))
+    return -ECANCELED;
+  return error_set(err, -EIO,
+                   "a file of the job's data set or models cannot be read from the disk: look into the "
+                   "system's log, find it with guised --check-state, and restore it from a backup");
+}
+
 /* One run of the job and its publication. */
 static int run_once(struct slot *slot, const struct job_spec *spec, struct job_files *files,
                     struct guise_error *err) {
@@ -481,7 +485,7 @@ static int run_once(struct slot *slot, const struct job_spec *spec, struct job_f
   if (r == 0)
     r = audit_find(slot->service, slot->row.id, &files->audit, &inputs, err);
   if (r == 0)
-    r = job_run(spec, &inputs, &callbacks, &outcome, err);
+    r = run_watched(slot, spec, &inputs, &callbacks, &outcome, err);
   if (r == 0)
     r = publish(slot, files, &outcome, err);
   json_decref(outcome.summary);
@@ -507,26 +511,36 @@ static int run_after_other_audit(struct slot *slot, const struct job_spec *spec,
 
 static int run(struct slot *slot, struct job_files *files, struct guise_error *err) {
   struct job_spec spec;
-  struct patience patience = {0};
   int r = parse_spec(&slot->row, &spec, err);
   if (r < 0)
     return r;
   r = prepare(slot, files, err);
   if (r == 0)
     r = run_once(slot, &spec, files, err);
-  for (;;) {
-    if (r == -ESTALE)
-      r = run_after_other_audit(slot, &spec, files, err);
-    else if (storage_stops(slot->service, r)) {
-      r = wait_for_storage(slot, r, &patience);
-      if (r == 0)
-        r = prepare_again(slot, files, err);
-      if (r == 0)
-        r = run_once(slot, &spec, files, err);
-    } else
-      break;
-  }
+  while (r == -ESTALE)
+    r = run_after_other_audit(slot, &spec, files, err);
   job_spec_free(&spec);
+  return r;
+}
+
+/* There is no room for the job: as soon as that can be recorded it is queued again, so that others get its
+ * worker, and goes on from its last checkpoint after a time that grows until there is a new one. 0; else what
+ * the job ends with. */
+static int give_way(struct slot *slot, int r) {
+  struct service *service = slot->service;
+  int64_t seq = 0;
+  if (slot->checkpoints > 0)
+    trials_forget(&service->trials, slot->row.id);
+  const int64_t delay_ns = trials_wait(&service->trials, slot->row.id);
+  do {
+    r = wait_for_storage(slot, r, false);
+    if (r < 0)
+      return r;
+    (void)store_job_progress(service->store, slot->row.id, &slot->live, slot_runtime(slot));
+    r = store_job_wait(service->store, slot->row.id, delay_ns / 1000000, &seq);
+  } while (storage_stops(service, r));
+  if (r == 0)
+    bus_emit(service, slot->row.id, seq);
   return r;
 }
 
@@ -542,8 +556,13 @@ void *runner_main(void *context) {
   else
     say(slot, "info", "starts with %u threads, attempt %u", slot->threads, slot->row.attempt);
   int r = files ? run(slot, files, &err) : error_set(&err, -ENOMEM, "out of memory starting the job");
+  const bool waits = r < 0 && storage_stops(service, r);
+  if (waits)
+    r = give_way(slot, r);
   if (r < 0)
     end_job(slot, r, &err);
+  if (!waits || r < 0)
+    trials_forget(&service->trials, slot->row.id);
   if (files) {
     remove_work(slot, files->work);
     free(files->pairs_text);

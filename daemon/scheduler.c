@@ -178,7 +178,7 @@ static bool worker_free(struct scheduler *scheduler) {
 static void *scheduler_main(void *context) {
   struct service *service = context;
   struct scheduler *scheduler = &service->scheduler;
-  int64_t probed = 0, pruned = 0;
+  int64_t probed = 0, pruned = 0, reserved = 0;
   (void)pthread_mutex_lock(&scheduler->lock);
   while (!atomic_load(&scheduler->stopping)) {
     atomic_store(&scheduler->heartbeat_ns, clock_ns());
@@ -188,6 +188,7 @@ static void *scheduler_main(void *context) {
     (void)pthread_mutex_unlock(&scheduler->lock);
     bool claimed = look && claim(service);
     storage_tick(service, &probed);
+    reserve_keep(service, &reserved);
     prune_logs(service, &pruned);
     (void)pthread_mutex_lock(&scheduler->lock);
     if (!claimed && !scheduler->kicked && !atomic_load(&scheduler->stopping))

@@ -17,6 +17,7 @@ static void init_locks(struct service *service) {
   inference_init(&service->inference);
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
   condition_init(&service->ingest.changed);
+  trials_init(&service->trials);
   (void)pthread_mutex_init(&service->scheduler.lock, NULL);
   condition_init(&service->scheduler.changed);
   bus_init(&service->bus);
@@ -26,6 +27,7 @@ static void destroy_locks(struct service *service) {
   bus_done(&service->bus);
   (void)pthread_cond_destroy(&service->scheduler.changed);
   (void)pthread_mutex_destroy(&service->scheduler.lock);
+  trials_done(&service->trials);
   (void)pthread_cond_destroy(&service->ingest.changed);
   (void)pthread_mutex_destroy(&service->ingest.lock);
   inference_done(&service->inference);
@@ -61,6 +63,7 @@ int service_open(const struct config *config, struct service **ret_service, stru
   service->config = *config;
   service->lock_fd = -1;
   init_locks(service);
+  (void)mapping_guard(); /* without it a file that cannot be read ends the daemon, not the job */
   int r = state_open(config->state, &service->lock_fd, err);
   if (r == 0 && (r = state_path(path, service, "guise.db")) < 0)
     error_set(err, r, "the path of the state directory is too long");
@@ -78,10 +81,24 @@ int service_open(const struct config *config, struct service **ret_service, stru
   return 0;
 }
 
+/* On a thread of the pool. */
+static void check_database(void *context) {
+  struct service *service = context;
+  int r;
+  while ((r = store_check(service->store)) == -EINTR && !atomic_load(&service->draining))
+    (void)usleep(100000);
+  if (r == -EUCLEAN)
+    log_error("%s", storage_reason(r));
+  else if (r < 0 && r != -EINTR)
+    log_warning("the database could not be checked: %s", strerror(-r));
+}
+
 int service_start(struct service *service, struct guise_error *err) {
   int r = pool_start(&service->pool, API_THREADS, API_WAITING, err);
   if (r == 0)
     r = inference_start(service, err);
+  if (r == 0 && store_unchecked(service->store))
+    r = service_run(service, check_database, service);
   if (r == 0)
     r = ingest_start(service, err);
   if (r == 0)
@@ -93,6 +110,8 @@ int service_start(struct service *service, struct guise_error *err) {
 
 void service_drain(struct service *service) {
   atomic_store(&service->draining, true);
+  if (service->store)
+    store_check_stop(service->store);
 }
 
 void service_stop_jobs(struct service *service, uint32_t *ret_late) {

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "core/base/mapping.h"
 #include "core/train/job.h"
 #include "daemon/service.h"
 
@@ -66,6 +67,21 @@ int inference_start(struct service *service, struct guise_error *err);
 void inference_stop(struct service *service);
 void inference_forget(struct service *service, const char *sha256); /* a model's file is erased */
 
+/* ---- trials.c: what is tried again, by the id of a job or data set ---- */
+struct trials {
+  pthread_mutex_t lock;
+  struct trial *first;
+};
+void trials_init(struct trials *trials);
+void trials_done(struct trials *trials);
+/* There was no room: ns to wait, twice as many the next time. */
+int64_t trials_wait(struct trials *trials, const char *id);
+/* The machine lacked something else: true = try again after delay, then four and sixteen times that; false =
+ * that was done FAILURES_IN_A_ROW times, or memory is lacking. */
+bool trials_again(struct trials *trials, const char *id, int64_t delay_ns);
+bool trials_due(struct trials *trials, const char *id);
+void trials_forget(struct trials *trials, const char *id); /* it ended, or got somewhere */
+
 /* ---- ingest.c: one thread that turns uploads into packs ---- */
 struct ingest {
   pthread_mutex_t lock;
@@ -99,6 +115,7 @@ struct slot { /* one running job; slots do not move while used */
   bool resumes;
   struct checkpoint_row checkpoint; /* to continue from */
   uint32_t checkpoints;             /* written in this run */
+  struct mapping_watch watch;       /* of the files that the job reads */
 };
 struct scheduler {
   pthread_mutex_t lock;
@@ -152,9 +169,20 @@ void storage_note(struct service *service,
                   int r); /* a write met r; nothing when that is no fault of a disk */
 /* Whether what ended with r shall wait until the disk takes writes again, and not fail. */
 bool storage_stops(struct service *service, int r);
+/* Whether r is what a machine does that lacks memory, threads or open files, or a disk that cannot be read:
+ * not the fault of the job or upload that met it. */
+bool machine_lacks(int r);
 int storage_probe(struct service *service); /* writes; 0 ends the fault */
 /* The scheduler's part: probes when there is a fault and the last probe is old. */
 void storage_tick(struct service *service, int64_t *probed_ns);
+
+/* ---- reserve.c: room for erasing on a full disk ---- */
+#define RESERVE_FILE "reserve" /* in the state directory */
+/* The scheduler's part: makes it when it is not there and the disk has room. */
+void reserve_keep(struct service *service, int64_t *looked_ns);
+/* After an erasure that met r: true = it met a full disk, and there is more room now. */
+bool reserve_give(struct service *service, int r);
+
 #define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
 #define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
 
@@ -175,6 +203,7 @@ struct service {
   struct pool pool;
   struct inference inference;
   struct ingest ingest;
+  struct trials trials;
   struct scheduler scheduler;
   atomic_bool started, draining;
   struct stats stats;

@@ -85,6 +85,10 @@ void storage_tick(struct service *service, int64_t *probed_ns) {
   *probed_ns = clock_ns();
 }
 
+bool machine_lacks(int r) {
+  return r == -ENOMEM || r == -EIO || r == -EMFILE || r == -ENFILE || r == -EAGAIN;
+}
+
 bool storage_stops(struct service *service, int r) {
   if (!storage_reason(r))
     return false;

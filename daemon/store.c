@@ -12,7 +12,7 @@ static int sqlite_error(struct guise_error *err, sqlite3 *db, const char *what) 
 
 /* ---- connections ---- */
 
-static int connect(const char *path, bool writer, sqlite3 **ret_db, struct guise_error *err) {
+int store_connect(const char *path, bool writer, sqlite3 **ret_db, struct guise_error *err) {
   static const char pragmas[] =
       "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL;"
       "PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;";
@@ -33,11 +33,17 @@ static int connect(const char *path, bool writer, sqlite3 **ret_db, struct guise
     (void)sqlite3_close(db);
     return code;
   }
+  store_statements_open(db);
   *ret_db = db;
   return 0;
 }
 
-static int store_health(struct store *store, int r) {
+void store_disconnect(sqlite3 *db) {
+  store_statements_close(db);
+  (void)sqlite3_close(db);
+}
+
+int store_health(struct store *store, int r) {
   int before = atomic_load(&store->fault);
   if (r >= 0 && before == -EUCLEAN)
     return r;
@@ -69,6 +75,7 @@ int store_write_end(struct store *store, int r) {
   if (!sqlite3_get_autocommit(store->writer)) /* a full disk may have rolled back by itself */
     (void)sqlite3_exec(store->writer, "ROLLBACK", NULL, NULL, NULL);
   (void)store_health(store, r);
+  (void)atomic_fetch_add(&store->version, 1); /* behind the commit */
   (void)pthread_mutex_unlock(&store->write_lock);
   return r;
 }
@@ -133,18 +140,19 @@ static int migrate_one(sqlite3 *db, const struct schema_migration *migration, st
   return r;
 }
 
-static int check_owner(sqlite3 *db, int64_t newest, int64_t *ret_version, struct guise_error *err) {
+static int check_owner(sqlite3 *db, int64_t newest, int64_t *ret_version, bool *ret_checked,
+                       struct guise_error *err) {
   int64_t application = 0, version = 0, tables = 0, damaged = 0;
   int r = pragma_integer(db, "PRAGMA application_id", &application, err);
   if (r == 0)
     r = pragma_integer(db, "PRAGMA user_version", &version, err);
   if (r == 0)
     r = pragma_integer(db, "SELECT count(*) FROM sqlite_schema", &tables, err);
-  if (r == 0)
-    r = pragma_integer(db, "SELECT count(*) FROM pragma_quick_check(1) WHERE quick_check <> 'ok'", &damaged,
-                       err);
   if (r < 0)
     return r;
+  r = store_check_small(db, version < newest, ret_checked, &damaged);
+  if (r < 0)
+    return sqlite_error(err, db, "cannot read the database");
   if (damaged)
     return error_set(err, -EUCLEAN, "the database is damaged: restore a backup of the state directory");
   if (tables > 0 && application != STORE_APPLICATION_ID)
@@ -161,11 +169,11 @@ static int check_owner(sqlite3 *db, int64_t newest, int64_t *ret_version, struct
 }
 
 static int migrate(sqlite3 *db, const char *path, const struct schema_migration *migrations,
-                   struct guise_error *err) {
+                   bool *ret_checked, struct guise_error *err) {
   int64_t version = 0, newest = 0;
   for (const struct schema_migration *m = migrations; m->number; m++)
     newest = MAX(newest, (int64_t)m->number);
-  int r = check_owner(db, newest, &version, err);
+  int r = check_owner(db, newest, &version, ret_checked, err);
   if (r == 0 && sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK)
     r = sqlite_error(err, db, "cannot switch the database to WAL");
   if (r == 0 && version > 0 && version < newest)
@@ -188,11 +196,18 @@ int store_open(const char *path, const struct schema_migration *migrations, stru
   (void)pthread_mutex_init(&store->write_lock, NULL);
   (void)pthread_mutex_init(&store->read_lock, NULL);
   (void)pthread_cond_init(&store->reader_free, NULL);
-  int r = connect(path, true, &store->writer, err);
+  bool checked = false;
+  store->path = strdup(path);
+  if (!store->path) {
+    store_close(store);
+    return error_set(err, -ENOMEM, "out of memory");
+  }
+  int r = store_connect(path, true, &store->writer, err);
   if (r == 0)
-    r = migrate(store->writer, path, migrations ? migrations : schema_migrations, err);
+    r = migrate(store->writer, path, migrations ? migrations : schema_migrations, &checked, err);
+  atomic_store(&store->checked, checked);
   while (r == 0 && store->reader_count < STORE_READERS) {
-    r = connect(path, false, &store->reader[store->reader_count], err);
+    r = store_connect(path, false, &store->reader[store->reader_count], err);
     if (r == 0)
       store->reader_count++;
   }
@@ -208,11 +223,12 @@ struct store *store_close(struct store *store) {
   if (!store)
     return NULL;
   while (store->reader_count > 0)
-    (void)sqlite3_close(store->reader[--store->reader_count]);
-  (void)sqlite3_close(store->writer);
+    store_disconnect(store->reader[--store->reader_count]);
+  store_disconnect(store->writer);
   (void)pthread_cond_destroy(&store->reader_free);
   (void)pthread_mutex_destroy(&store->read_lock);
   (void)pthread_mutex_destroy(&store->write_lock);
+  free(store->path);
   free(store);
   return NULL;
 }
@@ -223,6 +239,10 @@ bool store_alive(struct store *store) {
   int r = store_integer(db, &count, "SELECT count(*) FROM sqlite_schema", "");
   store_read_end(store, db);
   return r == 0;
+}
+
+uint64_t store_version(const struct store *store) {
+  return atomic_load(&store->version);
 }
 
 int store_fault(struct store *store) {
@@ -252,9 +272,11 @@ void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_
 }
 
 bool store_scrub(struct store *store) {
+  atomic_store(&store->scrubbing, true);
   (void)pthread_mutex_lock(&store->write_lock);
   int r = sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
   (void)pthread_mutex_unlock(&store->write_lock);
+  atomic_store(&store->scrubbing, false);
   return r == SQLITE_OK;
 }
 

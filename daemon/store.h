@@ -46,6 +46,14 @@ int store_open(const char *path, const struct schema_migration *migrations, stru
                struct guise_error *err);
 struct store *store_close(struct store *store); /* NULL is fine; no call may be under way */
 bool store_alive(struct store *store);          /* a read succeeds; for the watchdog */
+/* Whether it was too large to be checked when it was opened: store_check() is to do it beside the work. That
+ * returns 0, -EUCLEAN, which store_fault() tells from then on, or -EINTR: ask again, unless
+ * store_check_stop() ended it for good. */
+bool store_unchecked(const struct store *store);
+int store_check(struct store *store);
+void store_check_stop(struct store *store);
+/* Another number after every write: what was read before it may have changed. */
+uint64_t store_version(const struct store *store);
 /* What the last write met: 0, -ENOSPC, -EIO; or -EUCLEAN, for good, when damage was met in any call. */
 int store_fault(struct store *store);
 int store_probe(struct store *store); /* writes nothing new, durably: tells whether the disk works again */
@@ -108,8 +116,8 @@ struct pairs_row {
 int store_dataset_get(struct store *store, const char *key, struct dataset_row *ret_row);
 int store_dataset_list(struct store *store, const struct store_page *page, struct dataset_row **ret_rows,
                        uint32_t *ret_count, int64_t *ret_next);
-int store_dataset_next_ingest(struct store *store,
-                              struct dataset_row *ret_row); /* oldest in state ingesting */
+/* The oldest in state ingesting behind the row `after`. */
+int store_dataset_next_ingest(struct store *store, int64_t after, struct dataset_row *ret_row);
 /* row: id, name, size, bytes, upload_sha256, created_at, owner. -EEXIST when the name is taken. */
 int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
@@ -289,8 +297,13 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
  * last checkpoint after delay_ms * 4^n, n being how often in a row that made no new checkpoint; the fourth
  * time -> failed with `problem`. pausing -> paused, canceling -> canceled. ret_retry (may be NULL): it is
  * queued again. */
+#define FAILURES_IN_A_ROW 3u /* restarts of the daemon included; the next one is the last */
 int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
                     bool *ret_retry, int64_t *ret_seq);
+/* There is no room on the disk: running -> queued, to be claimed again from its last checkpoint after
+ * delay_ms, in the phase STORE_PHASE_WAITS; nothing is counted. pausing -> paused, canceling -> canceled. */
+#define STORE_PHASE_WAITS "waiting for storage"
+int store_job_wait(struct store *store, const char *id, int64_t delay_ms, int64_t *ret_seq);
 /* After a crash: running -> queued (failed when it was broken off three times in a row before, without a new
  * checkpoint), pausing -> paused, canceling -> canceled. */
 int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);

@@ -60,7 +60,7 @@ int store_audit_list(struct store *store, const char *actor, const char *object,
   int r = store_prepare(db, &statement, sql, "lttu", store_page_cursor(&newest_first), actor, object, limit);
   if (r == 0)
     r = read_rows(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0) {
     audit_rows_free(rows, count);

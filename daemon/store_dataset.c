@@ -47,7 +47,7 @@ static int get_dataset(struct store *store, const char *sql, const char *key, st
     r = store_step(statement);
   if (r > 0)
     read_dataset(statement, ret_row);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -56,9 +56,18 @@ int store_dataset_get(struct store *store, const char *key, struct dataset_row *
   return get_dataset(store, COLUMNS "WHERE id = ?1 OR name = ?1", key, ret_row);
 }
 
-int store_dataset_next_ingest(struct store *store, struct dataset_row *ret_row) {
-  return get_dataset(store, COLUMNS "WHERE state = ?1 ORDER BY seq LIMIT 1", state_names[DATASET_INGESTING],
-                     ret_row);
+int store_dataset_next_ingest(struct store *store, int64_t after, struct dataset_row *ret_row) {
+  sqlite3 *db = store_read_begin(store);
+  sqlite3_stmt *statement = NULL;
+  int r = store_prepare(db, &statement, COLUMNS "WHERE state = 'ingesting' AND seq > ?1 ORDER BY seq LIMIT 1",
+                        "l", after);
+  if (r == 0)
+    r = store_step(statement);
+  if (r > 0)
+    read_dataset(statement, ret_row);
+  store_finish(statement);
+  store_read_end(store, db);
+  return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
 
 static int read_datasets(sqlite3_stmt *statement, struct dataset_row **rows, uint32_t *count) {
@@ -87,7 +96,7 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
   int r = store_prepare(db, &statement, sql, "lut", store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_datasets(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;
@@ -272,7 +281,7 @@ int store_reject_list(struct store *store, const char *dataset_id, const struct 
   int r = store_prepare(db, &statement, sql, "tlu", dataset_id, store_page_cursor(page), limit);
   if (r == 0)
     r = read_rejects(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;

@@ -63,7 +63,7 @@ static int list_events(struct store *store, sqlite3 *db, sqlite3_stmt *statement
   uint32_t count = 0;
   if (r == 0)
     r = read_events(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0) {
     event_rows_free(rows, count);

@@ -20,7 +20,18 @@ struct store {
   uint32_t reader_count;
   atomic_ullong owner_jobs, owner_bytes, owner_images; /* store_set_quota */
   atomic_int fault;                                    /* store_fault */
+  atomic_ullong version;                               /* store_version */
+  char *path;
+  atomic_bool checked, closing, scrubbing; /* store_check */
 };
+
+int store_connect(const char *path, bool writer, sqlite3 **ret_db, struct guise_error *err);
+void store_disconnect(sqlite3 *db);
+int store_health(struct store *store, int r); /* notes what a call met; returns r */
+
+/* ---- store_check.c ---- */
+/* Counts what is damaged, unless the database is so large that this would take long. */
+int store_check_small(sqlite3 *db, bool whatever_size, bool *ret_checked, int64_t *ret_damaged);
 
 /* The negative errno of what the connection's last call returned. */
 int store_code(sqlite3 *db);
@@ -42,10 +53,16 @@ int store_exec(sqlite3 *db, const char *sql, const char *types, ...);
 /* The first column of the first row: 0, -ENOENT without a row, or negative errno. */
 int store_integer(sqlite3 *db, int64_t *ret_value, const char *sql, const char *types, ...);
 
-static inline void store_finalizep(sqlite3_stmt **statement) {
-  sqlite3_finalize(*statement);
+/* ---- store_statement.c: statements are kept for the next time ---- */
+void store_statements_open(sqlite3 *db);  /* from now on, for this connection */
+void store_statements_close(sqlite3 *db); /* before the connection is closed */
+int store_statement(sqlite3 *db, const char *sql, sqlite3_stmt **ret_statement); /* without its arguments */
+void store_finish(sqlite3_stmt *statement);                                      /* NULL is fine */
+
+static inline void store_finishp(sqlite3_stmt **statement) {
+  store_finish(*statement);
 }
-#define _statement_ _cleanup_(store_finalizep) sqlite3_stmt
+#define _statement_ _cleanup_(store_finishp) sqlite3_stmt
 
 /* Column readers. store_text cuts at the buffer's size; store_text_dup returns NULL for NULL or without
  * memory. */

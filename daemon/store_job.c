@@ -106,7 +106,7 @@ static int get_job(struct store *store, const char *sql, const char *id, struct 
     r = -ENOENT;
   if (r > 0)
     r = read_job(statement, &row);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r == 0)
     *ret_row = row;
@@ -278,7 +278,7 @@ int store_job_input(struct store *store, const char *job, const char *pointer, s
     store_text(statement, 0, ret_input->dataset_id, sizeof(ret_input->dataset_id));
     store_text(statement, 1, ret_input->model_id, sizeof(ret_input->model_id));
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -312,13 +312,24 @@ static int read_jobs(sqlite3_stmt *statement, struct job_row **rows, uint32_t *c
 
 int store_job_list(struct store *store, const struct job_filter *filter, const struct store_page *page,
                    struct job_row **ret_rows, uint32_t *ret_count, int64_t *ret_next) {
-#define FILTER                                                                                    \
-  COLUMNS "WHERE (?1 = '' OR j.state IN (SELECT value FROM json_each(iif(?1 = '', '[]', ?1)))) "  \
-          "AND (?2 IS NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.job = j.seq AND l.key = ?2 " \
-          "AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 AND (?7 IS NULL OR j.owner = ?7) "
-  const char *sql = page->descending ? FILTER "AND j.seq < ?5 ORDER BY j.seq DESC LIMIT ?6"
-                                     : FILTER "AND j.seq > ?5 ORDER BY j.seq LIMIT ?6";
+/* Jobs that have not ended are few among many: they are found by their state, others in their order. */
+#define FILTER(index, state)                                                                            \
+  COLUMNS index "WHERE " state "AND (?2 IS NULL OR EXISTS (SELECT 1 FROM labels l WHERE l.job = j.seq " \
+                "AND l.key = ?2 AND (?3 IS NULL OR l.value = ?3))) AND j.created_at > ?4 "              \
+                "AND (?7 IS NULL OR j.owner = ?7) "
+#define ANY FILTER("", "(?1 = '' OR j.state IN (SELECT value FROM json_each(iif(?1 = '', '[]', ?1)))) ")
+#define OPEN FILTER("INDEXED BY jobs_claim ", "j.state IN (SELECT value FROM json_each(?1)) ")
+#define DOWN "AND j.seq < ?5 ORDER BY j.seq DESC LIMIT ?6"
+#define UP "AND j.seq > ?5 ORDER BY j.seq LIMIT ?6"
+  static const char *const queries[2][2] = {{ANY UP, ANY DOWN}, {OPEN UP, OPEN DOWN}};
+#undef UP
+#undef DOWN
+#undef OPEN
+#undef ANY
 #undef FILTER
+  const uint32_t ended = 1u << JOB_STATE_CANCELED | 1u << JOB_STATE_SUCCEEDED | 1u << JOB_STATE_FAILED;
+  const bool open = filter->states && !(filter->states & ended);
+  const char *sql = queries[open][page->descending];
   struct job_row *rows = NULL;
   uint32_t count = 0, limit = store_page_limit(page);
   char states[128];
@@ -329,7 +340,7 @@ int store_job_list(struct store *store, const struct job_filter *filter, const s
                         filter->created_after, store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_jobs(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0) {
     job_rows_free(rows, count);
@@ -375,7 +386,7 @@ int store_job_transitions(struct store *store, const char *id, struct transition
   int r = store_prepare(db, &statement, sql, "t", id);
   if (r == 0)
     r = read_transitions(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;
@@ -406,7 +417,7 @@ int store_job_queue(struct store *store, const char *id, struct store_queue *ret
                                                             : sqlite3_column_double(statement, 1),
                                       .ingesting = sqlite3_column_int(statement, 2) != 0,
                                       .retry_at = sqlite3_column_int64(statement, 3)};
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -424,7 +435,7 @@ int store_job_counts(struct store *store, uint32_t ret_counts[JOB_STATE_COUNT]) 
     if (r == 0)
       counts[state] = store_u32(statement, 1);
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r == 0)
     memcpy(ret_counts, counts, sizeof(counts));

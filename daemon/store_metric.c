@@ -51,7 +51,7 @@ int store_metric_list(struct store *store, const char *job, const char *name,
                         store_page_cursor(page), limit, kind[resolution]);
   if (r == 0)
     r = read_metrics(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;
@@ -80,7 +80,7 @@ int store_metric_latest(struct store *store, const char *job, struct metric_valu
   int r = store_prepare(db, &statement, sql, "t", job);
   if (r == 0)
     r = read_metrics(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;

@@ -166,7 +166,7 @@ int store_model_get(struct store *store, const char *id, struct model_row *ret_r
     r = -ENOENT;
   if (r > 0)
     r = read_model(db, statement, &row);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r == 0)
     *ret_row = row;
@@ -199,7 +199,7 @@ int store_model_list(struct store *store, const struct store_page *page, struct 
   int r = store_prepare(db, &statement, sql, "lut", store_page_cursor(page), limit, page->owner);
   if (r == 0)
     r = read_models(db, statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0) {
     model_rows_free(rows, count);
@@ -230,7 +230,7 @@ int store_model_file(struct store *store, const char *id, const char *name, stru
     store_text(statement, 1, ret_row->sha256, sizeof(ret_row->sha256));
     ret_row->size = (uint64_t)sqlite3_column_int64(statement, 2);
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }

@@ -62,7 +62,7 @@ int store_pairs_get(struct store *store, const char *dataset_id, const char *nam
     r = store_step(statement);
   if (r > 0)
     read_pairs(statement, ret_row);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -84,7 +84,7 @@ int store_pairs_list(struct store *store, const char *dataset_id, const struct s
     read_pairs(statement, row);
     count++;
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;

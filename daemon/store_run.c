@@ -139,14 +139,11 @@ int store_job_claim(struct store *store, const char *id, const struct checkpoint
 
 /* ---- trying again ---- */
 
-#define FAILURES_WITHOUT_CHECKPOINT \
-  3u /* in a row, restarts of the daemon included; the next one is the last */
-
 /* running -> queued, or failed when that was tried often enough. The count starts anew with each checkpoint.
  */
 static int retry_running(sqlite3 *db, const struct job_now *now, const char *id, const char *problem,
                          int64_t delay_ms, bool *ret_retry, int64_t *ret_seq) {
-  const bool again = now->restarts < FAILURES_WITHOUT_CHECKPOINT;
+  const bool again = now->restarts < FAILURES_IN_A_ROW;
   int r = 0;
   if (again)
     r = store_exec(db,
@@ -173,6 +170,39 @@ static int retry_in(sqlite3 *db, const char *id, const char *problem, int64_t de
   if (now.state == JOB_STATE_RUNNING)
     return retry_running(db, &now, id, problem, delay_ms, ret_retry, ret_seq);
   return move_first_in(db, id, others, ARRAY_SIZE(others), NULL, ret_seq);
+}
+
+static int wait_running(sqlite3 *db, const struct job_now *now, const char *id, int64_t delay_ms,
+                        int64_t *ret_seq) {
+  int r = store_exec(db, "UPDATE jobs SET retry_at = ?2, phase = ?3 WHERE seq = ?1", "llt", now->seq,
+                     time_now_ms() + delay_ms, STORE_PHASE_WAITS);
+  return r < 0 ? r
+               : store_job_move_in(db, id, 1u << JOB_STATE_RUNNING, JOB_STATE_QUEUED,
+                                   "waiting for disk space", NULL, NULL, ret_seq);
+}
+
+static int wait_in(sqlite3 *db, const char *id, int64_t delay_ms, int64_t *ret_seq) {
+  const struct job_move others[] = {
+      {1u << JOB_STATE_CANCELING, JOB_STATE_CANCELED, "canceled", NULL},
+      {1u << JOB_STATE_PAUSING, JOB_STATE_PAUSED, "waiting for disk space; paused", NULL}};
+  struct job_now now;
+  int r = job_now(db, id, &now);
+  if (r < 0)
+    return r;
+  return now.state == JOB_STATE_RUNNING ? wait_running(db, &now, id, delay_ms, ret_seq)
+                                        : move_first_in(db, id, others, ARRAY_SIZE(others), NULL, ret_seq);
+}
+
+int store_job_wait(struct store *store, const char *id, int64_t delay_ms, int64_t *ret_seq) {
+  sqlite3 *db;
+  int64_t seq = 0;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_write_end(store, wait_in(db, id, delay_ms, &seq));
+  if (r == 0)
+    *ret_seq = seq;
+  return r;
 }
 
 int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
@@ -250,7 +280,7 @@ int store_checkpoint_list(struct store *store, const char *id, struct checkpoint
     row->at = sqlite3_column_int64(statement, 3);
     count++;
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;
@@ -320,7 +350,7 @@ static int recover_running(sqlite3 *db, const char *id, uint32_t *ret_requeued, 
   int r = job_now(db, id, &now);
   if (r < 0)
     return r;
-  if (now.restarts >= FAILURES_WITHOUT_CHECKPOINT) {
+  if (now.restarts >= FAILURES_IN_A_ROW) {
     (*ret_failed)++;
     return store_job_move_in(db, id, 1u << JOB_STATE_RUNNING, JOB_STATE_FAILED,
                              "broken off again and again without a checkpoint", restart_problem, NULL, NULL);

@@ -45,7 +45,7 @@ int store_token_get(struct store *store, const char *id, struct token_row *ret_r
     read_token(statement, ret_row);
     store_text(statement, 8, ret_hash, TOKEN_HASH);
   }
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
@@ -73,7 +73,7 @@ int store_token_list(struct store *store, const struct store_page *page, struct 
                         store_page_cursor(page), limit);
   if (r == 0)
     r = read_tokens(statement, &rows, &count);
-  sqlite3_finalize(statement);
+  store_finish(statement);
   store_read_end(store, db);
   if (r < 0)
     return r;

@@ -68,8 +68,9 @@ static int bind_one(sqlite3_stmt *statement, int i, char type, va_list *args) {
 static int prepare_list(sqlite3 *db, sqlite3_stmt **ret_statement, const char *sql, const char *types,
                         va_list *args) {
   _statement_ *statement = NULL;
-  if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
-    return store_code(db);
+  int r = store_statement(db, sql, &statement);
+  if (r < 0)
+    return r;
   for (int i = 0; types[i]; i++)
     if (bind_one(statement, i + 1, types[i], args) != SQLITE_OK)
       return store_code(db) < 0 ? store_code(db) : -EINVAL;

@@ -2,15 +2,15 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/mapping.h"
 #include "core/image/pack_format.h"
 
 struct pack {
-  void *map;
-  size_t bytes;
+  struct mapping *mapping; /* of the whole file; its pixels are used */
+  void *head;              /* what is before the pixels: it must not change once it is checked */
   const struct pack_header *header;
   const struct pack_image_row *image;
   const struct pack_person_row *person;
@@ -51,6 +51,41 @@ static bool tables_are_sound(const struct pack *pack) {
   return next == h->images;
 }
 
+static int read_bytes(int fd, void *data, size_t bytes) {
+  for (size_t done = 0; done < bytes;) {
+    ssize_t n = pread(fd, (char *)data + done, bytes - done, (off_t)done);
+    if (n < 0 && errno != EINTR)
+      return -errno;
+    if (n == 0)
+      return -EBADMSG;
+    done += (size_t)MAX(n, 0);
+  }
+  return 0;
+}
+
+/* The header says how long the head is. */
+static int read_head(struct pack *pack, int fd, uint64_t file_bytes) {
+  struct pack_header header;
+  int r = read_bytes(fd, &header, sizeof(header));
+  if (r == 0 && !header_is_sound(&header, file_bytes))
+    r = -EBADMSG;
+  if (r < 0)
+    return r;
+  pack->head = malloc(header.pixels_offset);
+  if (!pack->head)
+    return -ENOMEM;
+  r = read_bytes(fd, pack->head, header.pixels_offset);
+  pack->header = pack->head;
+  if (r == 0 && memcmp(pack->head, &header, sizeof(header)) != 0)
+    r = -EBADMSG;
+  if (r < 0)
+    return r;
+  pack->image = (const void *)(pack->header + 1);
+  pack->person = (const void *)(pack->image + header.images);
+  pack->names = (const char *)(pack->person + header.identities);
+  return tables_are_sound(pack) ? 0 : -EBADMSG;
+}
+
 int pack_open(const char *path, struct pack **ret_pack, struct guise_error *err) {
   struct stat st;
   _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -58,37 +93,25 @@ int pack_open(const char *path, struct pack **ret_pack, struct guise_error *err)
     return error_set(err, -errno, "cannot open the data set's pack %s: %s", path, strerror(errno));
   if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct pack_header))
     return error_set(err, -EBADMSG, "%s is no pack: it is too short", path);
-  struct pack *pack = calloc(1, sizeof(*pack));
+  _cleanup_(pack_freep) struct pack *pack = calloc(1, sizeof(*pack));
   if (!pack)
     return error_set(err, -ENOMEM, "out of memory opening a pack");
-  pack->bytes = (size_t)st.st_size;
-  pack->map = mmap(NULL, pack->bytes, PROT_READ, MAP_SHARED, fd, 0);
-  if (pack->map == MAP_FAILED) {
-    int code = -errno;
-    free(pack);
-    return error_set(err, code, "cannot map the pack %s: %s", path, strerror(-code));
-  }
-  const char *base = pack->map;
-  pack->header = pack->map;
-  bool sound = header_is_sound(pack->header, pack->bytes);
-  if (sound) {
-    pack->image = (const void *)(base + sizeof(*pack->header));
-    pack->person = (const void *)(pack->image + pack->header->images);
-    pack->names = (const char *)(pack->person + pack->header->identities);
-    pack->pixels = (const uint8_t *)base + pack->header->pixels_offset;
-    sound = tables_are_sound(pack);
-  }
-  if (!sound) {
-    pack_free(pack);
-    return error_set(err, -EBADMSG, "%s is no pack, or a damaged one: upload the data set again", path);
-  }
-  *ret_pack = pack;
+  int r = read_head(pack, fd, (uint64_t)st.st_size);
+  if (r == -EBADMSG)
+    return error_set(err, r, "%s is no pack, or a damaged one: upload the data set again", path);
+  if (r == 0)
+    r = mapping_open(fd, (size_t)st.st_size, &pack->mapping);
+  if (r < 0)
+    return error_set(err, r, "cannot read the pack %s: %s", path, strerror(-r));
+  pack->pixels = (const uint8_t *)mapping_data(pack->mapping) + pack->header->pixels_offset;
+  *ret_pack = TAKE(pack);
   return 0;
 }
 
 struct pack *pack_free(struct pack *pack) {
   if (pack) {
-    (void)munmap(pack->map, pack->bytes);
+    mapping_free(pack->mapping);
+    free(pack->head);
     free(pack);
   }
   return NULL;

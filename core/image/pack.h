@@ -3,7 +3,8 @@
  * The file is content-addressed (its name is its sha256), so the same faces always give the same file: images
  * stand in the order of identity name, then of image name, both in natural order ("2" before "10"). All
  * integers are little-endian. The reader trusts nothing: sizes, offsets and names are checked against the
- * file's length. */
+ * file's length. Header, tables and names are read when it is opened; pixels that cannot be read later are
+ * black, which their reader learns from a mapping_watch (core/base/mapping.h). */
 #pragma once
 
 #include <stdint.h>

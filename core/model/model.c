@@ -474,6 +474,8 @@ int model_load_keyed(const char *path, const struct mask_key *key, uint32_t batc
     r = read_weights(file, model, err);
   if (r == 0)
     r = read_parameters(file, model->graph, err);
+  if (file && safetensors_failed(file))
+    r = error_set(err, -EIO, "the model %s cannot be read from the disk", path);
   if (r < 0)
     return r;
   *ret_model = TAKE(model);

@@ -5,11 +5,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/mapping.h"
 
 #define PREFIX 8u /* bytes of the header's length */
 #define ALIGN 64u
@@ -21,7 +21,8 @@ struct entry { /* a tensor and where it lies in the data */
 };
 
 struct safetensors {
-  const uint8_t *map;
+  struct mapping *mapping;
+  const uint8_t *map; /* of it */
   size_t size;
   json_t *header; /* owns the names and the metadata */
   json_t *metadata;
@@ -305,11 +306,13 @@ int safetensors_open(const char *path, struct safetensors **ret_file, struct gui
   if (!file)
     return error_set(err, -ENOMEM, "out of memory opening %s", path);
   file->size = (size_t)st.st_size;
-  void *map = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (map == MAP_FAILED)
-    return error_set(err, -errno, "cannot map %s: %s", path, strerror(errno));
-  file->map = map;
-  int r = parse_header(file, err);
+  int r = mapping_open(fd, file->size, &file->mapping);
+  if (r < 0)
+    return error_set(err, r, "cannot map %s: %s", path, strerror(-r));
+  file->map = mapping_data(file->mapping);
+  r = parse_header(file, err);
+  if (mapping_failed(file->mapping))
+    return error_set(err, -EIO, "%s cannot be read from the disk", path);
   if (r < 0)
     return r;
   *ret_file = TAKE(file);
@@ -323,10 +326,13 @@ struct safetensors *safetensors_free(struct safetensors *file) {
   json_decref(file->header);
   free(file->entry);
   free(file->by_name);
-  if (file->map)
-    (void)munmap((void *)file->map, file->size);
+  mapping_free(file->mapping);
   free(file);
   return NULL;
+}
+
+bool safetensors_failed(const struct safetensors *file) {
+  return mapping_failed(file->mapping);
 }
 
 uint32_t safetensors_count(const struct safetensors *file) {

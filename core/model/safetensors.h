@@ -29,12 +29,13 @@ int safetensors_write(const char *path, const struct safetensor *tensors, uint32
                       const json_t *metadata, struct guise_error *err);
 
 struct safetensors;
-/* Maps and validates a file. Tensors point into the mapping until safetensors_free; the file must not be
- * shortened while it is open (guise never writes in place). -EBADMSG when it is not a valid file of this
- * format; err says where. */
+/* Maps and validates a file. Tensors point into the mapping until safetensors_free. -EBADMSG when it is not a
+ * valid file of this format; err says where. -EIO when the disk cannot read it. */
 int safetensors_open(const char *path, struct safetensors **ret_file, struct guise_error *err);
 struct safetensors *safetensors_free(struct safetensors *file);
 DEFINE_CLEANUP(struct safetensors *, safetensors_free)
+/* Whether a part could not be read after it was opened (core/base/mapping.h): what was read may be zeros. */
+bool safetensors_failed(const struct safetensors *file);
 uint32_t safetensors_count(const struct safetensors *file);
 const struct safetensor *safetensors_at(const struct safetensors *file, uint32_t i);
 const struct safetensor *safetensors_find(const struct safetensors *file,

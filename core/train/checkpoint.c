@@ -255,6 +255,8 @@ int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err
                   "the checkpoint belongs to another job or version of guise: submit the job again");
   if (r == 0)
     r = restore_all(t, file, err);
+  if (safetensors_failed(file))
+    r = error_set(err, -EIO, "the checkpoint cannot be read from the disk");
   if (r == 0) {
     t->step = step;
     t->epochs_done = (uint32_t)epochs;

@@ -17,7 +17,7 @@ static int read_values(const struct safetensors *file, const struct learnt *lear
       !learnt->is_sound(tensor->data, learnt->count))
     return -EBADMSG;
   memcpy(learnt->values, tensor->data, bytes);
-  return 0;
+  return safetensors_failed(file) ? -EIO : 0;
 }
 
 static int read_checkpoint(const char *path, const struct learnt *learnt, struct guise_error *err) {

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +18,10 @@
 #define JOB                                                                                            \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32}," \
   "\"train\":{\"epochs\":12,\"batch\":16},\"audit\":{\"attacks\":[]}}"
+
+#define ENDLESS                                                                                         \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32}," \
+  "\"mask\":{\"method\":\"none\"},\"train\":{\"epochs\":1000,\"batch\":16}}"
 
 static double now(void) {
   struct timespec t;
@@ -105,9 +110,49 @@ static void an_accepted_upload_survives(void **state) {
   server_clean(&server);
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(killed_three_times),
-                                     cmocka_unit_test(terminated_and_continued),
-                                     cmocka_unit_test(an_accepted_upload_survives)};
+/* A pack that becomes shorter while a job trains on it ends the job, not the daemon, and nothing that was
+ * learnt from what is not there is kept. */
+static void a_pack_that_is_cut(void **state) {
+  (void)state;
+  struct server server;
+  char id[64], path[192];
+  glob_t blobs;
+  struct reply reply;
+  server_prepare(&server);
+  server.option[0] = "--retry-delay-s=0";
+  server_start(&server);
+  upload_faces(&server, "faces", 16, 8);
+  (void)snprintf(id, sizeof(id), "%s", submit(&server, ENDLESS));
+  assert_string_equal(wait_job(&server, id, 2, 120), "running");
+  (void)snprintf(path, sizeof(path), "%s/state/blobs/*/*", server.root);
+  assert_int_equal(glob(path, 0, NULL, &blobs), 0);
+  assert_int_equal(blobs.gl_pathc, 1);
+  assert_int_equal(truncate(blobs.gl_pathv[0], 8192), 0);
+  globfree(&blobs);
+  assert_string_equal(wait_job(&server, id, 0, 120), "failed");
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", id);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  assert_non_null(strstr(reply.body, "failed for want of memory or disk; tried again")); /* it was cut then */
+  assert_non_null(strstr(reply.body, "damaged"));
+  reply_done(&reply);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/log?format=text", id);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  assert_non_null(strstr(reply.body, "cannot be read from the disk"));
+  reply_done(&reply);
+  assert_true(ask_once(&server, "GET", "/v1/datasets/faces/identities", NULL, NULL, 0, &reply));
+  assert_int_equal(reply.status, 503);
+  assert_non_null(strstr(reply.body, "damaged"));
+  reply_done(&reply);
+  upload_faces(&server, "others", 8, 4);
+  assert_int_equal(server_stop(&server), 0);
+  server_clean(&server);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(killed_three_times), cmocka_unit_test(terminated_and_continued),
+      cmocka_unit_test(an_accepted_upload_survives), cmocka_unit_test(a_pack_that_is_cut)};
+  if (argc > 1) /* the tests of this name */
+    cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

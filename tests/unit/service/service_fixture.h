@@ -54,6 +54,7 @@ static inline int set_up(void **state) {
   atomic_store(&killed_at, 0);
   atomic_store(&ingest_hangs, false);
   atomic_store(&ingest_result, 0);
+  atomic_store(&ingest_fails, 0);
   start(f);
   *state = f;
   return 0;

@@ -98,7 +98,53 @@ static void wait_phase(struct service *service, const char *id, const char *phas
     (void)usleep(5000);
   }
   assert_string_equal(row.phase, phase);
-  assert_int_equal(row.state, JOB_STATE_RUNNING);
+}
+
+static void wait_reason(struct service *service, const char *id, const char *reason) {
+  struct job_queue queue = {.reason = ""};
+  for (int i = 0; i < 5000 && strcmp(queue.reason, reason) != 0; i++) {
+    struct job_row row;
+    (void)usleep(2000);
+    assert_int_equal(service_job_get(service, id, &row), 0);
+    if (row.state == JOB_STATE_QUEUED)
+      assert_int_equal(service_job_queue(service, &row, &queue), 0);
+    job_row_clear(&row);
+  }
+  assert_string_equal(queue.reason, reason);
+}
+
+/* A job that needs more room than there is holds no worker while it waits: others run, one after the other if
+ * there is one worker. */
+static void a_job_without_room_gives_way(void **state) {
+  struct fixture *f = *state;
+  char id[STORE_ID], other[STORE_ID];
+  struct transition_row *rows;
+  uint32_t count;
+  bool told = false;
+  f->service = service_free(f->service);
+  f->config.workers = 1;
+  start(f);
+  ready_dataset(f->service, "orl");
+  atomic_store(&job_result, -ENOSPC);
+  submit_job(f->service, "", id);
+  wait_reason(f->service, id, "storage");
+  for (int i = 0; i < 3; i++) { /* each try waits longer */
+    atomic_store(&job_result, -ENOSPC);
+    wait_phase(f->service, id, "training");
+    wait_job(f->service, id, JOB_STATE_QUEUED);
+  }
+  atomic_store(&job_result, 0);
+  submit_job(f->service, "", other);
+  wait_job(f->service, other, JOB_STATE_SUCCEEDED);
+  assert_int_equal(state_now(f->service, id), JOB_STATE_QUEUED);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  assert_int_equal(atomic_load(&last_resumed), 3); /* from its checkpoint */
+  expect_metrics(f->service, id, 3);
+  assert_int_equal(store_job_transitions(service_store(f->service), id, &rows, &count), 0);
+  for (uint32_t i = 0; i < count; i++)
+    told |= strcmp(rows[i].reason, "waiting for disk space") == 0;
+  assert_true(told);
+  free(rows);
 }
 
 /* Until there is room the job keeps its checkpoint; then it goes on from there and no metric is doubled. */
@@ -112,10 +158,9 @@ static void a_job_waits_for_room(void **state) {
   submit_job(f->service, ",\"resources\":{\"max_runtime_s\":1}", paused);
   wait_phase(f->service, id, "waiting for storage");
   wait_phase(f->service, paused, "waiting for storage");
+  wait_reason(f->service, id, "storage"); /* and it holds no worker meanwhile */
   assert_int_equal(service_job_pause(f->service, paused, NULL, NULL), 0); /* it can be paused and canceled */
   wait_job(f->service, paused, JOB_STATE_PAUSED);
-  (void)usleep(1200000);
-  assert_int_equal(state_now(f->service, id), JOB_STATE_RUNNING);
   atomic_store(&job_result, 0);
   wait_job(f->service, id, JOB_STATE_SUCCEEDED);
   assert_int_equal(atomic_load(&last_resumed), 3);
@@ -126,18 +171,6 @@ static void a_job_waits_for_room(void **state) {
   assert_int_equal(service_job_resume(f->service, paused, NULL, NULL), 0);
   wait_job(f->service, paused, JOB_STATE_SUCCEEDED);
   assert_int_equal(service_storage(f->service), 0);
-}
-
-static void wait_reason(struct service *service, const char *id, const char *reason) {
-  struct job_queue queue = {.reason = ""};
-  for (int i = 0; i < 5000 && strcmp(queue.reason, reason) != 0; i++) {
-    struct job_row row;
-    (void)usleep(2000);
-    assert_int_equal(service_job_get(service, id, &row), 0);
-    assert_int_equal(service_job_queue(service, &row, &queue), 0);
-    job_row_clear(&row);
-  }
-  assert_string_equal(queue.reason, reason);
 }
 
 /* What was accepted is not lost because its pack did not fit at once. */
@@ -163,6 +196,45 @@ static void an_ingest_waits_for_room(void **state) {
   for (int i = 0; i < 500 && service_storage(f->service) < 0; i++)
     (void)usleep(5000);
   assert_int_equal(service_storage(f->service), 0);
+}
+
+static void upload_and_wait(struct fixture *f, const char *name, int result, uint32_t fails,
+                            enum dataset_state wanted) {
+  struct dataset_row row;
+  bool created;
+  atomic_store(&ingest_tries, 0);
+  atomic_store(&ingest_fails, fails);
+  atomic_store(&ingest_result, result);
+  assert_int_equal(accept_upload(f->service, name, name, &row, &created), 0);
+  wait_dataset(f->service, name, wanted);
+}
+
+/* What the machine fails is not the upload's fault; but not for ever. Others pass it meanwhile. */
+static void an_ingest_that_the_machine_fails(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row row;
+  bool created;
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 0;
+  start(f);
+  upload_and_wait(f, "memory", -ENOMEM, 3, DATASET_READY);
+  upload_and_wait(f, "disk", -EIO, 1, DATASET_READY);
+  upload_and_wait(f, "files", -EMFILE, 2, DATASET_READY);
+  upload_and_wait(f, "never", -ENOMEM, 4, DATASET_FAILED);
+  assert_int_equal(atomic_load(&ingest_tries), 4);
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 1;
+  start(f);
+  atomic_store(&ingest_tries, 0);
+  atomic_store(&ingest_fails, 1);
+  assert_int_equal(accept_upload(f->service, "first", "first", &row, &created), 0);
+  for (int i = 0; i < 3000 && atomic_load(&ingest_tries) < 1; i++)
+    (void)usleep(1000);
+  ready_dataset(f->service, "second");
+  assert_int_equal(service_dataset_get(f->service, "first", &row), 0);
+  assert_int_equal(row.state, DATASET_INGESTING);
+  wait_dataset(f->service, "first", DATASET_READY);
+  assert_int_equal(atomic_load(&ingest_tries), 3);
 }
 
 /* A checkpoint that cannot be looked at is none that is missing. */
@@ -322,7 +394,9 @@ int main(void) {
       TEST(a_bad_archive),
       TEST(an_ingest_is_stopped_by_delete_and_by_restart),
       TEST(a_job_waits_for_room),
+      TEST(a_job_without_room_gives_way),
       TEST(an_ingest_waits_for_room),
+      TEST(an_ingest_that_the_machine_fails),
       TEST(a_checkpoint_out_of_reach_is_waited_for),
       TEST(stopping_the_daemon),
       TEST(killed_three_times),

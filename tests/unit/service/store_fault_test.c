@@ -368,6 +368,41 @@ static void a_damaged_database_is_only_read(void **state) {
   store_close(store);
 }
 
+/* A large database is not checked before it is opened but beside the work; damage is told then. */
+static void a_large_database_is_checked_later(void **state) {
+  struct fixture *f = *state;
+  struct store *store;
+  int64_t root = 0;
+  char page_of_x[4096];
+  assert_int_equal(store_open(f->path, NULL, &store, NULL), 0);
+  assert_false(store_unchecked(store));
+  assert_int_equal(add_dataset(store), 0);
+  for (int i = 0; i < 400; i++)
+    assert_int_equal(add_rejects(store), 0);
+  assert_int_equal(
+      store_integer(store->writer, &root, "SELECT rootpage FROM sqlite_schema WHERE name = 'rejects'", ""),
+      0);
+  store_close(store);
+  assert_int_equal(store_open(f->path, NULL, &store, NULL), 0);
+  assert_true(store_unchecked(store));
+  assert_int_equal(store_check(store), 0);
+  assert_false(store_unchecked(store));
+  store_check_stop(store);
+  assert_int_equal(store_check(store), -EINTR);
+  store_close(store);
+  FILE *file = fopen(f->path, "r+be");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, (root - 1) * 4096, SEEK_SET), 0);
+  memset(page_of_x, 'x', sizeof(page_of_x));
+  assert_int_equal(fwrite(page_of_x, sizeof(page_of_x), 1, file), 1);
+  assert_int_equal(fclose(file), 0);
+  assert_int_equal(store_open(f->path, NULL, &store, NULL), 0);
+  assert_int_equal(store_check(store), -EUCLEAN);
+  assert_int_equal(store_fault(store), -EUCLEAN);
+  assert_int_equal(add_token(store), -EUCLEAN);
+  store_close(store);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -376,6 +411,7 @@ int main(void) {
       TEST(the_disk_dies_in_the_middle_of_a_write),
       TEST(it_goes_on_without_a_restart),
       TEST(a_damaged_database_is_only_read),
+      TEST(a_large_database_is_checked_later),
   };
   if (faulty_register() != SQLITE_OK)
     return 1;

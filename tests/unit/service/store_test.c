@@ -100,7 +100,7 @@ static void datasets(void **state) {
   assert_int_equal(row.state, DATASET_READY);
   assert_int_equal(store_dataset_get(f->store, second.id, &row), 0);
   assert_int_equal(store_dataset_get(f->store, "nothing", &row), -ENOENT);
-  assert_int_equal(store_dataset_next_ingest(f->store, &row), 0);
+  assert_int_equal(store_dataset_next_ingest(f->store, 0, &row), 0);
   assert_string_equal(row.name, "lfw");
   assert_int_equal(store_dataset_ready(f->store, &first), 0); /* no change of state */
 
