@@ -64,6 +64,8 @@ static int train(const struct job_inputs *inputs, const struct job_callbacks *ca
   }
 }
 
+static atomic_uint jobs_begun; /* so far */
+
 /* What the last job that began was given; jobs begin side by side. */
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_public[4096], last_teacher[4096];
@@ -72,6 +74,7 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
   uint32_t epoch = 0;
   (void)spec;
+  (void)atomic_fetch_add(&jobs_begun, 1);
   note_most(&most_running, atomic_fetch_add(&jobs_running, 1) + 1);
   note_most(&most_threads, atomic_fetch_add(&threads_running, inputs->threads) + inputs->threads);
   callbacks->phase(callbacks->context, "training");
