@@ -110,7 +110,8 @@ static char *without(const char *text, size_t bytes, size_t begin, size_t end, s
   if (!rest)
     return NULL;
   memcpy(rest, text, begin);
-  memcpy(rest + begin, "[]", 2);
+  rest[begin] = '[';
+  rest[begin + 1] = ']';
   memcpy(rest + begin + 2, text + end, bytes - end);
   *ret_bytes = bytes - (end - begin) + 2;
   return rest;
@@ -275,7 +276,7 @@ static json_t *output_json(const struct inference_request *q, const float *value
                              (json_int_t)q->form.images, (json_int_t)dimension);
   if (q->binary_output)
     return json_put(output, "parameters",
-                    json_pack("{s:I}", "binary_data_size", (json_int_t)(count * sizeof(float))));
+                    json_pack("{s:I}", "binary_data_size", (json_int_t)count * (json_int_t)sizeof(float)));
   json_t *data = json_array();
   for (size_t i = 0; i < count; i++)
     data = json_append(data, json_real((double)values[i]));
@@ -286,10 +287,10 @@ static json_t *output_json(const struct inference_request *q, const float *value
 static void reply_binary(struct request *request, json_t *body, const float *values, size_t bytes) {
   _cleanup_(freep) char *text = body ? json_print(body, JSON_COMPACT) : NULL;
   const size_t length = text ? strlen(text) : 0;
-  char *whole = text ? malloc(length + bytes) : NULL;
+  char *whole = text ? malloc(length + 1 + bytes) : NULL;
   json_decref(body);
   if (whole) {
-    memcpy(whole, text, length);
+    memcpy(whole, text, length + 1);
     memcpy(whole + length, values, bytes);
   }
   reply_text_take(request, MHD_HTTP_OK, "application/octet-stream", whole, length + bytes);

@@ -309,10 +309,9 @@ static void odd_framings(void **state) {
   refuses(header, (const char *)body, bytes - 1, 422, "binary_data_size: ");
   refuses("Content-Type: text/plain", "{}", 2, 415, "application/octet-stream");
   assert_non_null(text);
-  memcpy(text, "{\"x\":[", 6); /* a tree of JSON that would take much memory */
-  for (size_t i = 6; i < large; i += 2)
-    memcpy(text + i, "1,", 2);
-  memcpy(text + large, "1]}", 4);
+  for (size_t i = 0; i < large; i++) /* a tree of JSON that would take much memory */
+    text[i] = i < 6 ? "{\"x\":["[i] : "1,"[i % 2];
+  (void)snprintf(text + large, 4, "1]}");
   refuses(JSON, text, large + 3, 413, "around the tensor");
   free(text);
 }
