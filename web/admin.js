@@ -35,7 +35,7 @@ const tokenTable = (tokens, again) =>
       {text: 'Owner', class: 'wide'},
       'Scopes',
       {text: 'Made', class: 'wide'},
-      'Expires',
+      {text: 'Expires', class: 'wide'},
       {text: h('span', {class: 'hidden'}, 'Actions'), class: 'number'},
     ],
     tokens.map((token) => [

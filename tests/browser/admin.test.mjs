@@ -79,6 +79,8 @@ test('a token is made, shown once, and revoked', async () => {
   const secret = await page.getByLabel('New token').inputValue();
   assert.match(secret, /^guise_/);
   await accessible(page, 'tokens');
+  await page.setViewportSize({width: 375, height: 740});
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 375));
   const [token] = (await server.ask('GET', '/v1/tokens')).data;
   assert.deepEqual(
     [token.name, token.scopes, token.expires_at.slice(0, 10)],
