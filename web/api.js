@@ -95,7 +95,9 @@ export async function request(method, path, {query, body, type, signal, headers}
 // Whether a list may be read, without asking for a token.
 export async function mayRead(path) {
   try {
-    return (await fetchOnce(address(path, {limit: 1}), {method: 'GET'})).ok;
+    const response = await fetchOnce(address(path, {limit: 1}), {method: 'GET'});
+    await response.text(); // a request whose answer is not read does not end
+    return response.ok;
   } catch {
     return false;
   }
