@@ -113,7 +113,8 @@ static const struct {
   int (*owner)(struct store *store, const char *key, char ret_id[STORE_ID], char ret_owner[STORE_NAME]);
 } objects[] = {{"/v1/datasets/{", "data set", "/v1/datasets", dataset_owner},
                {"/v1/jobs/{", "job", "/v1/jobs", job_owner},
-               {"/v1/models/{", "model", "/v1/models", model_owner}};
+               {"/v1/models/{", "model", "/v1/models", model_owner},
+               {"/v2/models/{", "model", "/v1/models", model_owner}};
 
 static bool pass_object(struct request *request, size_t object, const char *sees) {
   char owner[STORE_NAME];

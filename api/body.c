@@ -1,5 +1,6 @@
 /* Request bodies: JSON and text are kept in memory up to a limit, an upload goes to its file in chunks that
  * pool threads write. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/json.h"
@@ -8,6 +9,8 @@
 
 #define TEXT_BYTES_MAX (16u << 20)
 #define JSON_AROUND 1024u
+#define TENSORS_BYTES_MAX (16u << 20)
+#define HEADER_LENGTH "Inference-Header-Content-Length"
 
 static uint64_t limit_of(struct request *request) {
   struct config config;
@@ -23,6 +26,8 @@ static uint64_t limit_of(struct request *request) {
     return config.image_max_bytes;
   case BODY_IMAGES: /* base64, and what stands around it */
     return route_images(request->route) * (config.image_max_bytes + 2) / 3 * 4 + JSON_AROUND;
+  case BODY_TENSORS:
+    return TENSORS_BYTES_MAX;
   case BODY_UPLOAD:
     break;
   }
@@ -45,6 +50,23 @@ static bool begin_upload(struct request *request) {
   return r == 0;
 }
 
+/* Clients of that extension send any media type or none. A web page cannot send the header without asking
+ * first, as it could not send application/json. */
+static bool begin_tensors(struct request *request, bool *ret_binary) {
+  const char *text = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, HEADER_LENGTH);
+  request->json_bytes = -1;
+  *ret_binary = text != NULL;
+  if (!text)
+    return true;
+  if (!*text || strlen(text) > 9 || text[strspn(text, "0123456789")]) {
+    reply_problem(request, PROBLEM_MALFORMED_REQUEST,
+                  HEADER_LENGTH " is the number of bytes of the JSON that comes first");
+    return false;
+  }
+  request->json_bytes = strtoll(text, NULL, 10);
+  return true;
+}
+
 bool body_begin(struct request *request, const char *content_type) {
   const struct guard_body *announced = &request->announced;
   const struct route *route = request->route;
@@ -55,7 +77,10 @@ bool body_begin(struct request *request, const char *content_type) {
   }
   if (route->body == BODY_NONE)
     return true;
-  if (!media_type_is(content_type, route->types)) {
+  bool binary = false;
+  if (route->body == BODY_TENSORS && !begin_tensors(request, &binary))
+    return false;
+  if (!binary && !media_type_is(content_type, route->types)) {
     reply_problem(request, PROBLEM_MEDIA_TYPE, "the body's Content-Type must be %s%s", route->types,
                   route->body == BODY_IMAGE ? "" : ", in UTF-8");
     reply_header(request, route->method == ROUTE_POST ? "Accept-Post" : "Accept", "%s", route->types);

@@ -57,20 +57,25 @@ void connection_phase(struct http *http, struct connection *connection, enum con
   (void)pthread_mutex_unlock(&http->lock);
 }
 
+static json_t *problem_of(const struct connection *connection, enum problem_code code, const char *detail) {
+  return connection->oip ? json_pack("{s:s}", "error", detail) : problem_json(code, detail, NULL, NULL);
+}
+
 /* In one piece: what follows the first may be lost when the connection is closed on a sender. */
 void connection_send_problem(const struct connection *connection, enum problem_code code,
                              const char *detail) {
-  json_t *problem = problem_json(code, detail, NULL, NULL);
+  json_t *problem = problem_of(connection, code, detail);
   _cleanup_(freep) char *body = problem ? json_print(problem, JSON_COMPACT) : NULL;
   char text[4096];
   json_decref(problem);
   if (!body)
     return;
-  int length = snprintf(text, sizeof(text),
-                        "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-                        "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n%s",
-                        problem_status(code), problem_title(code), strlen(body),
-                        problem_status(code) == 503 ? "Retry-After: " RETRY_AFTER_S "\r\n" : "", body);
+  int length =
+      snprintf(text, sizeof(text),
+               "HTTP/1.1 %u %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
+               "X-Content-Type-Options: nosniff\r\n%sConnection: close\r\n\r\n%s",
+               problem_status(code), problem_title(code), connection->oip ? "" : "problem+", strlen(body),
+               problem_status(code) == 503 ? "Retry-After: " RETRY_AFTER_S "\r\n" : "", body);
   if (length >= (int)sizeof(text))
     return;
   if (connection->tls)

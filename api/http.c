@@ -30,6 +30,7 @@ static void *on_uri(void *context, const char *uri, struct MHD_Connection *conne
   request->service = http->service;
   request->connection = connection;
   request->raw = strdup(uri);
+  request->oip = strncmp(uri, "/v2", 3) == 0 && strchr("/?", uri[3]);
   request->references = 1;
   atomic_fetch_add(&http->references, 1);
   return request;
@@ -103,26 +104,6 @@ static bool take_idempotency_key(struct request *request) {
   return true;
 }
 
-/* Before the body is taken: what is refused here costs nothing. */
-static bool pass_limit(struct request *request) {
-  struct config config;
-  if (route_images(request->route) == 0)
-    return true;
-  service_config_now(request->service, &config);
-  const uint64_t client = request->principal.kind == PRINCIPAL_TOKEN ? limit_token(request->principal.id)
-                                                                     : limit_client(request->peer->fd);
-  const uint32_t seconds =
-      limit_take(&request->http->limit, client, route_images(request->route), (double)config.inference_rate,
-                 (double)config.inference_burst, clock_ns());
-  if (seconds == 0)
-    return true;
-  reply_problem(request, PROBLEM_RATE,
-                "at most %llu images a second are embedded for one client; try again in %u s",
-                (unsigned long long)config.inference_rate, seconds);
-  reply_header(request, "Retry-After", "%u", seconds);
-  return false;
-}
-
 /* ---- a request's life
  * -------------------------------------------------------------------------------------------------- */
 
@@ -155,11 +136,12 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   (void)pthread_mutex_lock(&http->lock);
   http->requests++;
   request->counted = true;
+  request->peer->oip = request->oip;
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
   request->began_ns = clock_ns();
   bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
-                 auth_pass_object(request) && take_idempotency_key(request) && pass_limit(request) &&
+                 auth_pass_object(request) && take_idempotency_key(request) && rate_pass_route(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
   if (!welcome)

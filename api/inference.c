@@ -11,18 +11,17 @@
 #include "core/mask/key.h"
 #include "core/metric/verify.h"
 
-static const char *hash_of(const struct model_row *model, const char *name) {
+const char *model_file_hash(const struct model_row *model, const char *name) {
   for (uint32_t i = 0; i < model->file_count; i++)
     if (strcmp(model->files[i].name, name) == 0)
       return model->files[i].sha256;
   return NULL;
 }
 
-/* The model and its weights' hash; false with an answer. */
-static bool usable_model(struct request *request, struct model_row *ret_model, const char **ret_sha256) {
+bool model_usable(struct request *request, struct model_row *ret_model, const char **ret_sha256) {
   if (!model_find(request, ret_model))
     return false;
-  *ret_sha256 = hash_of(ret_model, "model.safetensors");
+  *ret_sha256 = model_file_hash(ret_model, "model.safetensors");
   if (!model_is_allowed(request, ret_model)) {
     model_row_clear(ret_model);
     return false;
@@ -56,16 +55,17 @@ static json_t *embedding_json(const float *embedding, uint32_t dimension) {
 }
 
 void embed_face(struct request *request) {
-  const struct service_image image = {request->body ? request->body : "", request->body_size};
+  const struct service_image image = {.data = request->body ? request->body : "",
+                                      .bytes = request->body_size};
   _cleanup_(freep) float *embedding = NULL;
   struct guise_error err = {0};
   struct model_row model;
   const char *sha256;
   uint32_t dimension = 0, bad = 0;
-  if (!usable_model(request, &model, &sha256))
+  if (!model_usable(request, &model, &sha256))
     return;
-  int r = service_embed(request->service, sha256, hash_of(&model, MASK_KEY_FILE), &image, 1, &embedding,
-                        &dimension, &bad, &err);
+  int r = service_embed(request->service, sha256, model_file_hash(&model, MASK_KEY_FILE), &image, 1,
+                        &embedding, &dimension, &bad, &err);
   model_row_clear(&model);
   if (r == 0)
     reply_json(request, MHD_HTTP_OK, embedding_json(embedding, dimension));
@@ -164,7 +164,8 @@ static void refuse_rate(struct request *request, uint32_t rate) {
 
 static void compare(struct request *request, const struct question *q, const char *sha256, const char *key,
                     double threshold) {
-  const struct service_image images[2] = {{q->file[0], q->bytes[0]}, {q->file[1], q->bytes[1]}};
+  const struct service_image images[2] = {{.data = q->file[0], .bytes = q->bytes[0]},
+                                          {.data = q->file[1], .bytes = q->bytes[1]}};
   _cleanup_(freep) float *embeddings = NULL;
   struct guise_error err = {0};
   uint32_t dimension = 0, bad = 0;
@@ -195,12 +196,12 @@ void verify_faces(struct request *request) {
     reply_problems(request, &problems);
     return;
   }
-  if (!usable_model(request, &model, &sha256))
+  if (!model_usable(request, &model, &sha256))
     return;
   const double threshold = threshold_of(&model, q.rate);
   if (isnan(threshold))
     refuse_rate(request, q.rate);
   else
-    compare(request, &q, sha256, hash_of(&model, MASK_KEY_FILE), threshold);
+    compare(request, &q, sha256, model_file_hash(&model, MASK_KEY_FILE), threshold);
   model_row_clear(&model);
 }

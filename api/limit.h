@@ -1,5 +1,5 @@
 /* Token buckets, one a client: `rate` tokens a second flow in, up to `burst`. A client is a token;
- * without one an address, or a user on a Unix socket. One thread only. */
+ * without one an address, or a user on a Unix socket. One thread at a time. */
 #pragma once
 
 #include <stdint.h>

@@ -69,25 +69,54 @@ void reply_empty(struct request *request, unsigned status) {
   reply_text_static(request, status, NULL, "", 0);
 }
 
+/* Without memory. */
+static void reply_last(struct request *request) {
+  static const char problem[] =
+      "{\"type\":\"urn:guise:problem:unavailable\",\"title\":\"The service cannot do this now\","
+      "\"status\":503,\"detail\":\"out of memory; try again later\"}",
+                    error[] = "{\"error\":\"out of memory; try again later\"}";
+  if (request->oip)
+    reply_text_static(request, 503, "application/json", error, sizeof(error) - 1);
+  else
+    reply_text_static(request, 503, "application/problem+json", problem, sizeof(problem) - 1);
+}
+
 static void reply_typed(struct request *request, unsigned status, const char *type, json_t *body) {
   char *text = body ? json_print(body, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
   json_decref(body);
   if (text)
     reply_text_take(request, status, type, text, strlen(text));
-  else {
-    static const char last[] =
-        "{\"type\":\"urn:guise:problem:unavailable\",\"title\":\"The service cannot do this now\","
-        "\"status\":503,\"detail\":\"out of memory; try again later\"}";
-    reply_text_static(request, 503, "application/problem+json", last, sizeof(last) - 1);
-  }
+  else
+    reply_last(request);
 }
 
 void reply_json(struct request *request, unsigned status, json_t *body) {
   reply_typed(request, status, "application/json", body);
 }
 
+/* The same as the Open Inference Protocol tells it: one sentence, with every mistake in it. Steals. */
+static json_t *oip_error(json_t *problem) {
+  json_t *text = json_incref(json_object_get(problem, "detail"));
+  const json_t *error;
+  size_t i;
+  json_array_foreach(json_object_get(problem, "errors"), i, error) {
+    json_t *more = json_sprintf("%s%s%s: %s", i > 0 ? json_string_value(text) : "", i > 0 ? "; " : "",
+                                json_string_value(json_object_get(error, "pointer")),
+                                json_string_value(json_object_get(error, "detail")));
+    json_decref(text);
+    text = more;
+    if (!text)
+      break;
+  }
+  json_decref(problem);
+  return json_pack("{s:o}", "error", text);
+}
+
 static void finish_problem(struct request *request, enum problem_code code, json_t *problem) {
-  reply_typed(request, problem_status(code), "application/problem+json", problem);
+  if (request->oip)
+    reply_typed(request, problem_status(code), "application/json", problem ? oip_error(problem) : NULL);
+  else
+    reply_typed(request, problem_status(code), "application/problem+json", problem);
   if (request->status == 503)
     reply_header(request, "Retry-After", "%s", RETRY_AFTER_S);
 }

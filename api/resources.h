@@ -66,8 +66,21 @@ bool model_find(struct request *request, struct model_row *ret_row);
 bool model_is_allowed(struct request *request, const struct model_row *model);
 
 /* inference.c */
+/* The model of the path, which may be used, and its weights' hash; false with an answer. model_row_clear. */
+bool model_usable(struct request *request, struct model_row *ret_model, const char **ret_sha256);
+/* NULL: the model has no such file. */
+const char *model_file_hash(const struct model_row *model, const char *name);
 void embed_face(struct request *request);
 void verify_faces(struct request *request);
+
+/* infer.c */
+#define INFER_IMAGES_MAX 16u /* of a request */
+void get_server(struct request *request);
+void get_server_live(struct request *request);
+void get_server_ready(struct request *request);
+void get_model_metadata(struct request *request);
+void get_model_ready(struct request *request);
+void infer_model(struct request *request);
 
 /* audit.c */
 void list_audit(struct request *request);

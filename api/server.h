@@ -56,6 +56,7 @@ struct connection {
   int fd;
   gnutls_session_t tls; /* NULL = plain; libmicrohttpd's thread only */
   bool internal;        /* http_alive's own */
+  bool oip;             /* its request is the Open Inference Protocol's; under http.lock */
   enum connection_phase phase;
   int64_t deadline_ns; /* when the timer cuts it; 0 = never */
 };
@@ -91,8 +92,8 @@ struct http {
   bool done;
   atomic_llong timer_ns;
   atomic_uint references;
-  struct limit limit; /* libmicrohttpd's thread only, like the answers */
-  struct answer answers[ANSWERS];
+  struct limit limit;
+  struct answer answers[ANSWERS]; /* libmicrohttpd's thread only */
 };
 void http_unref(struct http *http);
 
@@ -103,7 +104,8 @@ enum body_kind {
   BODY_TEXT,
   BODY_UPLOAD,
   BODY_IMAGE,
-  BODY_IMAGES, /* JSON with two images in it */
+  BODY_IMAGES,  /* JSON with two images in it */
+  BODY_TENSORS, /* a request of the Open Inference Protocol (infer.c) */
 };
 
 struct request {
@@ -112,12 +114,14 @@ struct request {
   struct MHD_Connection *connection;
   struct connection *peer;
   char *raw; /* target as received */
+  bool oip;  /* the Open Inference Protocol's, which has its own form of errors */
   const struct route *route;
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
   char object[STORE_ID];    /* id of what it is about, "" = not known yet, or nothing */
   bool head;                /* HEAD: a GET without its body */
   struct principal principal;
+  uint64_t client; /* whose images are counted (rate.c) */
   enum request_stage stage;
   int64_t began_ns;
   bool counted; /* in http.requests */
@@ -131,7 +135,8 @@ struct request {
   struct guise_error upload_error;
   char content_digest[SHA256_HEX]; /* promised by Content-Digest, "" = not */
   char idempotency_key[256];       /* "" = none */
-  json_t *json;                    /* of a JSON body */
+  int64_t json_bytes; /* of BODY_TENSORS: how long the JSON is that comes first; -1 = all is JSON */
+  json_t *json;       /* of a JSON body */
 
   /* work on a pool thread; under http.lock */
   struct request *next, *previous;
@@ -172,10 +177,10 @@ struct route {
   const char *query;     /* names of the query parameters, comma-separated */
   const char *operation; /* operationId in schema/openapi.yaml */
 };
-/* How many images it embeds: such routes run on the inference thread, and the images count against the
- * client's rate. */
+/* How many images it embeds at least: such routes run on the inference thread, and the images count against
+ * the client's rate. */
 static inline uint32_t route_images(const struct route *route) {
-  return route->body == BODY_IMAGE ? 1 : route->body == BODY_IMAGES ? 2 : 0;
+  return route->body == BODY_IMAGE || route->body == BODY_TENSORS ? 1 : route->body == BODY_IMAGES ? 2 : 0;
 }
 extern const struct route routes[];
 extern const size_t route_count;
@@ -199,6 +204,12 @@ int body_take(struct request *request, const char *data, size_t size);
 /* After the last piece, on the thread of the handler: JSON is parsed, the rest of an upload written and its
  * digest compared. False with an answer when something is wrong. */
 bool body_finish(struct request *request);
+
+/* ---- rate.c ---- */
+/* Counts images against the client's rate. False with an answer when there are too many. */
+bool rate_pass(struct request *request, uint32_t images);
+/* Before the body is taken: what is refused here costs nothing. */
+bool rate_pass_route(struct request *request);
 
 /* ---- work.c ---- */
 /* Suspends the connection and runs work(request) on a pool thread; then the access handler is called again.

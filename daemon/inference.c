@@ -98,6 +98,11 @@ static uint64_t memory_bound(struct service *service) {
 static int embed_one(struct service *service, struct model *model, const struct service_image *image,
                      float *ret_embedding, struct guise_error *err) {
   const uint32_t input = model->info.input;
+  const uint8_t *decoded = image->data;
+  if (image->decoded && image->bytes != (size_t)3 * input * input)
+    return error_set(err, -EINVAL, "the model takes images of %u x %u pixels", input, input);
+  if (image->decoded)
+    return model_embed(model, &decoded, 1, false, ret_embedding, err);
   _cleanup_(freep) uint8_t *rgb = malloc((size_t)3 * input * input);
   if (!rgb)
     return error_set(err, -ENOMEM, "out of memory for an image");

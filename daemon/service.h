@@ -176,10 +176,11 @@ int service_job_delete(struct service *service, const char *id, json_t **ret_rec
  * sha256, under the key whose file has the sha256 `key` (NULL: the model has none): (count, *ret_dimension)
  * floats of length 1 each, freed by the caller. Images are resized to the model's input as at ingest and
  * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: the model is gone;
- * -ENOMEM, -EIO. One at a time: run it through service_infer. */
+ * -EINVAL: decoded data have another size; -ENOMEM, -EIO. One at a time: run it through service_infer. */
 struct service_image {
   const void *data;
   size_t bytes;
+  bool decoded; /* data are the model's input already: (input,input,3) RGB bytes */
 };
 int service_embed(struct service *service, const char *sha256, const char *key,
                   const struct service_image *images, uint32_t count, float **ret_embeddings,

@@ -92,6 +92,17 @@ export async function request(method, path, {query, body, type, signal, headers}
   }
 }
 
+// Whether a list may be read, without asking for a token.
+export async function mayRead(path) {
+  try {
+    const response = await fetchOnce(address(path, {limit: 1}), {method: 'GET'});
+    await response.text(); // a request whose answer is not read does not end
+    return response.ok;
+  } catch {
+    return false;
+  }
+}
+
 export const getJson = async (path, options) => (await request('GET', path, options)).json();
 export const getText = async (path, options) => (await request('GET', path, options)).text();
 export const post = async (path, options) => (await request('POST', path, options)).json();

@@ -1,6 +1,7 @@
 // The frame around the pages: which page the address names, theme, connection, token.
 import {announce, h, problemBox, replace} from './dom.js';
-import {Problem, forgetToken, onReachable, token} from './api.js';
+import {Problem, forgetToken, mayRead, onReachable, token} from './api.js';
+import {auditPage, tokensPage} from './admin.js';
 import {comparePage} from './compare.js';
 import {datasetPage, datasetsPage} from './datasets.js';
 import {jobPage} from './job.js';
@@ -18,6 +19,8 @@ const pages = [
   [/^\/datasets\/([^/]+)$/, datasetPage, 'Data set'],
   [/^\/models$/, modelsPage, 'Models'],
   [/^\/models\/([^/]+)$/, modelPage, 'Model'],
+  [/^\/tokens$/, tokensPage, 'Tokens'],
+  [/^\/audit$/, auditPage, 'Audit trail'],
 ];
 
 const main = document.getElementById('main');
@@ -98,10 +101,18 @@ function setUpToken() {
   button.addEventListener('click', () => {
     forgetToken();
     show();
+    setUpAdmin();
     open();
   });
   document.addEventListener('guise-token', show);
+  document.addEventListener('guise-token', setUpAdmin);
   show();
+}
+
+// Links to what takes the scope admin are shown to who has it.
+async function setUpAdmin() {
+  const may = await mayRead('v1/tokens');
+  for (const link of document.querySelectorAll('nav a.admin')) link.hidden = !may;
 }
 
 function setUpConnection() {
@@ -119,6 +130,7 @@ document.getElementById('skip').addEventListener('click', (event) => {
 });
 setUpTheme();
 setUpToken();
+setUpAdmin();
 setUpConnection();
 window.addEventListener('hashchange', open);
 open();

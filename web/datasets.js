@@ -2,6 +2,7 @@
 import {add, announce, button, confirm, facts, h, heading, problemBox, replace, table, tell} from './dom.js';
 import {erase, getJson, list, repeat, upload} from './api.js';
 import {bytes, count, percent, when} from './format.js';
+import {pairsSection, peopleSection} from './people.js';
 
 const TYPES = [
   [/\.tar$/i, 'application/x-tar'],
@@ -269,31 +270,24 @@ function about(dataset) {
   ]);
 }
 
-function pairsTable(pairs) {
-  return pairs.length
-    ? table(
-        'Pairs lists',
-        ['Name', {text: 'Pairs', class: 'number'}, {text: 'Folds', class: 'number'}],
-        pairs.map(({name, pairs: n, folds}) => [name, count(n), count(folds)]),
-      )
-    : h('p', {class: 'soft'}, 'None.');
-}
-
 export async function datasetPage(root, {id, signal}) {
   const state = h('span');
   const head = h('div', {class: 'card'});
   const title = heading('Data set');
   const rejected = h('div');
+  const people = h('div', null, h('p', {class: 'soft'}, 'None.'));
   const pairs = h('div');
   const actions = h('div', {class: 'actions'});
   add(root, [
     h('p', {class: 'crumbs'}, h('a', {href: '#/datasets'}, 'Data sets')),
     h('div', {class: 'title'}, title, state, h('span', {class: 'space'}), actions),
     head,
-    h('h2', null, 'Rejected files'),
-    rejected,
+    h('h2', null, 'People'),
+    people,
     h('h2', null, 'Pairs lists'),
     pairs,
+    h('h2', null, 'Rejected files'),
+    rejected,
   ]);
   const dataset = await repeatUntilRead();
   if (!dataset) return;
@@ -312,8 +306,14 @@ export async function datasetPage(root, {id, signal}) {
       {class: 'warn'},
     ),
   );
-  replace(pairs, pairsTable((await getJson(`${path(id)}/pairs`, {signal})).data));
+  const ready = dataset.state === 'ready';
+  const loadPairs = await pairsSection(pairs, path(id), ready);
   await rejects(dataset, rejected);
+  if (ready)
+    await peopleSection(people, path(id), async () => {
+      await loadPairs();
+      replace(head, about(await getJson(path(id), {signal})));
+    });
 
   async function repeatUntilRead() {
     let dataset = null;

@@ -321,6 +321,8 @@ test('on a phone, light and dark: all fits and can be read', async () => {
     'datasets',
     `datasets/${dataset}`,
     `compare?jobs=${trained}`,
+    'tokens',
+    'audit',
   ];
   for (const options of [
     {viewport: {width: 375, height: 740}, hasTouch: true, isMobile: true},

@@ -284,7 +284,8 @@ static void every_allocation(struct fixture *f, const char *line, const char *ty
     if (same && answer.status && answer.status < 400 &&
         strcmp(answer.text + answer.body, wanted.text + wanted.body) != 0)
       fail_msg("%s, allocation %u: an answer that is not whole: %s", numbered, n, answer.text);
-    if (answer.status >= 400 && answer.status != status && !strstr(answer.text, "application/problem+json"))
+    if (answer.status >= 400 && answer.status != status &&
+        !strstr(answer.text, strstr(line, " /v2") ? "{\"error\":\"" : "application/problem+json"))
       fail_msg("%s, allocation %u: an error of another form: %s", numbered, n, answer.text);
     nothing_is_half_done(f);
     failed += answer.status != status;
@@ -310,6 +311,9 @@ static void reading(void **state) {
   every_allocation(f, line, "", "", 200, true);
   every_allocation(f, "GET /v1/nothing", "", "", 404, true);
   every_allocation(f, "GET /v1/audit", "", "", 200, false);
+  every_allocation(f, "GET /v2", "", "", 200, true);
+  every_allocation(f, "GET /v2/models/mdl_none", "", "", 404, true);
+  every_allocation(f, "GET /v2?a=1&b=2", "", "", 422, true);
 }
 
 static void logs(void **state) {

@@ -96,7 +96,7 @@ static size_t make_image(uint32_t seed, char ret_file[SIZE * SIZE * 3 + 32]) {
 
 static int embed(struct fixture *f, uint32_t model, float ret_embedding[EMBEDDING]) {
   char file[SIZE * SIZE * 3 + 32];
-  const struct service_image image = {file, make_image(1, file)};
+  const struct service_image image = {.data = file, .bytes = make_image(1, file)};
   _cleanup_(freep) float *embedding = NULL;
   uint32_t dimension = 0, bad = 0;
   struct guise_error err = {0};
@@ -169,7 +169,8 @@ static void erased_models_leave_memory(void **state) {
 static void bad_images_are_told_apart(void **state) {
   struct fixture *f = *state;
   char file[SIZE * SIZE * 3 + 32];
-  const struct service_image images[2] = {{file, make_image(2, file)}, {"no image", 8}};
+  const struct service_image images[2] = {{.data = file, .bytes = make_image(2, file)},
+                                          {.data = "no image", .bytes = 8}};
   _cleanup_(freep) float *embeddings = NULL;
   uint32_t dimension = 0, bad = 0;
   struct guise_error err = {0};

@@ -1,0 +1,29 @@
+/* How many images a client may have embedded: before the body is taken one, or as many as the route tells; of
+ * a batch the rest once it is known how many there are. */
+#include "api/reply.h"
+
+bool rate_pass(struct request *request, uint32_t images) {
+  struct http *http = request->http;
+  struct config config;
+  service_config_now(request->service, &config);
+  (void)pthread_mutex_lock(&http->lock);
+  const uint32_t seconds = limit_take(&http->limit, request->client, images, (double)config.inference_rate,
+                                      (double)config.inference_burst, clock_ns());
+  (void)pthread_mutex_unlock(&http->lock);
+  if (seconds == 0)
+    return true;
+  reply_problem(request, PROBLEM_RATE,
+                "at most %llu images a second are embedded for one client; try again in %u s",
+                (unsigned long long)config.inference_rate, seconds);
+  reply_header(request, "Retry-After", "%u", seconds);
+  return false;
+}
+
+bool rate_pass_route(struct request *request) {
+  const uint32_t images = route_images(request->route);
+  if (images == 0)
+    return true;
+  request->client = request->principal.kind == PRINCIPAL_TOKEN ? limit_token(request->principal.id)
+                                                               : limit_client(request->peer->fd);
+  return rate_pass(request, images);
+}
