@@ -7,13 +7,14 @@ const TYPES = [
   [/\.tar$/i, 'application/x-tar'],
   [/\.(tar\.gz|tgz|gz)$/i, 'application/gzip'],
   [/\.zip$/i, 'application/zip'],
+  [/\.templates$/i, 'application/vnd.guise.templates'],
 ];
 const typeOf = (name) => TYPES.find(([pattern]) => pattern.test(name))?.[1] ?? null;
 
 // "My faces.tar.gz" -> "My-faces"
 const nameOf = (file) =>
   file
-    .replace(/\.(tar\.gz|tgz|tar|gz|zip)$/i, '')
+    .replace(/\.(tar\.gz|tgz|tar|gz|zip|templates)$/i, '')
     .replace(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '');
 
@@ -46,7 +47,7 @@ class Upload {
     this.file = h('input', {
       type: 'file',
       id: 'file',
-      accept: '.tar,.gz,.tgz,.zip',
+      accept: '.tar,.gz,.tgz,.zip,.templates',
       required: true,
       'aria-describedby': 'file-help file-error',
       onchange: () => this.chosen(),
