@@ -105,7 +105,8 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
  * is the exit code). */
 char *model_resolve(struct cli *cli, const char *id, int *ret_code);
 
-/* Downloads the file `name` of a model into a directory and verifies it, and says nothing but what went wrong. */
+/* Downloads the file `name` of a model into a directory and verifies it, and says nothing but what went
+ * wrong. */
 int model_fetch(struct cli *cli, const char *model, const char *name, const char *directory, bool unsafe);
 
 int command_dataset_add(struct cli *cli, int argc, char **argv);

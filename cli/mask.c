@@ -170,7 +170,7 @@ static void tell(const struct masking *masking, const struct plain_mask *mask, c
     json_t *said =
         json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "output", masking->output, "mask", mask->method,
                   "identities", (json_int_t)people, "images", (json_int_t)images, "templates",
-                  (json_int_t)(images * masking->mixes), "rejected", (json_int_t)masking->rejected);
+                  (json_int_t)images * (json_int_t)masking->mixes, "rejected", (json_int_t)masking->rejected);
     out_json(said);
     json_decref(said);
     return;

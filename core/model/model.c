@@ -188,6 +188,7 @@ static void read_training(const json_t *metadata, struct model_info *info) {
     info->training.epochs = (uint32_t)value;
   (void)mask_file_number(metadata, "training.steps", 0, UINT64_MAX, &info->training.steps, NULL);
   (void)mask_file_number(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
+  (void)mask_file_mixing(metadata, &info->mixing, NULL);
   (void)curve_parse(mask_file_text(metadata, "training.accuracy_curve"), info->training.curve);
 }
 

@@ -194,8 +194,10 @@ int job_data_open(const char *pack_path, uint32_t size, const struct data_split 
                   struct job_data *ret_data, struct guise_error *err) {
   struct job_data data = {.size = size};
   const struct data_split none = {.seed = 0};
-  int r = (templates_recognise(pack_path) ? open_templates : open_pack)(pack_path, split ? split : &none,
-                                                                        &data, err);
+  const bool templates = templates_recognise(pack_path);
+  if (templates && !split)
+    return error_set(err, -EINVAL, "the data set holds templates, and pictures are needed: name another");
+  int r = (templates ? open_templates : open_pack)(pack_path, split ? split : &none, &data, err);
   if (r == 0)
     r = count_images(&data, err);
   if (r == 0 && data.pack)

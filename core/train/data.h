@@ -41,8 +41,8 @@ struct data_split {
 struct data_split job_spec_split(const struct job_spec *spec);
 
 /* Opens the pack, or the file of templates, and splits it, people and then the images of each person by
- * (seed, RNG_SPLIT). split NULL: everything is trained on. -EINVAL with err when too few people or too small
- * a pack. */
+ * (seed, RNG_SPLIT). split NULL: everything is trained on, and templates are refused. -EINVAL with err when
+ * too few people or too small a pack. */
 int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err);
 void job_data_close(struct job_data *data);
