@@ -100,7 +100,7 @@ static const struct cli_option mask_options[] = {
     {"output", 'o', "FILE", OPTION_SHORT | OPTION_REQUIRED, "the file of templates"},
     {"mixes", 'n', "N", 0, "templates that each face leads, 1..16; more tell more of it (default 1)"},
     {"k", 'k', "K", 0, "faces in a template, 1..6 (default: drawn as the model's policy did)"},
-    {"float16", 'f', NULL, 0, "half the size, and numbers rounded to 11 bits"},
+    {"half", 'f', NULL, 0, "half the size: numbers of 16 bits"},
     {"names", 'N', "FILE", 0, "write down which number stands for which person; keep it to yourself"},
     {"seed", 's', "S", 0,
      "number that all is drawn from; whoever knows it knows which faces were mixed (default: a secret one)"},

@@ -74,9 +74,8 @@ static void masks_a_folder_and_an_archive(void **state) {
                  "-o \"$D/again\" --mixes 2 --seed 7 && cmp \"$D/mine\" \"$D/again\"");
   /* secret draws unless they are asked for, and half the size */
   (void)shell(
-      0,
-      "\"$G\" mask \"$D/faces.tar\" --model \"$D/p/model.safetensors\" -o \"$D/other\" --mixes 2 --float16 "
-      "&& test $(stat -c %s \"$D/other\") -lt $(($(stat -c %s \"$D/mine\") * 6 / 10))");
+      0, "\"$G\" mask \"$D/faces.tar\" --model \"$D/p/model.safetensors\" -o \"$D/other\" --mixes 2 --half "
+         "&& test $(stat -c %s \"$D/other\") -lt $(($(stat -c %s \"$D/mine\") * 6 / 10))");
   (void)shell(0, "test $(wc -l <\"$D/names.csv\") = 8 && grep -q '^0,person-00' \"$D/names.csv\"");
   (void)shell(1, "grep -q person- \"$D/mine\"");                   /* no name is in the file */
   (void)shell(0, "ls -A \"$D\" | grep -c 'mine\\.' | grep -qx 0"); /* and nothing is left beside it */
