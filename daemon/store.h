@@ -119,7 +119,7 @@ int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
                           const char *id); /* forgets the rejects of a broken off ingest */
 int store_rejects_add(struct store *store, const char *id, const struct reject_row *rows, uint32_t count);
-/* By id: counts, size, bytes, sha256. -EUSERS when that is more than its owner may have. */
+/* By id: counts, bytes, sha256, size (0: as it was). -EUSERS when that is more than its owner may have. */
 int store_dataset_ready(struct store *store, const struct dataset_row *row);
 /* Also fails the jobs that wait for it; their ids are told to `failed` (may be NULL) after the commit. */
 int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, const char *error,

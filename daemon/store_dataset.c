@@ -182,7 +182,7 @@ int store_dataset_ready(struct store *store, const struct dataset_row *row) {
     r = store_exec(
         db,
         "UPDATE datasets SET state = 'ready', identities = ?2, images = ?3, rejected = ?4, bytes = "
-        "?5, sha256 = ?6, size = ?7 "
+        "?5, sha256 = ?6, size = coalesce(nullif(?7, 0), size) "
         "WHERE id = ?1",
         "tuuuLtu", row->id, row->identities, row->images, row->rejected, row->bytes, row->sha256, row->size);
   return store_write_end(store, changed_one(db, r));
