@@ -261,7 +261,7 @@ function about(dataset) {
   return facts([
     ['Id', h('code', null, dataset.id)],
     ['People', count(dataset.identities)],
-    ['Images', count(dataset.images)],
+    [dataset.kind === 'templates' ? 'Templates, masked by their owner' : 'Images', count(dataset.images)],
     ['Rejected files', count(dataset.rejected)],
     ['Stored size', `${dataset.size} × ${dataset.size} pixels, ${bytes(dataset.bytes)}`],
     ['Uploaded', when(dataset.created_at)],
