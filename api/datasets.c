@@ -1,19 +1,22 @@
 /* Data sets: upload, state, rejects, pairs, erasure. */
 #include <string.h>
 
+#include "api/guard.h"
 #include "api/page.h"
 #include "api/range.h"
 #include "api/reply.h"
 #include "api/resources.h"
 #include "core/base/json.h"
+#include "core/template/templates.h"
 
 static json_t *dataset_json(const struct dataset_row *row) {
-  return json_pack("{s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o,s:o}", "id", row->id, "name", row->name,
-                   "state", dataset_state_name(row->state), "identities", (json_int_t)row->identities,
-                   "images", (json_int_t)row->images, "rejected", (json_int_t)row->rejected, "bytes",
-                   (json_int_t)row->bytes, "sha256", json_optional(row->upload_sha256), "size",
-                   (json_int_t)row->size, "created_at", json_time(row->created_at), "error",
-                   json_optional(row->error), "owner", json_optional(row->owner));
+  return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:o,s:o}", "id", row->id, "name", row->name,
+                   "state", dataset_state_name(row->state), "kind", dataset_kind_name(row->kind),
+                   "identities", (json_int_t)row->identities, "images", (json_int_t)row->images, "rejected",
+                   (json_int_t)row->rejected, "bytes", (json_int_t)row->bytes, "sha256",
+                   json_optional(row->upload_sha256), "size", (json_int_t)row->size, "created_at",
+                   json_time(row->created_at), "error", json_optional(row->error), "owner",
+                   json_optional(row->owner));
 }
 
 /* ?size=: pixels of the packed images, 0 when it was not given. */
@@ -33,16 +36,34 @@ static int parse_size(struct request *request, uint32_t *ret_size) {
   return 0;
 }
 
+/* The body's type was among those of the route. */
+static enum dataset_kind uploaded_kind(const struct request *request) {
+  const char *type = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Type");
+  return media_type_is(type, TEMPLATES_MEDIA_TYPE) ? DATASET_TEMPLATES : DATASET_FACES;
+}
+
+/* Templates have the size of the faces that they were made of. */
+static int check_size(struct request *request, enum dataset_kind kind, uint32_t size) {
+  struct spec_problems problems = {0};
+  if (kind == DATASET_FACES || size == 0)
+    return 0;
+  (void)spec_problems_add(&problems, "?size", "conflict", NULL,
+                          "templates bring their size along: leave size out");
+  reply_problems(request, &problems);
+  return -EINVAL;
+}
+
 void put_dataset(struct request *request) {
   struct dataset_row row;
   struct guise_error err = {0};
   bool created = false;
   uint32_t size = 0;
-  if (parse_size(request, &size) < 0)
+  const enum dataset_kind kind = uploaded_kind(request);
+  if (parse_size(request, &size) < 0 || check_size(request, kind, size) < 0)
     return;
   const struct client client = auth_client(request);
-  int r = service_dataset_accept(request->service, &client, request->parameter[0], request->upload, size,
-                                 &row, &created, &err);
+  int r = service_dataset_accept(request->service, &client, request->parameter[0], request->upload, kind,
+                                 size, &row, &created, &err);
   if (r < 0) {
     reply_error(request, r, &err);
     return;

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "api/resources.h"
+#include "core/template/templates.h"
 
-#define ARCHIVES "application/x-tar,application/gzip,application/zip"
+#define UPLOADS "application/x-tar,application/gzip,application/zip," TEMPLATES_MEDIA_TYPE
 
 const struct route routes[] = {
     {ROUTE_GET, "/", get_dashboard, SCOPE_NONE, false, BODY_NONE, "", "", "getDashboard"},
@@ -17,7 +18,7 @@ const struct route routes[] = {
     {ROUTE_GET, "/metrics", get_prometheus, SCOPE_METRICS_READ, false, BODY_NONE, "", "", "getMetrics"},
     {ROUTE_GET, "/v1/datasets", list_datasets, SCOPE_DATASETS_READ, false, BODY_NONE, "", "limit,cursor",
      "listDatasets"},
-    {ROUTE_PUT, "/v1/datasets/{name}", put_dataset, SCOPE_DATASETS_WRITE, true, BODY_UPLOAD, ARCHIVES, "size",
+    {ROUTE_PUT, "/v1/datasets/{name}", put_dataset, SCOPE_DATASETS_WRITE, true, BODY_UPLOAD, UPLOADS, "size",
      "putDataset"},
     {ROUTE_GET, "/v1/datasets/{name}", get_dataset, SCOPE_DATASETS_READ, false, BODY_NONE, "", "",
      "getDataset"},

@@ -105,6 +105,10 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
  * is the exit code). */
 char *model_resolve(struct cli *cli, const char *id, int *ret_code);
 
+/* Downloads the file `name` of a model into a directory and verifies it, and says nothing but what went
+ * wrong. */
+int model_fetch(struct cli *cli, const char *model, const char *name, const char *directory, bool unsafe);
+
 int command_dataset_add(struct cli *cli, int argc, char **argv);
 int command_dataset_ls(struct cli *cli, int argc, char **argv);
 int command_dataset_show(struct cli *cli, int argc, char **argv);
@@ -135,6 +139,7 @@ int command_token_ls(struct cli *cli, int argc, char **argv);
 int command_token_revoke(struct cli *cli, int argc, char **argv);
 int command_audit(struct cli *cli, int argc, char **argv);
 int command_ready(struct cli *cli, int argc, char **argv);
+int command_mask(struct cli *cli, int argc, char **argv);
 int command_synth(struct cli *cli, int argc, char **argv);
 int command_study_run(struct cli *cli, int argc, char **argv);
 int command_study_report(struct cli *cli, int argc, char **argv);

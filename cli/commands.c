@@ -94,6 +94,19 @@ static const struct cli_option synth_options[] = {
     {"size", 'p', "PX", 0, "side of an image, 32..224 (default 112)"},
     {0}};
 
+static const struct cli_option mask_options[] = {
+    {"model", 'm', "FILE", OPTION_REQUIRED,
+     "whose mask is used: a model.safetensors, or a model's or a job's id; train it on public faces"},
+    {"output", 'o', "FILE", OPTION_SHORT | OPTION_REQUIRED, "the file of templates"},
+    {"mixes", 'n', "N", 0, "templates that each face leads, 1..16; more tell more of it (default 1)"},
+    {"k", 'k', "K", 0, "faces in a template, 1..6 (default: drawn as the model's policy did)"},
+    {"half", 'f', NULL, 0, "half the size: numbers of 16 bits"},
+    {"names", 'N', "FILE", 0, "write down which number stands for which person; keep it to yourself"},
+    {"seed", 's', "S", 0,
+     "number that all is drawn from; whoever knows it knows which faces were mixed (default: a secret one)"},
+    {"unsafe", 'U', NULL, 0, "also with a model whose attacks have not run"},
+    {0}};
+
 static const struct cli_option token_add_options[] = {
     {"scope", 's', "SCOPE[,SCOPE]", OPTION_REQUIRED | OPTION_REPEATED,
      "datasets:read, datasets:write, jobs:read, jobs:write, models:read, models:write, models:use (embed and "
@@ -183,6 +196,13 @@ const struct command cli_commands[] = {
      "The same numbers give the same archive, byte for byte. They are drawings: no result on them says "
      "anything about real faces.",
      synth_options, command_synth},
+    {"mask", "PATH", "mask and mix faces here, for a data set of templates",
+     "PATH holds IDENTITY/IMAGE as for dataset add. Nothing of it is sent: the mask of a model turns the "
+     "faces into "
+     "templates, which dataset add uploads. docs/client-masking.md tells what this shields, and what not.\n"
+     "  guise mask faces/ --model mdl_... -o mine.templates\n"
+     "  guise dataset add mine mine.templates",
+     mask_options, command_mask},
     {"token add", "NAME", "make a bearer token",
      "The token is printed once and can be shown by nobody again. Put it into a file, and let the client "
      "read "

@@ -8,7 +8,7 @@
 
 #define PAIRS_LIMIT ((size_t)64 << 20)
 
-static const char *const heading[] = {"NAME",   "ID",       "STATE", "PEOPLE",
+static const char *const heading[] = {"NAME",   "ID",       "STATE", "KIND",   "PEOPLE",
                                       "IMAGES", "REJECTED", "SIZE",  "CREATED"};
 
 static void dataset_row(struct table *table, const json_t *dataset) {
@@ -17,6 +17,7 @@ static void dataset_row(struct table *table, const json_t *dataset) {
   table_cell(table, "%s", json_text(dataset, "name", "?"));
   table_cell(table, "%s", json_text(dataset, "id", "?"));
   table_cell(table, "%s", json_text(dataset, "state", "?"));
+  table_cell(table, "%s", json_text(dataset, "kind", "faces"));
   table_cell(table, "%llu", (unsigned long long)json_count(dataset, "identities"));
   table_cell(table, "%llu", (unsigned long long)json_count(dataset, "images"));
   table_cell(table, "%llu", (unsigned long long)json_count(dataset, "rejected"));

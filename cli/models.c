@@ -177,10 +177,9 @@ static const json_t *find_file(const json_t *files, const char *name) {
   return NULL;
 }
 
-static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory,
-                   const char *query) {
+static int fetch_one(struct cli *cli, const char *model, const json_t *file, const char *directory,
+                     const char *query, char ret_path[4096]) {
   struct download download = {.cli = cli, .model = model, .query = query};
-  char size[32];
   download.name = json_text(file, "name", "");
   download.sha256 = json_text(file, "sha256", "");
   download.size = json_count(file, "size");
@@ -190,13 +189,33 @@ static int get_one(struct cli *cli, const char *model, const json_t *file, const
       (int)sizeof(download.path))
     return cli_error("the path %s is too long", directory);
   (void)snprintf(download.part, sizeof(download.part), "%s.part", download.path);
-  int code = get_file(&download);
+  memcpy(ret_path, download.path, sizeof(download.path));
+  return get_file(&download);
+}
+
+static int get_one(struct cli *cli, const char *model, const json_t *file, const char *directory,
+                   const char *query) {
+  char path[4096], size[32];
+  int code = fetch_one(cli, model, file, directory, query, path);
   if (code != EXIT_DONE || cli->json)
     return code;
-  format_bytes(download.size, size, sizeof(size));
-  out_text(stdout, download.path);
-  (void)printf("  %s  sha256 %s\n", size, download.sha256);
+  format_bytes(json_count(file, "size"), size, sizeof(size));
+  out_text(stdout, path);
+  (void)printf("  %s  sha256 %s\n", size, json_text(file, "sha256", ""));
   return EXIT_DONE;
+}
+
+int model_fetch(struct cli *cli, const char *model, const char *name, const char *directory, bool unsafe) {
+  char path[4096];
+  json_t *metadata = NULL;
+  int code = cli_get(cli, http_path("/v1/models/", model, NULL), &metadata);
+  if (code == EXIT_DONE) {
+    const json_t *file = find_file(json_object_get(metadata, "files"), name);
+    code = file ? fetch_one(cli, model, file, directory, unsafe ? "?unsafe=true" : "", path)
+                : cli_error("%s has no file %s", model, name);
+  }
+  json_decref(metadata);
+  return code;
 }
 
 /* Of a keyed model: the key and the networks in which it stands; of those that do not begin with the inverse

@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "core/image/tar_write.h"
+#include "core/template/templates.h"
 
 #define BAR_NS INT64_C(100000000)
 
@@ -101,8 +102,10 @@ static int open_folder(struct source *source) {
 }
 
 /* Tells the media type by the first bytes; the daemon looks again. */
-static const char *media_type(int fd) {
+static const char *media_type(const char *path, int fd) {
   unsigned char magic[4] = {0};
+  if (templates_recognise(path))
+    return TEMPLATES_MEDIA_TYPE;
   ssize_t n = pread(fd, magic, sizeof(magic), 0);
   if (n >= 2 && magic[0] == 0x1f && magic[1] == 0x8b)
     return "application/gzip";
@@ -126,7 +129,7 @@ static int open_source(struct source *source, const char **ret_type) {
     return cli_error("%s is neither a folder nor an archive", source->path);
   }
   source->total = (uint64_t)st.st_size;
-  *ret_type = media_type(source->fd);
+  *ret_type = media_type(source->path, source->fd);
   return EXIT_DONE;
 }
 

@@ -24,6 +24,12 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
 static int open_pack(struct service *service, const struct dataset_row *row, struct pack **ret_pack,
                      struct guise_error *err) {
   char path[PATH_MAX];
+  if (row->kind == DATASET_TEMPLATES)
+    return error_set(
+        err, -EBUSY,
+        "the data set %s holds templates, in which people are numbers and pictures have no names: "
+        "ask whoever masked them",
+        row->name);
   service_blob_path(service, row->sha256, path);
   int r = pack_open(path, ret_pack, err);
   if (r != -ENOENT && r != -EBADMSG)

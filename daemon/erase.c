@@ -263,6 +263,12 @@ static int erase_person(struct erasure *e, json_t **files, struct store_erased *
 /* What can be told before the pack is written. */
 static int begin(struct erasure *e, const char *key, struct guise_error *err) {
   int r = store_dataset_get(e->service->store, key, &e->row);
+  if (r == 0 && e->row.kind == DATASET_TEMPLATES)
+    return error_set(
+        err, -EBUSY,
+        "the data set %s holds templates of several people each: erase all of it, and upload what its "
+        "owner has masked without the person",
+        e->row.name);
   if (r == 0 && e->row.state != DATASET_READY)
     return error_set(err, -EBUSY, "the data set %s is %s: people can be erased once it is ready", e->row.name,
                      dataset_state_name(e->row.state));

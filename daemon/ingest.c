@@ -8,6 +8,7 @@
 #include "core/image/ingest.h"
 #include "core/image/pack.h"
 #include "core/image/pairs.h"
+#include "core/template/templates.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
@@ -133,6 +134,29 @@ static int finish(struct run *run, int r, const struct ingest_result *result, st
   return r == -ENOENT ? -ECANCELED : r;
 }
 
+/* A file of templates is looked at and then is the blob: a second name, so that the upload stays until the
+ * end. */
+static int take_templates(struct run *run, const struct ingest_callbacks *callbacks,
+                          struct ingest_result *ret_result, struct guise_error *err) {
+  _cleanup_(templates_freep) struct templates *templates = NULL;
+  struct ingest_result result = {0};
+  int r = templates_open(run->archive, &templates, err);
+  if (r == 0)
+    r = templates_check(templates, callbacks->should_stop, callbacks->context, err);
+  if (r < 0)
+    return r;
+  (void)unlink(run->pack); /* of a try that was broken off */
+  if (link(run->archive, run->pack) < 0)
+    return error_set(err, -errno, "cannot store the templates: %s", strerror(errno));
+  result.identities = templates_people(templates);
+  result.images = templates_count(templates);
+  run->row.size = templates_input(templates);
+  r = sha256_file(run->pack, result.sha256, &result.bytes);
+  if (r == 0)
+    *ret_result = result;
+  return r < 0 ? error_set(err, r, "the uploaded file cannot be read: %s", strerror(-r)) : 0;
+}
+
 static int ingest_run(struct run *run) {
   struct service *service = run->service;
   struct ingest_callbacks callbacks = {run, on_reject, on_progress, on_should_stop};
@@ -146,8 +170,10 @@ static int ingest_run(struct run *run) {
             ? error_set(&err, -ENOENT, "the uploaded file is gone: delete the data set and upload it again")
             : error_set(&err, -errno, "the uploaded file cannot be read: %s", strerror(errno));
   else
-    r = ingest_archive(run->archive, run->pack, run->row.size, service->config.decoder,
-                       (uint32_t)service->config.decoders, NULL, &callbacks, &result, &err);
+    r = run->row.kind == DATASET_TEMPLATES
+            ? take_templates(run, &callbacks, &result, &err)
+            : ingest_archive(run->archive, run->pack, run->row.size, service->config.decoder,
+                             (uint32_t)service->config.decoders, NULL, &callbacks, &result, &err);
   r = finish(run, r, &result, &err);
   (void)unlink(run->pack);
   if (r == 0)

@@ -6,6 +6,7 @@
 #include "core/attack/lessons.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
+#include "daemon/templates.h"
 
 #define MODEL_FILE "model.safetensors"
 
@@ -116,6 +117,8 @@ static int check_dataset(struct service *service, const struct client *client, c
   if (r == -ENOENT)
     return spec_problems_add(problems, input->pointer, "unknown_value", NULL,
                              "there is no data set %.100s: upload it first", name);
+  if (r == 0 && row.kind == DATASET_TEMPLATES)
+    return templates_no_pictures(input->pointer, &row, problems);
   if (r == 0 && row.state == DATASET_FAILED)
     return spec_problems_add(problems, input->pointer, "conflict", NULL,
                              "the data set %.100s could not be read (%.100s)", name, row.error);

@@ -7,6 +7,7 @@
 #include "daemon/inputs.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
+#include "daemon/templates.h"
 
 #define BIT(state) (1u << JOB_STATE_##state)
 
@@ -34,6 +35,8 @@ static int check_dataset(struct service *service, const struct client *client, c
   if (r == -ENOENT)
     return spec_problems_add(problems, pointer, "unknown_value", NULL,
                              "there is no data set %.100s: upload it first", name);
+  if (r == 0 && ret_row->kind == DATASET_TEMPLATES && strcmp(pointer, "/dataset") != 0)
+    return templates_no_pictures(pointer, ret_row, problems);
   if (r == 0 && ret_row->state == DATASET_FAILED)
     return spec_problems_add(problems, pointer, "conflict", NULL,
                              "the data set %.100s could not be read (%.100s)", name, ret_row->error);
@@ -160,14 +163,22 @@ static int check_submission(struct service *service, const struct client *client
   const char *type = text_at(body, "type");
   const bool audit = type && strcmp(type, job_type_name(JOB_AUDIT)) == 0;
   uint32_t before = problems->count;
+  json_t *imposed = NULL; /* the body with what templates leave no choice of */
+  int r = audit ? 0 : templates_impose(service, client, body, &imposed, problems);
+  if (r < 0)
+    return r;
+  if (imposed)
+    body = imposed;
   int parsed = job_spec_parse(body, ret_spec, problems);
-  int r = parsed < 0 && parsed != -EINVAL ? parsed
-                                          : audit_resolve(service, client, body, row, &resolved, problems);
+  r = parsed < 0 && parsed != -EINVAL ? parsed
+                                      : audit_resolve(service, client, body, row, &resolved, problems);
   if (r == 0)
     r = check_references(service, client, resolved, &found, problems);
   if (r == 0)
     r = check_size(&found.dataset, audit ? "/dataset" : "/model/input", inputs_wanted_size(resolved),
                    problems);
+  if (r == 0 && audit && found.dataset.kind == DATASET_TEMPLATES)
+    r = templates_no_pictures("/dataset", &found.dataset, problems);
   if (r == 0 && audit)
     r = audit_check_victims(service, body, &found.dataset, problems);
   if (r == 0)
@@ -181,6 +192,7 @@ static int check_submission(struct service *service, const struct client *client
   if (r < 0 && parsed == 0)
     job_spec_free(ret_spec);
   json_decref(resolved);
+  json_decref(imposed);
   return r;
 }
 

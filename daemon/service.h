@@ -86,12 +86,12 @@ void service_upload_digest(struct upload *upload,
 struct upload *
 service_upload_free(struct upload *upload); /* removes the file unless it was accepted; NULL is fine */
 /* [blocks] Makes a data set of the upload and queues its ingest; durable on return. size: 0 = 112, or 16..224
- * in steps of 8. *ret_created false: a data set of that name with the same sha256 and size exists (200).
- * -EEXIST: with another, or somebody else's (409). -EINVAL: bad name or size. The upload is freed by the
- * caller in any case. */
+ * in steps of 8; of templates it is that of the file, once it was read. *ret_created false: a data set of
+ * that name with the same sha256 and size exists (200). -EEXIST: with another, or somebody else's (409).
+ * -EINVAL: bad name or size. The upload is freed by the caller in any case. */
 int service_dataset_accept(struct service *service, const struct client *client, const char *name,
-                           struct upload *upload, uint32_t size, struct dataset_row *ret_row,
-                           bool *ret_created, struct guise_error *err);
+                           struct upload *upload, enum dataset_kind kind, uint32_t size,
+                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err);
 /* As store_dataset_get, with the running ingest's counts so far. */
 int service_dataset_get(struct service *service, const char *key, struct dataset_row *ret_row);
 /* [blocks] People of a ready data set in the pack's order (-EBUSY: it is not ready); the cursor counts them.

@@ -87,16 +87,20 @@ bool owner_sees(const char *owner, const char *object_owner);
 /* ---- data sets ---- */
 enum dataset_state { DATASET_INGESTING, DATASET_READY, DATASET_FAILED };
 const char *dataset_state_name(enum dataset_state state); /* "ingesting", ... */
+/* What it holds: a pack of pictures, or a file of templates (core/template/templates.h). */
+enum dataset_kind { DATASET_FACES, DATASET_TEMPLATES };
+const char *dataset_kind_name(enum dataset_kind kind); /* "faces", "templates" */
 
 struct dataset_row {
   int64_t seq;
   char id[STORE_ID], name[STORE_NAME];
   enum dataset_state state;
-  uint32_t size; /* pixels of a side of the pack's images */
-  uint32_t identities, images, rejected;
-  uint64_t bytes;                 /* of the pack; of the upload until ready */
-  char sha256[SHA256_HEX];        /* of the pack, "" until ready: names the blob */
-  char upload_sha256[SHA256_HEX]; /* of the uploaded file: the 200 or 409 of a second PUT */
+  enum dataset_kind kind;
+  uint32_t size; /* pixels of a side of the pack's images, or of those that templates were made of */
+  uint32_t identities, images, rejected; /* images: templates where it holds those */
+  uint64_t bytes;                        /* of the pack; of the upload until ready */
+  char sha256[SHA256_HEX];               /* of the pack, "" until ready: names the blob */
+  char upload_sha256[SHA256_HEX];        /* of the uploaded file: the 200 or 409 of a second PUT */
   int64_t created_at;
   char error[512];        /* why it failed, one sentence; "" otherwise */
   char owner[STORE_NAME]; /* "" = made without a token; so in jobs and models */
@@ -118,12 +122,12 @@ int store_dataset_list(struct store *store, const struct store_page *page, struc
                        uint32_t *ret_count, int64_t *ret_next);
 /* The oldest in state ingesting behind the row `after`. */
 int store_dataset_next_ingest(struct store *store, int64_t after, struct dataset_row *ret_row);
-/* row: id, name, size, bytes, upload_sha256, created_at, owner. -EEXIST when the name is taken. */
+/* row: id, name, kind, size, bytes, upload_sha256, created_at, owner. -EEXIST when the name is taken. */
 int store_dataset_insert(struct store *store, const struct dataset_row *row);
 int store_dataset_restart(struct store *store,
                           const char *id); /* forgets the rejects of a broken off ingest */
 int store_rejects_add(struct store *store, const char *id, const struct reject_row *rows, uint32_t count);
-/* By id: counts, bytes, sha256. -EUSERS when that is more than its owner may have. */
+/* By id: counts, bytes, sha256, size (0: as it was). -EUSERS when that is more than its owner may have. */
 int store_dataset_ready(struct store *store, const struct dataset_row *row);
 /* Also fails the jobs that wait for it; their ids are told to `failed` (may be NULL) after the commit. */
 int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, const char *error,

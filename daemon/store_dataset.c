@@ -12,13 +12,19 @@ const char *dataset_state_name(enum dataset_state state) {
   return state_names[state];
 }
 
+static const char *const kind_names[] = {[DATASET_FACES] = "faces", [DATASET_TEMPLATES] = "templates"};
+
+const char *dataset_kind_name(enum dataset_kind kind) {
+  return kind_names[kind];
+}
+
 #define COLUMNS                                                                                     \
   "SELECT seq, id, name, state, size, identities, images, rejected, bytes, sha256, upload_sha256, " \
-  "created_at, error, owner "                                                                       \
+  "created_at, error, owner, kind "                                                                 \
   "FROM datasets "
 
 static void read_dataset(sqlite3_stmt *statement, struct dataset_row *row) {
-  char state[16];
+  char state[16], kind[16];
   memset(row, 0, sizeof(*row));
   row->seq = sqlite3_column_int64(statement, 0);
   store_text(statement, 1, row->id, sizeof(row->id));
@@ -37,6 +43,8 @@ static void read_dataset(sqlite3_stmt *statement, struct dataset_row *row) {
   row->created_at = sqlite3_column_int64(statement, 11);
   store_text(statement, 12, row->error, sizeof(row->error));
   store_text(statement, 13, row->owner, sizeof(row->owner));
+  store_text(statement, 14, kind, sizeof(kind));
+  row->kind = strcmp(kind, kind_names[DATASET_TEMPLATES]) == 0 ? DATASET_TEMPLATES : DATASET_FACES;
 }
 
 static int get_dataset(struct store *store, const char *sql, const char *key, struct dataset_row *ret_row) {
@@ -138,11 +146,12 @@ int store_dataset_insert(struct store *store, const struct dataset_row *row) {
     return r;
   r = check_quota(store, db, row);
   if (r == 0)
-    r = store_exec(db,
-                   "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at, owner) "
-                   "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6, nullif(?7, ''))",
-                   "ttuLtlt", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at,
-                   row->owner);
+    r = store_exec(
+        db,
+        "INSERT INTO datasets (id, name, state, size, bytes, upload_sha256, created_at, owner, kind) "
+        "VALUES (?1, ?2, 'ingesting', ?3, ?4, ?5, ?6, nullif(?7, ''), ?8)",
+        "ttuLtltt", row->id, row->name, row->size, row->bytes, row->upload_sha256, row->created_at,
+        row->owner, kind_names[row->kind]);
   return store_write_end(store, r);
 }
 
@@ -182,9 +191,9 @@ int store_dataset_ready(struct store *store, const struct dataset_row *row) {
     r = store_exec(
         db,
         "UPDATE datasets SET state = 'ready', identities = ?2, images = ?3, rejected = ?4, bytes = "
-        "?5, sha256 = ?6 "
+        "?5, sha256 = ?6, size = coalesce(nullif(?7, 0), size) "
         "WHERE id = ?1",
-        "tuuuLt", row->id, row->identities, row->images, row->rejected, row->bytes, row->sha256);
+        "tuuuLtu", row->id, row->identities, row->images, row->rejected, row->bytes, row->sha256, row->size);
   return store_write_end(store, changed_one(db, r));
 }
 

@@ -104,7 +104,11 @@ static int compare_existing(struct service *service, const struct client *client
   if (strcmp(row.upload_sha256, wanted->upload_sha256) != 0)
     return error_set(err, -EEXIST,
                      "a data set %s with other content exists: choose another name or delete it first", name);
-  if (row.size != wanted->size)
+  if (row.kind != wanted->kind)
+    return error_set(err, -EEXIST,
+                     "the data set %s exists and was uploaded as %s: choose another name or delete it first",
+                     name, dataset_kind_name(row.kind));
+  if (row.kind == DATASET_FACES && row.size != wanted->size)
     return error_set(
         err, -EEXIST,
         "the data set %s exists with images of %u pixels: choose another name or delete it first", name,
@@ -139,9 +143,10 @@ static int accept_new(struct service *service, struct upload *upload, const stru
 }
 
 int service_dataset_accept(struct service *service, const struct client *client, const char *name,
-                           struct upload *upload, uint32_t size, struct dataset_row *ret_row,
-                           bool *ret_created, struct guise_error *err) {
-  struct dataset_row row = {.size = size ? size : 112, .bytes = upload->bytes, .created_at = time_now_ms()};
+                           struct upload *upload, enum dataset_kind kind, uint32_t size,
+                           struct dataset_row *ret_row, bool *ret_created, struct guise_error *err) {
+  struct dataset_row row = {
+      .kind = kind, .size = size ? size : 112, .bytes = upload->bytes, .created_at = time_now_ms()};
   if (!name_valid(name))
     return error_set(err, -EINVAL,
                      "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "

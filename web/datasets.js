@@ -8,13 +8,14 @@ const TYPES = [
   [/\.tar$/i, 'application/x-tar'],
   [/\.(tar\.gz|tgz|gz)$/i, 'application/gzip'],
   [/\.zip$/i, 'application/zip'],
+  [/\.templates$/i, 'application/vnd.guise.templates'],
 ];
 const typeOf = (name) => TYPES.find(([pattern]) => pattern.test(name))?.[1] ?? null;
 
 // "My faces.tar.gz" -> "My-faces"
 const nameOf = (file) =>
   file
-    .replace(/\.(tar\.gz|tgz|tar|gz|zip)$/i, '')
+    .replace(/\.(tar\.gz|tgz|tar|gz|zip|templates)$/i, '')
     .replace(/[^A-Za-z0-9._-]+/g, '-')
     .replace(/^[^A-Za-z0-9]+/, '');
 
@@ -47,7 +48,7 @@ class Upload {
     this.file = h('input', {
       type: 'file',
       id: 'file',
-      accept: '.tar,.gz,.tgz,.zip',
+      accept: '.tar,.gz,.tgz,.zip,.templates',
       required: true,
       'aria-describedby': 'file-help file-error',
       onchange: () => this.chosen(),
@@ -261,7 +262,7 @@ function about(dataset) {
   return facts([
     ['Id', h('code', null, dataset.id)],
     ['People', count(dataset.identities)],
-    ['Images', count(dataset.images)],
+    [dataset.kind === 'templates' ? 'Templates, masked by their owner' : 'Images', count(dataset.images)],
     ['Rejected files', count(dataset.rejected)],
     ['Stored size', `${dataset.size} × ${dataset.size} pixels, ${bytes(dataset.bytes)}`],
     ['Uploaded', when(dataset.created_at)],

@@ -26,6 +26,11 @@ struct decoded {
 enum decode_status image_decode(const uint8_t *data, size_t bytes, struct decoded *ret_image,
                                 char reason[200]);
 
+/* The helper itself, of a process that was started as DECODE_PROGRAM: enters the jail and serves until its
+ * standard input ends. Returns the exit status. */
+#define DECODE_PROGRAM "guise-decode" /* its argv[0] */
+int decode_serve(void);
+
 enum decode_status decode_jpeg(const uint8_t *data, size_t bytes, struct decoded *ret_image,
                                char reason[200]);
 enum decode_status decode_png(const uint8_t *data, size_t bytes, struct decoded *ret_image, char reason[200]);

@@ -53,7 +53,7 @@ void decoder_stop(struct decoder *decoder) {
 /* The helper sees its socket as standard input and output, /dev/null as standard error, and an empty
  * environment. */
 static int spawn(struct decoder *decoder, int socket, struct guise_error *err) {
-  char *const arguments[] = {(char *)"guise-decode", NULL}, *const environment[] = {NULL};
+  char *const arguments[] = {(char *)DECODE_PROGRAM, NULL}, *const environment[] = {NULL};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t none, all;

@@ -6,6 +6,7 @@
 #include "core/freq/dct.h"
 #include "core/mask/decoys.h"
 #include "core/mask/methods.h"
+#include "core/mask/standardise.h"
 
 static const struct mask_row *const table[MASK_METHODS] = {
     [MASK_NONE] = &mask_none,           [MASK_BLUR] = &mask_blur,
@@ -287,25 +288,9 @@ uint32_t mask_inference_mixes(const struct mask *mask) {
 
 /* ---- templates ---- */
 
-/* Comparisons that are one instruction each, unlike fminf and fmaxf with their care for NaN. */
-static void standardise_and_clip(const float *from, size_t n, float mean, float inverse, float clip,
-                                 float *to) {
-  for (size_t i = 0; i < n; i++) {
-    const float value = (from[i] - mean) * inverse;
-    const float raised = value > -clip ? value : -clip;
-    to[i] = raised < clip ? raised : clip;
-  }
-}
-
 void mask_standardise(const struct mask *mask, uint32_t index, const float *raw, float *ret_standardised) {
   const struct mask_constants *k = &mask->constants;
-  const float mean = k->mean[index], inverse = 1 / k->deviation[index];
-  const size_t n = mask_cells(mask);
-  if (k->clip > 0)
-    standardise_and_clip(raw, n, mean, inverse, k->clip, ret_standardised);
-  else
-    for (size_t i = 0; i < n; i++)
-      ret_standardised[i] = (raw[i] - mean) * inverse;
+  standardise(raw, mask_cells(mask), k->mean[index], 1 / k->deviation[index], k->clip, ret_standardised);
 }
 
 void mask_coefficients(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *planar,

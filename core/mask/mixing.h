@@ -6,6 +6,8 @@
 #include "core/base/philox.h"
 #include "core/mask/mask.h"
 
+#define MIX_ALPHA 0.4f /* of mixup: lambda ~ Beta(MIX_ALPHA, MIX_ALPHA) */
+
 struct mix_label {
   uint32_t identity;
   float weight; /* lambda, merged over equal identities */

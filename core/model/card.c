@@ -119,6 +119,11 @@ static void add_data(struct text *card, const json_t *data) {
   text_add(card, "## Training data\n\n");
   if (json_is_true(json_object_get(data, "synthetic")))
     text_add(card, "**Drawn faces: no figure below says anything about real faces.**\n\n");
+  if (strcmp(json_text_at(data, "masked_by"), "owner") == 0)
+    text_add(
+        card,
+        "The faces were masked by their owner and never seen by the service: images below are templates, "
+        "each of one or several people, and attacks that need the faces were not run.\n\n");
   text_add(card, "- Data set ");
   text_add_markdown(card, json_text_at(data, "name"));
   text_add(card, " (`");

@@ -8,13 +8,14 @@
 #include "core/mask/decoys.h"
 #include "core/mask/key.h"
 #include "core/model/embed.h"
+#include "core/model/mask_file.h"
 #include "core/model/safetensors.h"
 
 /* Bounds on what a file may ask for, so that a few bytes of metadata cannot claim gigabytes. */
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK 7u /* at most */
+#define TENSORS_MASK (MASK_FILE_TENSORS + 2u) /* at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
@@ -98,6 +99,7 @@ json_t *model_metadata(const struct model_info *info) {
     put_number(metadata, "mask.decoy_mixes", info->decoys->mixes);
   }
   put_text(metadata, "mask.key", info->key_id);
+  mask_file_put_mixing(metadata, &info->mixing);
   put_text(metadata, "training.job", info->training.job);
   put_text(metadata, "training.dataset", info->training.dataset);
   put_text(metadata, "training.dataset_sha256", info->training.dataset_sha256);
@@ -110,11 +112,6 @@ json_t *model_metadata(const struct model_info *info) {
   curve_text(info->training.curve, curve);
   put_text(metadata, "training.accuracy_curve", curve);
   return metadata;
-}
-
-static struct safetensor vector(const char *name, const char *dtype, const void *data, uint32_t count) {
-  return (struct safetensor){
-      .name = name, .dtype = dtype, .rank = 1, .shape = {count}, .data = data, .bytes = (uint64_t)count * 4};
 }
 
 static struct safetensor decoy_tensor(const struct model_info *info) {
@@ -135,13 +132,6 @@ static struct safetensor weights_tensor(const struct model_info *info) {
                              .shape = {count},
                              .data = info->weights,
                              .bytes = count * sizeof(float)};
-}
-
-static bool has_reach(const struct mask_constants *constants) {
-  bool any = false;
-  for (uint32_t c = 0; c < constants->channels; c++)
-    any |= constants->reach[c] > 0;
-  return any;
 }
 
 int model_save(const char *path, struct graph *graph, const struct model_info *info,
@@ -166,16 +156,7 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
                                      .bytes = p->count * sizeof(float)};
     memcpy(tensors[i].shape, p->shape, sizeof(p->shape));
   }
-  for (uint32_t c = 0; c < channels; c++)
-    channel[c] = info->constants.channel[c];
-  tensors[parameters] = vector("mask.channel", "U32", channel, channels);
-  tensors[parameters + 1] = vector("mask.mean", "F32", info->constants.mean, channels);
-  tensors[parameters + 2] = vector("mask.deviation", "F32", info->constants.deviation, channels);
-  uint32_t count = parameters + 3;
-  if (has_reach(&info->constants))
-    tensors[count++] = vector("mask.reach", "F32", info->constants.reach, channels);
-  if (info->constants.learnt_count > 0)
-    tensors[count++] = vector("mask.learnt", "F32", info->constants.learnt, info->constants.learnt_count);
+  uint32_t count = parameters + mask_file_tensors(&info->constants, channel, tensors + parameters);
   if (info->weights)
     tensors[count++] = weights_tensor(info);
   if (info->decoys)
@@ -187,37 +168,6 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
 
 /* ---- loading ---- */
 
-static const char *text_of(const json_t *metadata, const char *key) {
-  const char *text = json_string_value(json_object_get(metadata, key));
-  return text ? text : "";
-}
-
-static int number_of(const json_t *metadata, const char *key, uint64_t low, uint64_t high,
-                     uint64_t *ret_value, struct guise_error *err) {
-  const char *text = text_of(metadata, key);
-  char *end = NULL;
-  errno = 0;
-  uint64_t value = strtoull(text, &end, 10);
-  if (text[0] < '0' || text[0] > '9' || *end || errno || value < low || value > high)
-    return error_set(err, -EBADMSG,
-                     "the model's \"%s\" is \"%.40s\", not a number from %" PRIu64 " to %" PRIu64, key, text,
-                     low, high);
-  *ret_value = value;
-  return 0;
-}
-
-static int real_of(const json_t *metadata, const char *key, double low, double high, float *ret_value,
-                   struct guise_error *err) {
-  const char *text = text_of(metadata, key);
-  char *end = NULL;
-  double value = strtod(text, &end);
-  if (!text[0] || *end || !(value >= low && value <= high))
-    return error_set(err, -EBADMSG, "the model's \"%s\" is \"%.40s\", not a number from %g to %g", key, text,
-                     low, high);
-  *ret_value = (float)value;
-  return 0;
-}
-
 static void copy_text(char *target, size_t size, const char *text) {
   (void)snprintf(target, size, "%s", text);
 }
@@ -225,50 +175,53 @@ static void copy_text(char *target, size_t size, const char *text) {
 /* Facts are for people: a file that lacks them still loads. */
 static void read_training(const json_t *metadata, struct model_info *info) {
   uint64_t value = 0;
-  copy_text(info->training.job, sizeof(info->training.job), text_of(metadata, "training.job"));
-  copy_text(info->training.dataset, sizeof(info->training.dataset), text_of(metadata, "training.dataset"));
+  copy_text(info->training.job, sizeof(info->training.job), mask_file_text(metadata, "training.job"));
+  copy_text(info->training.dataset, sizeof(info->training.dataset),
+            mask_file_text(metadata, "training.dataset"));
   copy_text(info->training.dataset_sha256, sizeof(info->training.dataset_sha256),
-            text_of(metadata, "training.dataset_sha256"));
-  if (number_of(metadata, "training.identities", 0, UINT32_MAX, &value, NULL) == 0)
+            mask_file_text(metadata, "training.dataset_sha256"));
+  if (mask_file_number(metadata, "training.identities", 0, UINT32_MAX, &value, NULL) == 0)
     info->training.identities = (uint32_t)value;
-  if (number_of(metadata, "training.images", 0, UINT32_MAX, &value, NULL) == 0)
+  if (mask_file_number(metadata, "training.images", 0, UINT32_MAX, &value, NULL) == 0)
     info->training.images = (uint32_t)value;
-  if (number_of(metadata, "training.epochs", 0, UINT32_MAX, &value, NULL) == 0)
+  if (mask_file_number(metadata, "training.epochs", 0, UINT32_MAX, &value, NULL) == 0)
     info->training.epochs = (uint32_t)value;
-  (void)number_of(metadata, "training.steps", 0, UINT64_MAX, &info->training.steps, NULL);
-  (void)number_of(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
-  (void)curve_parse(text_of(metadata, "training.accuracy_curve"), info->training.curve);
+  (void)mask_file_number(metadata, "training.steps", 0, UINT64_MAX, &info->training.steps, NULL);
+  (void)mask_file_number(metadata, "training.seed", 0, UINT64_MAX, &info->training.seed, NULL);
+  (void)mask_file_mixing(metadata, &info->mixing, NULL);
+  (void)curve_parse(mask_file_text(metadata, "training.accuracy_curve"), info->training.curve);
 }
 
 /* Models of before there was a choice have neither transform nor seed. */
 static int read_mask(const json_t *metadata, struct model_info *info, struct guise_error *err) {
   enum mask_method method;
   uint64_t drop_low = 0;
-  if (mask_method_from_name(text_of(metadata, "mask"), &method) < 0)
-    return error_set(err, -EBADMSG, "the model's mask \"%.40s\" is not known", text_of(metadata, "mask"));
+  if (mask_method_from_name(mask_file_text(metadata, "mask"), &method) < 0)
+    return error_set(err, -EBADMSG, "the model's mask \"%.40s\" is not known",
+                     mask_file_text(metadata, "mask"));
   const struct mask_traits *traits = mask_traits(method);
   struct mask_options mask = mask_options_default(method, info->input);
-  int r = number_of(metadata, "mask.drop_low", 0, 60, &drop_low, err);
-  if (r == 0 && *text_of(metadata, "mask.dct") &&
-      mask_dct_from_name(text_of(metadata, "mask.dct"), &mask.dct) < 0)
+  int r = mask_file_number(metadata, "mask.drop_low", 0, 60, &drop_low, err);
+  if (r == 0 && *mask_file_text(metadata, "mask.dct") &&
+      mask_dct_from_name(mask_file_text(metadata, "mask.dct"), &mask.dct) < 0)
     r = error_set(err, -EBADMSG, "the model's \"mask.dct\" \"%.40s\" is not known",
-                  text_of(metadata, "mask.dct"));
+                  mask_file_text(metadata, "mask.dct"));
   mask.select = MASK_SELECT_ZIGZAG; /* of files that do not say */
-  if (r == 0 && *text_of(metadata, "mask.select") &&
-      mask_select_from_name(text_of(metadata, "mask.select"), &mask.select) < 0)
+  if (r == 0 && *mask_file_text(metadata, "mask.select") &&
+      mask_select_from_name(mask_file_text(metadata, "mask.select"), &mask.select) < 0)
     r = error_set(err, -EBADMSG, "the model's \"mask.select\" \"%.40s\" is not known",
-                  text_of(metadata, "mask.select"));
-  if (r == 0 && *text_of(metadata, "mask.seed"))
-    r = number_of(metadata, "mask.seed", 0, UINT64_MAX, &mask.seed, err);
+                  mask_file_text(metadata, "mask.select"));
+  if (r == 0 && *mask_file_text(metadata, "mask.seed"))
+    r = mask_file_number(metadata, "mask.seed", 0, UINT64_MAX, &mask.seed, err);
   for (uint32_t i = 0; i < traits->parameter_count && r == 0; i++) {
     const struct mask_parameter *p = &traits->parameters[i];
     float value = 0;
-    r = real_of(metadata, parameter_key(p).text, p->minimum, p->maximum, &value, err);
+    r = mask_file_real(metadata, parameter_key(p).text, p->minimum, p->maximum, &value, err);
     mask.parameter[i] = (double)value;
   }
   if (r < 0)
     return r;
-  copy_text(info->key_id, sizeof(info->key_id), text_of(metadata, "mask.key"));
+  copy_text(info->key_id, sizeof(info->key_id), mask_file_text(metadata, "mask.key"));
   mask.drop_low = (uint32_t)drop_low;
   mask.clip = info->constants.clip;
   info->mask = mask;
@@ -277,69 +230,36 @@ static int read_mask(const json_t *metadata, struct model_info *info, struct gui
 
 static int read_metadata(const json_t *metadata, struct model_info *info, struct guise_error *err) {
   uint64_t input = 0, embedding = 0;
-  if (strcmp(text_of(metadata, "format"), MODEL_FORMAT) != 0)
+  if (strcmp(mask_file_text(metadata, "format"), MODEL_FORMAT) != 0)
     return error_set(err, -EBADMSG,
                      "the file's format is \"%.40s\"; this version of guise reads " MODEL_FORMAT,
-                     text_of(metadata, "format"));
-  if (arch_from_name(text_of(metadata, "arch"), &info->arch) < 0)
+                     mask_file_text(metadata, "format"));
+  if (arch_from_name(mask_file_text(metadata, "arch"), &info->arch) < 0)
     return error_set(err, -EBADMSG, "the model's architecture \"%.40s\" is not known",
-                     text_of(metadata, "arch"));
-  if (*text_of(metadata, "norm") && arch_norm_from_name(text_of(metadata, "norm"), &info->norm) < 0)
-    return error_set(err, -EBADMSG, "the model's \"norm\" \"%.40s\" is not known", text_of(metadata, "norm"));
-  int r = number_of(metadata, "input", 16, INPUT_MAX, &input, err);
+                     mask_file_text(metadata, "arch"));
+  if (*mask_file_text(metadata, "norm") &&
+      arch_norm_from_name(mask_file_text(metadata, "norm"), &info->norm) < 0)
+    return error_set(err, -EBADMSG, "the model's \"norm\" \"%.40s\" is not known",
+                     mask_file_text(metadata, "norm"));
+  int r = mask_file_number(metadata, "input", 16, INPUT_MAX, &input, err);
   if (r == 0 && input % 8)
     r = error_set(err, -EBADMSG, "the model's input of %" PRIu64 " pixels is no multiple of 8", input);
   if (r == 0)
-    r = number_of(metadata, "embedding", 1, EMBEDDING_MAX, &embedding, err);
+    r = mask_file_number(metadata, "embedding", 1, EMBEDDING_MAX, &embedding, err);
   if (r == 0)
-    r = real_of(metadata, "width", 0.01, WIDTH_MAX, &info->width, err);
+    r = mask_file_real(metadata, "width", 0.01, WIDTH_MAX, &info->width, err);
   if (r == 0)
-    r = real_of(metadata, "dropout", 0, 0.99, &info->dropout, err);
+    r = mask_file_real(metadata, "dropout", 0, 0.99, &info->dropout, err);
   if (r == 0)
-    r = real_of(metadata, "mask.clip", 0, 1e6, &info->constants.clip, err);
+    r = mask_file_real(metadata, "mask.clip", 0, 1e6, &info->constants.clip, err);
   if (r == 0)
-    r = real_of(metadata, "mask.pixel_scale", 1e-6, 1e6, &info->constants.pixel_scale, err);
+    r = mask_file_real(metadata, "mask.pixel_scale", 1e-6, 1e6, &info->constants.pixel_scale, err);
   if (r < 0)
     return r;
   info->input = (uint32_t)input;
   info->embedding = (uint32_t)embedding;
   read_training(metadata, info);
   return read_mask(metadata, info, err);
-}
-
-static int read_constants(const struct safetensors *file, struct mask_constants *constants,
-                          struct guise_error *err) {
-  const struct safetensor *channel = safetensors_find(file, "mask.channel");
-  const struct safetensor *mean = safetensors_find(file, "mask.mean");
-  const struct safetensor *deviation = safetensors_find(file, "mask.deviation");
-  if (!channel || !mean || !deviation || channel->rank != 1 || mean->rank != 1 || deviation->rank != 1 ||
-      strcmp(channel->dtype, "U32") != 0 || strcmp(mean->dtype, "F32") != 0 ||
-      strcmp(deviation->dtype, "F32") != 0 || channel->shape[0] < 1 ||
-      channel->shape[0] > MASK_CHANNELS_MAX || mean->shape[0] != channel->shape[0] ||
-      deviation->shape[0] != channel->shape[0])
-    return error_set(err, -EBADMSG, "the mask's constants are missing or of the wrong shape");
-  constants->channels = (uint32_t)channel->shape[0];
-  memcpy(constants->mean, mean->data, mean->bytes);
-  memcpy(constants->deviation, deviation->data, deviation->bytes);
-  for (uint32_t c = 0; c < constants->channels; c++) {
-    uint32_t value = ((const uint32_t *)channel->data)[c];
-    if (value >= MASK_CHANNELS_MAX) /* the rest is mask_set_constants' to check */
-      return error_set(err, -EBADMSG, "the mask's constants of channel %u are not valid", c);
-    constants->channel[c] = (uint16_t)value;
-  }
-  const struct safetensor *reach = safetensors_find(file, "mask.reach");
-  if (reach && (reach->rank != 1 || strcmp(reach->dtype, "F32") != 0 || reach->shape[0] != channel->shape[0]))
-    return error_set(err, -EBADMSG, "the reach of the mask's channels is of the wrong shape");
-  if (reach)
-    memcpy(constants->reach, reach->data, reach->bytes);
-  const struct safetensor *learnt = safetensors_find(file, "mask.learnt");
-  if (!learnt)
-    return 0;
-  if (learnt->rank != 1 || strcmp(learnt->dtype, "F32") != 0 || learnt->shape[0] > MASK_CHANNELS_MAX)
-    return error_set(err, -EBADMSG, "what the mask has learnt is of the wrong shape");
-  constants->learnt_count = (uint32_t)learnt->shape[0];
-  memcpy(constants->learnt, learnt->data, learnt->bytes);
-  return 0;
 }
 
 static int read_weights(const struct safetensors *file, struct model *model, struct guise_error *err) {
@@ -363,9 +283,9 @@ static int read_decoys(const struct safetensors *file, struct model *model, stru
   struct decoys *decoys = NULL;
   if (!tensor && !json_object_get(metadata, "mask.decoys"))
     return 0;
-  int r = number_of(metadata, "mask.decoys", 1, DECOYS_MAX, &count, err);
+  int r = mask_file_number(metadata, "mask.decoys", 1, DECOYS_MAX, &count, err);
   if (r == 0)
-    r = number_of(metadata, "mask.decoy_mixes", 1, DECOY_MIXES_MAX, &mixes, err);
+    r = mask_file_number(metadata, "mask.decoy_mixes", 1, DECOY_MIXES_MAX, &mixes, err);
   if (r < 0)
     return r;
   if (!tensor || strcmp(tensor->dtype, "F32") != 0 || tensor->rank != 2 || tensor->shape[0] != count ||
@@ -465,7 +385,7 @@ int model_load_keyed(const char *path, const struct mask_key *key, uint32_t batc
   if (r == 0)
     r = read_metadata(safetensors_metadata(file), &model->info, err);
   if (r == 0)
-    r = read_constants(file, &model->info.constants, err);
+    r = mask_file_constants(file, &model->info.constants, err);
   if (r == 0)
     r = build(model, key, threads, err);
   if (r == 0)

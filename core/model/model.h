@@ -8,9 +8,9 @@
  * templates "mask.decoys" (F32, n, C*G*G).
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "norm" (missing: "batch"), "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip",
- * "mask.pixel_scale", "mask.parameter.NAME", with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of
- * keyed models "mask.key", the id of the key, which itself is in a file of its own (core/mask/key.h), and the
- * training's facts. */
+ * "mask.pixel_scale", "mask.parameter.NAME", of masks that mix "mix...." (core/model/mask_file.h; missing in
+ * files of before), with decoys "mask.decoys" (n) and "mask.decoy_mixes" (T), of keyed models "mask.key", the
+ * id of the key, which itself is in a file of its own (core/mask/key.h), and the training's facts. */
 #pragma once
 
 #include <jansson.h>
@@ -20,6 +20,7 @@
 #include "core/base/file.h"
 #include "core/mask/mask.h"
 #include "core/model/curve.h"
+#include "core/model/mask_file.h"
 #include "core/nn/arch.h"
 #include "core/nn/graph.h"
 
@@ -35,9 +36,10 @@ struct model_info {
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */
-  const float *weights;     /* that the mask learnt, mask_weight_count() of them; NULL = none; the mask's */
-  char key_id[MASK_KEY_ID]; /* of the key that templates have; "" = none */
-  struct {                  /* facts about the training; "" and 0 where unknown */
+  const float *weights;      /* that the mask learnt, mask_weight_count() of them; NULL = none; the mask's */
+  struct mask_mixing mixing; /* of the training's templates, by the policy's choices in its last epoch */
+  char key_id[MASK_KEY_ID];  /* of the key that templates have; "" = none */
+  struct {                   /* facts about the training; "" and 0 where unknown */
     char job[64];
     char dataset[128]; /* name */
     char dataset_sha256[SHA256_HEX];

@@ -19,11 +19,12 @@ static json_t *count_json(uint64_t count) {
 }
 
 static json_t *data_json(const struct report_input *input) {
-  return json_pack("{s:s, s:s, s:b, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
+  return json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
                    input->dataset_name, "sha256", input->dataset_sha256, "synthetic",
-                   (int)input->dataset_synthetic, "identities", count_json(input->identities), "images",
-                   count_json(input->images), "training", "identities", count_json(input->train_identities),
-                   "images", count_json(input->train_images), "held_out", "identities",
+                   (int)input->dataset_synthetic, "masked_by", input->masked_by_owner ? "owner" : "service",
+                   "identities", count_json(input->identities), "images", count_json(input->images),
+                   "training", "identities", count_json(input->train_identities), "images",
+                   count_json(input->train_images), "held_out", "identities",
                    count_json(input->held_out_identities), "images", count_json(input->held_out_images),
                    "split_sha256", text_or_null(input->split_sha256), "unseen", "identities",
                    count_json(input->unseen_identities), "images", count_json(input->unseen_images));
@@ -150,10 +151,14 @@ static bool was_run(const json_t *attacks, const char *name) {
   return false;
 }
 
-static json_t *not_measured_json(const json_t *attacks) {
+#define NEEDS_FACES " Not run: it needs the faces, which their owner has masked and kept."
+
+/* masked_by_owner: no attack could be run at the training's end, which is a reason, too. */
+static json_t *not_measured_json(const json_t *attacks, bool masked_by_owner) {
   static const struct {
     const char *attack, *surface, *what;
   } rows[] = {
+      {"linear", "T, I", "The pixels that follow from a template by linear algebra, knowing the mask."},
       {"linkage", "T, I",
        "Whether a template tells whose face it is: the headline measure of privacy. Pictures that look "
        "unlike can still "
@@ -167,10 +172,11 @@ static json_t *not_measured_json(const json_t *attacks) {
        "Faces recovered from the gradient of one training sample, which federated training would share."},
   };
   json_t *list = json_array();
-  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+  for (size_t i = masked_by_owner ? 0 : 1; i < ARRAY_SIZE(rows); i++) /* linear needs nothing but faces */
     if (!was_run(attacks, rows[i].attack) &&
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "attack", rows[i].attack, "surface",
-                                              rows[i].surface, "what", rows[i].what)) < 0) {
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s+}", "attack", rows[i].attack, "surface",
+                                              rows[i].surface, "what", rows[i].what,
+                                              masked_by_owner ? NEEDS_FACES : "")) < 0) {
       json_decref(list);
       return NULL;
     }
@@ -333,13 +339,18 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
       GUISE_VERSION, "headline", headline_json(attacks), "job", "id", input->job_id, "seed",
       count_json(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
       mask_json(input), "defences", defences, "utility", utility_json(input), "attacks", attacks,
-      "not_measured", not_measured_json(attacks), "formal", formal_json(input), "cost", "train_seconds",
-      positive_or_null(input->train_seconds), "images_per_s", positive_or_null(input->images_per_s),
-      "peak_memory_bytes", positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
+      "not_measured", not_measured_json(attacks, input->masked_by_owner), "formal", formal_json(input),
+      "cost", "train_seconds", positive_or_null(input->train_seconds), "images_per_s",
+      positive_or_null(input->images_per_s), "peak_memory_bytes",
+      positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
   if (!report)
     return error_set(err, -EINVAL, "cannot write the report: a name is not UTF-8 or memory is out");
   *ret_report = report;
   return 0;
+}
+
+static bool masked_by_owner(const json_t *report) {
+  return strcmp(json_text_at(json_object_get(report, "data"), "masked_by"), "owner") == 0;
 }
 
 int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
@@ -365,7 +376,7 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
   if (r == 0)
     r = json_object_set_new(report, "headline", headline_json(all));
   if (r == 0)
-    r = json_object_set_new(report, "not_measured", not_measured_json(all));
+    r = json_object_set_new(report, "not_measured", not_measured_json(all, masked_by_owner(report)));
   return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;
 }
 

@@ -36,6 +36,7 @@ struct report_input {
   const char *dataset_name, *dataset_sha256;
   bool dataset_synthetic; /* drawn by `guise synth`: results say nothing about real faces, and the report says
                              so */
+  bool masked_by_owner;   /* the data set holds templates: the faces were never here */
   uint32_t identities, images;             /* of the data set */
   uint32_t train_identities, train_images; /* trained on */
   uint32_t held_out_identities, held_out_images;

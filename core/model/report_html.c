@@ -276,6 +276,10 @@ static void add_facts(struct text *html, const json_t *report) {
   text_add(html, "<h2>Data, mask and model</h2>\n<div class=\"scroll\"><table>\n");
   add_row(html, "Data set", json_text_at(data, "name"));
   add_row_hash(html, "SHA-256 of the data set", json_text_at(data, "sha256"));
+  const bool by_owner = strcmp(json_text_at(data, "masked_by"), "owner") == 0;
+  if (by_owner)
+    add_row(html, "Masked by",
+            "the faces' owner, who did not send them: what follows counts templates as images");
   add_row_count(html, "People in it", data, "identities");
   add_row_count(html, "Images in it", data, "images");
   add_row_count(html, "People trained on", json_object_get(data, "training"), "identities");

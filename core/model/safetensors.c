@@ -36,7 +36,7 @@ static uint32_t dtype_size(const char *name, const char **ret_literal) {
   static const struct {
     const char *name;
     uint32_t size;
-  } types[] = {{"F32", 4}, {"U32", 4}, {"F64", 8}, {"U8", 1}};
+  } types[] = {{"F32", 4}, {"U32", 4}, {"F64", 8}, {"F16", 2}, {"U8", 1}};
   for (size_t i = 0; i < ARRAY_SIZE(types); i++)
     if (strcmp(name, types[i].name) == 0) {
       if (ret_literal)
@@ -195,7 +195,7 @@ static int parse_entry(const char *name, const json_t *value, const uint8_t *dat
   if (json_object_size(value) != 3 || !dtype)
     return error_set(err, -EBADMSG, "tensor %.100s must have dtype, shape and data_offsets", name);
   if (element == 0)
-    return error_set(err, -EBADMSG, "tensor %.100s has the type %.20s; F32, F64, U32 and U8 can be read",
+    return error_set(err, -EBADMSG, "tensor %.100s has the type %.20s; F32, F16, F64, U32 and U8 can be read",
                      name, dtype);
   if (!parse_shape(json_object_get(value, "shape"), &entry.tensor))
     return error_set(err, -EBADMSG, "tensor %.100s has no valid shape of at most %d dimensions", name,

@@ -14,7 +14,7 @@
 
 struct safetensor {
   const char *name;
-  const char *dtype; /* "F32", "U32", "F64" or "U8" */
+  const char *dtype; /* "F32", "F16", "U32", "F64" or "U8" */
   uint32_t rank;
   uint64_t shape[SAFETENSORS_RANK_MAX];
   const void *data;

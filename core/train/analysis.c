@@ -19,7 +19,7 @@ struct analysis {
 
 uint64_t analysis_steps(const struct trainer *t) {
   const struct mask_options options = job_spec_mask(t->spec);
-  return mask_learns(&options) ? preparation_steps(t, &t->data) : 0;
+  return mask_learns(&options) && !t->data.templates ? preparation_steps(t, &t->data) : 0;
 }
 
 /* As published, the gates stand before convolutions on the channels themselves. Behind an inverse DCT, which

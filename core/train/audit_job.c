@@ -8,6 +8,7 @@
 
 #include "core/base/file.h"
 #include "core/base/json.h"
+#include "core/mask/mixing.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
@@ -80,8 +81,10 @@ static int open_data(struct audit_job *job, struct guise_error *err) {
 static struct attack_mixing mixing_of(const struct audit_job *job) {
   const json_t *mixing = json_object_get(json_object_get(job->report, "mask"), "mixing"), *share;
   const bool chooses = mask_traits(mask_method(job->model->mask))->chooses_k;
-  struct attack_mixing result = {
-      .beta = !chooses, .alpha = 0.4f, .pool = job->trained.mask.pool, .recipes = job->trained.mask.recipes};
+  struct attack_mixing result = {.beta = !chooses,
+                                 .alpha = MIX_ALPHA,
+                                 .pool = job->trained.mask.pool,
+                                 .recipes = job->trained.mask.recipes};
   const char *k;
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
   json_object_foreach(json_object_get(mixing, "probability"), k, share) {

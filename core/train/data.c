@@ -154,6 +154,37 @@ static int count_images(struct job_data *data, struct guise_error *err) {
   return 0;
 }
 
+/* Nobody is held out of templates: each may show several people. */
+static int open_templates(const char *path, const struct data_split *split, struct job_data *data,
+                          struct guise_error *err) {
+  int r = templates_open(path, &data->templates, err);
+  if (r < 0)
+    return r;
+  const uint32_t count = templates_count(data->templates);
+  if (templates_input(data->templates) != data->size)
+    return error_set(err, -EINVAL, "model.input is %u but the data set's templates are of faces of %u pixels",
+                     data->size, templates_input(data->templates));
+  if (split->identities > 0 || split->images > 0 || templates_people(data->templates) < 2)
+    return error_set(err, -EINVAL,
+                     "the data set holds templates of several people each: at least 2 people are needed, and "
+                     "holdout.identities and holdout.images must be 0");
+  if (face_list_init(&data->train, count) < 0)
+    return error_set(err, -ENOMEM, "out of memory listing %u templates", count);
+  for (uint32_t i = 0; i < count; i++) {
+    struct mix_label label[MIX_MAX];
+    (void)templates_labels(data->templates, i, label);
+    face_list_add(&data->train, i, label[0].identity);
+  }
+  data->train.identities = templates_people(data->templates);
+  return 0;
+}
+
+static int open_pack(const char *path, const struct data_split *split, struct job_data *data,
+                     struct guise_error *err) {
+  int r = pack_open(path, &data->pack, err);
+  return r < 0 ? r : split_people(data, split, err);
+}
+
 struct data_split job_spec_split(const struct job_spec *spec) {
   return (struct data_split){
       .identities = spec->holdout.identities, .images = spec->holdout.images, .seed = spec->train.seed};
@@ -163,12 +194,13 @@ int job_data_open(const char *pack_path, uint32_t size, const struct data_split 
                   struct job_data *ret_data, struct guise_error *err) {
   struct job_data data = {.size = size};
   const struct data_split none = {.seed = 0};
-  int r = pack_open(pack_path, &data.pack, err);
-  if (r == 0)
-    r = split_people(&data, split ? split : &none, err);
+  const bool templates = templates_recognise(pack_path);
+  if (templates && !split)
+    return error_set(err, -EINVAL, "the data set holds templates, and pictures are needed: name another");
+  int r = (templates ? open_templates : open_pack)(pack_path, split ? split : &none, &data, err);
   if (r == 0)
     r = count_images(&data, err);
-  if (r == 0)
+  if (r == 0 && data.pack)
     r = resize_all(&data, err);
   if (r < 0) {
     job_data_close(&data);
@@ -186,6 +218,15 @@ void job_data_close(struct job_data *data) {
   data->images_of = NULL;
   data->pixels = tensor_free(data->pixels);
   data->pack = pack_free(data->pack);
+  data->templates = templates_free(data->templates);
+}
+
+uint32_t job_data_identities(const struct job_data *data) {
+  return data->templates ? templates_people(data->templates) : pack_identities(data->pack);
+}
+
+uint32_t job_data_images(const struct job_data *data) {
+  return data->templates ? templates_count(data->templates) : pack_images(data->pack);
 }
 
 const uint8_t *job_data_image(const struct job_data *data, uint32_t i) {

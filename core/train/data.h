@@ -6,6 +6,7 @@
 
 #include "core/base/file.h"
 #include "core/image/pack.h"
+#include "core/template/templates.h"
 #include "core/train/spec.h"
 
 /* A list of images of one pack with a running person number. */
@@ -17,8 +18,10 @@ struct face_list {
 
 struct job_data {
   struct pack *pack;
-  uint32_t size;   /* pixels the job works at */
-  uint8_t *pixels; /* the pack's images at that size; NULL when the pack has it already */
+  struct templates *templates; /* of a data set whose owner has masked it, which is all in `train`; then there
+                                  is no pack and no image */
+  uint32_t size;               /* pixels the job works at */
+  uint8_t *pixels;             /* the pack's images at that size; NULL when the pack has it already */
   struct face_list train, held;
   struct face_list unseen; /* images of trained people that are not trained on; identities as in train */
   uint32_t *images_of;     /* (train.identities) images of a class */
@@ -37,11 +40,14 @@ struct data_split {
 
 struct data_split job_spec_split(const struct job_spec *spec);
 
-/* Opens the pack and splits it, people and then the images of each person by (seed, RNG_SPLIT). split NULL:
- * everything is trained on. -EINVAL with err when too few people or too small a pack. */
+/* Opens the pack, or the file of templates, and splits it, people and then the images of each person by
+ * (seed, RNG_SPLIT). split NULL: everything is trained on, and templates are refused. -EINVAL with err when
+ * too few people or too small a pack. */
 int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err);
 void job_data_close(struct job_data *data);
+uint32_t job_data_identities(const struct job_data *data); /* of the whole data set */
+uint32_t job_data_images(const struct job_data *data);
 
 /* (size,size,3) of image `i` of the pack, at the job's size. */
 const uint8_t *job_data_image(const struct job_data *data, uint32_t i);

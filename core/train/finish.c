@@ -8,6 +8,47 @@
 #include "core/model/report.h"
 #include "core/train/audit.h"
 #include "core/train/export.h"
+#include "core/train/given.h"
+
+/* By whoever masked them. */
+static struct attack_mixing given_mixing(const struct trainer *t) {
+  const struct mask_mixing *made = templates_mixing(t->data.templates);
+  struct attack_mixing mixing = {.unmixed = (double)made->unmixed, .beta = made->beta, .alpha = MIX_ALPHA};
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    mixing.probability[k] = (double)made->probability[k];
+  return mixing;
+}
+
+/* How the training templates were mixed: by the policy's choices in the last epoch. */
+static struct attack_mixing mixing_of(const struct trainer *t) {
+  bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
+  if (trainer_is_given(t))
+    return given_mixing(t);
+  struct attack_mixing mixing = {.unmixed = chooses ? t->spec->mask.unmixed : 0,
+                                 .beta = !chooses,
+                                 .alpha = MIX_ALPHA,
+                                 .pool = t->spec->mask.pool,
+                                 .recipes = t->spec->mask.recipes};
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    mixing.probability[k] = t->last_histogram[k];
+  if (!chooses)
+    mixing.probability[2] = 1;
+  return mixing;
+}
+
+static struct mask_mixing mixing_record(const struct trainer *t) {
+  const struct attack_mixing mixing = mixing_of(t);
+  struct mask_mixing record = {.mixes = mask_traits(t->spec->mask.method)->mixes,
+                               .beta = mixing.beta,
+                               .unmixed = (float)mixing.unmixed};
+  double sum = 0;
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    sum += mixing.probability[k];
+  record.mixes &= sum > 0; /* an epoch without a single mix leaves nothing to tell */
+  for (uint32_t k = 2; k <= MIX_MAX && sum > 0; k++)
+    record.probability[k] = (float)(mixing.probability[k] / sum);
+  return record;
+}
 
 static void fill_info(const struct trainer *t, const struct job_inputs *inputs, struct model_info *info) {
   const struct job_spec *spec = t->spec;
@@ -20,7 +61,8 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
                               .mask = *mask_options(t->mask),
                               .constants = *mask_constants(t->mask),
                               .decoys = mask_decoys(t->mask),
-                              .weights = mask_weights(t->mask)};
+                              .weights = mask_weights(t->mask),
+                              .mixing = mixing_record(t)};
   (void)snprintf(info->training.job, sizeof(info->training.job), "%s", inputs->job_id);
   (void)snprintf(info->training.dataset, sizeof(info->training.dataset), "%s", inputs->dataset_name);
   (void)snprintf(info->training.dataset_sha256, sizeof(info->training.dataset_sha256), "%s",
@@ -32,21 +74,6 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
   info->training.steps = t->total;
   info->training.seed = spec->train.seed;
   memcpy(info->training.curve, t->curve, sizeof(t->curve));
-}
-
-/* How the training templates were mixed: by the policy's choices in the last epoch. */
-static struct attack_mixing mixing_of(const struct trainer *t) {
-  bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
-  struct attack_mixing mixing = {.unmixed = chooses ? t->spec->mask.unmixed : 0,
-                                 .beta = !chooses,
-                                 .alpha = 0.4f,
-                                 .pool = t->spec->mask.pool,
-                                 .recipes = t->spec->mask.recipes};
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
-    mixing.probability[k] = t->last_histogram[k];
-  if (!chooses)
-    mixing.probability[2] = 1;
-  return mixing;
 }
 
 /* scores_path: for the scores of the pairs behind the job's accuracy. */
@@ -76,7 +103,9 @@ static struct report_reward reward_of(const struct trainer *t) {
   if (!traits->mixes)
     return reward;
   struct attack_mixing mixing = mixing_of(t);
-  reward.policy = traits->chooses_k ? policies[t->spec->mask.policy] : "fixed";
+  reward.policy = trainer_is_given(t) ? "owner"
+                  : traits->chooses_k ? policies[t->spec->mask.policy]
+                                      : "fixed";
   reward.reward = !t->strategy ? NULL : t->probe ? "probe" : "paper";
   reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;
@@ -153,6 +182,13 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
     count++;
   if (write_generator_note(t, ret_notes[count]))
     count++;
+  if (trainer_is_given(t))
+    (void)snprintf(
+        ret_notes[count++], NOTE_LENGTH,
+        "The faces were masked and mixed by their owner, with constants from elsewhere; the service had %u "
+        "templates and no face.%s",
+        t->data.train.count,
+        t->pool ? " Batch-norm statistics are of mixes, stretched to the variance of one face." : "");
   if (*mask_keyed_by(t->mask))
     (void)snprintf(
         ret_notes[count++], NOTE_LENGTH,
@@ -189,8 +225,9 @@ static int write_report(struct trainer *t, const struct job_inputs *inputs,
       .dataset_name = inputs->dataset_name,
       .dataset_sha256 = inputs->dataset_sha256,
       .dataset_synthetic = labelled_synthetic(t->spec),
-      .identities = pack_identities(t->data.pack),
-      .images = pack_images(t->data.pack),
+      .masked_by_owner = trainer_is_given(t),
+      .identities = job_data_identities(&t->data),
+      .images = job_data_images(&t->data),
       .train_identities = t->data.train.identities,
       .train_images = t->data.train.count,
       .held_out_identities = t->data.held.identities,

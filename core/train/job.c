@@ -9,6 +9,7 @@
 #include "core/train/audit_job.h"
 #include "core/train/embedder.h"
 #include "core/train/finish.h"
+#include "core/train/given.h"
 #include "core/train/trainer.h"
 #include "core/train/validate.h"
 
@@ -67,7 +68,7 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
 static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
   const struct epoch_sums *sums = &t->sums;
   int r = 0;
-  if (!mask_traits(t->spec->mask.method)->chooses_k)
+  if (!mask_traits(t->spec->mask.method)->chooses_k || trainer_is_given(t))
     return 0;
   if (sums->mixed > 0)
     r = trainer_add_row(t, "strategy.mean_k", epoch, sums->k / sums->mixed, true);

@@ -8,8 +8,6 @@
 #include "core/mask/decoys.h"
 #include "core/mask/recipe.h"
 
-#define MIXUP_ALPHA 0.4f
-
 /* ---- public faces and decoys ---- */
 
 int trainer_open_public(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
@@ -95,7 +93,7 @@ void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t
   const struct mix_pool pool = pool_of(t);
   float lambda[MIX_MAX];
   if (frozen(t)) {
-    recipe_compose(t->spec->train.seed, t->sample[lead], trainer_recipe(t), k, beta ? MIXUP_ALPHA : 0, &pool,
+    recipe_compose(t->spec->train.seed, t->sample[lead], trainer_recipe(t), k, beta ? MIX_ALPHA : 0, &pool,
                    ret_mix);
     ret_mix->member[0] = lead;
     for (uint32_t j = 1; j < k; j++)
@@ -103,7 +101,7 @@ void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t
     return;
   }
   if (k == 2 && beta)
-    mix_draw_beta(rng, MIXUP_ALPHA, lambda);
+    mix_draw_beta(rng, MIX_ALPHA, lambda);
   else
     mix_draw_lambdas(rng, k, lambda);
   mix_compose_from(rng, lead, k, lambda, &pool, ret_mix);

@@ -10,6 +10,7 @@
 #include "core/base/memory.h"
 #include "core/model/model.h"
 #include "core/train/analysis.h"
+#include "core/train/given.h"
 #include "core/train/partners.h"
 #include "core/train/weights.h"
 
@@ -67,6 +68,8 @@ static int make_key(struct trainer *t, const struct job_inputs *inputs, struct g
 }
 
 static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct guise_error *err) {
+  if (trainer_is_given(t))
+    return given_mask(t, err);
   const struct job_data *faces = job_spec_public_constants(t->spec) ? &t->open : &t->data;
   struct face_view view = {faces, faces->train.image};
   const struct mask_options options = job_spec_mask(t->spec);
@@ -377,6 +380,10 @@ static void after_mix(const struct trainer *t, uint32_t count, float *templates)
 int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, float *ret_inputs,
                  struct guise_error *err) {
   uint32_t k[count];
+  if (trainer_is_given(t)) {
+    given_fill(t, images, count, ret_inputs);
+    return 0;
+  }
   if (!mask_traits(t->spec->mask.method)->mixes) {
     make_templates(t, images, count, ret_inputs);
     after_mix(t, count, ret_inputs);
@@ -515,8 +522,12 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
     for (uint32_t i = 0; i < t->eval_batch; i++) {
       uint64_t at =
           ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
-      const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
       struct rng rng;
+      if (trainer_is_given(t)) {
+        given_unmixed(t, (uint32_t)at, input + i * elements);
+        continue;
+      }
+      const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
       mask_rng_inference(&rng, (uint32_t)at);
       mask_inference_template(t->mask, rgb, false, i % mask_inference_mixes(t->mask), &rng,
                               t->scratch + (size_t)omp_get_thread_num() * scratch, input + i * elements);

@@ -14,6 +14,7 @@
 #include "core/mask/mask.h"
 #include "core/model/model.h"
 #include "core/model/safetensors.h"
+#include "core/template/templates.h"
 #include "tests/fuzz/samples.h"
 
 #define SIDE 32u
@@ -204,6 +205,36 @@ static void put_safetensors(const char *root) {
   json_decref(metadata);
 }
 
+/* Small: one kept channel, 2 x 2 cells. */
+static void put_templates(const char *root) {
+  static const uint32_t person[] = {0, 0, 1, 0};
+  static const float weight[] = {1, 0, 0.75f, 0.25f}, values[] = {1, -1, 0.5f, 0, 2, 3, -3, 0.25f};
+  static const uint16_t halves[] = {0x3c00, 0xbc00, 0x3800, 0, 0x4000, 0x4200, 0xc200, 0x3400};
+  const struct mask_constants constants = {
+      .channels = 1, .channel = {9}, .mean = {1}, .deviation = {2}, .clip = 3};
+  json_t *metadata = json_pack("{s:s, s:s, s:s, s:s, s:s}", "input", "16", "mask", "ahm", "mask.dct",
+                               "native", "mask.clip", "3", "mask.pixel_scale", "1");
+  struct templates_content content = {.metadata = metadata,
+                                      .constants = &constants,
+                                      .mixing = {.mixes = true, .unmixed = 0.5f, .probability = {0, 0, 1}},
+                                      .count = 2,
+                                      .people = 2,
+                                      .grid = 2,
+                                      .labels = 2,
+                                      .person = person,
+                                      .weight = weight};
+  struct guise_error err = {0, ""};
+  for (int half = 0; half < 2; half++) {
+    char path[PATH_MAX];
+    content.half = half == 1;
+    content.values = half ? (const void *)halves : values;
+    path_of(root, "templates", half ? "f16" : "f32", path);
+    if (templates_write(path, &content, &err) < 0)
+      fail(path, &err);
+  }
+  json_decref(metadata);
+}
+
 int main(int argc, char **argv) {
   if (argc != 2) {
     (void)fputs("usage: seeds DIRECTORY\n", stderr);
@@ -213,6 +244,7 @@ int main(int argc, char **argv) {
   put_pack(argv[1]);
   put_key(argv[1]);
   put_safetensors(argv[1]);
+  put_templates(argv[1]);
   put_models(argv[1]);
   return 0;
 }

@@ -375,6 +375,34 @@ static void damaged_models_are_refused(void **state) {
   assert_int_equal(load_damaged(path, &harmless, NULL), 0);
 }
 
+/* Models of before do not say how faces were mixed, and load all the same; so do those that say it wrongly.
+ */
+static void mixing_comes_back(void **state) {
+  (void)state;
+  struct model_info with = info;
+  struct guise_error err = {0};
+  const struct damage harmless[] = {{.key = "mix.format"},
+                                    {.key = "mix.format", .value = "2"},
+                                    {.key = "mix.probability", .value = "1 1 0 0 0"},
+                                    {.key = "mix.unmixed", .value = "-1"}};
+  with.mixing =
+      (struct mask_mixing){.mixes = true, .unmixed = 0.3f, .probability = {0, 0, 0.1f, 0.2f, 0, 0, 0.7f}};
+  if (model_save(decoyed, graph, &with, &err) != 0)
+    fail_msg("%s", err.text);
+  for (size_t i = 0; i <= ARRAY_SIZE(harmless); i++) {
+    _cleanup_(model_freep) struct model *model = NULL;
+    if (i < ARRAY_SIZE(harmless)) {
+      assert_int_equal(load_damaged(decoyed, &harmless[i], NULL), 0);
+      continue;
+    }
+    assert_int_equal(model_load(decoyed, 1, 1, &model, NULL), 0);
+    assert_memory_equal(&model->info.mixing, &with.mixing, sizeof(with.mixing));
+  }
+  _cleanup_(model_freep) struct model *model = NULL;
+  assert_int_equal(model_load(path, 1, 1, &model, NULL), 0);
+  assert_false(model->info.mixing.mixes);
+}
+
 /* ---- decoys ---- */
 
 /* Two faces of the set as decoys; the mask owns them until it gets others or none. */
@@ -556,11 +584,17 @@ static void other_files_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(loaded_model_embeds_the_same), cmocka_unit_test(information_comes_back),
-      cmocka_unit_test(every_mask_comes_back),        cmocka_unit_test(flip_sum_is_symmetric),
-      cmocka_unit_test(embedding_stops_and_refuses),  cmocka_unit_test(no_class_head_and_no_names),
-      cmocka_unit_test(damaged_models_are_refused),   cmocka_unit_test(decoys_are_mixed_in),
-      cmocka_unit_test(damaged_decoys_are_refused),   cmocka_unit_test(keyed_models_need_their_key),
+      cmocka_unit_test(loaded_model_embeds_the_same),
+      cmocka_unit_test(information_comes_back),
+      cmocka_unit_test(mixing_comes_back),
+      cmocka_unit_test(every_mask_comes_back),
+      cmocka_unit_test(flip_sum_is_symmetric),
+      cmocka_unit_test(embedding_stops_and_refuses),
+      cmocka_unit_test(no_class_head_and_no_names),
+      cmocka_unit_test(damaged_models_are_refused),
+      cmocka_unit_test(decoys_are_mixed_in),
+      cmocka_unit_test(damaged_decoys_are_refused),
+      cmocka_unit_test(keyed_models_need_their_key),
       cmocka_unit_test(other_files_are_refused),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);

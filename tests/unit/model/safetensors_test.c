@@ -86,7 +86,7 @@ static void writer_refuses_nonsense(void **state) {
   struct safetensor wrong = {
       .name = "a", .dtype = "F32", .rank = 1, .shape = {2}, .data = values, .bytes = 4};
   assert_int_equal(safetensors_write(path, &wrong, 1, NULL, &err), -EINVAL);
-  wrong.dtype = "F16";
+  wrong.dtype = "BF16";
   assert_int_equal(safetensors_write(path, &wrong, 1, NULL, &err), -EINVAL);
   struct safetensor reserved = {.name = "__metadata__", .dtype = "U8", .rank = 0, .data = bytes, .bytes = 1};
   assert_int_equal(safetensors_write(path, &reserved, 1, NULL, &err), -EINVAL);
@@ -157,7 +157,7 @@ static void hostile_headers(void **state) {
       {"{" T("a", "F32", "-1", "0", "4") "}", 4, "shape"},
       {"{" T("a", "F32", "1.0", "0", "4") "}", 4, "shape"},
       {"{" T("a", "F32", "1,1,1,1,1,1", "0", "4") "}", 4, "shape"},
-      {"{" T("a", "F16", "2", "0", "4") "}", 4, "F16"},
+      {"{" T("a", "BF16", "2", "0", "4") "}", 4, "BF16"},
       {"{" T("a", "F32", "1", "0", "4") "," T("a", "F32", "1", "0", "4") "}", 4, "duplicate"},
       {"{" T("u", "U8", "1", "0", "1") "," T("a", "F32", "1", "1", "5") "}", 5, "aligned"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}}", 4, "must have"},

@@ -56,7 +56,8 @@ static void add_dataset(struct fixture *f, const char *name) {
   bool created;
   assert_int_equal(service_upload_begin(f->service, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, name, strlen(name), NULL), 0);
-  assert_int_equal(service_dataset_accept(f->service, &anybody, name, upload, 0, &row, &created, NULL), 0);
+  assert_int_equal(
+      service_dataset_accept(f->service, &anybody, name, upload, DATASET_FACES, 0, &row, &created, NULL), 0);
   service_upload_free(upload);
   for (int i = 0; i < 3000 && row.state != DATASET_READY; i++) {
     (void)usleep(2000);

@@ -80,7 +80,7 @@ static inline int accept_upload_of(struct service *service, const struct client 
   struct upload *upload;
   assert_int_equal(service_upload_begin(service, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, text, strlen(text), NULL), 0);
-  int r = service_dataset_accept(service, client, name, upload, 0, row, created, NULL);
+  int r = service_dataset_accept(service, client, name, upload, DATASET_FACES, 0, row, created, NULL);
   service_upload_free(upload);
   return r;
 }
