@@ -11,19 +11,24 @@
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 
-#define SIDE_MOST 64u /* pixels that are drawn; larger ones are interpolated */
-#define RATE 0.1f     /* Adam's, of latents */
-#define LOOKS 2u      /* a step */
+#define RATE 0.1f /* Adam's, of latents */
+#define LOOKS 2u  /* a step */
 #define SEED_GENERATOR 0x47414e0000000001u
 #define DRAW_START ((1ull << 38) - 2) /* sequences of RNG_ATTACK, beyond those of the other files */
 #define DRAW_LOOK ((1ull << 39) + (1ull << 38))
 
 const struct gan_inversion_budget gan_inversion_budgets[] = {
-    [EFFORT_QUICK] = {.people = 16, .known = 200, .faces = 1000, .lessons = 500, .steps = 100, .restarts = 1},
+    [EFFORT_QUICK] =
+        {.people = 16, .known = 200, .faces = 1000, .side = 64, .lessons = 500, .steps = 100, .restarts = 1},
     [EFFORT_STANDARD] =
-        {.people = 48, .known = 800, .faces = 3000, .lessons = 2000, .steps = 300, .restarts = 2},
-    [EFFORT_THOROUGH] =
-        {.people = 96, .known = 2000, .faces = 10000, .lessons = 6000, .steps = 600, .restarts = 3},
+        {.people = 48, .known = 800, .faces = 3000, .side = 64, .lessons = 2000, .steps = 300, .restarts = 2},
+    [EFFORT_THOROUGH] = {.people = 96,
+                         .known = 2000,
+                         .faces = 10000,
+                         .side = 64,
+                         .lessons = 6000,
+                         .steps = 600,
+                         .restarts = 3},
 };
 
 /* The attack, on both networks. */
@@ -49,8 +54,8 @@ struct search {
   double *best;                                              /* (count) */
 };
 
-static uint32_t side_of(const struct inverted *inverted) {
-  return MIN(mask_size(inverted->mask), SIDE_MOST);
+static uint32_t side_of(const struct assault *assault, const struct inverted *inverted) {
+  return MIN(mask_size(inverted->mask), assault->budget->side);
 }
 
 /* ---- the generator ---- */
@@ -98,7 +103,7 @@ static int make_generator(const struct assault *assault, const struct inverted *
   const bool people = assault->inversion->labelled > 0;
   _cleanup_(freep) uint32_t *labelled = NULL;
   char path[PATH_MAX];
-  struct gan_training training = {.gan = {.side = side_of(inverted),
+  struct gan_training training = {.gan = {.side = side_of(assault, inverted),
                                           .classes = people ? count : 1,
                                           .threads = context->threads,
                                           .seed = context->seed ^ SEED_GENERATOR},
@@ -232,8 +237,8 @@ static int search_all(struct search *search, uint8_t *ret_rgb, struct guise_erro
 static int draw_with(struct assault *assault, struct search *search, const struct inverted *inverted,
                      struct face_sample *faces, uint8_t *ret_rgb, struct guise_error *err) {
   struct gan *gan = assault->shared;
-  int r =
-      guide_init(&search->guide, inverted, side_of(inverted), faces, mask_size(inverted->context->mask), err);
+  int r = guide_init(&search->guide, inverted, side_of(assault, inverted), faces,
+                     mask_size(inverted->context->mask), err);
   if (r == 0 && !gan)
     r = make_generator(assault, inverted, faces, search->wanted, search->count, &search->guide, &gan, err);
   if (r < 0)

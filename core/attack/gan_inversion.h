@@ -9,6 +9,7 @@ struct gan_inversion_budget {
   uint32_t people;   /* that are drawn, at most */
   uint32_t known;    /* photographs behind the class rows, at most */
   uint32_t faces;    /* public, at most */
+  uint32_t side;     /* pixels that are drawn at most, a multiple of 8; larger pictures are interpolated */
   uint32_t lessons;  /* steps of the generator's training */
   uint32_t steps;    /* of a search */
   uint32_t restarts; /* searches a person, of which that with the highest logit counts; at least 1 */

@@ -433,7 +433,7 @@ static void attacks_that_learn(void **state) {
         assert_int_equal(spec.audit.attack[a], cases[i].linear);
       if (strcmp(attacks[a].name, "linkage") == 0)
         assert_int_equal(spec.audit.attack[a], cases[i].linkage);
-      if (strcmp(attacks[a].name, "plg_mi") == 0 || strcmp(attacks[a].name, "gmi") == 0)
+      if (strcmp(attacks[a].name, "plg_mi") == 0)
         assert_int_equal(spec.audit.attack[a], cases[i].plg_mi);
     }
     job_spec_free(&spec);
