@@ -75,7 +75,7 @@ struct attack_context {
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
-  const char *work_directory;  /* where an attack keeps what it has learnt so far; NULL = nowhere */
+  const char *work_directory;  /* where an attack keeps directories of what it has learnt; NULL = nowhere */
   enum attack_effort effort;
   uint64_t seed;
   uint32_t threads;

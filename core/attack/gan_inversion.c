@@ -8,6 +8,7 @@
 #include "core/attack/descent.h"
 #include "core/attack/gan_training.h"
 #include "core/attack/pseudo.h"
+#include "core/base/file.h"
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 
@@ -86,14 +87,22 @@ static int label_faces(const struct assault *assault, const struct inverted *inv
   return r;
 }
 
-static const char *checkpoint_path(const struct assault *assault, const struct inverted *inverted,
-                                   char path[static PATH_MAX]) {
-  const char *directory = inverted->context->work_directory;
-  const int length = directory ? snprintf(path, PATH_MAX, "%s/generator-%s%s%s.safetensors", directory,
-                                          assault->inversion->name, assault->inversion->labelled ? "-" : "",
-                                          assault->inversion->labelled ? inverted->role : "")
-                               : PATH_MAX;
-  return length < PATH_MAX ? path : NULL;
+/* In a directory of its own: jobs that go on find those again, not files. "" = nowhere. */
+static int find_place(const struct assault *assault, const struct inverted *inverted,
+                      char ret_path[static PATH_MAX], struct guise_error *err) {
+  static const char file[] = "/generator.safetensors";
+  const bool people = assault->inversion->labelled > 0;
+  *ret_path = 0;
+  if (!inverted->context->work_directory)
+    return 0;
+  if (snprintf(ret_path, PATH_MAX - sizeof(file), "%s/%s%s%s", inverted->context->work_directory,
+               assault->inversion->name, people ? "-" : "",
+               people ? inverted->role : "") >= PATH_MAX - (int)sizeof(file))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = directory_make(ret_path, err);
+  if (r == 0)
+    memcpy(ret_path + strlen(ret_path), file, sizeof(file));
+  return r;
 }
 
 static int make_generator(const struct assault *assault, const struct inverted *inverted,
@@ -103,6 +112,9 @@ static int make_generator(const struct assault *assault, const struct inverted *
   const bool people = assault->inversion->labelled > 0;
   _cleanup_(freep) uint32_t *labelled = NULL;
   char path[PATH_MAX];
+  int r = find_place(assault, inverted, path, err);
+  if (r < 0)
+    return r;
   struct gan_training training = {.gan = {.side = side_of(assault, inverted),
                                           .classes = people ? count : 1,
                                           .threads = context->threads,
@@ -113,9 +125,9 @@ static int make_generator(const struct assault *assault, const struct inverted *
                                   .guide = people ? guide : NULL,
                                   .guidance = assault->inversion->guidance,
                                   .wanted = people ? wanted : NULL,
-                                  .path = checkpoint_path(assault, inverted, path),
+                                  .path = *path ? path : NULL,
                                   .stop = lessons_options_of(context)};
-  int r = label_faces(assault, inverted, faces, wanted, &training, &labelled, err);
+  r = label_faces(assault, inverted, faces, wanted, &training, &labelled, err);
   return r < 0 ? r : gan_train(&training, ret_gan, err);
 }
 

@@ -387,11 +387,17 @@ static void stops_when_asked(void **state) {
     struct attack_context context = with_public_faces(attacked);
     struct attack_result result = {.faces = 77};
     struct guise_error err = {0};
-    uint32_t patience = 12;
+    uint32_t patience = 20;
+    char path[96];
     context.should_stop = out_of_patience;
     context.stop_context = &patience;
+    context.work_directory = directory;
     assert_int_equal(attack_run(attack_find(names[i]), &context, &result, &err), -ECANCELED);
     assert_int_equal(result.faces, 77);
+    /* what was learnt is kept in a directory, which is what jobs that go on find again */
+    (void)snprintf(path, sizeof(path), "%s/%s/generator.safetensors", directory,
+                   i == 0 ? "plg_mi-control" : "gmi");
+    assert_int_equal(access(path, R_OK), 0);
     context.open.count = 0;
     assert_int_equal(attack_run(attack_find(names[i]), &context, &result, &err), -EINVAL);
     assert_non_null(strstr(err.text, "public_dataset"));
