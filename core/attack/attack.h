@@ -75,6 +75,7 @@ struct attack_context {
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
+  const char *work_directory;  /* where an attack keeps directories of what it has learnt; NULL = nowhere */
   enum attack_effort effort;
   uint64_t seed;
   uint32_t threads;
@@ -141,6 +142,7 @@ struct attack {
   const char *summary; /* one line */
   bool surface[SURFACES];
   bool needs_public_faces;
+  bool needs_teacher;      /* a recogniser of public faces */
   bool needs_unseen;       /* images of trained people that were not trained on */
   bool needs_undefended;   /* an undefended model of the people the model was trained on */
   bool needs_evaluator;    /* a judge of pictures of these people */

@@ -1,5 +1,6 @@
 #include "core/attack/classifier.h"
 
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -153,7 +154,7 @@ struct classifier *classifier_free(struct classifier *classifier) {
 
 int classifier_differentiate(struct classifier *classifier, const struct head_label *labels, uint32_t stride,
                              const uint32_t *counts, double *ret_loss, struct guise_error *err) {
-  int r = graph_forward(classifier->graph, GRAPH_EVAL, 0, err);
+  int r = classifier_look(classifier, err);
   if (r < 0)
     return r;
   const double loss =
@@ -162,5 +163,70 @@ int classifier_differentiate(struct classifier *classifier, const struct head_la
   r = graph_backward(classifier->graph, err);
   if (r == 0 && ret_loss)
     *ret_loss = loss;
+  return r;
+}
+
+/* ---- what it says ---- */
+
+int classifier_look(struct classifier *classifier, struct guise_error *err) {
+  return graph_forward(classifier->graph, GRAPH_EVAL, 0, err);
+}
+
+static double product(const float *a, const float *b, uint32_t n) {
+  double sum = 0;
+  for (uint32_t d = 0; d < n; d++)
+    sum += (double)a[d] * (double)b[d];
+  return sum;
+}
+
+/* Rows are of length 1. */
+double classifier_cosine(const struct classifier *classifier, uint32_t i, uint32_t class_) {
+  const uint32_t n = classifier->embedding;
+  const float *embedding = graph_output_data(classifier->graph) + (size_t)i * n;
+  return product(embedding, head_weights(classifier->head) + (size_t)class_ * n, n) /
+         sqrt(product(embedding, embedding, n) + 1e-12);
+}
+
+static uint32_t nearest_other(const struct classifier *classifier, uint32_t i, uint32_t class_) {
+  uint32_t nearest = class_ == 0;
+  double most = classifier_cosine(classifier, i, nearest);
+  for (uint32_t c = nearest + 1; c < classifier->classes; c++) {
+    const double cosine = c == class_ ? -2 : classifier_cosine(classifier, i, c);
+    if (cosine > most) {
+      most = cosine;
+      nearest = c;
+    }
+  }
+  return nearest;
+}
+
+/* d cos_j / d e = (w_j - cos_j e/|e|) / |e| */
+static double separate(struct classifier *classifier, uint32_t i, uint32_t class_, uint32_t other) {
+  const uint32_t n = classifier->embedding;
+  const float *embedding = graph_output_data(classifier->graph) + (size_t)i * n,
+              *rows = head_weights(classifier->head);
+  float *gradient = graph_output_gradient(classifier->graph) + (size_t)i * n;
+  const double length = sqrt(product(embedding, embedding, n) + 1e-12),
+               apart = classifier_cosine(classifier, i, other) - classifier_cosine(classifier, i, class_),
+               scale = (double)classifier->loss.scale, factor = scale / (length * classifier->batch);
+  for (uint32_t d = 0; d < n; d++) {
+    const double between = (double)rows[(size_t)other * n + d] - (double)rows[(size_t)class_ * n + d];
+    gradient[d] = (float)(factor * (between - apart * (double)embedding[d] / length));
+  }
+  return scale * apart;
+}
+
+int classifier_separate(struct classifier *classifier, const uint32_t *classes, double *ret_loss,
+                        struct guise_error *err) {
+  double loss = 0;
+  if (classifier->classes < 2)
+    return error_set(err, -EINVAL, "one class has none to be told from");
+  int r = classifier_look(classifier, err);
+  for (uint32_t i = 0; i < classifier->batch && r == 0; i++)
+    loss += separate(classifier, i, classes[i], nearest_other(classifier, i, classes[i]));
+  if (r == 0)
+    r = graph_backward(classifier->graph, err);
+  if (r == 0 && ret_loss)
+    *ret_loss = loss / classifier->batch;
   return r;
 }

@@ -38,3 +38,12 @@ DEFINE_CLEANUP(struct classifier *, classifier_free)
  * and input in the graph, of the rows in the head. In evaluation mode. ret_loss may be NULL. */
 int classifier_differentiate(struct classifier *classifier, const struct head_label *labels, uint32_t stride,
                              const uint32_t *counts, double *ret_loss, struct guise_error *err);
+
+/* The same of the max-margin loss, the batch's mean of -l_y + max_{j != y} l_j, l_j the scaled cosine to row
+ * j; at least two classes. */
+int classifier_separate(struct classifier *classifier, const uint32_t *classes, double *ret_loss,
+                        struct guise_error *err);
+
+/* Forward alone, and what came of it: the cosine of image i's embedding to a row. */
+int classifier_look(struct classifier *classifier, struct guise_error *err);
+double classifier_cosine(const struct classifier *classifier, uint32_t i, uint32_t class_);

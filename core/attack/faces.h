@@ -104,6 +104,10 @@ int attack_reconstruction_run(const struct attack_context *context, struct attac
                               struct guise_error *err);
 int attack_mi_face_run(const struct attack_context *context, struct attack_result *ret_result,
                        struct guise_error *err);
+int attack_plg_mi_run(const struct attack_context *context, struct attack_result *ret_result,
+                      struct guise_error *err);
+int attack_gmi_run(const struct attack_context *context, struct attack_result *ret_result,
+                   struct guise_error *err);
 int attack_gradient_run(const struct attack_context *context, struct attack_result *ret_result,
                         struct guise_error *err);
 int attack_membership_run(const struct attack_context *context, struct attack_result *ret_result,

@@ -35,12 +35,6 @@ static int out_of_memory(const struct gallery *gallery, struct guise_error *err)
   return error_set(err, -ENOMEM, "out of memory drawing %u people", gallery->count);
 }
 
-static struct lessons_options lessons_options_of(const struct attack_context *context) {
-  return (struct lessons_options){.threads = context->threads,
-                                  .should_stop = context->should_stop,
-                                  .stop_context = context->stop_context};
-}
-
 /* ---- whom to draw ---- */
 
 static void gallery_done(struct gallery *gallery) {
@@ -74,7 +68,8 @@ static int gallery_init(struct gallery *gallery) {
 /* ---- drawing ---- */
 
 static int draw(const struct gallery *gallery, struct model *model, const struct mask *mask,
-                const struct face_sample *known, uint8_t *ret_rgb, struct guise_error *err) {
+                const struct face_sample *known, const char *role, uint8_t *ret_rgb,
+                struct guise_error *err) {
   const struct attack_context *context = gallery->context;
   struct attack_loss loss = context->loss;
   _cleanup_(classifier_freep) struct classifier *classifier = NULL;
@@ -91,7 +86,7 @@ static int draw(const struct gallery *gallery, struct model *model, const struct
   int r = classifier_new(&options, &classifier, err);
   if (r < 0)
     return r;
-  const struct inverted inverted = {context, classifier, mask};
+  const struct inverted inverted = {context, classifier, mask, role};
   return gallery->inversion->draw(&inverted, gallery->inversion->method, gallery->wanted, gallery->count,
                                   ret_rgb, err);
 }
@@ -100,7 +95,7 @@ static int draw_attacked(const struct gallery *gallery, struct guise_error *err)
   const struct attack_context *context = gallery->context;
   _cleanup_(model_freep) struct model *model = NULL;
   int r = model_load_keyed(context->model, context->key, INVERSION_BATCH, context->threads, &model, err);
-  return r < 0 ? r : draw(gallery, model, context->mask, &gallery->known, gallery->drawn, err);
+  return r < 0 ? r : draw(gallery, model, context->mask, &gallery->known, "attacked", gallery->drawn, err);
 }
 
 /* The control works at a size of its own. */
@@ -117,7 +112,7 @@ static int draw_control(const struct gallery *gallery, struct guise_error *err) 
   _cleanup_(freep) uint8_t *drawn = malloc(bytes * gallery->count);
   r = resized_faces_init(&smaller, &gallery->known, size, to);
   r = r < 0 || !drawn ? out_of_memory(gallery, err)
-                      : draw(gallery, model, model->mask, &smaller.sample, drawn, err);
+                      : draw(gallery, model, model->mask, &smaller.sample, "control", drawn, err);
   for (uint32_t i = 0; i < gallery->count && r == 0; i++)
     image_resize(drawn + bytes * i, to, to, gallery->control + (size_t)3 * size * size * i, size);
   resized_faces_done(&smaller);

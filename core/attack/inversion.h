@@ -6,12 +6,15 @@
 #include "core/attack/lessons.h"
 
 #define INVERSION_BATCH 16u
+/* Of the control's people, drawn so that the evaluator knows them: less is a search that fails by itself. */
+#define INVERSION_CONTROL_LEAST 0.15
 
 /* A network whose classes are drawn. */
 struct inverted {
   const struct attack_context *context;
   struct classifier *classifier; /* of INVERSION_BATCH, its loss without margin */
   const struct mask *mask;       /* before it */
+  const char *role;              /* "attacked" or "control" */
 };
 
 struct inversion {

@@ -22,6 +22,22 @@ struct lessons {
   size_t stride, elements;
 };
 
+struct lessons_options lessons_options_of(const struct attack_context *context) {
+  return (struct lessons_options){.seed = context->seed,
+                                  .threads = context->threads,
+                                  .should_stop = context->should_stop,
+                                  .stop_context = context->stop_context};
+}
+
+int lessons_check_faces(const struct face_sample *faces, struct guise_error *err) {
+  if (faces->count >= LESSON_BATCH)
+    return 0;
+  return error_set(err, -EINVAL,
+                   "an attack that learns needs at least %u public faces, not %u: name a larger data set "
+                   "in audit.public_dataset",
+                   LESSON_BATCH, faces->count);
+}
+
 int lessons_stop_code(const struct lessons_options *options, struct guise_error *err) {
   if (options->should_stop && options->should_stop(options->stop_context))
     return error_set(err, -ECANCELED, "the attack was stopped");
@@ -50,11 +66,9 @@ static int make_buffers(struct lessons *lessons, struct guise_error *err) {
 
 int lessons_new(const struct lessons_options *options, const struct face_sample *faces,
                 struct lessons **ret_lessons, struct guise_error *err) {
-  if (faces->count < LESSON_BATCH)
-    return error_set(err, -EINVAL,
-                     "an attack that learns needs at least %u public faces, not %u: name a larger data set "
-                     "in audit.public_dataset",
-                     LESSON_BATCH, faces->count);
+  int r = lessons_check_faces(faces, err);
+  if (r < 0)
+    return r;
   struct lessons *lessons = calloc(1, sizeof(*lessons));
   if (!lessons)
     return error_set(err, -ENOMEM, "out of memory for the lessons of %u public faces", faces->count);
@@ -62,7 +76,7 @@ int lessons_new(const struct lessons_options *options, const struct face_sample 
                               .faces = faces,
                               .stride = (mask_scratch(options->mask) + 15) / 16 * 16,
                               .elements = mask_elements(options->mask)};
-  int r = make_buffers(lessons, err);
+  r = make_buffers(lessons, err);
   if (r < 0) {
     lessons_free(lessons);
     return r;

@@ -16,6 +16,12 @@ struct lessons_options {
   void *stop_context;
 };
 
+/* Those of any attack: seed, threads and whom to ask whether to stop. */
+struct lessons_options lessons_options_of(const struct attack_context *context);
+
+/* Whether they are enough to learn from: 0, or -EINVAL with fewer than LESSON_BATCH. */
+int lessons_check_faces(const struct face_sample *faces, struct guise_error *err);
+
 /* 0, or -ECANCELED when should_stop says so. */
 int lessons_stop_code(const struct lessons_options *options, struct guise_error *err);
 

@@ -47,20 +47,13 @@ struct assault {
   uint64_t parameters;
 };
 
-static struct lessons_options lessons_options_of(const struct assault *assault) {
-  return (struct lessons_options){.seed = assault->context->seed,
-                                  .threads = assault->context->threads,
-                                  .should_stop = assault->context->should_stop,
-                                  .stop_context = assault->context->stop_context};
-}
-
 /* Embeddings of the victims' templates: by a student of `mask`, or with mask NULL by the teacher, which sees
  * the photographs. */
 static int embed_victims(struct assault *assault, const struct mask *mask, const struct attack_mixing *mixing,
                          bool inference, const struct mix *mixes, float *ret_templates,
                          struct guise_error *err) {
   _cleanup_(student_freep) struct student *student = NULL;
-  struct student_options options = {.lessons = lessons_options_of(assault),
+  struct student_options options = {.lessons = lessons_options_of(assault->context),
                                     .steps = assault->steps,
                                     .from_scratch = assault->budget->from_scratch};
   size_t floats = (size_t)assault->victims->count * assault->teacher->info.embedding;
@@ -184,7 +177,7 @@ static int run_surfaces(struct assault *assault, const struct mask *control, str
 
 /* The teacher's embeddings of victims and public faces. */
 static int ask_teacher(struct assault *assault, struct guise_error *err) {
-  struct lessons_options options = lessons_options_of(assault);
+  struct lessons_options options = lessons_options_of(assault->context);
   uint32_t size = mask_size(assault->context->mask);
   size_t row = assault->teacher->info.embedding, learnt = assault->open->count * row;
   assault->photographs = calloc(assault->victims->count * row, sizeof(float));

@@ -21,8 +21,6 @@
 #define RATE 0.05f /* Adam's, in the canvas's unit */
 #define SMOOTHNESS 1e-2
 #define SIZE 1e-4
-/* Of the control's people, drawn so that the evaluator knows them: less is a search that fails by itself. */
-#define CONTROL_LEAST 0.15
 
 const struct mi_face_budget mi_face_budgets[] = {
     [EFFORT_QUICK] = {.people = 16, .known = 200, .steps = 100},
@@ -126,7 +124,7 @@ int mi_face_run(const struct attack_context *context, const struct mi_face_budge
                                       .threat_model = threat_model,
                                       .people = budget->people,
                                       .known = budget->known,
-                                      .control_least = CONTROL_LEAST,
+                                      .control_least = INVERSION_CONTROL_LEAST,
                                       .method = (void *)budget,
                                       .draw = draw};
   ret_result->steps = budget->steps;

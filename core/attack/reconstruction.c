@@ -61,13 +61,6 @@ struct gallery {
   uint8_t *drawn, *seen;
 };
 
-static struct lessons_options lessons_options_of(const struct assault *assault) {
-  return (struct lessons_options){.seed = assault->context->seed,
-                                  .threads = assault->context->threads,
-                                  .should_stop = assault->context->should_stop,
-                                  .stop_context = assault->context->stop_context};
-}
-
 static size_t image_bytes(const struct assault *assault) {
   return (size_t)3 * mask_size(assault->context->mask) * mask_size(assault->context->mask);
 }
@@ -101,8 +94,9 @@ static void work_done(struct work *work, struct gallery *gallery) {
 static int draw(struct assault *assault, struct work *work, struct gallery *gallery,
                 struct guise_error *err) {
   _cleanup_(painter_freep) struct painter *painter = NULL;
-  struct painter_options options = {
-      .lessons = lessons_options_of(assault), .steps = assault->steps, .width = assault->budget->width};
+  struct painter_options options = {.lessons = lessons_options_of(assault->context),
+                                    .steps = assault->steps,
+                                    .width = assault->budget->width};
   const uint64_t seed = assault->context->seed;
   options.lessons.mask = work->mask;
   options.lessons.mixing = work->mixing;
@@ -128,7 +122,7 @@ static int identify_drawings(const struct assault *assault, const struct work *w
   _cleanup_(freep) float *made = calloc((size_t)count * dimension, sizeof(float));
   if (!made)
     return error_set(err, -ENOMEM, "out of memory comparing %u faces", count);
-  const struct lessons_options options = lessons_options_of(assault);
+  const struct lessons_options options = lessons_options_of(assault->context);
   int r = teacher_embed_pictures(assault->teacher, work->drawn, assault->victims,
                                  mask_size(assault->context->mask), &options, made, err);
   if (r < 0)
@@ -367,7 +361,7 @@ static int attack_surface(struct assault *assault, enum attack_surface which, bo
 
 /* The teacher on the photographs: what drawings are compared with, and the ceiling. */
 static int ask_teacher(struct assault *assault, struct measured *measured, struct guise_error *err) {
-  const struct lessons_options options = lessons_options_of(assault);
+  const struct lessons_options options = lessons_options_of(assault->context);
   const uint32_t count = assault->victims->count, dimension = assault->teacher->info.embedding;
   _cleanup_(freep) struct mix *mixes = calloc(count, sizeof(*mixes));
   assault->photographs = calloc((size_t)count * dimension, sizeof(float));

@@ -167,6 +167,9 @@ static json_t *not_measured_json(const json_t *attacks, bool masked_by_owner) {
        "A network that learns to draw the face from the template, with public faces."},
       {"demix", "T", "What all the mixes of one image in the training store give away together."},
       {"mi_face", "W", "Faces of trained people drawn out of the model's weights."},
+      {"plg_mi", "W",
+       "Faces of trained people drawn by an attacker with public faces, whose generator the model itself "
+       "teaches whom to draw."},
       {"membership", "W", "Whether a given picture was trained on."},
       {"gradient", "G",
        "Faces recovered from the gradient of one training sample, which federated training would share."},

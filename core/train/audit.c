@@ -124,6 +124,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .teacher = subject->inputs->teacher_model,
       .mask = subject->mask,
       .mixing = subject->mixing,
+      .work_directory = subject->inputs->work_directory,
       .effort = subject->spec->audit.effort,
       .model = subject->model,
       .key = subject->key,
@@ -205,7 +206,7 @@ int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t s
   char directory[PATH_MAX];
   bool needed = false;
   for (uint32_t i = 0; i < attack_count; i++)
-    needed |= is_chosen(spec, i) && attacks[i].needs_public_faces;
+    needed |= is_chosen(spec, i) && attacks[i].needs_teacher;
   if (!needed || inputs->teacher_model || !inputs->audit_public_pack)
     return 0;
   if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))

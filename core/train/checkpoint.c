@@ -6,30 +6,11 @@
 #include <string.h>
 
 #include "core/base/json.h"
-#include "core/model/safetensors.h"
+#include "core/model/graph_state.h"
 #include "core/train/trainer.h"
 
 #define CHECKPOINT_FORMAT "guise-checkpoint-1"
 #define STATE_TENSORS 17
-
-struct tensor_list {
-  struct safetensor *tensor;
-  char (*name)[160];
-  uint32_t count, capacity;
-};
-
-static void tensor_list_done(struct tensor_list *list) {
-  free(list->tensor);
-  free(list->name);
-}
-
-static void add_tensor(struct tensor_list *list, const char *prefix, const char *name, const char *dtype,
-                       const void *data, uint64_t count, uint64_t size) {
-  char *text = list->name[list->count];
-  (void)snprintf(text, sizeof(list->name[0]), "%s%s", prefix, name);
-  list->tensor[list->count++] = (struct safetensor){
-      .name = text, .dtype = dtype, .rank = 1, .shape = {count}, .data = data, .bytes = count * size};
-}
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */
 struct state_piece {
@@ -99,49 +80,20 @@ static json_t *fingerprint(const struct trainer *t) {
 
 static const char *const probe_prefix = "probe.";
 
-/* What is kept of a graph's parameter, by name: its value and what the optimiser remembers. */
-static uint32_t parameter_pieces(const struct graph_parameter *p, struct state_piece pieces[3],
-                                 const char *names[3]) {
-  float *const data[3] = {p->value, p->momentum, p->square};
-  static const char *const prefixes[3] = {"value.", "momentum.", "square."};
-  uint32_t n = 0;
-  for (int i = 0; i < 3; i++)
-    if (data[i]) {
-      names[n] = prefixes[i];
-      pieces[n++] = (struct state_piece){p->name, "F32", data[i], p->count, sizeof(float)};
-    }
-  return n;
-}
-
-static void collect_graph(struct tensor_list *list, struct graph *graph, const char *owner) {
-  for (uint32_t i = 0; i < graph_parameters(graph); i++) {
-    struct state_piece pieces[3];
-    const char *names[3];
-    uint32_t count = parameter_pieces(graph_parameter(graph, i), pieces, names);
-    for (uint32_t k = 0; k < count; k++) {
-      char prefix[32];
-      (void)snprintf(prefix, sizeof(prefix), "%s%s", owner, names[k]);
-      add_tensor(list, prefix, pieces[k].name, pieces[k].dtype, pieces[k].data, pieces[k].count, 4);
-    }
-  }
-}
-
 static int collect(struct trainer *t, float *strategy_values, struct tensor_list *list) {
   struct state_piece pieces[STATE_TENSORS];
-  list->capacity =
-      3 * (graph_parameters(t->graph) + (t->probe ? graph_parameters(probe_graph(t->probe)) : 0)) +
-      STATE_TENSORS;
-  list->tensor = calloc(list->capacity, sizeof(*list->tensor));
-  list->name = calloc(list->capacity, sizeof(*list->name));
-  if (!list->tensor || !list->name)
+  const uint32_t of_graphs =
+      graph_state_tensors(t->graph) + (t->probe ? graph_state_tensors(probe_graph(t->probe)) : 0);
+  if (tensor_list_init(list, of_graphs + STATE_TENSORS) < 0)
     return -ENOMEM;
   /* doubles first, so that every tensor is aligned to its own size */
   uint32_t count = state_pieces(t, strategy_values, pieces);
   for (uint32_t i = 0; i < count; i++)
-    add_tensor(list, "", pieces[i].name, pieces[i].dtype, pieces[i].data, pieces[i].count, pieces[i].size);
-  collect_graph(list, t->graph, "");
+    tensor_list_add(list, "", pieces[i].name, pieces[i].dtype, pieces[i].data, pieces[i].count,
+                    pieces[i].size);
+  tensor_list_add_graph(list, t->graph, "");
   if (t->probe)
-    collect_graph(list, probe_graph(t->probe), probe_prefix);
+    tensor_list_add_graph(list, probe_graph(t->probe), probe_prefix);
   return 0;
 }
 
@@ -174,35 +126,6 @@ int checkpoint_write(struct trainer *t, const char *work_directory, struct guise
   return 0;
 }
 
-static int restore(const struct safetensors *file, const char *prefix, const struct state_piece *piece,
-                   struct guise_error *err) {
-  char name[160];
-  (void)snprintf(name, sizeof(name), "%s%s", prefix, piece->name);
-  const struct safetensor *tensor = safetensors_find(file, name);
-  if (!tensor || strcmp(tensor->dtype, piece->dtype) != 0 || tensor->bytes != piece->count * piece->size)
-    return error_set(err, -EBADMSG,
-                     "the checkpoint lacks a fitting tensor %s: it is of another version or damaged", name);
-  memcpy(piece->data, tensor->data, tensor->bytes);
-  return 0;
-}
-
-static int restore_graph(const struct safetensors *file, struct graph *graph, const char *owner,
-                         struct guise_error *err) {
-  int r = 0;
-  for (uint32_t i = 0; r == 0 && i < graph_parameters(graph); i++) {
-    struct state_piece pieces[3];
-    const char *names[3];
-    uint32_t count = parameter_pieces(graph_parameter(graph, i), pieces, names);
-    for (uint32_t k = 0; r == 0 && k < count; k++) {
-      char prefix[32];
-      (void)snprintf(prefix, sizeof(prefix), "%s%s", owner, names[k]);
-      r = restore(file, prefix, &pieces[k], err);
-    }
-  }
-  graph_parameters_changed(graph);
-  return r;
-}
-
 /* Whether it was written under this job's key, if it has one. */
 static bool same_key(const json_t *metadata, const json_t *mine) {
   const json_t *a = json_object_get(metadata, "key"), *b = json_object_get(mine, "key");
@@ -218,11 +141,12 @@ static int restore_all(struct trainer *t, const struct safetensors *file, struct
   uint32_t count = state_pieces(t, strategy_values, pieces);
   int r = 0;
   for (uint32_t i = 0; r == 0 && i < count; i++)
-    r = restore(file, "", &pieces[i], err);
+    r = graph_state_read_vector(file, "", pieces[i].name, pieces[i].dtype, pieces[i].data, pieces[i].count,
+                                pieces[i].size, err);
   if (r == 0)
-    r = restore_graph(file, t->graph, "", err);
+    r = graph_state_read(file, t->graph, "", err);
   if (r == 0 && t->probe)
-    r = restore_graph(file, probe_graph(t->probe), probe_prefix, err);
+    r = graph_state_read(file, probe_graph(t->probe), probe_prefix, err);
   if (r == 0 && t->strategy)
     strategy_load(t->strategy, strategy_values);
   return r;

@@ -180,13 +180,14 @@ static int check_probe(const struct job_spec *spec, struct spec_problems *proble
 }
 
 struct attack_needs {
-  bool public_faces, unseen; /* of any attack that was chosen */
+  bool public_faces, teacher, unseen; /* of any attack that was chosen */
 };
 
 static struct attack_needs needs_of(const struct job_spec *spec) {
-  struct attack_needs needs = {false, false};
+  struct attack_needs needs = {false, false, false};
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++) {
     needs.public_faces |= spec->audit.attack[i] && attacks[i].needs_public_faces;
+    needs.teacher |= spec->audit.attack[i] && attacks[i].needs_teacher;
     needs.unseen |= spec->audit.attack[i] && attacks[i].needs_unseen;
   }
   return needs;
@@ -202,7 +203,7 @@ static int check_audit(const struct job_spec *spec, struct spec_problems *proble
     return spec_problems_add(problems, "/audit/public_dataset", "missing", NULL,
                              "an attack that learns needs public faces: name a data set of people who are "
                              "not in this one, or leave the attack out");
-  if (*spec->audit.teacher && !needs.public_faces && !needs.unseen)
+  if (*spec->audit.teacher && !needs.teacher && !needs.unseen)
     return spec_problems_add(problems, "/audit/teacher", "conflict", NULL,
                              "no attack that was chosen learns from a teacher: choose \"linkage\" and "
                              "audit.public_dataset, or leave it out");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/attack/gan_inversion.h"
 #include "core/attack/gradient.h"
 #include "core/attack/linkage.h"
 #include "core/attack/mi_face.h"
@@ -19,8 +20,8 @@ struct study {
   struct face_view victims_view, open_view;
   struct mask_options mask;
   const struct attack *attack;
-  uint32_t pairs, passes, faces, steps; /* 0: the effort's */
-  const char *model;                    /* under attack, with its mask; NULL: the mask alone is */
+  uint32_t pairs, passes, faces, steps, lessons, restarts; /* 0: the effort's */
+  const char *model; /* under attack, with its mask; NULL: the mask alone is */
   bool scratch;
   struct attack_context context;
 };
@@ -62,8 +63,14 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
   struct reconstruction_budget reconstruction = reconstruction_budgets[context->effort];
   struct gradient_budget gradient = gradient_budgets[context->effort];
   struct mi_face_budget mi_face = mi_face_budgets[context->effort];
+  struct gan_inversion_budget generated = gan_inversion_budgets[context->effort];
   mi_face.people = study->faces ? study->faces : mi_face.people;
   mi_face.steps = study->steps ? study->steps : mi_face.steps;
+  generated.people = study->faces ? study->faces : generated.people;
+  generated.steps = study->steps ? study->steps : generated.steps;
+  generated.faces = study->pairs ? study->pairs : generated.faces;
+  generated.lessons = study->lessons ? study->lessons : generated.lessons;
+  generated.restarts = study->restarts ? study->restarts : generated.restarts;
   gradient.faces = study->faces ? study->faces : gradient.faces;
   gradient.steps = study->steps ? study->steps : gradient.steps;
   linkage.pairs = study->pairs ? study->pairs : linkage.pairs;
@@ -79,6 +86,10 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
     return gradient_run(context, &gradient, ret_result, err);
   if (strcmp(study->attack->name, "mi_face") == 0)
     return mi_face_run(context, &mi_face, ret_result, err);
+  if (strcmp(study->attack->name, "plg_mi") == 0)
+    return gan_inversion_run(&plg_mi, &generated, context, ret_result, err);
+  if (strcmp(study->attack->name, "gmi") == 0)
+    return gan_inversion_run(&gmi, &generated, context, ret_result, err);
   return study->attack->run(context, ret_result, err);
 }
 
@@ -137,7 +148,10 @@ static int parse_options(struct study *study, int argc, char **argv) {
     UNDEFENDED,
     EVALUATOR,
     FACES,
-    STEPS
+    STEPS,
+    LESSONS,
+    RESTARTS,
+    WORK
   };
   static const struct option options[] = {{"mask", 1, NULL, MASK},
                                           {"drop-low", 1, NULL, DROP},
@@ -155,6 +169,9 @@ static int parse_options(struct study *study, int argc, char **argv) {
                                           {"evaluator", 1, NULL, EVALUATOR},
                                           {"faces", 1, NULL, FACES},
                                           {"steps", 1, NULL, STEPS},
+                                          {"lessons", 1, NULL, LESSONS},
+                                          {"restarts", 1, NULL, RESTARTS},
+                                          {"work", 1, NULL, WORK},
                                           {NULL, 0, NULL, 0}};
   enum mask_method method = MASK_AHM;
   uint32_t drop_low = UINT32_MAX, size = 112;
@@ -177,8 +194,12 @@ static int parse_options(struct study *study, int argc, char **argv) {
     study->passes = option == PASSES ? number(optarg) : study->passes;
     study->faces = option == FACES ? number(optarg) : study->faces;
     study->steps = option == STEPS ? number(optarg) : study->steps;
+    study->lessons = option == LESSONS ? number(optarg) : study->lessons;
+    study->restarts = option == RESTARTS ? number(optarg) : study->restarts;
     study->model = option == MODEL ? optarg : study->model;
     study->scratch |= option == SCRATCH;
+    if (option == WORK)
+      study->context.work_directory = optarg;
     if (option == UNDEFENDED)
       study->context.undefended = optarg;
     if (option == EVALUATOR)
@@ -215,7 +236,7 @@ int bench_attack(int argc, char **argv) {
         "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] "
         "[--size PX] [--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
         "[--threads N] [--seed N] [--model PATH] [--undefended PATH] "
-        "[--evaluator PATH] [--faces N] [--steps N]\n",
+        "[--evaluator PATH] [--faces N] [--steps N] [--lessons N] [--restarts N] [--work DIRECTORY]\n",
         stderr);
     return 2;
   }

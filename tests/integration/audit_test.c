@@ -83,6 +83,8 @@ static int setup(void **state) {
                  "\"$G\" dataset add faces \"$D/a.tar\" --size 40");
   (void)shell(0, "\"$G\" synth \"$D/b.tar\" --identities 24 --images 4 --size 40 --seed 2 && "
                  "\"$G\" dataset add open \"$D/b.tar\" --size 40");
+  (void)shell(0, "\"$G\" synth \"$D/c.tar\" --identities 6 --images 4 --size 40 --seed 3 && "
+                 "\"$G\" dataset add few \"$D/c.tar\" --size 40");
   train("faces", "{\"policy\":\"uniform\"}", "0.5", model);
   train("open", "{\"method\":\"none\"}", "0.5", teacher);
   return 0;
@@ -224,6 +226,9 @@ static void mistakes_are_told(void **state) {
       {"\"model\":\"%s\",\"train\":{\"epochs\":2}", "/train"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"faces\"}", "/audit/public_dataset"},
       {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"linear\",\"membership\"]}", "/audit/attacks/1"},
+      {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"plg_mi\"]}", "/audit/public_dataset"},
+      {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"gmi\"],\"public_dataset\":\"few\"}",
+       "/audit/public_dataset"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"open\",\"teacher\":\"%s\"}", "/audit/teacher"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -271,6 +271,11 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"linear\"],\"public_dataset\":\"b\","
        "\"teacher\":\"mdl_x\"}}",
        "/audit/teacher", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"plg_mi\",\"gmi\"]}}",
+       "/audit/public_dataset", "missing"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"gmi\"],\"public_dataset\":\"b\","
+       "\"teacher\":\"mdl_x\"}}",
+       "/audit/teacher", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"public_dataset\":7}}", "/audit/public_dataset",
        "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
@@ -408,22 +413,29 @@ static void attacks_that_learn(void **state) {
   (void)state;
   static const struct {
     const char *audit;
-    bool linear, linkage;
-  } cases[] = {{"{}", true, false},
-               {"{\"public_dataset\":null}", true, false},
-               {"{\"public_dataset\":\"lfw\"}", true, true},
-               {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linear\"]}", true, false},
-               {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linkage\"],\"teacher\":\"mdl_1\"}", false, true}};
+    bool linear, linkage, plg_mi;
+  } cases[] = {
+      {"{}", true, false, false},
+      {"{\"public_dataset\":null,\"effort\":\"thorough\"}", true, false, false},
+      {"{\"public_dataset\":\"lfw\"}", true, true, false},
+      {"{\"public_dataset\":\"lfw\",\"effort\":\"thorough\"}", true, true, true},
+      {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linear\"]}", true, false, false},
+      {"{\"public_dataset\":\"lfw\",\"attacks\":[\"plg_mi\"]}", false, false, true},
+      {"{\"public_dataset\":\"lfw\",\"attacks\":[\"linkage\"],\"teacher\":\"mdl_1\"}", false, true, false}};
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     char body[256];
     struct job_spec spec;
     struct spec_problems problems = {0};
     (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"audit\":%s}", cases[i].audit);
     assert_int_equal(parse(body, &spec, &problems), 0);
-    for (uint32_t a = 0; a < attack_count; a++)
-      assert_int_equal(spec.audit.attack[a], strcmp(attacks[a].name, "linkage") == 0  ? cases[i].linkage
-                                             : strcmp(attacks[a].name, "linear") == 0 ? cases[i].linear
-                                                                                      : spec.audit.attack[a]);
+    for (uint32_t a = 0; a < attack_count; a++) {
+      if (strcmp(attacks[a].name, "linear") == 0)
+        assert_int_equal(spec.audit.attack[a], cases[i].linear);
+      if (strcmp(attacks[a].name, "linkage") == 0)
+        assert_int_equal(spec.audit.attack[a], cases[i].linkage);
+      if (strcmp(attacks[a].name, "plg_mi") == 0)
+        assert_int_equal(spec.audit.attack[a], cases[i].plg_mi);
+    }
     job_spec_free(&spec);
   }
 }
