@@ -334,9 +334,8 @@ void infer_model(struct request *request) {
   const char *sha256;
   if (!read_body(request, &q) || !model_usable(request, &model, &sha256))
     return;
-  /* one image was counted before the body came */
   if (sizes_of(request, &model, &sizes) && parse(request, &sizes, &q) && read_tensor(request, &q) &&
-      (q.form.images == 1 || rate_pass(request, q.form.images - 1)))
+      rate_pass_batch(request, q.form.images))
     embed(request, &model, sha256, &q);
   model_row_clear(&model);
 }

@@ -399,6 +399,30 @@ static void each_image_counts(void **state) {
   reply_done(&reply);
 }
 
+/* After the seconds that Retry-After says the same batch is taken. */
+static void a_batch_fits_when_it_was_promised(void **state) {
+  (void)state;
+  uint8_t body[1024 + 6 * VALUES];
+  char header[64];
+  struct reply reply;
+  limits("1", "6", "16");
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  size_t bytes = face_tensor(faces, FACES, SIDE, body, sizeof(body), header);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  check_answer(&reply, FACES);
+  bytes = face_tensor(faces, 6, SIDE, body, sizeof(body), header);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  assert_int_equal(reply.status, 429);
+  const long seconds = strtol(header_of(&reply, "Retry-After"), NULL, 10);
+  assert_in_range(seconds, 1, 6);
+  reply_done(&reply);
+  (void)sleep((unsigned)seconds);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  assert_int_equal(reply.status, 200);
+  reply_done(&reply);
+}
+
 static int connect_to_server(void) {
   unsigned port = 0;
   assert_int_equal(sscanf(server.url, "http://127.0.0.1:%u", &port), 1);
@@ -448,17 +472,12 @@ static void not_ready_while_it_stops(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(tells_what_there_is),
-      cmocka_unit_test(json_tensors),
-      cmocka_unit_test(binary_tensors),
-      cmocka_unit_test(binary_answers),
-      cmocka_unit_test(tells_what_is_wrong),
-      cmocka_unit_test(too_many_values),
-      cmocka_unit_test(odd_framings),
-      cmocka_unit_test(errors_have_the_protocols_form),
-      cmocka_unit_test(a_full_queue_says_so),
-      cmocka_unit_test(each_image_counts),
-      cmocka_unit_test(not_ready_while_it_stops),
+      cmocka_unit_test(tells_what_there_is),  cmocka_unit_test(json_tensors),
+      cmocka_unit_test(binary_tensors),       cmocka_unit_test(binary_answers),
+      cmocka_unit_test(tells_what_is_wrong),  cmocka_unit_test(too_many_values),
+      cmocka_unit_test(odd_framings),         cmocka_unit_test(errors_have_the_protocols_form),
+      cmocka_unit_test(a_full_queue_says_so), cmocka_unit_test(a_batch_fits_when_it_was_promised),
+      cmocka_unit_test(each_image_counts),    cmocka_unit_test(not_ready_while_it_stops),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
