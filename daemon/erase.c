@@ -201,12 +201,11 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   do
     r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
   while (reserve_give(e->service, r));
-  if (r == -ENOENT && access(e->old, F_OK) < 0) /* it is not the person that is not there */
-    return error_set(
-        err, -EIO,
-        "the faces of the data set %s are missing from the state directory: erase the whole data "
-        "set, or restore a backup",
-        e->row.name);
+  const bool missing = r == -ENOENT && access(e->old, F_OK) < 0; /* else it is the person that is not there */
+  if (missing || r == -EBADMSG)
+    return error_set(err, -EIO,
+                     "the faces of the data set %s are %s: erase the whole data set, or restore a backup",
+                     e->row.name, missing ? "missing from the state directory" : "damaged");
   if (r < 0) {
     r = r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
     storage_note(e->service, r);
