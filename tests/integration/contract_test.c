@@ -399,6 +399,18 @@ static void slow_bodies_are_given_up(void **state) {
 
 /* ---- erasing ---- */
 
+static void missing_faces_are_told(void **state) {
+  (void)state;
+  char blobs[256], away[256];
+  (void)snprintf(blobs, sizeof(blobs), "%s/state/blobs", server.root);
+  (void)snprintf(away, sizeof(away), "%s/state/away", server.root);
+  assert_int_equal(rename(blobs, away), 0);
+  answer("GET", "/v1/datasets/faces/identities", NULL, 503);
+  answer("DELETE", "/v1/datasets/faces/identities/person-001", NULL, 503);
+  assert_int_equal(rename(away, blobs), 0);
+  answer("GET", "/v1/datasets/faces/identities", NULL, 200);
+}
+
 static const json_t *receipt_files(const struct reply *reply, size_t count) {
   const json_t *files = json_object_get(reply->json, "files");
   if (json_array_size(files) != count)
@@ -538,6 +550,7 @@ int main(void) {
                                      cmocka_unit_test(tokens_and_the_trail),
                                      cmocka_unit_test(every_operation_refuses),
                                      cmocka_unit_test(slow_bodies_are_given_up),
+                                     cmocka_unit_test(missing_faces_are_told),
                                      cmocka_unit_test(a_person_is_erased),
                                      cmocka_unit_test(a_full_disk_is_told),
                                      cmocka_unit_test(everything_else_is_erased)};
