@@ -120,6 +120,7 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
     json_decref(files);
     return refuse_dataset(r, row.name, err);
   }
+  trials_forget(&service->trials, row.id);
   files = erase_upload(service, &row, files);
   json_t *receipt = make_receipt(service, "dataset", row.id, files);
   receipt = add_erased(receipt, &erased, row.identities, row.images);
@@ -348,6 +349,7 @@ int service_job_delete(struct service *service, const char *id, json_t **ret_rec
                      id);
   if (r < 0)
     return error_set(err, r, "the job could not be erased: %s", strerror(-r));
+  trials_forget(&service->trials, id);
   log_info("%s: erased", id);
   return give_receipt(make_receipt(service, "job", id, json_array()), ret_receipt, err);
 }
