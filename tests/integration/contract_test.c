@@ -521,13 +521,27 @@ static void a_full_disk_is_told(void **state) {
   wait_ready();
 }
 
+/* The answer is kept for whoever asks again, until something is written. */
+static void expect_model_of_job(const char *wanted) {
+  for (int i = 0; i < 2; i++) {
+    struct reply reply;
+    expect(&server, "GET", of("jobs", ended, ""), NULL, 200, &reply);
+    const char *id = json_string_value(json_object_get(reply.json, "model"));
+    assert_string_equal(id ? id : "none", wanted);
+    reply_done(&reply);
+  }
+}
+
 static void everything_else_is_erased(void **state) {
   (void)state;
   struct reply reply;
+  expect_model_of_job(model);
   expect(&server, "DELETE", of("models", model, ""), NULL, 200, &reply);
   assert_true(json_array_size(json_object_get(reply.json, "files")) >= 6);
   reply_done(&reply);
+  expect_model_of_job("none");
   answer("DELETE", of("jobs", ended, ""), NULL, 200);
+  answer("GET", of("jobs", ended, ""), NULL, 404);
   expect(&server, "DELETE", "/v1/datasets/faces", NULL, 200, &reply);
   const json_t *file = json_array_get(receipt_files(&reply, 2), 0); /* the pack, a private report */
   assert_true(json_is_true(json_object_get(file, "erased")));
