@@ -211,6 +211,22 @@ static void binary_tensors(void **state) {
   check_answer(&reply, FACES);
 }
 
+/* The header may also say that all of the body is JSON. */
+static void json_tensors_with_a_length(void **state) {
+  (void)state;
+  char *data = tensor_text(1, true, "%d"), *body = NULL, header[64];
+  struct reply reply;
+  const int bytes = asprintf(
+      &body, "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"UINT8\",\"shape\":[1,3,%d,%d],\"data\":%s}]}",
+      SIDE, SIDE, data);
+  assert_true(bytes > 0);
+  (void)snprintf(header, sizeof(header), "Inference-Header-Content-Length: %d", bytes);
+  ask(&server, "POST", INFER, header, body, (size_t)bytes, &reply);
+  check_answer(&reply, 1);
+  free(body);
+  free(data);
+}
+
 /* As Triton's client asks when it names no outputs. */
 static void binary_answers(void **state) {
   (void)state;
@@ -472,12 +488,19 @@ static void not_ready_while_it_stops(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(tells_what_there_is),  cmocka_unit_test(json_tensors),
-      cmocka_unit_test(binary_tensors),       cmocka_unit_test(binary_answers),
-      cmocka_unit_test(tells_what_is_wrong),  cmocka_unit_test(too_many_values),
-      cmocka_unit_test(odd_framings),         cmocka_unit_test(errors_have_the_protocols_form),
-      cmocka_unit_test(a_full_queue_says_so), cmocka_unit_test(a_batch_fits_when_it_was_promised),
-      cmocka_unit_test(each_image_counts),    cmocka_unit_test(not_ready_while_it_stops),
+      cmocka_unit_test(tells_what_there_is),
+      cmocka_unit_test(json_tensors),
+      cmocka_unit_test(binary_tensors),
+      cmocka_unit_test(binary_answers),
+      cmocka_unit_test(json_tensors_with_a_length),
+      cmocka_unit_test(tells_what_is_wrong),
+      cmocka_unit_test(too_many_values),
+      cmocka_unit_test(odd_framings),
+      cmocka_unit_test(errors_have_the_protocols_form),
+      cmocka_unit_test(a_full_queue_says_so),
+      cmocka_unit_test(a_batch_fits_when_it_was_promised),
+      cmocka_unit_test(each_image_counts),
+      cmocka_unit_test(not_ready_while_it_stops),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
