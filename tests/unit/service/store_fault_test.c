@@ -385,7 +385,7 @@ static void check_beside_scrubs(struct store *store) {
   pthread_t thread;
   atomic_store(&scrubs_end, false);
   assert_int_equal(pthread_create(&thread, NULL, scrub_again_and_again, store), 0);
-  for (int i = 0; i < 500; i++) {
+  for (int i = 0; i < 50; i++) {
     const int r = store_check(store);
     if (r != 0 && r != -EINTR)
       fail_msg("check %d: %d", i, r);
