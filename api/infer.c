@@ -124,14 +124,14 @@ static bool read_body(struct request *request, struct inference_request *q) {
   struct guise_error err = {0};
   struct config config;
   service_config_now(request->service, &config);
-  if (request->json_bytes >= 0) {
-    if ((uint64_t)request->json_bytes > bytes) {
-      reply_problem(request, PROBLEM_MALFORMED_REQUEST,
-                    HEADER_LENGTH
-                    " is %lld, and the body has %zu bytes: it is the length of the JSON that comes first",
-                    (long long)request->json_bytes, bytes);
-      return false;
-    }
+  if (request->json_bytes >= 0 && (uint64_t)request->json_bytes > bytes) {
+    reply_problem(request, PROBLEM_MALFORMED_REQUEST,
+                  HEADER_LENGTH
+                  " is %lld, and the body has %zu bytes: it is the length of the JSON that comes first",
+                  (long long)request->json_bytes, bytes);
+    return false;
+  }
+  if (request->json_bytes >= 0 && (uint64_t)request->json_bytes < bytes) {
     q->data = text + request->json_bytes;
     q->bytes = bytes - (size_t)request->json_bytes;
     q->binary = true;
@@ -334,9 +334,8 @@ void infer_model(struct request *request) {
   const char *sha256;
   if (!read_body(request, &q) || !model_usable(request, &model, &sha256))
     return;
-  /* one image was counted before the body came */
   if (sizes_of(request, &model, &sizes) && parse(request, &sizes, &q) && read_tensor(request, &q) &&
-      (q.form.images == 1 || rate_pass(request, q.form.images - 1)))
+      rate_pass_batch(request, q.form.images))
     embed(request, &model, sha256, &q);
   model_row_clear(&model);
 }

@@ -2,13 +2,18 @@
  * a batch the rest once it is known how many there are. */
 #include "api/reply.h"
 
-bool rate_pass(struct request *request, uint32_t images) {
+/* `images` of a request whose first `counted` were counted before; Retry-After is of all of them, as each try
+ * counts anew. */
+static bool pass(struct request *request, uint32_t images, uint32_t counted) {
   struct http *http = request->http;
   struct config config;
   service_config_now(request->service, &config);
+  const double rate = (double)config.inference_rate, burst = (double)config.inference_burst;
+  const int64_t now = clock_ns();
   (void)pthread_mutex_lock(&http->lock);
-  const uint32_t seconds = limit_take(&http->limit, request->client, images, (double)config.inference_rate,
-                                      (double)config.inference_burst, clock_ns());
+  uint32_t seconds = limit_take(&http->limit, request->client, images - counted, rate, burst, now);
+  if (seconds > 0 && counted > 0) /* takes nothing, either */
+    seconds = limit_take(&http->limit, request->client, images, rate, burst, now);
   (void)pthread_mutex_unlock(&http->lock);
   if (seconds == 0)
     return true;
@@ -19,11 +24,16 @@ bool rate_pass(struct request *request, uint32_t images) {
   return false;
 }
 
+bool rate_pass_batch(struct request *request, uint32_t images) {
+  const uint32_t counted = route_images(request->route);
+  return images <= counted || pass(request, images, counted);
+}
+
 bool rate_pass_route(struct request *request) {
   const uint32_t images = route_images(request->route);
   if (images == 0)
     return true;
   request->client = request->principal.kind == PRINCIPAL_TOKEN ? limit_token(request->principal.id)
                                                                : limit_client(request->peer->fd);
-  return rate_pass(request, images);
+  return pass(request, images, 0);
 }

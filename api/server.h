@@ -206,10 +206,11 @@ int body_take(struct request *request, const char *data, size_t size);
 bool body_finish(struct request *request);
 
 /* ---- rate.c ---- */
-/* Counts images against the client's rate. False with an answer when there are too many. */
-bool rate_pass(struct request *request, uint32_t images);
-/* Before the body is taken: what is refused here costs nothing. */
+/* Counts the route's images against the client's rate, before the body is taken: what is refused here costs
+ * nothing. False with an answer when there are too many. */
 bool rate_pass_route(struct request *request);
+/* The same for a request that turned out to have so many images, beyond those that were counted already. */
+bool rate_pass_batch(struct request *request, uint32_t images);
 
 /* ---- work.c ---- */
 /* Suspends the connection and runs work(request) on a pool thread; then the access handler is called again.

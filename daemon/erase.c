@@ -120,6 +120,7 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
     json_decref(files);
     return refuse_dataset(r, row.name, err);
   }
+  trials_forget(&service->trials, row.id);
   files = erase_upload(service, &row, files);
   json_t *receipt = make_receipt(service, "dataset", row.id, files);
   receipt = add_erased(receipt, &erased, row.identities, row.images);
@@ -201,12 +202,11 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   do
     r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
   while (reserve_give(e->service, r));
-  if (r == -ENOENT && access(e->old, F_OK) < 0) /* it is not the person that is not there */
-    return error_set(
-        err, -EIO,
-        "the faces of the data set %s are missing from the state directory: erase the whole data "
-        "set, or restore a backup",
-        e->row.name);
+  const bool missing = r == -ENOENT && access(e->old, F_OK) < 0; /* else it is the person that is not there */
+  if (missing || r == -EBADMSG)
+    return error_set(err, -EIO,
+                     "the faces of the data set %s are %s: erase the whole data set, or restore a backup",
+                     e->row.name, missing ? "missing from the state directory" : "damaged");
   if (r < 0) {
     r = r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
     storage_note(e->service, r);
@@ -349,6 +349,7 @@ int service_job_delete(struct service *service, const char *id, json_t **ret_rec
                      id);
   if (r < 0)
     return error_set(err, r, "the job could not be erased: %s", strerror(-r));
+  trials_forget(&service->trials, id);
   log_info("%s: erased", id);
   return give_receipt(make_receipt(service, "job", id, json_array()), ret_receipt, err);
 }

@@ -4,6 +4,7 @@
  * when the disk has room again it is made anew. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -20,8 +21,9 @@ static int reserve_path(struct service *service, char ret_path[PATH_MAX]) {
   return state_path(ret_path, service, RESERVE_FILE);
 }
 
+/* One that is too small is of a daemon that ended while it made it. */
 static void make(const char *path, uint64_t bytes) {
-  _cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  _cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd >= 0 && posix_fallocate(fd, 0, (off_t)bytes) != 0)
     (void)unlink(path);
 }
@@ -29,12 +31,15 @@ static void make(const char *path, uint64_t bytes) {
 void reserve_keep(struct service *service, int64_t *looked_ns) {
   char path[PATH_MAX];
   struct statvfs disk;
+  struct stat made;
   if ((*looked_ns && clock_ns() - *looked_ns < LOOK_NS) || service_storage(service) < 0)
     return;
   *looked_ns = clock_ns();
-  if (reserve_path(service, path) < 0 || access(path, F_OK) == 0 || statvfs(service->config.state, &disk) < 0)
+  if (reserve_path(service, path) < 0 || statvfs(service->config.state, &disk) < 0)
     return;
   const uint64_t bytes = MIN(MOST_BYTES, (uint64_t)disk.f_blocks * disk.f_frsize / SHARE);
+  if (stat(path, &made) == 0 && (uint64_t)made.st_size >= bytes)
+    return;
   if ((uint64_t)disk.f_bavail * disk.f_frsize >= ROOM * bytes)
     make(path, bytes);
 }

@@ -272,11 +272,11 @@ void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_
 }
 
 bool store_scrub(struct store *store) {
-  atomic_store(&store->scrubbing, true);
+  (void)atomic_fetch_add(&store->scrubs, 1);
   (void)pthread_mutex_lock(&store->write_lock);
   int r = sqlite3_wal_checkpoint_v2(store->writer, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
   (void)pthread_mutex_unlock(&store->write_lock);
-  atomic_store(&store->scrubbing, false);
+  (void)atomic_fetch_sub(&store->scrubs, 1);
   return r == SQLITE_OK;
 }
 

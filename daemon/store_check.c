@@ -21,9 +21,16 @@ int store_check_small(sqlite3 *db, bool whatever_size, bool *ret_checked, int64_
   return *ret_checked ? count_damage(db, ret_damaged) : 0;
 }
 
+struct check {
+  const struct store *store;
+  bool stopped; /* noted at once: a scrub may have ended before the check has */
+};
+
 static int must_stop(void *context) {
-  const struct store *store = context;
-  return atomic_load(&store->closing) || atomic_load(&store->scrubbing);
+  struct check *check = context;
+  check->stopped =
+      check->stopped || atomic_load(&check->store->closing) || atomic_load(&check->store->scrubs) > 0;
+  return check->stopped;
 }
 
 bool store_unchecked(const struct store *store) {
@@ -36,15 +43,18 @@ void store_check_stop(struct store *store) {
 
 /* The check's own snapshot would keep the log from being emptied, so it makes way and is asked for again. */
 int store_check(struct store *store) {
+  struct check check = {.store = store};
   int64_t damaged = 0;
   sqlite3 *db = NULL;
+  if (must_stop(&check))
+    return -EINTR;
   int r = store_connect(store->path, false, &db, NULL);
   if (r < 0)
     return r;
-  sqlite3_progress_handler(db, STEPS, must_stop, store);
+  sqlite3_progress_handler(db, STEPS, must_stop, &check);
   r = count_damage(db, &damaged);
   store_disconnect(db);
-  if (must_stop(store))
+  if (check.stopped)
     return -EINTR;
   if (r == 0 && damaged)
     r = -EUCLEAN;

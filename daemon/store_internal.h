@@ -22,7 +22,8 @@ struct store {
   atomic_int fault;                                    /* store_fault */
   atomic_ullong version;                               /* store_version */
   char *path;
-  atomic_bool checked, closing, scrubbing; /* store_check */
+  atomic_bool checked, closing; /* store_check */
+  atomic_uint scrubs;           /* under way, which a check makes way for */
 };
 
 int store_connect(const char *path, bool writer, sqlite3 **ret_db, struct guise_error *err);

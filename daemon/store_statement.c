@@ -1,6 +1,6 @@
 /* Statements kept for the next time: to prepare one takes SQLite longer than to run most of ours. Each
  * connection keeps its own, as it is used by one thread at a time. Connections that were not announced with
- * store_statements_open (those of backups and checks) keep none. */
+ * store_statements_open (those of backups) keep none. */
 #include <stdatomic.h>
 #include <string.h>
 #include <strings.h>

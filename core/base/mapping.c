@@ -32,15 +32,20 @@ static void on_bus_error(int signal, siginfo_t *info, void *context) {
   const uintptr_t at = (uintptr_t)info->si_addr;
   (void)signal;
   (void)context;
-  for (uint32_t i = 0; i < MAPPINGS_MAX; i++) {
+  const bool sent = info->si_code <= 0 || info->si_code == BUS_MCEERR_AO; /* there is no access */
+  for (uint32_t i = 0; !sent && i < MAPPINGS_MAX; i++) {
     const uintptr_t start = atomic_load(&mappings[i].start);
     const size_t bytes = atomic_load(&mappings[i].bytes);
-    if (start && at >= start && at - start < bytes && put_zeros(&mappings[i], start, bytes)) {
+    if (start && atomic_load(&mappings[i].start) == start && /* else bytes are of the slot's next mapping */
+        at >= start && at - start < bytes && put_zeros(&mappings[i], start, bytes)) {
       errno = kept;
       return;
     }
   }
   (void)sigaction(SIGBUS, &before, NULL); /* not ours: the same access meets the old action */
+  if (sent)
+    (void)raise(SIGBUS); /* on return */
+  errno = kept;
 }
 
 int mapping_guard(void) {

@@ -266,6 +266,30 @@ static size_t listed_as(const char *token, const char *path) {
   return count;
 }
 
+/* The answer about a job that has ended is kept for whoever asks again: not for others, nor once it is gone.
+ */
+static void ended_as(const char *token, const char *others, const char *job) {
+  char path[200], challenge[256];
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  for (int i = 0; i < 2000; i++) {
+    struct reply reply;
+    ask(&server, "GET", path, token, NULL, 0, &reply);
+    assert_int_equal(reply.status, 200);
+    const bool ended = json_is_true(json_object_get(reply.json, "terminal"));
+    reply_done(&reply);
+    if (ended)
+      break;
+    (void)usleep(5000);
+  }
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(status_of("GET", path, token, challenge), 200);
+    assert_int_equal(status_of("GET", path, others, challenge), 404);
+    assert_int_equal(status_of("GET", path, "Authorization: Bearer x", challenge), 401);
+  }
+  assert_int_equal(status_of("DELETE", path, token, challenge), 200);
+  assert_int_equal(status_of("GET", path, token, challenge), 404);
+}
+
 static void owners_do_not_see_each_other(void **state) {
   (void)state;
   static const char *const verbs[][2] = {{"GET", ""},
@@ -315,6 +339,7 @@ static void owners_do_not_see_each_other(void **state) {
   assert_int_equal(status_of("POST", path, alice, challenge), 200);
   assert_int_equal(listed_as(alice, "/v1/jobs"), 1);
   assert_int_equal(listed_as(bob, "/v1/jobs"), 1);
+  ended_as(alice, bob, other);
 }
 
 /* The object of the newest record of this action and status; fails when there is none. */

@@ -399,6 +399,18 @@ static void slow_bodies_are_given_up(void **state) {
 
 /* ---- erasing ---- */
 
+static void missing_faces_are_told(void **state) {
+  (void)state;
+  char blobs[256], away[256];
+  (void)snprintf(blobs, sizeof(blobs), "%s/state/blobs", server.root);
+  (void)snprintf(away, sizeof(away), "%s/state/away", server.root);
+  assert_int_equal(rename(blobs, away), 0);
+  answer("GET", "/v1/datasets/faces/identities", NULL, 503);
+  answer("DELETE", "/v1/datasets/faces/identities/person-001", NULL, 503);
+  assert_int_equal(rename(away, blobs), 0);
+  answer("GET", "/v1/datasets/faces/identities", NULL, 200);
+}
+
 static const json_t *receipt_files(const struct reply *reply, size_t count) {
   const json_t *files = json_object_get(reply->json, "files");
   if (json_array_size(files) != count)
@@ -509,13 +521,27 @@ static void a_full_disk_is_told(void **state) {
   wait_ready();
 }
 
+/* The answer is kept for whoever asks again, until something is written. */
+static void expect_model_of_job(const char *wanted) {
+  for (int i = 0; i < 2; i++) {
+    struct reply reply;
+    expect(&server, "GET", of("jobs", ended, ""), NULL, 200, &reply);
+    const char *id = json_string_value(json_object_get(reply.json, "model"));
+    assert_string_equal(id ? id : "none", wanted);
+    reply_done(&reply);
+  }
+}
+
 static void everything_else_is_erased(void **state) {
   (void)state;
   struct reply reply;
+  expect_model_of_job(model);
   expect(&server, "DELETE", of("models", model, ""), NULL, 200, &reply);
   assert_true(json_array_size(json_object_get(reply.json, "files")) >= 6);
   reply_done(&reply);
+  expect_model_of_job("none");
   answer("DELETE", of("jobs", ended, ""), NULL, 200);
+  answer("GET", of("jobs", ended, ""), NULL, 404);
   expect(&server, "DELETE", "/v1/datasets/faces", NULL, 200, &reply);
   const json_t *file = json_array_get(receipt_files(&reply, 2), 0); /* the pack, a private report */
   assert_true(json_is_true(json_object_get(file, "erased")));
@@ -538,6 +564,7 @@ int main(void) {
                                      cmocka_unit_test(tokens_and_the_trail),
                                      cmocka_unit_test(every_operation_refuses),
                                      cmocka_unit_test(slow_bodies_are_given_up),
+                                     cmocka_unit_test(missing_faces_are_told),
                                      cmocka_unit_test(a_person_is_erased),
                                      cmocka_unit_test(a_full_disk_is_told),
                                      cmocka_unit_test(everything_else_is_erased)};

@@ -143,6 +143,11 @@ static void a_pack_that_is_cut(void **state) {
   assert_int_equal(reply.status, 503);
   assert_non_null(strstr(reply.body, "damaged"));
   reply_done(&reply);
+  assert_true(ask_once(&server, "DELETE", "/v1/datasets/faces/identities/person-001", NULL, NULL, 0, &reply));
+  assert_int_equal(reply.status, 503);
+  assert_non_null(strstr(reply.body, "damaged"));
+  assert_null(strstr(reply.body, server.root));
+  reply_done(&reply);
   upload_faces(&server, "others", 8, 4);
   assert_int_equal(server_stop(&server), 0);
   server_clean(&server);

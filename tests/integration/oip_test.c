@@ -211,6 +211,22 @@ static void binary_tensors(void **state) {
   check_answer(&reply, FACES);
 }
 
+/* The header may also say that all of the body is JSON. */
+static void json_tensors_with_a_length(void **state) {
+  (void)state;
+  char *data = tensor_text(1, true, "%d"), *body = NULL, header[64];
+  struct reply reply;
+  const int bytes = asprintf(
+      &body, "{\"inputs\":[{\"name\":\"image\",\"datatype\":\"UINT8\",\"shape\":[1,3,%d,%d],\"data\":%s}]}",
+      SIDE, SIDE, data);
+  assert_true(bytes > 0);
+  (void)snprintf(header, sizeof(header), "Inference-Header-Content-Length: %d", bytes);
+  ask(&server, "POST", INFER, header, body, (size_t)bytes, &reply);
+  check_answer(&reply, 1);
+  free(body);
+  free(data);
+}
+
 /* As Triton's client asks when it names no outputs. */
 static void binary_answers(void **state) {
   (void)state;
@@ -399,6 +415,30 @@ static void each_image_counts(void **state) {
   reply_done(&reply);
 }
 
+/* After the seconds that Retry-After says the same batch is taken. */
+static void a_batch_fits_when_it_was_promised(void **state) {
+  (void)state;
+  uint8_t body[1024 + 6 * VALUES];
+  char header[64];
+  struct reply reply;
+  limits("1", "6", "16");
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  size_t bytes = face_tensor(faces, FACES, SIDE, body, sizeof(body), header);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  check_answer(&reply, FACES);
+  bytes = face_tensor(faces, 6, SIDE, body, sizeof(body), header);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  assert_int_equal(reply.status, 429);
+  const long seconds = strtol(header_of(&reply, "Retry-After"), NULL, 10);
+  assert_in_range(seconds, 1, 6);
+  reply_done(&reply);
+  (void)sleep((unsigned)seconds);
+  ask(&server, "POST", INFER, header, body, bytes, &reply);
+  assert_int_equal(reply.status, 200);
+  reply_done(&reply);
+}
+
 static int connect_to_server(void) {
   unsigned port = 0;
   assert_int_equal(sscanf(server.url, "http://127.0.0.1:%u", &port), 1);
@@ -452,11 +492,13 @@ int main(void) {
       cmocka_unit_test(json_tensors),
       cmocka_unit_test(binary_tensors),
       cmocka_unit_test(binary_answers),
+      cmocka_unit_test(json_tensors_with_a_length),
       cmocka_unit_test(tells_what_is_wrong),
       cmocka_unit_test(too_many_values),
       cmocka_unit_test(odd_framings),
       cmocka_unit_test(errors_have_the_protocols_form),
       cmocka_unit_test(a_full_queue_says_so),
+      cmocka_unit_test(a_batch_fits_when_it_was_promised),
       cmocka_unit_test(each_image_counts),
       cmocka_unit_test(not_ready_while_it_stops),
   };

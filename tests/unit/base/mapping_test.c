@@ -115,8 +115,23 @@ static void a_bus_error_elsewhere_ends_the_process(void **state) {
   (void)close(fd);
 }
 
+/* One that was sent, not met, comes only once: it must not be lost, nor take the guard away. */
+static void a_bus_error_that_is_sent_ends_the_process(void **state) {
+  int status = 0;
+  (void)state;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    (void)signal(SIGBUS, SIG_DFL);
+    _exit(mapping_guard() < 0 ? 1 : raise(SIGBUS) == 0 ? 0 : 2);
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_bus_error_that_is_sent_ends_the_process),
       cmocka_unit_test(a_bus_error_elsewhere_ends_the_process),
       cmocka_unit_test(lost_pages_are_zeros_and_told),
       cmocka_unit_test(as_many_as_there_is_room_for),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -107,6 +108,18 @@ static void the_reserve_is_made(void **state) {
   assert_int_equal(access(f->reserve, F_OK), 0);
 }
 
+/* The daemon ended between making the file and filling it. */
+static void a_reserve_without_room_is_filled(void **state) {
+  struct fixture *f = *state;
+  struct stat st = {0};
+  int64_t looked = 0;
+  the_reserve_is_made(state);
+  assert_int_equal(truncate(f->reserve, 0), 0);
+  reserve_keep(f->service, &looked);
+  assert_int_equal(stat(f->reserve, &st), 0);
+  assert_true(st.st_size > 0 && (int64_t)st.st_blocks * 512 >= (int64_t)st.st_size);
+}
+
 static void everything_can_be_erased(void **state) {
   struct fixture *f = *state;
   char job[STORE_ID], model[STORE_ID];
@@ -150,8 +163,8 @@ static void a_fuller_disk(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(the_reserve_is_made), TEST(everything_can_be_erased),
-                                     TEST(a_fuller_disk)};
+  const struct CMUnitTest tests[] = {TEST(the_reserve_is_made), TEST(a_reserve_without_room_is_filled),
+                                     TEST(everything_can_be_erased), TEST(a_fuller_disk)};
   if (faulty_register() != SQLITE_OK)
     return 1;
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* The service with a job that is not training (replaced_core.h), so that every course of a job can be driven
  * to a precise point. */
+#include "daemon/service_internal.h"
 #include "tests/unit/service/service_fixture.h"
 
 /* ---- data sets ---- */
@@ -237,6 +238,36 @@ static void an_ingest_that_the_machine_fails(void **state) {
   assert_int_equal(atomic_load(&ingest_tries), 3);
 }
 
+/* What is erased while it waits for its next try is not waited for. */
+static void nothing_is_kept_of_what_is_erased(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row row;
+  char id[STORE_ID];
+  bool created;
+  ready_dataset(f->service, "orl");
+  atomic_store(&job_result, -ENOSPC);
+  submit_job(f->service, "", id);
+  wait_reason(f->service, id, "storage");
+  assert_int_equal(service_job_cancel(f->service, id, NULL, NULL), 0);
+  wait_job(f->service, id, JOB_STATE_CANCELED);
+  assert_int_equal(service_job_delete(f->service, id, NULL, NULL), 0);
+  for (int i = 0; i < 3000 && f->service->trials.first; i++) /* its runner may still end */
+    (void)usleep(1000);
+  assert_null(f->service->trials.first);
+  f->service = service_free(f->service);
+  f->config.retry_delay_s = 60;
+  start(f);
+  atomic_store(&ingest_tries, 0);
+  atomic_store(&ingest_fails, 1);
+  atomic_store(&ingest_result, -EIO);
+  assert_int_equal(accept_upload(f->service, "waits", "waits", &row, &created), 0);
+  for (int i = 0; i < 3000 && trials_due(&f->service->trials, row.id); i++)
+    (void)usleep(1000);
+  assert_false(trials_due(&f->service->trials, row.id));
+  assert_int_equal(service_dataset_delete(f->service, "waits", NULL, NULL), 0);
+  assert_null(f->service->trials.first);
+}
+
 /* A checkpoint that cannot be looked at is none that is missing. */
 static void a_checkpoint_out_of_reach_is_waited_for(void **state) {
   struct fixture *f = *state;
@@ -397,6 +428,7 @@ int main(void) {
       TEST(a_job_without_room_gives_way),
       TEST(an_ingest_waits_for_room),
       TEST(an_ingest_that_the_machine_fails),
+      TEST(nothing_is_kept_of_what_is_erased),
       TEST(a_checkpoint_out_of_reach_is_waited_for),
       TEST(stopping_the_daemon),
       TEST(killed_three_times),

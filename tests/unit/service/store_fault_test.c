@@ -1,8 +1,10 @@
 /* The store on a disk that fails: each write, truncation and sync in turn, once and for good, over a script
  * of everything that the store changes. Whatever was told as done is there after reopening, what failed is
  * there wholly or not at all, and the store goes on once the disk does. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -368,6 +370,30 @@ static void a_damaged_database_is_only_read(void **state) {
   store_close(store);
 }
 
+static atomic_bool scrubs_end;
+
+static void *scrub_again_and_again(void *context) {
+  while (!atomic_load(&scrubs_end)) {
+    (void)store_scrub(context);
+    (void)usleep(100);
+  }
+  return NULL;
+}
+
+/* One that made way for a scrub asks to be called again, whenever the scrub ended. */
+static void check_beside_scrubs(struct store *store) {
+  pthread_t thread;
+  atomic_store(&scrubs_end, false);
+  assert_int_equal(pthread_create(&thread, NULL, scrub_again_and_again, store), 0);
+  for (int i = 0; i < 50; i++) {
+    const int r = store_check(store);
+    if (r != 0 && r != -EINTR)
+      fail_msg("check %d: %d", i, r);
+  }
+  atomic_store(&scrubs_end, true);
+  assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 /* A large database is not checked before it is opened but beside the work; damage is told then. */
 static void a_large_database_is_checked_later(void **state) {
   struct fixture *f = *state;
@@ -387,6 +413,7 @@ static void a_large_database_is_checked_later(void **state) {
   assert_true(store_unchecked(store));
   assert_int_equal(store_check(store), 0);
   assert_false(store_unchecked(store));
+  check_beside_scrubs(store);
   store_check_stop(store);
   assert_int_equal(store_check(store), -EINTR);
   store_close(store);
