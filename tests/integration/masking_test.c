@@ -229,6 +229,7 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"key\": true}", "/mask/key");
   refused("\"mask\": {\"public_dataset\": \"public\"}", "/mask/public_dataset");
   refused("\"audit\": {\"attacks\": [\"linear\"]}", "/audit/attacks/0");
+  refused("\"audit\": {\"attacks\": \"linear\"}", "/audit/attacks");
   refused("\"defences\": [{\"method\": \"dp_sgd\"}]", "/defences/0/method");
   /* where pictures are needed */
   expect(
