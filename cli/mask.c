@@ -43,10 +43,12 @@ struct packer {
 
 static void *pack_folder(void *context) {
   struct packer *packer = context;
-  sigset_t pipe_signal; /* a reader that gives up is an error to return, not a signal to die of */
-  (void)sigemptyset(&pipe_signal);
-  (void)sigaddset(&pipe_signal, SIGPIPE);
-  (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
+  sigset_t signals; /* a reader that gives up is an error to return, not a signal to die of */
+  (void)sigemptyset(&signals);
+  (void)sigaddset(&signals, SIGPIPE);
+  (void)sigaddset(&signals, SIGINT); /* the main thread sees these */
+  (void)sigaddset(&signals, SIGTERM);
+  (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
   packer->result = tar_folder(packer->path, packer->fd, NULL, NULL, &packer->err);
   (void)close(packer->fd);
   return NULL;
@@ -54,6 +56,8 @@ static void *pack_folder(void *context) {
 
 static void on_reject(void *context, const char *path, const char *code, const char *detail) {
   struct masking *masking = context;
+  if (cli_interrupted) /* the terminal tells the decoders, too */
+    return;
   bar_clear();
   if (masking->rejected++ < 10) {
     (void)fputs("left out: ", stderr);
@@ -70,9 +74,16 @@ static void on_images(void *context, uint32_t images, uint64_t bytes) {
   bar_draw(-1, text, "");
 }
 
+/* Whoever interrupts gets what is temporary removed. */
+static bool is_interrupted(void *context) {
+  (void)context;
+  return cli_interrupted;
+}
+
 static int decode(struct masking *masking, const char *archive, const char *pack, uint32_t size,
                   struct guise_error *err) {
-  const struct ingest_callbacks callbacks = {.context = masking, .reject = on_reject, .progress = on_images};
+  const struct ingest_callbacks callbacks = {
+      .context = masking, .reject = on_reject, .progress = on_images, .should_stop = is_interrupted};
   struct ingest_result result;
   const long cores = sysconf(_SC_NPROCESSORS_ONLN);
   int r = ingest_archive(archive, pack, size, "/proc/self/exe", (uint32_t)MIN(MAX(cores, 1), DECODERS_MAX),
@@ -124,9 +135,10 @@ static int open_faces(struct masking *masking, uint32_t size, struct pack **ret_
 
 /* ---- the result ---- */
 
-static void on_progress(void *context, double done) {
+static bool on_progress(void *context, double done) {
   (void)context;
   bar_draw(done, "masking", "");
+  return !cli_interrupted;
 }
 
 /* "0,person-001": only the owner can tell who the numbers are. */
@@ -157,7 +169,9 @@ static int choose_mixing(const struct masking *masking, const struct plain_mask 
                : error_set(err, -EINVAL,
                            "the model does not say how many faces its training mixed, since it is of an "
                            "older version: give --k 1 to 6");
-  const struct mask_mixing fixed = {.mixes = true, .unmixed = masking->k == 1};
+  if (masking->k > 1 && !mask->mixes)
+    return error_set(err, -EINVAL, "the model's mask %s does not mix faces: leave --k out", mask->method);
+  const struct mask_mixing fixed = {.mixes = mask->mixes, .unmixed = masking->k == 1};
   *ret_mixing = fixed;
   ret_mixing->beta = masking->k == 2 && strcmp(mask->method, "mixup") == 0;
   ret_mixing->probability[MAX(masking->k, 2u)] = 1;
@@ -194,8 +208,8 @@ static int make(struct masking *masking, const struct plain_mask *mask, struct g
   if (r == 0)
     r = templates_make(pack, mask, &recipe, masking->output, number, on_progress, NULL, err);
   bar_clear();
-  if (r == 0 && masking->names)
-    r = write_names(masking->names, pack, number, err);
+  if (r == 0 && masking->names && (r = write_names(masking->names, pack, number, err)) < 0)
+    (void)unlink(masking->output); /* nobody would ever know who is in it */
   if (r == 0)
     tell(masking, mask, pack);
   return r;
@@ -227,7 +241,7 @@ static int run(struct masking *masking) {
   char path[PATH_MAX];
   int code = find_model(masking, path);
   if (code != EXIT_DONE)
-    return code;
+    return cli_interrupted ? EXIT_INTERRUPTED : code;
   int r = plain_mask_open(path, &mask, &err);
   if (r == 0 && strcmp(mask.method, "none") == 0)
     (void)fputs("warning: the model has no mask: these templates are the faces themselves in another form\n",
@@ -235,6 +249,8 @@ static int run(struct masking *masking) {
   if (r == 0)
     r = make(masking, &mask, &err);
   plain_mask_close(&mask);
+  if (r < 0 && cli_interrupted)
+    return EXIT_INTERRUPTED;
   return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
 }
 
@@ -280,6 +296,7 @@ int command_mask(struct cli *cli, int argc, char **argv) {
     return cli_error("the path %s is too long", masking.output);
   if (!mkdtemp(masking.directory))
     return cli_error("cannot create %s: %s", masking.directory, strerror(errno));
+  cli_catch_interrupts();
   code = run(&masking);
   (void)directory_remove(masking.directory);
   return code;

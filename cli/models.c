@@ -130,7 +130,8 @@ static int fetch(struct download *download) {
     return cli_error("cannot write %s: %s", download->part, strerror(errno));
   (void)snprintf(range, sizeof(range), "Range: bytes=%llu-", (unsigned long long)download->offset);
   (void)snprintf(if_range, sizeof(if_range), "If-Range: \"%s\"", download->sha256);
-  struct request request = {.method = "GET", .path = path, .write = on_data, .context = download};
+  struct request request = {
+      .method = "GET", .path = path, .write = on_data, .context = download, .stop = &cli_interrupted};
   if (download->offset > 0) {
     request.headers[0] = range;
     request.headers[1] = if_range;

@@ -153,7 +153,7 @@ static void refuse_attacks(struct imposing *i) {
                 "--dataset",
                 json_is_string(entry) ? json_string_value(entry) : "?"));
   }
-  if (audit)
+  if (audit && (!chosen || json_is_null(chosen) || json_is_array(chosen))) /* else the spec's checks tell */
     note(i, json_object_set_new(audit, "attacks", json_array()) < 0 ? -ENOMEM : 0);
 }
 

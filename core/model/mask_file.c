@@ -38,6 +38,22 @@ int mask_file_real(const json_t *metadata, const char *key, double low, double h
   return 0;
 }
 
+bool mask_file_is_plain(const json_t *metadata, bool *ret_mixes) {
+  static const struct {
+    const char *name;
+    bool mixes;
+  } methods[] = {{"none", false}, {"mixup", true}, {"ahm", true}};
+  const char *name = mask_file_text(metadata, "mask"), *dct = mask_file_text(metadata, "mask.dct");
+  if (*dct && strcmp(dct, "native") != 0)
+    return false;
+  for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+    if (strcmp(methods[i].name, name) == 0) {
+      *ret_mixes = methods[i].mixes;
+      return true;
+    }
+  return false;
+}
+
 /* ---- constants ---- */
 
 int mask_file_constants(const struct safetensors *file, struct mask_constants *constants,

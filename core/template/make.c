@@ -152,14 +152,14 @@ static int check(const struct making *m, struct guise_error *err) {
   if ((uint64_t)m->images * m->recipe->mixes > TEMPLATES_MAX)
     return error_set(err, -EINVAL, "%u images make more than %u templates: mask fewer at a time", m->images,
                      TEMPLATES_MAX);
-  if (m->recipe->mixing.mixes && m->images < 2)
+  if (m->recipe->mixing.mixes && m->recipe->mixing.unmixed < 1 && m->images < 2)
     return error_set(err, -EINVAL, "one image has no other to be mixed with: give more");
   return 0;
 }
 
 int templates_make(const struct pack *pack, const struct plain_mask *mask,
                    const struct templates_recipe *recipe, const char *path, uint32_t *ret_person,
-                   void (*progress)(void *context, double done), void *context, struct guise_error *err) {
+                   bool (*go_on)(void *context, double done), void *context, struct guise_error *err) {
   struct making m = {.pack = pack,
                      .mask = mask,
                      .recipe = recipe,
@@ -172,13 +172,15 @@ int templates_make(const struct pack *pack, const struct plain_mask *mask,
     r = allocate(&m, path, err);
   if (r == 0) {
     shuffle(&m);
-    for (uint32_t first = 0; first < m.count; first += CHUNK) {
+    for (uint32_t first = 0; first < m.count && r == 0; first += CHUNK) {
 #pragma omp parallel for schedule(static)
       for (uint32_t i = first; i < MIN(first + CHUNK, m.count); i++)
         make_one(&m, i, m.scratch + (size_t)omp_get_thread_num() * stride);
-      if (progress)
-        progress(context, (double)MIN(first + CHUNK, m.count) / m.count);
+      if (go_on && !go_on(context, (double)MIN(first + CHUNK, m.count) / m.count))
+        r = error_set(err, -ECANCELED, "masking was stopped");
     }
+  }
+  if (r == 0) {
     const struct templates_content content = {.metadata = mask->metadata,
                                               .constants = &mask->constants,
                                               .mixing = recipe->mixing,

@@ -18,7 +18,8 @@ struct templates_recipe {
 /* Masks every image of the pack, whose size must be the mask's, and writes `path`. Partners are drawn from
  * all images; people are numbered and templates ordered at random. ret_person (pack_identities), may be NULL:
  * the number of each person of the pack. Needs room for the values twice beside `path` until it returns.
+ * go_on, may be NULL: is told the share that is done, and whether to stop. -ECANCELED when it says so;
  * -EINVAL, -ENOMEM, or from writing; err says what. */
 int templates_make(const struct pack *pack, const struct plain_mask *mask,
                    const struct templates_recipe *recipe, const char *path, uint32_t *ret_person,
-                   void (*progress)(void *context, double done), void *context, struct guise_error *err);
+                   bool (*go_on)(void *context, double done), void *context, struct guise_error *err);

@@ -8,19 +8,7 @@
 
 #define INPUT_MAX 224u
 
-static const struct method {
-  const char *name;
-  bool mixes;
-} methods[] = {{"none", false}, {"mixup", true}, {"ahm", true}};
-
 /* ---- opening ---- */
-
-static const struct method *find_method(const char *name) {
-  for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
-    if (strcmp(methods[i].name, name) == 0)
-      return &methods[i];
-  return NULL;
-}
 
 /* What of the model's metadata a file of templates repeats. */
 static json_t *copy_metadata(const json_t *metadata) {
@@ -44,17 +32,15 @@ static int check_constants(const struct mask_constants *constants, struct guise_
 
 static int read_mask(const struct safetensors *file, struct plain_mask *mask, struct guise_error *err) {
   const json_t *metadata = safetensors_metadata(file);
-  const char *name = mask_file_text(metadata, "mask"), *dct = mask_file_text(metadata, "mask.dct");
-  const struct method *method = find_method(name);
   uint64_t input = 0;
   if (strcmp(mask_file_text(metadata, "format"), "guise-model-1") != 0)
     return error_set(err, -EBADMSG, "the file is no model of guise: name a model.safetensors");
-  if (!method || (*dct && strcmp(dct, "native") != 0))
+  if (!mask_file_is_plain(metadata, &mask->mixes))
     return error_set(
         err, -ENOTSUP,
-        "the model's mask is %.40s%s: faces can be masked here with none, mixup and ahm, native block "
-        "DCT; name a model of one of these",
-        name, method ? " with another transform" : "");
+        "the model's mask is %.40s, transform %.40s: faces can be masked here with none, mixup and ahm, "
+        "native block DCT; name a model of one of these",
+        mask_file_text(metadata, "mask"), mask_file_text(metadata, "mask.dct"));
   if (*mask_file_text(metadata, "mask.key") || safetensors_find(file, "mask.decoys"))
     return error_set(err, -ENOTSUP, "the model has a key or decoys: name a model without");
   int r = mask_file_number(metadata, "input", 16, INPUT_MAX, &input, err);
@@ -68,10 +54,9 @@ static int read_mask(const struct safetensors *file, struct plain_mask *mask, st
     r = check_constants(&mask->constants, err);
   if (r < 0)
     return r;
-  mask->method = method->name;
   mask->size = (uint32_t)input;
   mask->grid = mask->size / DCT_BLOCK;
-  r = method->mixes ? mask_file_mixing(metadata, &mask->mixing, err) : 0;
+  r = mask->mixes ? mask_file_mixing(metadata, &mask->mixing, err) : 0;
   mask->mixing_known = r == 0;
   return r == -ENOENT ? 0 : r;
 }
@@ -86,6 +71,7 @@ int plain_mask_open(const char *path, struct plain_mask *ret_mask, struct guise_
     r = error_set(err, -ENOMEM, "out of memory reading a model");
   if (r < 0)
     return r;
+  mask.method = mask_file_text(mask.metadata, "mask");
   for (int u = 0; u < DCT_BLOCK; u++)
     for (int n = 0; n < DCT_BLOCK; n++)
       mask.matrix[u][n] = (u ? 0.5 : sqrt(0.125)) * cos(M_PI * (2 * n + 1) * u / 16);

@@ -10,7 +10,8 @@
 #include "core/model/mask_file.h"
 
 struct plain_mask {
-  const char *method;  /* "none", "mixup", "ahm" */
+  const char *method;  /* "none", "mixup", "ahm"; in metadata */
+  bool mixes;          /* the method does */
   uint32_t size, grid; /* pixels and cells of a side */
   struct mask_constants constants;
   struct mask_mixing mixing; /* of the model's training */

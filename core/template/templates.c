@@ -17,6 +17,7 @@ struct templates {
   struct safetensors *file;
   struct mask_constants constants;
   struct mask_mixing mixing;
+  bool mixes; /* the mask does */
   uint32_t count, people, input, grid, labels;
   const uint32_t *person;
   const float *weight;
@@ -30,6 +31,22 @@ static const struct safetensor *find(const struct safetensors *file, const char 
                                      uint32_t rank) {
   const struct safetensor *tensor = safetensors_find(file, name);
   return tensor && tensor->rank == rank && strcmp(tensor->dtype, dtype) == 0 ? tensor : NULL;
+}
+
+/* Of masks that mix the file says how, of others not. */
+static int read_mask(struct templates *t, struct guise_error *err) {
+  const json_t *metadata = safetensors_metadata(t->file);
+  if (!mask_file_is_plain(metadata, &t->mixes))
+    return error_set(err, -EBADMSG,
+                     "the file's mask is %.40s, transform %.40s: templates are of none, mixup or ahm on the "
+                     "native transform",
+                     mask_file_text(metadata, "mask"), mask_file_text(metadata, "mask.dct"));
+  int r = mask_file_mixing(metadata, &t->mixing, err);
+  if (r == -ENOENT)
+    return t->mixes ? -EBADMSG : 0;
+  if (r == 0 && !t->mixes)
+    r = error_set(err, -EBADMSG, "the file's mask none does not mix, and the file tells of mixes");
+  return r;
 }
 
 static int read_facts(struct templates *t, struct guise_error *err) {
@@ -50,8 +67,8 @@ static int read_facts(struct templates *t, struct guise_error *err) {
     r = mask_file_real(metadata, "mask.pixel_scale", 1e-6, 1e6, &t->constants.pixel_scale, err);
   if (r == 0)
     r = mask_file_constants(t->file, &t->constants, err);
-  if (r == 0 && *mask_file_text(metadata, "mix.format"))
-    r = mask_file_mixing(metadata, &t->mixing, err);
+  if (r == 0)
+    r = read_mask(t, err);
   t->input = (uint32_t)input;
   t->grid = t->input / DCT_BLOCK;
   t->people = (uint32_t)people;
@@ -181,10 +198,14 @@ uint32_t templates_labels(const struct templates *templates, uint32_t i,
                           struct mix_label ret_label[MIX_MAX]) {
   const size_t first = (size_t)i * templates->labels;
   uint32_t count = 0;
-  while (count < templates->labels && templates->weight[first + count] > 0) {
-    ret_label[count] = (struct mix_label){templates->person[first + count], templates->weight[first + count]};
-    count++;
+  for (; count < templates->labels; count++) { /* each is read once: the mapping may turn into zeros */
+    const struct mix_label label = {templates->person[first + count], templates->weight[first + count]};
+    if (!(label.weight > 0) || label.identity >= templates->people)
+      break;
+    ret_label[count] = label;
   }
+  if (count == 0)
+    ret_label[count++] = (struct mix_label){0, 1};
   return count;
 }
 
@@ -210,6 +231,8 @@ static int check_labels(const struct templates *t, uint32_t i, uint8_t *seen, st
         return error_set(err, -EBADMSG, "template %u names the person %u twice", i, person[j]);
     seen[person[j]] = 1;
   }
+  if (!t->mixes && t->labels > 1 && weight[1] > 0)
+    return error_set(err, -EBADMSG, "template %u shows several people, and the mask none does not mix", i);
   if (!(fabsf(sum - 1) <= WEIGHT_SUM_TOLERANCE))
     return error_set(err, -EBADMSG, "the weights of template %u add up to %g, not to 1", i, (double)sum);
   return 0;
@@ -247,6 +270,8 @@ int templates_check(const struct templates *t, bool (*should_stop)(void *context
   for (uint32_t p = 0; p < t->people && r == 0; p++)
     if (!seen[p])
       r = error_set(err, -EBADMSG, "no template shows the person %u", p);
+  if (safetensors_failed(t->file)) /* zeros were checked */
+    r = error_set(err, -EIO, "the templates cannot be read from the disk");
   return r;
 }
 

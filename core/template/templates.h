@@ -6,8 +6,9 @@
  * "mask.channel" (U32, C), "mask.mean", "mask.deviation" (F32, C), where there are any "mask.reach" (F32, C)
  * and "mask.learnt" (F32): the mask's constants as in a model; "templates" (F32 or F16, N, C, G, G), G =
  * input / 8.
- * __metadata__ holds strings: "format", "guise", "people", "input", "mask", "mask...." as in a model, and
- * "mix...." (core/model/mask_file.h). Nothing names a person: they are numbers, 0..people-1.
+ * __metadata__ holds strings: "format", "guise", "people", "input", "mask" (mask_file_is_plain), "mask...."
+ * as in a model, and of masks that mix "mix...." (core/model/mask_file.h). Nothing names a person: they are
+ * numbers, 0..people-1.
  *
  * The file comes from outside. What is open has the shapes above; templates_check looks at every value.
  * Immutable once open and may be read by many threads. */
@@ -34,7 +35,7 @@ DEFINE_CLEANUP(struct templates *, templates_free)
 bool templates_recognise(const char *path);
 
 /* Looks at every label and value: finite, within the mask's clip, no person twice in a template, everybody in
- * some template. should_stop may be NULL. -EBADMSG; -ECANCELED. */
+ * some template. should_stop may be NULL. -EBADMSG; -ECANCELED; -EIO when the disk cannot read it. */
 int templates_check(const struct templates *templates, bool (*should_stop)(void *context), void *context,
                     struct guise_error *err);
 
@@ -50,7 +51,9 @@ const json_t *templates_metadata(const struct templates *templates);
 /* ret_template (C,G,G). flip: of the mirrored faces: columns reversed, and of an odd horizontal frequency the
  * coefficient's sign turned; exact where nothing was clipped. */
 void templates_get(const struct templates *templates, uint32_t i, bool flip, float *ret_template);
-/* How many; ret_label: largest weight first. */
+/* How many, at least 1; ret_label: largest weight first. Safe whatever the file holds: labels that cannot be
+ * read any more are person 0, which their reader learns from a mapping_watch (core/base/mapping.h), as zeros
+ * in the place of values. */
 uint32_t templates_labels(const struct templates *templates, uint32_t i, struct mix_label ret_label[MIX_MAX]);
 
 /* ---- writing ---- */

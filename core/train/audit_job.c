@@ -81,10 +81,8 @@ static int open_data(struct audit_job *job, struct guise_error *err) {
 static struct attack_mixing mixing_of(const struct audit_job *job) {
   const json_t *mixing = json_object_get(json_object_get(job->report, "mask"), "mixing"), *share;
   const bool chooses = mask_traits(mask_method(job->model->mask))->chooses_k;
-  struct attack_mixing result = {.beta = !chooses,
-                                 .alpha = MIX_ALPHA,
-                                 .pool = job->trained.mask.pool,
-                                 .recipes = job->trained.mask.recipes};
+  struct attack_mixing result = {
+      .alpha = MIX_ALPHA, .pool = job->trained.mask.pool, .recipes = job->trained.mask.recipes};
   const char *k;
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
   json_object_foreach(json_object_get(mixing, "probability"), k, share) {
@@ -92,6 +90,9 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
     if (faces >= 2 && faces <= MIX_MAX)
       result.probability[faces] = json_number_value(share);
   }
+  result.beta = !chooses;
+  for (uint32_t more = 3; more <= MIX_MAX; more++) /* templates that their owner mixed in another way */
+    result.beta &= result.probability[more] <= 0;
   return result;
 }
 

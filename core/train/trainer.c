@@ -96,7 +96,8 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
 static int make_strategy(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
-  if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED)
+  if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED ||
+      trainer_is_given(t))
     return 0;
   int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor, spec->train.seed,
                        &t->strategy, err);

@@ -86,6 +86,27 @@ static void masks_a_folder_and_an_archive(void **state) {
   expect_text(output->err, "person-002/torn.jpg");
 }
 
+/* Whoever interrupts leaves nothing behind, and no face. */
+static void an_interrupt_leaves_nothing_behind(void **state) {
+  (void)state;
+  (void)shell(130, "mkfifo \"$D/pipe\" && "
+                   "{ { head -c 20000 \"$D/faces.tar\"; sleep 1; tail -c +20001 \"$D/faces.tar\"; } "
+                   ">\"$D/pipe\" 2>/dev/null & } && "
+                   "timeout --preserve-status -s TERM .4 \"$G\" mask \"$D/pipe\" "
+                   "--model \"$D/p/model.safetensors\" -o \"$D/stopped\"");
+  (void)shell(0, "ls -A \"$D\" | grep -c stopped | grep -qx 0");
+}
+
+/* Without the file of names nobody could tell any more who the numbers are. */
+static void no_templates_without_their_names(void **state) {
+  (void)state;
+  expect_text(shell(1, "\"$G\" mask \"$D/faces\" --model \"$D/p/model.safetensors\" -o \"$D/x\" --names "
+                       "\"$D/nowhere/names\"")
+                  ->err,
+              "nowhere/names");
+  (void)shell(1, "test -e \"$D/x\"");
+}
+
 static void tells_what_cannot_be_masked(void **state) {
   (void)state;
   (void)shell(2, "\"$G\" mask \"$D/faces\" -o \"$D/x\"");
@@ -208,6 +229,7 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"key\": true}", "/mask/key");
   refused("\"mask\": {\"public_dataset\": \"public\"}", "/mask/public_dataset");
   refused("\"audit\": {\"attacks\": [\"linear\"]}", "/audit/attacks/0");
+  refused("\"audit\": {\"attacks\": \"linear\"}", "/audit/attacks");
   refused("\"defences\": [{\"method\": \"dp_sgd\"}]", "/defences/0/method");
   /* where pictures are needed */
   expect(
@@ -272,6 +294,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_public_model_has_the_mask),
       cmocka_unit_test(masks_a_folder_and_an_archive),
+      cmocka_unit_test(an_interrupt_leaves_nothing_behind),
+      cmocka_unit_test(no_templates_without_their_names),
       cmocka_unit_test(tells_what_cannot_be_masked),
       cmocka_unit_test(uploads_templates),
       cmocka_unit_test(hostile_uploads_fail),

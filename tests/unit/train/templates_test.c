@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/mapping.h"
 #include "core/image/ingest.h"
 #include "core/image/tar_write.h"
 #include "core/model/model.h"
@@ -403,6 +404,8 @@ static void trainings_that_do_not_fit_are_refused(void **state) {
 
 enum { COUNT = 3, LABELS = 2, GRID = SIZE / 8, CHANNELS = 183, VALUES = COUNT * CHANNELS * GRID * GRID };
 
+static json_t *spoilt; /* metadata of the last one */
+
 struct hostile {
   uint32_t person[COUNT * LABELS];
   float weight[COUNT * LABELS], values[VALUES];
@@ -496,6 +499,29 @@ static void spoil_labels(struct hostile *h) {
   h->content.labels = 0;
 }
 
+static void set_text(struct hostile *h, const char *key, const char *text) {
+  json_t *metadata = json_copy((json_t *)h->content.metadata); /* lives as long as the file is written */
+  assert_int_equal(json_object_set_new(metadata, key, json_string(text)), 0);
+  json_decref(spoilt);
+  h->content.metadata = spoilt = metadata;
+}
+static void spoil_mask(struct hostile *h) { /* of a mask that needs more than constants */
+  set_text(h, "mask", "minusface");
+}
+static void spoil_transform(struct hostile *h) {
+  set_text(h, "mask.dct", "upsampled");
+}
+static void spoil_mixing(struct hostile *h) {
+  h->content.mixing.mixes = false; /* then it does not say how, and ahm would choose */
+}
+static void spoil_unmixed(struct hostile *h) {
+  set_text(h, "mask", "none");
+}
+static void spoil_several(struct hostile *h) {
+  set_text(h, "mask", "none");
+  h->content.mixing.mixes = false;
+}
+
 static void hostile_files_are_refused(void **state) {
   (void)state;
   const struct mask_mixing mixing = {.mixes = true, .probability = {0, 0, 1}};
@@ -518,6 +544,38 @@ static void hostile_files_are_refused(void **state) {
   breaks(&plain, spoil_channels, "channel 5");
   breaks(&plain, spoil_grid, "shape of templates");
   breaks(&plain, spoil_labels, "label.person and label.weight");
+  breaks(&plain, spoil_mask, "mask is minusface");
+  breaks(&plain, spoil_transform, "transform upsampled");
+  breaks(&plain, spoil_mixing, "how faces were mixed");
+  breaks(&plain, spoil_unmixed, "tells of mixes");
+  breaks(&plain, spoil_several, "template 1 shows several people");
+  json_decref(spoilt);
+  plain_mask_close(&plain);
+}
+
+/* Pages that turn out to be unreadable while a training goes on: zeros, and no label beyond the people. */
+static void what_cannot_be_read_is_somebody(void **state) {
+  (void)state;
+  const struct mask_mixing mixing = {.mixes = true, .probability = {0, 0, 1}};
+  const struct templates_recipe recipe = {.mixing = mixing, .mixes = 1, .seed = 11};
+  struct mix_label label[MIX_MAX] = {{UINT32_MAX, NAN}};
+  struct guise_error err = {0};
+  struct plain_mask plain;
+  mask_free(make_mask(MASK_AHM, &mixing));
+  open_plain(&plain);
+  assert_int_equal(mapping_guard(), 0);
+  struct templates *templates = make(&plain, &recipe, NULL);
+  const size_t n = templates_elements(templates);
+  float *values = malloc(n * sizeof(float));
+  assert_int_equal(truncate(path, 0), 0);
+  assert_int_equal(templates_labels(templates, 3, label), 1);
+  assert_true(label[0].identity < PEOPLE && label[0].weight == 1);
+  templates_get(templates, 3, false, values);
+  assert_true(values[0] == 0 && values[n - 1] == 0);
+  /* that is the disk's fault, not that of who uploaded it */
+  assert_int_equal(templates_check(templates, NULL, NULL, &err), -EIO);
+  free(values);
+  templates_free(templates);
   plain_mask_close(&plain);
 }
 
@@ -549,6 +607,7 @@ int main(void) {
       cmocka_unit_test(batches_are_templates_with_their_labels),
       cmocka_unit_test(trainings_that_do_not_fit_are_refused),
       cmocka_unit_test(hostile_files_are_refused),
+      cmocka_unit_test(what_cannot_be_read_is_somebody),
       cmocka_unit_test(other_files_are_told),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
