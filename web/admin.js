@@ -204,9 +204,11 @@ export async function auditPage(root, {signal, query}) {
     h('input', {type: 'text', id, autocomplete: 'off', spellcheck: 'false', value: query.get(id) ?? ''});
   const actor = input('actor');
   const object = input('object');
+  let asked = {}; // what "Show more" goes on with, whatever stands in the fields by then
   const load = async (cursor = null) => {
+    if (!cursor) asked = {actor: actor.value.trim(), object: object.value.trim()};
     const page = await getJson('v1/audit', {
-      query: {cursor, actor: actor.value.trim(), object: object.value.trim()},
+      query: {...asked, cursor},
       signal,
     });
     const body = cursor && place.querySelector('tbody');

@@ -111,6 +111,20 @@ test('the audit trail has what was done, on a phone as well', async () => {
   await page.context().close();
 });
 
+test('more of the audit trail is of what was asked for, not of what is being typed', async () => {
+  for (let i = 0; i < 101; i++)
+    await server.ask('POST', '/v1/tokens', {body: `{"name":"many-${i}","scopes":["jobs:read"]}`});
+  const page = await open(browser, `${server.url}/#/audit`);
+  const more = page.getByRole('button', {name: 'Show more'});
+  await more.waitFor();
+  await page.getByLabel(/^Who/).fill('tok_none');
+  const asked = page.waitForRequest(/cursor=/);
+  await more.click();
+  assert.equal(new URL((await asked).url()).searchParams.get('actor'), null);
+  page.check();
+  await page.context().close();
+});
+
 test('who may not is not shown the pages', async () => {
   const {token} = await server.ask('POST', '/v1/tokens', {
     body: '{"name":"reader","scopes":["jobs:read","datasets:read"]}',
