@@ -7,6 +7,7 @@
 #include "api/reply.h"
 #include "api/resources.h"
 #include "core/base/json.h"
+#include "core/train/level.h"
 
 static json_t *progress_json(const struct job_row *row) {
   const struct job_progress *p = &row->progress;
@@ -58,16 +59,16 @@ static json_t *latest_json(struct request *request, const char *id) {
 json_t *job_json(struct request *request, const struct job_row *row) {
   json_t *spec = json_from_text(row->spec);
   json_t *labels = json_incref(json_object_get(spec, "labels"));
-  return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
+  return json_pack("{s:o,s:s,s:s,s:b,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "id",
                    json_optional(row->id), "type", row->type, "state", job_state_name(row->state), "terminal",
                    (int)job_state_terminal(row->state), "phase", json_optional(row->phase), "attempt",
                    (json_int_t)row->attempt, "progress", progress_json(row), "queue",
                    queue_json(request, row), "metrics", latest_json(request, row->id), "model",
                    json_optional(row->model_id), "error", json_from_text(row->error), "transitions",
-                   transitions_json(request, row->id), "spec", spec, "labels",
-                   labels ? labels : json_object(), "created_at", json_time(row->created_at), "started_at",
-                   json_time(row->started_at), "finished_at", json_time(row->finished_at), "owner",
-                   json_optional(row->owner));
+                   transitions_json(request, row->id), "spec", spec, "mask_level", mask_level_json(spec),
+                   "labels", labels ? labels : json_object(), "created_at", json_time(row->created_at),
+                   "started_at", json_time(row->started_at), "finished_at", json_time(row->finished_at),
+                   "owner", json_optional(row->owner));
 }
 
 /* Owners' keys are apart: one that another owner used is not found. The hash keeps long ones apart, too. */

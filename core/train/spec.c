@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/train/level.h"
 #include "core/train/spec_internal.h"
 
 static void set_defaults(struct job_spec *spec) {
@@ -243,6 +244,9 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
       (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
     return spec_problems_add(problems, "/mask/k", "conflict", NULL,
                              "the policy \"fixed\" needs k to be one number, for example [3]");
+  if (spec->mask.level && spec->mask.method != MASK_AHM)
+    return spec_problems_add(problems, "/mask/level", "conflict", NULL,
+                             "levels are settings of the mask ahm: leave level out, or choose ahm");
   if (spec->mask.select == MASK_SELECT_LEARNT && !traits->selects)
     return spec_problems_add(problems, "/mask/select", "conflict", NULL,
                              "the mask %s does not let its coefficients be chosen: leave select out",
@@ -320,6 +324,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
   if (!json_object_get(body, "type"))
     r = spec_problems_add(problems, "/type", "missing", json_pack("[s,s]", "train", "audit"),
                           "type is required");
+  mask_level_apply(
+      mask_level_find(json_string_value(json_object_get(json_object_get(body, "mask"), "level"))), &spec);
   if (r == 0)
     r = spec_read(body, &spec, problems);
   default_attacks(body, &spec);

@@ -47,6 +47,7 @@ struct job_spec {
   } model;
   struct {
     enum mask_method method;
+    const struct mask_level *level; /* whose settings were the defaults (core/train/level.h); NULL = none */
     enum mask_dct dct;
     uint32_t drop_low;
     enum mask_select select;

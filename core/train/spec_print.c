@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base/json.h"
+#include "core/train/level.h"
 #include "core/train/spec_internal.h"
 
 static json_t *field_json(const struct field *field, const struct job_spec *spec) {
@@ -57,6 +58,8 @@ static int print_mask(json_t *mask, const struct job_spec *spec) {
     parameters = json_put(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
   int r = json_object_set_new(mask, "k", k);
   r |= json_object_set_new(mask, "parameters", parameters);
+  r |= json_object_set_new(mask, "level",
+                           spec->mask.level ? json_string(mask_level_name(spec->mask.level)) : json_null());
   r |= json_object_set_new(mask, "recipes_per_image",
                            spec->mask.recipes ? json_integer(spec->mask.recipes) : json_null());
   return r;

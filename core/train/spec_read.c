@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/train/level.h"
 #include "core/train/spec_internal.h"
 
 /* ---- problems ---- */
@@ -169,6 +170,15 @@ static int parse_k(const json_t *value, struct job_spec *spec, struct spec_probl
     if (seen[k])
       spec->mask.k[spec->mask.k_count++] = k;
   return 0;
+}
+
+/* Its settings have been taken already, before the fields that override them. */
+static int parse_level(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
+  spec->mask.level = mask_level_find(json_string_value(value));
+  if (spec->mask.level || json_is_null(value))
+    return 0;
+  return spec_problems_add(problems, "/mask/level", json_is_string(value) ? "unknown_value" : "wrong_type",
+                           mask_level_names(), "level must be the name of a measured level, or null");
 }
 
 static int parse_recipes(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
@@ -345,17 +355,6 @@ static int parse_type(const json_t *value, const struct job_spec *spec, struct s
                            "type must be \"train\" or \"audit\"");
 }
 
-/* Design fields that may be spelled out with the one value they have today. */
-static int parse_fixed(const char *section, const char *key, bool ok, const char *what,
-                       struct spec_problems *problems) {
-  char pointer[160];
-  if (ok)
-    return 0;
-  pointer_of(section, key, pointer);
-  return spec_problems_add(problems, pointer, "unknown_value", NULL, "%s must be %s in this version", key,
-                           what);
-}
-
 /* ---- sections ---- */
 
 static int parse_special(const char *section, const char *key, const json_t *value, struct job_spec *spec,
@@ -369,7 +368,7 @@ static int parse_special(const char *section, const char *key, const json_t *val
     if (strcmp(key, "recipes_per_image") == 0)
       return parse_recipes(value, spec, problems);
     if (strcmp(key, "level") == 0)
-      return parse_fixed(section, key, json_is_null(value), "null", problems);
+      return parse_level(value, spec, problems);
   } else if (strcmp(section, "audit") == 0) {
     if (strcmp(key, "attacks") == 0)
       return parse_attacks(value, spec, problems);

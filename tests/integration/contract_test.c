@@ -117,6 +117,12 @@ static void jobs(void **state) {
   struct reply reply;
   answer("POST", "/v1/jobs?dry_run=true", JOB("faces", "1"), 200);
   answer("POST", "/v1/jobs?dry_run=perhaps", JOB("faces", "1"), 422);
+  expect(
+      &server, "POST", "/v1/jobs?dry_run=true",
+      "{\"type\":\"train\",\"dataset\":\"faces\",\"model\":{\"input\":32},\"mask\":{\"level\":\"medium\"}}",
+      200, &reply);
+  assert_true(json_number_value(json_object_get(json_object_get(reply.json, "mask_level"), "accuracy")) > 0);
+  reply_done(&reply);
   make_job(JOB("faces", "1"), ended);
   assert_string_equal(wait_job(&server, ended, 0, 60), "succeeded");
   expect(&server, "GET", of("jobs", ended, ""), NULL, 200, &reply);

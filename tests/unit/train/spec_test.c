@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/train/level.h"
 #include "core/train/spec.h"
 
 static int parse(const char *text, struct job_spec *spec, struct spec_problems *problems) {
@@ -64,6 +65,51 @@ static void defaults(void **state) {
   assert_true(json_is_null(json_object_get(shown, "recipes_per_image")));
   json_decref(all);
   job_spec_free(&spec);
+}
+
+/* A level's settings are defaults: what is given overrides them, on whichever side of level it stands. */
+static void levels(void **state) {
+  (void)state;
+  static const char *const wrong[] = {
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"level\":\"highest\"}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"level\":3}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"method\":\"mixup\",\"level\":\"low\"}}"};
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"level\":\"low\"}}", &spec, &problems), 0);
+  assert_int_equal(spec.mask.drop_low, 3);
+  assert_true(spec.mask.unmixed == 1);
+  assert_int_equal(spec.mask.policy, POLICY_FIXED);
+  assert_int_equal(spec.mask.k_count, 1);
+  json_t *all = job_spec_json(&spec), *measured = mask_level_json(all);
+  assert_string_equal(json_string_value(json_object_get(json_object_get(all, "mask"), "level")), "low");
+  assert_true(json_is_true(json_object_get(measured, "as_measured")));
+  assert_true(json_number_value(json_object_get(measured, "accuracy")) <
+              json_number_value(json_object_get(measured, "accuracy_without_mask")));
+  json_decref(measured);
+  json_decref(all);
+  job_spec_free(&spec);
+  assert_int_equal(
+      parse("{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"drop_low\":6,\"k\":[3],\"level\":\"low\"}}",
+            &spec, &problems),
+      0);
+  assert_int_equal(spec.mask.drop_low, 6);
+  assert_true(spec.mask.k_count == 1 && spec.mask.k[0] == 3);
+  assert_true(spec.mask.unmixed == 1);
+  all = job_spec_json(&spec);
+  measured = mask_level_json(all);
+  assert_true(json_is_false(json_object_get(measured, "as_measured")));
+  json_decref(measured);
+  json_decref(all);
+  job_spec_free(&spec);
+  for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+    assert_int_equal(parse(wrong[i], &spec, &problems), -EINVAL);
+    assert_int_equal(problems.count, 1);
+    assert_string_equal(problems.problem[0].pointer, "/mask/level");
+    spec_problems_free(&problems);
+    problems = (struct spec_problems){0};
+  }
 }
 
 static void every_mistake_at_once(void **state) {
@@ -218,8 +264,6 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"analysis\":{\"steps\":9}}}", "/mask/analysis/steps",
        "unknown_field"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ppfr_fd\"}}", "/model/arch", "conflict"},
-      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"level\":\"high\"}}", "/mask/level",
-       "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"public\"}}", "/mask/public_dataset",
        "missing"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"pool\":\"both\",\"public_dataset\":null}}",
@@ -511,6 +555,7 @@ static void k_of_instahide(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
+      cmocka_unit_test(levels),
       cmocka_unit_test(every_mistake_at_once),
       cmocka_unit_test(audits),
       cmocka_unit_test(defences),
