@@ -47,10 +47,9 @@ static void read_dataset(sqlite3_stmt *statement, struct dataset_row *row) {
   row->kind = strcmp(kind, kind_names[DATASET_TEMPLATES]) == 0 ? DATASET_TEMPLATES : DATASET_FACES;
 }
 
-static int get_dataset(struct store *store, const char *sql, const char *key, struct dataset_row *ret_row) {
-  sqlite3 *db = store_read_begin(store);
-  sqlite3_stmt *statement = NULL;
-  int r = store_prepare(db, &statement, sql, "t", key);
+/* The statement's one row, if it could be prepared (r), and the end of the read. */
+static int read_one(struct store *store, sqlite3 *db, sqlite3_stmt *statement, int r,
+                    struct dataset_row *ret_row) {
   if (r == 0)
     r = store_step(statement);
   if (r > 0)
@@ -61,7 +60,10 @@ static int get_dataset(struct store *store, const char *sql, const char *key, st
 }
 
 int store_dataset_get(struct store *store, const char *key, struct dataset_row *ret_row) {
-  return get_dataset(store, COLUMNS "WHERE id = ?1 OR name = ?1", key, ret_row);
+  sqlite3 *db = store_read_begin(store);
+  sqlite3_stmt *statement = NULL;
+  int r = store_prepare(db, &statement, COLUMNS "WHERE id = ?1 OR name = ?1", "t", key);
+  return read_one(store, db, statement, r, ret_row);
 }
 
 int store_dataset_next_ingest(struct store *store, int64_t after, struct dataset_row *ret_row) {
@@ -69,13 +71,7 @@ int store_dataset_next_ingest(struct store *store, int64_t after, struct dataset
   sqlite3_stmt *statement = NULL;
   int r = store_prepare(db, &statement, COLUMNS "WHERE state = 'ingesting' AND seq > ?1 ORDER BY seq LIMIT 1",
                         "l", after);
-  if (r == 0)
-    r = store_step(statement);
-  if (r > 0)
-    read_dataset(statement, ret_row);
-  store_finish(statement);
-  store_read_end(store, db);
-  return r > 0 ? 0 : r < 0 ? r : -ENOENT;
+  return read_one(store, db, statement, r, ret_row);
 }
 
 static int read_datasets(sqlite3_stmt *statement, struct dataset_row **rows, uint32_t *count) {

@@ -51,17 +51,21 @@ void mask_level_apply(const struct mask_level *level, struct job_spec *spec) {
   spec->mask.k_count = level->k_count;
 }
 
-/* Whether the job has the level's settings, none of them overridden. */
+/* Whether the job's mask is the one that the level alone gives. */
 static bool as_measured(const struct mask_level *level, const json_t *mask) {
-  static const char *const policies[] = {
-      [POLICY_LEARNED] = "learned", [POLICY_FIXED] = "fixed", [POLICY_UNIFORM] = "uniform"};
-  const json_t *k = json_object_get(mask, "k"), *policy = json_object_get(mask, "policy");
-  bool same = json_integer_value(json_object_get(mask, "drop_low")) == level->drop_low &&
-              json_number_value(json_object_get(mask, "unmixed")) == level->unmixed &&
-              json_is_string(policy) && strcmp(json_string_value(policy), policies[level->policy]) == 0 &&
-              json_array_size(k) == level->k_count;
-  for (uint32_t i = 0; same && i < level->k_count; i++)
-    same = json_integer_value(json_array_get(k, i)) == level->k[i];
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  bool same = false;
+  json_t *body = json_pack("{s:s, s:s, s:{s:s}}", "type", job_type_name(JOB_TRAIN), "dataset", "faces",
+                           "mask", "level", level->name);
+  if (body && job_spec_parse(body, &spec, &problems) == 0) {
+    json_t *plain = job_spec_json(&spec);
+    same = json_equal(mask, json_object_get(plain, "mask"));
+    json_decref(plain);
+    job_spec_free(&spec);
+  }
+  json_decref(body);
+  spec_problems_free(&problems);
   return same;
 }
 

@@ -194,18 +194,6 @@ static void uploads(void **state) {
   reply_done(&reply);
 }
 
-/* The id of the job's model (static storage). */
-static const char *model_of(const char *job) {
-  static char id[64];
-  char path[128];
-  struct reply reply;
-  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
-  expect(&server, "GET", path, NULL, 200, &reply);
-  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
-  reply_done(&reply);
-  return id;
-}
-
 static void check_events(const char *job) {
   char path[128];
   struct reply all, rest;
@@ -288,7 +276,7 @@ static void a_job_from_end_to_end(void **state) {
   (void)snprintf(job, sizeof(job), "%s", submit(&server, NONE_JOB));
   assert_string_equal(wait_job(&server, job, 0, 120), "succeeded");
   check_events(job);
-  check_files(model_of(job));
+  check_files(model_of(&server, job));
   (void)snprintf(path, sizeof(path), "/v1/jobs/%s/metrics?format=csv&name=loss&resolution=epoch", job);
   expect(&server, "GET", path, NULL, 200, &reply);
   unsigned lines = 0;
@@ -298,7 +286,7 @@ static void a_job_from_end_to_end(void **state) {
   reply_done(&reply);
   (void)snprintf(path, sizeof(path), "/v1/jobs/%s/cancel", job);
   expect(&server, "POST", path, NULL, 409, NULL);
-  (void)snprintf(path, sizeof(path), "/v1/models/%s", model_of(job));
+  (void)snprintf(path, sizeof(path), "/v1/models/%s", model_of(&server, job));
   expect(&server, "DELETE", path, NULL, 200, NULL);
   expect(&server, "GET", path, NULL, 404, NULL);
 }
@@ -312,9 +300,10 @@ static void an_unaudited_model_is_withheld(void **state) {
                         "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},\"audit\":{\"attacks\":[]},"
                         "\"train\":{\"epochs\":1,\"batch\":8}}"));
   assert_string_equal(wait_job(&server, job, 0, 120), "succeeded");
-  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors", model_of(job));
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors", model_of(&server, job));
   expect(&server, "GET", path, NULL, 403, NULL);
-  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors?unsafe=true", model_of(job));
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors?unsafe=true",
+                 model_of(&server, job));
   expect(&server, "GET", path, NULL, 200, NULL);
 }
 

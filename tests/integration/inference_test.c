@@ -87,8 +87,6 @@ static void load_model(void) {
 }
 
 static int setup(void **state) {
-  char job[64], path[128];
-  struct reply reply;
   (void)state;
   (void)setenv("GUISE_INFERENCE_RATE", "1000", 1);
   (void)setenv("GUISE_INFERENCE_BURST", "1000", 1);
@@ -96,13 +94,7 @@ static int setup(void **state) {
   server_prepare(&server);
   server_start(&server);
   upload_faces(&server, "faces", 24, 8);
-  (void)snprintf(job, sizeof(job), "%s", submit(&server, JOB));
-  if (strcmp(wait_job(&server, job, 0, 240), "succeeded") != 0)
-    fail_msg("the job did not succeed");
-  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
-  expect(&server, "GET", path, NULL, 200, &reply);
-  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
-  reply_done(&reply);
+  train_model(&server, JOB, id);
   load_model();
   return 0;
 }

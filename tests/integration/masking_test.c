@@ -21,10 +21,7 @@ static struct server server; /* its root is the shell's $D */
 
 static int start(void **state) {
   (void)state;
-  server_prepare(&server);
-  server_start(&server);
-  shell_start(&server);
-  (void)shell(0, "\"$G\" ready --wait 30");
+  shell_server_start(&server);
   return 0;
 }
 

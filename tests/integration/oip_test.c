@@ -64,20 +64,12 @@ static void embed_over_v1(const uint8_t *face, double ret_embedding[DIMENSION]) 
 }
 
 static int setup(void **state) {
-  char job[64], path[128];
-  struct reply reply;
   (void)state;
   limits("1000", "1000", "16");
   server_prepare(&server);
   server_start(&server);
   upload_faces(&server, "faces", 8, 4);
-  (void)snprintf(job, sizeof(job), "%s", submit(&server, JOB));
-  if (strcmp(wait_job(&server, job, 0, 240), "succeeded") != 0)
-    fail_msg("the job did not succeed");
-  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
-  expect(&server, "GET", path, NULL, 200, &reply);
-  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
-  reply_done(&reply);
+  train_model(&server, JOB, id);
   for (uint32_t i = 0; i < MOST; i++) {
     synth_face(1, i, 2 * i, SIDE, rgb[i]);
     faces[i] = rgb[i];

@@ -314,3 +314,22 @@ const char *wait_job(struct server *server, const char *id, unsigned epoch, doub
   fail_msg("job %s is still %s after %.0f s (see %s/log)", id, state, seconds, server->root);
   return state;
 }
+
+const char *model_of(struct server *server, const char *job) {
+  static char id[64];
+  char path[128];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  expect(server, "GET", path, NULL, 200, &reply);
+  (void)snprintf(id, sizeof(id), "%s", json_string_value(json_object_get(reply.json, "model")));
+  reply_done(&reply);
+  return id;
+}
+
+void train_model(struct server *server, const char *json_body, char ret_model[64]) {
+  char job[64];
+  (void)snprintf(job, sizeof(job), "%s", submit(server, json_body));
+  if (strcmp(wait_job(server, job, 0, 240), "succeeded") != 0)
+    fail_msg("the job did not succeed");
+  (void)snprintf(ret_model, 64, "%s", model_of(server, job));
+}

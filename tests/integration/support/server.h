@@ -57,3 +57,7 @@ const char *submit(struct server *server, const char *json_body);
 /* Waits until the job is terminal (or, when `epoch` is not 0, running and in that epoch); returns the state
  * (static storage). */
 const char *wait_job(struct server *server, const char *id, unsigned epoch, double seconds);
+/* The id of the job's model (static storage). */
+const char *model_of(struct server *server, const char *job);
+/* Submits the job, which must succeed, and tells its model. */
+void train_model(struct server *server, const char *json_body, char ret_model[64]);

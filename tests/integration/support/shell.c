@@ -20,6 +20,13 @@ void shell_start(const struct server *server) {
   assert_int_equal(setenv("GUISE_URL", server->url, 1), 0);
 }
 
+void shell_server_start(struct server *server) {
+  server_prepare(server);
+  server_start(server);
+  shell_start(server);
+  (void)shell(0, "\"$G\" ready --wait 30");
+}
+
 /* "" while there is no such file yet. */
 static void slurp(const char *name, char *ret_text, size_t size) {
   char path[256];

@@ -103,6 +103,15 @@ static void levels(void **state) {
   json_decref(measured);
   json_decref(all);
   job_spec_free(&spec);
+  assert_int_equal(parse("{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"clip\":0,\"level\":\"low\"}}",
+                         &spec, &problems),
+                   0);
+  all = job_spec_json(&spec);
+  measured = mask_level_json(all);
+  assert_true(json_is_false(json_object_get(measured, "as_measured")));
+  json_decref(measured);
+  json_decref(all);
+  job_spec_free(&spec);
   for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
     assert_int_equal(parse(wrong[i], &spec, &problems), -EINVAL);
     assert_int_equal(problems.count, 1);
