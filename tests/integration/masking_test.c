@@ -257,7 +257,7 @@ static void trains_on_templates(void **state) {
   assert_string_equal(json_string_value(json_object_get(json_object_get(report, "headline"), "verdict")),
                       "not audited");
   const json_t *missing = json_object_get(report, "not_measured"), *first = json_array_get(missing, 0);
-  assert_int_equal(json_array_size(missing), 8); /* every attack there is */
+  assert_int_equal(json_array_size(missing), 8); /* every attack, gmi as a variant of plg_mi */
   assert_string_equal(json_string_value(json_object_get(first, "attack")), "linear");
   expect_text(json_string_value(json_object_get(first, "what")), "their owner has masked and kept");
   const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
