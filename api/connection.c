@@ -1,12 +1,62 @@
-/* Deadlines. libmicrohttpd's timeout counts from the last byte, so a sender of one byte a second outlives it:
- * each phase of a connection has a deadline of its own, and the timer shuts the socket down behind it. The
- * lock makes that safe: a connection leaves the list before libmicrohttpd closes its socket. */
+/* Deadlines and endings. libmicrohttpd's timeout counts from the last byte, so a sender of one byte a second
+ * outlives it: each phase of a connection has a deadline of its own, and the timer shuts the socket down
+ * behind it. The lock makes that safe: a connection leaves the list before libmicrohttpd closes its socket.
+ *
+ * A socket that is closed while bytes lie unread in it is reset, and a reset takes away the answer that the
+ * client has not read yet (RFC 9112, 9.6). So where a request is refused before its body, a duplicate of the
+ * socket outlives libmicrohttpd's: the timer throws away what still comes until the client closes, or for
+ * LINGER_MS. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "api/server.h"
 #include "core/base/json.h"
+
+#define LINGER_MS 3000
+#define LINGERING 64u /* at once: further ones are closed at once */
+
+static void list(struct http *http, struct connection *c) {
+  c->next = http->connections;
+  if (c->next)
+    c->next->previous = c;
+  http->connections = c;
+}
+
+static void unlist(struct http *http, struct connection *c) {
+  if (c->previous)
+    c->previous->next = c->next;
+  else
+    http->connections = c->next;
+  if (c->next)
+    c->next->previous = c->previous;
+}
+
+/* Whether the client may send more: throws away what has come, at most 1 MiB. */
+static bool sends_on(int fd) {
+  char waste[65536];
+  ssize_t got = 1;
+  for (unsigned i = 0; i < 16 && got > 0; i++)
+    got = recv(fd, waste, sizeof(waste), MSG_DONTWAIT);
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+}
+
+/* Under http.lock. Whether it stays in the list, with a socket of its own. */
+static bool linger(struct http *http, struct connection *c) {
+  int fd = c->unread && !http->stopping && http->lingering < LINGERING && sends_on(c->fd)
+               ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0)
+               : -1;
+  if (fd < 0)
+    return false;
+  http->lingering++;
+  c->fd = fd;
+  c->tls = NULL;
+  c->phase = CONNECTION_LINGER;
+  c->deadline_ns = clock_ns() + (int64_t)LINGER_MS * 1000000;
+  return true;
+}
 
 void connection_notify(void *context, struct MHD_Connection *connection, void **socket_context,
                        enum MHD_ConnectionNotificationCode code) {
@@ -28,22 +78,17 @@ void connection_notify(void *context, struct MHD_Connection *connection, void **
       (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
     *socket_context = c;
     (void)pthread_mutex_lock(&http->lock);
-    c->next = http->connections;
-    if (c->next)
-      c->next->previous = c;
-    http->connections = c;
+    list(http, c);
     (void)pthread_mutex_unlock(&http->lock);
     connection_phase(http, c, CONNECTION_HEAD);
   } else if (c) {
     (void)pthread_mutex_lock(&http->lock);
-    if (c->previous)
-      c->previous->next = c->next;
-    else
-      http->connections = c->next;
-    if (c->next)
-      c->next->previous = c->previous;
+    bool stays = linger(http, c);
+    if (!stays)
+      unlist(http, c);
     (void)pthread_mutex_unlock(&http->lock);
-    free(c);
+    if (!stays)
+      free(c);
     *socket_context = NULL;
   }
 }
@@ -54,6 +99,12 @@ void connection_phase(struct http *http, struct connection *connection, enum con
   connection->deadline_ns = phase == CONNECTION_ANSWER || (connection->internal && phase == CONNECTION_HEAD)
                                 ? 0
                                 : clock_ns() + http->request_timeout_ns;
+  (void)pthread_mutex_unlock(&http->lock);
+}
+
+void connection_unread(struct http *http, struct connection *connection) {
+  (void)pthread_mutex_lock(&http->lock);
+  connection->unread = true;
   (void)pthread_mutex_unlock(&http->lock);
 }
 
@@ -84,15 +135,39 @@ void connection_send_problem(const struct connection *connection, enum problem_c
     (void)send(connection->fd, text, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+static void end_lingering(struct http *http, struct connection *c) {
+  unlist(http, c);
+  http->lingering--;
+  (void)close(c->fd);
+  free(c);
+}
+
 void connections_expire(struct http *http, int64_t now_ns) {
   (void)pthread_mutex_lock(&http->lock);
-  for (struct connection *c = http->connections; c; c = c->next) {
-    if (c->deadline_ns == 0 || c->deadline_ns > now_ns)
+  for (struct connection *c = http->connections, *next; c; c = next) {
+    next = c->next;
+    bool late = c->deadline_ns != 0 && c->deadline_ns <= now_ns;
+    if (c->phase == CONNECTION_LINGER) {
+      if (!sends_on(c->fd) || late)
+        end_lingering(http, c);
+      continue;
+    }
+    if (!late)
       continue;
     if (c->phase == CONNECTION_BODY && !c->tls) /* its session is another thread's */
       connection_send_problem(c, PROBLEM_TIMEOUT, "the body came too slowly; send it again");
     (void)shutdown(c->fd, SHUT_RDWR);
     c->deadline_ns = 0;
+  }
+  (void)pthread_mutex_unlock(&http->lock);
+}
+
+void connections_clear(struct http *http) {
+  (void)pthread_mutex_lock(&http->lock);
+  for (struct connection *c = http->connections, *next; c; c = next) {
+    next = c->next;
+    if (c->phase == CONNECTION_LINGER)
+      end_lingering(http, c);
   }
   (void)pthread_mutex_unlock(&http->lock);
 }

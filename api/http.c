@@ -144,14 +144,17 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
                  auth_pass_object(request) && take_idempotency_key(request) && rate_pass_route(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
-  if (!welcome)
-    return answer(request); /* before the body: the connection is closed after the answer */
+  if (!welcome) { /* before the body: the connection is closed after the answer */
+    connection_unread(http, request->peer);
+    return answer(request);
+  }
   connection_phase(http, request->peer, CONNECTION_BODY);
   return MHD_YES;
 }
 
 static enum MHD_Result refuse_body(struct request *request, int r) {
   count_answer(request, problem_status(problem_of_errno(r)));
+  connection_unread(request->http, request->peer);
   connection_send_problem(request->peer, problem_of_errno(r),
                           r == -EFBIG                   ? "the body is larger than what is taken"
                           : storage_reason(r)           ? storage_reason(r)
@@ -439,6 +442,7 @@ void http_stop(struct http *http) {
     (void)pthread_mutex_unlock(&http->lock);
     (void)pthread_join(http->timer, NULL);
   }
+  connections_clear(http);
   if (http->listener)
     service_unlisten(http->service, http->listener);
   http_unref(http);

@@ -50,6 +50,7 @@ enum connection_phase {
   CONNECTION_HEAD,   /* waits for a request's head */
   CONNECTION_BODY,   /* receives a body */
   CONNECTION_ANSWER, /* works or answers */
+  CONNECTION_LINGER, /* libmicrohttpd has closed it; what the client still sends is thrown away */
 };
 struct connection {
   struct connection *next, *previous;
@@ -57,6 +58,7 @@ struct connection {
   gnutls_session_t tls; /* NULL = plain; libmicrohttpd's thread only */
   bool internal;        /* http_alive's own */
   bool oip;             /* its request is the Open Inference Protocol's; under http.lock */
+  bool unread;          /* it was answered before its body was read; under http.lock */
   enum connection_phase phase;
   int64_t deadline_ns; /* when the timer cuts it; 0 = never */
 };
@@ -85,6 +87,7 @@ struct http {
   pthread_mutex_t lock; /* guards what follows */
   pthread_cond_t changed;
   struct connection *connections;
+  unsigned lingering; /* of them, in CONNECTION_LINGER */
   struct waiter *waiters;
   uint32_t requests;       /* between their first call and their end */
   struct request *working; /* list: handed to the pool, connection suspended */
@@ -234,7 +237,11 @@ void connection_notify(void *context, struct MHD_Connection *connection, void **
                        enum MHD_ConnectionNotificationCode code);
 /* Starts a phase; its deadline is request_timeout from now, none while answering. */
 void connection_phase(struct http *http, struct connection *connection, enum connection_phase phase);
+/* For requests that are answered while their body is under way. */
+void connection_unread(struct http *http, struct connection *connection);
 void connections_expire(struct http *http, int64_t now_ns);
+/* Ends what lingers. After libmicrohttpd has stopped. */
+void connections_clear(struct http *http);
 /* A whole error answer written past libmicrohttpd, which takes none while a body is still coming in. The
  * connection must be closed after it. With TLS on libmicrohttpd's thread only. */
 void connection_send_problem(const struct connection *connection, enum problem_code code, const char *detail);

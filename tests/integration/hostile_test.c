@@ -271,6 +271,30 @@ static void slow_senders(void **state) {
   assert_int_equal(open, 0);
 }
 
+/* A client that sends the whole body before it reads gets the answer to a request that was refused by its
+ * head; one that never stops sending is cut. */
+static void refused_uploads(void **state) {
+  (void)state;
+  static const char head[] = "PUT /v1/datasets/refused HTTP/1.1\r\n" HEAD "Content-Type: text/html\r\n"
+                             "Content-Length: 1000000000\r\n\r\n";
+  static char waste[65536];
+  const unsigned files = open_files();
+  char answer[4096];
+  int fd = dial();
+  assert_int_equal(send(fd, head, strlen(head), MSG_NOSIGNAL), strlen(head));
+  for (size_t sent = 0; sent < 8u << 20; sent += sizeof(waste))
+    assert_int_equal(send(fd, waste, sizeof(waste), MSG_NOSIGNAL), sizeof(waste));
+  (void)listen_to(fd, 5000, 1000, answer, sizeof(answer));
+  assert_int_equal(status_of(answer), 415);
+  const int64_t begin = clock_ns();
+  while (send(fd, waste, 1, MSG_NOSIGNAL) == 1 && clock_ns() - begin < 10 * INT64_C(1000000000))
+    (void)usleep(50000);
+  assert_true(clock_ns() - begin < 10 * INT64_C(1000000000));
+  (void)close(fd);
+  connections_end(files);
+  still_answers();
+}
+
 /* ---- mutated requests ---- */
 
 static void mutated_requests(void **state) {
@@ -455,15 +479,11 @@ static void mutated_archives(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(ambiguous_framing),
-      cmocka_unit_test(large_heads),
-      cmocka_unit_test(bodies_of_json),
-      cmocka_unit_test(requests_in_a_row),
-      cmocka_unit_test(slow_senders),
-      cmocka_unit_test(mutated_requests),
-      cmocka_unit_test(bombs),
-      cmocka_unit_test(tricks_with_paths),
-      cmocka_unit_test(mutated_archives),
+      cmocka_unit_test(ambiguous_framing), cmocka_unit_test(large_heads),
+      cmocka_unit_test(bodies_of_json),    cmocka_unit_test(requests_in_a_row),
+      cmocka_unit_test(slow_senders),      cmocka_unit_test(refused_uploads),
+      cmocka_unit_test(mutated_requests),  cmocka_unit_test(bombs),
+      cmocka_unit_test(tricks_with_paths), cmocka_unit_test(mutated_archives),
   };
   if (argc == 3) {
     requests = (unsigned)strtoul(argv[1], NULL, 10);
