@@ -2,7 +2,9 @@
  * file. A receipt is kept in the audit trail, so it names people and data sets by ids and counts only. */
 #include <dirent.h>
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include "core/image/ingest.h"
 #include "core/image/pack.h"
 #include "core/image/pairs.h"
+#include "core/template/templates.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
@@ -193,15 +196,55 @@ static int find_pairs(struct erasure *e, struct guise_error *err) {
   return r < 0 ? error_set(err, r, "the data set's pairs lists cannot be read: %s", strerror(-r)) : 0;
 }
 
-static int write_pack(struct erasure *e, struct guise_error *err) {
+static int rewrite_faces(struct erasure *e, struct guise_error *err) {
   struct ingest_result result = {0};
+  int r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
+  e->to.identities = result.identities;
+  e->to.images = result.images;
+  e->to.bytes = result.bytes;
+  memcpy(e->to.sha256, result.sha256, sizeof(result.sha256));
+  return r;
+}
+
+/* As the list of people prints them: no sign, no zeros in front. */
+static bool parse_number(const char *text, uint32_t *ret_number) {
+  char again[16];
+  *ret_number = (uint32_t)strtoul(text, NULL, 10);
+  (void)snprintf(again, sizeof(again), "%" PRIu32, *ret_number);
+  return strcmp(text, again) == 0;
+}
+
+/* People of templates are numbers, and no template is one person's image. */
+static int rewrite_templates(struct erasure *e, struct guise_error *err) {
+  struct templates_rest rest = {0};
+  uint32_t number = 0;
+  if (e->image)
+    return error_set(err, -ENOENT,
+                     "the data set %s holds templates, which have no names: erase the person instead",
+                     e->row.name);
+  if (!parse_number(e->identity, &number))
+    return error_set(
+        err, -ENOENT,
+        "people of the data set %s, which holds templates, are numbers; whoever masked them knows "
+        "which is whose (guise mask --names)",
+        e->row.name);
+  int r = templates_without(e->old, number, e->fresh, &rest, err);
+  e->to.identities = rest.people;
+  e->to.images = rest.templates;
+  e->to.bytes = rest.bytes;
+  memcpy(e->to.sha256, rest.sha256, sizeof(rest.sha256));
+  return r;
+}
+
+static int rewrite(struct erasure *e, struct guise_error *err) {
   service_blob_path(e->service, e->row.sha256, e->old);
   int r = state_path(e->fresh, e->service, "uploads/erasing-%s", e->row.id);
   if (r < 0)
     return error_set(err, r, "the path of the state directory is too long");
-  do
-    r = pack_without(e->old, e->identity, e->image, e->fresh, &result, err);
-  while (reserve_give(e->service, r));
+  do {
+    e->to = e->row;
+    r = (e->row.kind == DATASET_TEMPLATES ? rewrite_templates : rewrite_faces)(e, err);
+  } while (reserve_give(e->service, r));
   const bool missing = r == -ENOENT && access(e->old, F_OK) < 0; /* else it is the person that is not there */
   if (missing || r == -EBADMSG)
     return error_set(err, -EIO,
@@ -210,20 +253,14 @@ static int write_pack(struct erasure *e, struct guise_error *err) {
   if (r < 0) {
     r = r == -ENODATA ? -EBUSY : write_error(-r); /* ENODATA: the last one */
     storage_note(e->service, r);
-    return r;
   }
-  e->to = e->row;
-  e->to.identities = result.identities;
-  e->to.images = result.images;
-  e->to.bytes = result.bytes;
-  memcpy(e->to.sha256, result.sha256, sizeof(result.sha256));
-  return 0;
+  return r;
 }
 
 /* With blob_lock held. */
 static int swap(struct erasure *e, json_t **files, struct store_erased *ret_erased, struct guise_error *err) {
   char blob[1][SHA256_HEX];
-  int r = find_pairs(e, err);
+  int r = e->row.kind == DATASET_TEMPLATES ? 0 : find_pairs(e, err); /* templates have none */
   if (r == 0)
     r = blob_publish(e->service, e->fresh, e->to.sha256, err);
   if (r < 0)
@@ -249,7 +286,7 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
 
 static int erase_person(struct erasure *e, json_t **files, struct store_erased *ret_erased,
                         struct guise_error *err) {
-  int r = write_pack(e, err);
+  int r = rewrite(e, err);
   if (r == 0) {
     (void)pthread_mutex_lock(&e->service->blob_lock);
     r = swap(e, files, ret_erased, err);
@@ -260,15 +297,9 @@ static int erase_person(struct erasure *e, json_t **files, struct store_erased *
   return r;
 }
 
-/* What can be told before the pack is written. */
+/* What can be told before the file is written anew. */
 static int begin(struct erasure *e, const char *key, struct guise_error *err) {
   int r = store_dataset_get(e->service->store, key, &e->row);
-  if (r == 0 && e->row.kind == DATASET_TEMPLATES)
-    return error_set(
-        err, -EBUSY,
-        "the data set %s holds templates of several people each: erase all of it, and upload what its "
-        "owner has masked without the person",
-        e->row.name);
   if (r == 0 && e->row.state != DATASET_READY)
     return error_set(err, -EBUSY, "the data set %s is %s: people can be erased once it is ready", e->row.name,
                      dataset_state_name(e->row.state));

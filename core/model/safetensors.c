@@ -131,9 +131,13 @@ static int write_tensors(FILE *file, const char *header, size_t header_size, con
                          uint32_t count) {
   if (fwrite(header, 1, header_size, file) != header_size)
     return -errno;
-  for (uint32_t i = 0; i < count; i++)
-    if (tensors[i].bytes > 0 && fwrite(tensors[i].data, 1, tensors[i].bytes, file) != tensors[i].bytes)
-      return -errno;
+  for (uint32_t i = 0; i < count; i++) {
+    const struct safetensor *t = &tensors[i];
+    const uint64_t pieces = t->row ? t->shape[0] : 1, size = pieces > 0 ? t->bytes / pieces : 0;
+    for (uint64_t p = 0; p < pieces && size > 0; p++)
+      if (fwrite((const char *)t->data + (t->row ? t->row[p] * size : 0), 1, size, file) != size)
+        return -errno;
+  }
   return fflush(file) == 0 ? 0 : -errno;
 }
 

@@ -19,6 +19,8 @@ struct safetensor {
   uint64_t shape[SAFETENSORS_RANK_MAX];
   const void *data;
   uint64_t bytes;
+  const uint32_t
+      *row; /* of what is written: not NULL: data[row[i]], i < shape[0], rows of bytes / shape[0] */
 };
 
 /* Writes atomically (temp, fsync, rename, fsync directory). metadata: JSON object of strings or NULL. Tensors

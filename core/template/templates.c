@@ -18,7 +18,9 @@ struct templates {
   struct mask_constants constants;
   struct mask_mixing mixing;
   bool mixes; /* the mask does */
-  uint32_t count, people, input, grid, labels;
+  uint32_t count, input, grid, labels;
+  uint32_t numbers, people; /* the file's numbers of people; how many of them are not erased */
+  uint32_t *dense;          /* (numbers), among those who are not erased; NULL: nobody is */
   const uint32_t *person;
   const float *weight;
   const void *values;
@@ -71,7 +73,7 @@ static int read_facts(struct templates *t, struct guise_error *err) {
     r = read_mask(t, err);
   t->input = (uint32_t)input;
   t->grid = t->input / DCT_BLOCK;
-  t->people = (uint32_t)people;
+  t->numbers = t->people = (uint32_t)people;
   return r;
 }
 
@@ -104,6 +106,32 @@ static int read_tensors(struct templates *t, struct guise_error *err) {
   return 0;
 }
 
+/* Who was erased keeps the number and has none among the others. */
+static int read_erased(struct templates *t, struct guise_error *err) {
+  const struct safetensor *erased = find(t->file, "label.erased", "U32", 1);
+  if (!erased)
+    return safetensors_find(t->file, "label.erased")
+               ? error_set(err, -EBADMSG, "the tensor label.erased is not U32 of one dimension")
+               : 0;
+  const uint32_t *number = erased->data;
+  const uint64_t count = erased->shape[0];
+  if (count >= t->numbers)
+    return error_set(err, -EBADMSG, "label.erased names all people or more");
+  t->dense = malloc(t->numbers * sizeof(*t->dense));
+  if (!t->dense)
+    return error_set(err, -ENOMEM, "out of memory for %u people", t->numbers);
+  uint32_t next = 0, people = 0;
+  for (uint32_t i = 0; i < t->numbers; i++) {
+    const bool is = next < count && number[next] == i;
+    next += is;
+    t->dense[i] = is ? UINT32_MAX : people++;
+  }
+  if (next < count)
+    return error_set(err, -EBADMSG, "label.erased is not numbers of people in ascending order");
+  t->people = people;
+  return 0;
+}
+
 int templates_open(const char *path, struct templates **ret_templates, struct guise_error *err) {
   _cleanup_(templates_freep) struct templates *t = calloc(1, sizeof(*t));
   if (!t)
@@ -113,6 +141,8 @@ int templates_open(const char *path, struct templates **ret_templates, struct gu
     r = read_facts(t, err);
   if (r == 0)
     r = read_tensors(t, err);
+  if (r == 0)
+    r = read_erased(t, err);
   if (r < 0)
     return r;
   *ret_templates = TAKE(t);
@@ -120,8 +150,10 @@ int templates_open(const char *path, struct templates **ret_templates, struct gu
 }
 
 struct templates *templates_free(struct templates *templates) {
-  if (templates)
+  if (templates) {
     safetensors_free(templates->file);
+    free(templates->dense);
+  }
   free(templates);
   return NULL;
 }
@@ -139,6 +171,18 @@ uint32_t templates_count(const struct templates *templates) {
 }
 uint32_t templates_people(const struct templates *templates) {
   return templates->people;
+}
+uint32_t templates_numbers(const struct templates *templates) {
+  return templates->numbers;
+}
+uint32_t templates_number(const struct templates *templates, uint32_t person) {
+  uint32_t number = person;
+  while (templates->dense && templates->dense[number] != person) /* at most so far: numbers ascend */
+    number++;
+  return number;
+}
+bool templates_is_erased(const struct templates *templates, uint32_t number) {
+  return templates->dense && templates->dense[number] == UINT32_MAX;
 }
 uint32_t templates_input(const struct templates *templates) {
   return templates->input;
@@ -194,19 +238,37 @@ void templates_get(const struct templates *templates, uint32_t i, bool flip, flo
     mirror(templates, ret_template);
 }
 
+/* The file's numbers of who is in template i. Each is read once: the mapping may turn into zeros. */
+static uint32_t read_labels(const struct templates *t, uint32_t i, struct mix_label ret_label[MIX_MAX]) {
+  const size_t first = (size_t)i * t->labels;
+  uint32_t count = 0;
+  for (uint32_t j = 0; j < t->labels; j++) {
+    const struct mix_label label = {t->person[first + j], t->weight[first + j]};
+    if (!(label.weight > 0) || label.identity >= t->numbers || templates_is_erased(t, label.identity))
+      break;
+    ret_label[count++] = label;
+  }
+  return count;
+}
+
 uint32_t templates_labels(const struct templates *templates, uint32_t i,
                           struct mix_label ret_label[MIX_MAX]) {
-  const size_t first = (size_t)i * templates->labels;
-  uint32_t count = 0;
-  for (; count < templates->labels; count++) { /* each is read once: the mapping may turn into zeros */
-    const struct mix_label label = {templates->person[first + count], templates->weight[first + count]};
-    if (!(label.weight > 0) || label.identity >= templates->people)
-      break;
-    ret_label[count] = label;
-  }
+  const uint32_t count = read_labels(templates, i, ret_label);
+  for (uint32_t j = 0; j < count && templates->dense; j++)
+    ret_label[j].identity = templates->dense[ret_label[j].identity];
   if (count == 0)
-    ret_label[count++] = (struct mix_label){0, 1};
-  return count;
+    ret_label[0] = (struct mix_label){0, 1};
+  return MAX(count, 1u);
+}
+
+void templates_count_shown(const struct templates *templates, uint32_t *ret_shown) {
+  memset(ret_shown, 0, templates->numbers * sizeof(*ret_shown));
+  for (uint32_t i = 0; i < templates->count; i++) {
+    struct mix_label label[MIX_MAX];
+    const uint32_t count = read_labels(templates, i, label);
+    for (uint32_t j = 0; j < count; j++)
+      ret_shown[label[j].identity]++;
+  }
 }
 
 /* ---- checking ---- */
@@ -224,8 +286,10 @@ static int check_labels(const struct templates *t, uint32_t i, uint8_t *seen, st
     sum += weight[j];
     if (over)
       continue;
-    if (person[j] >= t->people)
-      return error_set(err, -EBADMSG, "template %u names the person %u of %u", i, person[j], t->people);
+    if (person[j] >= t->numbers)
+      return error_set(err, -EBADMSG, "template %u names the person %u of %u", i, person[j], t->numbers);
+    if (templates_is_erased(t, person[j]))
+      return error_set(err, -EBADMSG, "template %u shows the person %u, who is erased", i, person[j]);
     for (uint32_t k = 0; k < j; k++)
       if (person[k] == person[j])
         return error_set(err, -EBADMSG, "template %u names the person %u twice", i, person[j]);
@@ -252,10 +316,10 @@ int templates_check(const struct templates *t, bool (*should_stop)(void *context
   const size_t n = templates_elements(t);
   /* a mix lies between what was mixed; halves are rounded */
   const float most = t->constants.clip > 0 ? t->constants.clip * 1.002f : VALUE_MAX;
-  _cleanup_(freep) uint8_t *seen = calloc(t->people, 1);
+  _cleanup_(freep) uint8_t *seen = calloc(t->numbers, 1);
   _cleanup_(freep) float *values = malloc(n * sizeof(*values));
   if (!seen || !values)
-    return error_set(err, -ENOMEM, "out of memory checking templates of %u people", t->people);
+    return error_set(err, -ENOMEM, "out of memory checking templates of %u people", t->numbers);
   int r = check_constants(t, err);
   for (uint32_t i = 0; i < t->count && r == 0; i++) {
     if (i % STOP_EVERY == 0 && should_stop && should_stop(context))
@@ -267,8 +331,8 @@ int templates_check(const struct templates *t, bool (*should_stop)(void *context
         r = error_set(err, -EBADMSG, "template %u holds a value that is no number or beyond %g deviations", i,
                       (double)most);
   }
-  for (uint32_t p = 0; p < t->people && r == 0; p++)
-    if (!seen[p])
+  for (uint32_t p = 0; p < t->numbers && r == 0; p++)
+    if (!seen[p] && !templates_is_erased(t, p))
       r = error_set(err, -EBADMSG, "no template shows the person %u", p);
   if (safetensors_failed(t->file)) /* zeros were checked */
     r = error_set(err, -EIO, "the templates cannot be read from the disk");

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "core/base/base.h"
+#include "core/base/file.h"
 #include "core/mask/mixing.h"
 #include "core/model/mask_file.h"
 
@@ -40,7 +41,16 @@ int templates_check(const struct templates *templates, bool (*should_stop)(void 
                     struct guise_error *err);
 
 uint32_t templates_count(const struct templates *templates);
+/* Those who are in it, as templates_labels numbers them: from 0, without gaps. */
 uint32_t templates_people(const struct templates *templates);
+/* People by the numbers of the file, which whoever masked them knows: of those below it some may be erased.
+ */
+uint32_t templates_numbers(const struct templates *templates);
+uint32_t templates_number(const struct templates *templates,
+                          uint32_t person); /* the file's, of who is left */
+bool templates_is_erased(const struct templates *templates, uint32_t number);
+/* How many templates show each; ret_shown (templates_numbers). */
+void templates_count_shown(const struct templates *templates, uint32_t *ret_shown);
 uint32_t templates_input(const struct templates *templates);  /* pixels of a side */
 size_t templates_elements(const struct templates *templates); /* C*G*G */
 const char *templates_method(const struct templates *templates);
@@ -71,3 +81,15 @@ struct templates_content {
 };
 /* Atomic. What it writes is what templates_open reads. */
 int templates_write(const char *path, const struct templates_content *content, struct guise_error *err);
+
+/* What is left of a file without a person. */
+struct templates_rest {
+  uint32_t people, templates;
+  uint64_t bytes;
+  char sha256[SHA256_HEX];
+};
+/* Writes to `to`, atomically, what `from` holds but the templates that show the person `number`; whoever no
+ * template shows then is erased as well. Others keep their numbers. -ENOENT when nobody has the number;
+ * -ENODATA when fewer than two people would be left, who cannot be trained on; -EBADMSG; -EIO. */
+int templates_without(const char *from, uint32_t number, const char *to, struct templates_rest *ret_rest,
+                      struct guise_error *err);

@@ -138,13 +138,48 @@ static void uploads_templates(void **state) {
   expect(&server, "GET", "/v1/datasets/public", NULL, 200, &reply);
   assert_string_equal(json_string_value(json_object_get(reply.json, "kind")), "faces");
   reply_done(&reply);
-  /* nobody in it has a name, and a person is in many templates */
-  expect(&server, "GET", "/v1/datasets/mine/identities", NULL, 409, &reply);
+  /* nobody in it has a name */
+  expect(&server, "GET", "/v1/datasets/mine/identities?limit=3", NULL, 200, &reply);
+  const json_t *people = json_object_get(reply.json, "data");
+  assert_int_equal(json_array_size(people), 3);
+  assert_string_equal(json_string_value(json_object_get(json_array_get(people, 2), "name")), "2");
+  assert_true(json_integer_value(json_object_get(json_array_get(people, 2), "images")) >= 1);
   reply_done(&reply);
-  expect(&server, "DELETE", "/v1/datasets/mine/identities/person-001", NULL, 409, &reply);
+  expect(&server, "DELETE", "/v1/datasets/mine/identities/person-001", NULL, 404, &reply);
+  reply_done(&reply);
+  expect(&server, "DELETE", "/v1/datasets/mine/identities/0/images/1.png", NULL, 404, &reply);
   reply_done(&reply);
   ask(&server, "PUT", "/v1/datasets/mine/pairs/list", "Content-Type: text/plain", "1 1\n", 4, &reply);
   assert_int_equal(reply.status, 409);
+  reply_done(&reply);
+}
+
+/* A person of templates goes by number, with all mixes; the others keep theirs. */
+static void a_person_is_erased(void **state) {
+  (void)state;
+  struct reply reply;
+  (void)shell(0, "\"$G\" dataset add erased \"$D/mine\"");
+  expect(&server, "GET", "/v1/datasets/erased/identities", NULL, 200, &reply);
+  const json_t *one = json_array_get(json_object_get(reply.json, "data"), 1);
+  const json_int_t shown = json_integer_value(json_object_get(one, "images"));
+  reply_done(&reply);
+  expect(&server, "DELETE", "/v1/datasets/erased/identities/1", NULL, 200, &reply);
+  const json_int_t people = json_integer_value(json_object_get(reply.json, "identities")),
+                   images = json_integer_value(json_object_get(reply.json, "images"));
+  assert_true(people >= 1 && images == shown);
+  reply_done(&reply);
+  expect(&server, "GET", "/v1/datasets/erased", NULL, 200, &reply);
+  assert_int_equal(json_integer_value(json_object_get(reply.json, "identities")), PEOPLE - people);
+  assert_int_equal(json_integer_value(json_object_get(reply.json, "images")), 96 - images);
+  reply_done(&reply);
+  expect(&server, "GET", "/v1/datasets/erased/identities", NULL, 200, &reply);
+  assert_int_equal(json_array_size(json_object_get(reply.json, "data")), PEOPLE - people);
+  assert_string_equal(
+      json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "data"), 0), "name")), "0");
+  reply_done(&reply);
+  expect(&server, "DELETE", "/v1/datasets/erased/identities/1", NULL, 404, &reply);
+  reply_done(&reply);
+  expect(&server, "DELETE", "/v1/datasets/erased", NULL, 200, &reply);
   reply_done(&reply);
 }
 
@@ -295,6 +330,7 @@ int main(void) {
       cmocka_unit_test(no_templates_without_their_names),
       cmocka_unit_test(tells_what_cannot_be_masked),
       cmocka_unit_test(uploads_templates),
+      cmocka_unit_test(a_person_is_erased),
       cmocka_unit_test(hostile_uploads_fail),
       cmocka_unit_test(jobs_that_need_faces_are_refused),
       cmocka_unit_test(trains_on_templates),
