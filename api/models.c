@@ -9,6 +9,7 @@
 #include "api/resources.h"
 #include "core/base/json.h"
 #include "core/mask/key.h"
+#include "core/model/model.h"
 
 #define PRIVATE_REPORT "report-private.html"
 
@@ -111,17 +112,30 @@ static bool holds_key(const struct model_row *model, const char *name) {
     keyed |= strcmp(model->files[i].name, MASK_KEY_FILE) == 0;
   return keyed &&
          (strcmp(name, MASK_KEY_FILE) == 0 || (length > 5 && strcmp(name + length - 5, ".onnx") == 0) ||
-          (strcmp(name, "model.safetensors") == 0 && learnt_in_order(model)));
+          ((strcmp(name, MODEL_FILE) == 0 || strcmp(name, MODEL_HEAD_FILE) == 0) && learnt_in_order(model)));
+}
+
+/* Files that tell of people take a token of their scope. */
+static bool has_scope(struct request *request, const char *name) {
+  static const struct {
+    const char *name, *why;
+    enum scope scope;
+  } files[] = {
+      {PRIVATE_REPORT, "shows faces of the data set", SCOPE_MODELS_PRIVATE},
+      {MODEL_HEAD_FILE, "names the people of the training, with a template of each", SCOPE_MODELS_HEAD}};
+  for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+    if (strcmp(name, files[i].name) == 0 && !(request->principal.scopes & files[i].scope)) {
+      reply_problem(request, PROBLEM_SCOPE, "%s %s: it takes a token with the scope %s", name, files[i].why,
+                    scope_name(files[i].scope));
+      return false;
+    }
+  return true;
 }
 
 /* What may be handed out; false with an answer. */
 static bool may_have(struct request *request, const struct model_row *model, const char *name) {
-  if (strcmp(name, PRIVATE_REPORT) == 0 && !(request->principal.scopes & SCOPE_MODELS_PRIVATE)) {
-    reply_problem(request, PROBLEM_SCOPE,
-                  PRIVATE_REPORT " shows faces of the data set: it takes a token with the scope %s",
-                  scope_name(SCOPE_MODELS_PRIVATE));
+  if (!has_scope(request, name))
     return false;
-  }
   if (holds_key(model, name) && !query_flag(&request->target, "key")) {
     reply_problem(request, PROBLEM_FORBIDDEN,
                   "%s holds the model's key: whoever has it undoes what the key hides; who is meant to have "
@@ -194,6 +208,8 @@ void get_model_file(struct request *request) {
   struct model_row model;
   struct model_file_row file;
   const char *name = request->parameter[1];
+  if (query_flag(&request->target, "head") && strcmp(name, MODEL_FILE) == 0)
+    name = MODEL_HEAD_FILE;
   if (!model_find(request, &model))
     return;
   bool allowed = may_have(request, &model, name);

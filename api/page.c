@@ -74,7 +74,8 @@ bool query_flag(const struct target *target, const char *name) {
 
 /* Parameters that are true or false, whichever the route. */
 static bool is_flag(const char *name) {
-  return strcmp(name, "dry_run") == 0 || strcmp(name, "unsafe") == 0 || strcmp(name, "key") == 0;
+  return strcmp(name, "dry_run") == 0 || strcmp(name, "unsafe") == 0 || strcmp(name, "key") == 0 ||
+         strcmp(name, "head") == 0;
 }
 
 static void check_flag(const char *name, const char *value, struct spec_problems *problems) {

@@ -59,7 +59,7 @@ const struct route routes[] = {
     {ROUTE_DELETE, "/v1/models/{id}", delete_model, SCOPE_MODELS_WRITE, true, BODY_NONE, "", "",
      "deleteModel"},
     {ROUTE_GET, "/v1/models/{id}/files/{file}", get_model_file, SCOPE_MODELS_READ, false, BODY_NONE, "",
-     "unsafe,key", "getModelFile"},
+     "unsafe,key,head", "getModelFile"},
     {ROUTE_POST, "/v1/models/{id}/embed", embed_face, SCOPE_MODELS_USE, true, BODY_IMAGE,
      "image/jpeg,image/png", "unsafe", "embedFace"},
     {ROUTE_POST, "/v1/models/{id}/verify", verify_faces, SCOPE_MODELS_USE, true, BODY_IMAGES,

@@ -110,7 +110,8 @@ static const struct cli_option mask_options[] = {
 static const struct cli_option token_add_options[] = {
     {"scope", 's', "SCOPE[,SCOPE]", OPTION_REQUIRED | OPTION_REPEATED,
      "datasets:read, datasets:write, jobs:read, jobs:write, models:read, models:write, models:use (embed and "
-     "verify), models:private (reports that show faces), admin (tokens, "
+     "verify), models:private (reports that show faces), models:head (class heads, with the people's names), "
+     "admin (tokens, "
      "the audit trail), metrics:read (/metrics of the daemon)"},
     {"owner", 'o', "OWNER", 0, "who holds it (default: NAME)"},
     {"expires", 'e', "DAYS", 0, "0 is never (default 365)"},

@@ -228,7 +228,13 @@ static bool holds_key(const json_t *metadata, const char *name) {
                        strcmp(json_text(json_object_get(facts, "mask"), "dct", ""), "upsampled") == 0;
   return find_file(json_object_get(metadata, "files"), "key.json") &&
          (strcmp(name, "key.json") == 0 || (suffix && strcmp(suffix, ".onnx") == 0) ||
-          (ordered && strcmp(name, "model.safetensors") == 0));
+          (ordered &&
+           (strcmp(name, "model.safetensors") == 0 || strcmp(name, "model-head.safetensors") == 0)));
+}
+
+/* Of people of the data set, for tokens of their scopes: only who names them asks for them. */
+static bool tells_of_people(const char *name) {
+  return strcmp(name, "report-private.html") == 0 || strcmp(name, "model-head.safetensors") == 0;
 }
 
 static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names,
@@ -240,9 +246,8 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   size_t i;
   if (count == 0) {
     json_array_foreach(files, i, file) {
-      /* It shows faces of the data set: only who names it asks for it. */
       const char *name = json_text(file, "name", "");
-      if (strcmp(name, "report-private.html") == 0 || (!key && holds_key(metadata, name)))
+      if (tells_of_people(name) || (!key && holds_key(metadata, name)))
         continue;
       code = get_one(cli, model, file, directory, query);
       if (code != EXIT_DONE)

@@ -10,8 +10,8 @@
 /* ---- scopes ---- */
 
 static const char *const names[SCOPE_COUNT] = {
-    "datasets:read", "datasets:write", "jobs:read",      "jobs:write", "models:read",
-    "models:write",  "models:use",     "models:private", "admin",      "metrics:read"};
+    "datasets:read", "datasets:write", "jobs:read", "jobs:write",   "models:read", "models:write",
+    "models:use",    "models:private", "admin",     "metrics:read", "models:head"};
 
 const char *scope_name(enum scope scope) {
   for (uint32_t i = 0; i < SCOPE_COUNT; i++)

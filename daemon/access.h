@@ -24,10 +24,11 @@ enum scope {
   SCOPE_MODELS_PRIVATE = 1 << 7, /* files that show faces of the data set */
   SCOPE_ADMIN = 1 << 8,          /* tokens and the audit trail */
   SCOPE_METRICS_READ = 1 << 9,   /* the daemon's own figures */
+  SCOPE_MODELS_HEAD = 1 << 10,   /* class heads: who was trained on, and a template of each */
 };
-#define SCOPE_COUNT 10u
+#define SCOPE_COUNT 11u
 /* What needs no token on the machine itself. Private files always need a token of their scope. */
-#define SCOPES_LOCAL (((1u << SCOPE_COUNT) - 1) & ~(unsigned)SCOPE_MODELS_PRIVATE)
+#define SCOPES_LOCAL (((1u << SCOPE_COUNT) - 1) & ~(unsigned)(SCOPE_MODELS_PRIVATE | SCOPE_MODELS_HEAD))
 #define SCOPES_TEXT 160 /* bytes that hold the names of all, with separators and NUL */
 
 const char *scope_name(enum scope scope);                      /* "jobs:read"; "" for SCOPE_NONE */

@@ -4,7 +4,7 @@
 
 #include "daemon/store_internal.h"
 
-#define PRIVATE_REPORT "'report-private.html'"
+#define PRIVATE "('report-private.html', 'model-head.safetensors')" /* files that tell of people */
 #define NOT_ENDED "state NOT IN ('canceled', 'succeeded', 'failed')"
 #define DATASET_SEQ "(SELECT seq FROM datasets WHERE id = ?1)"
 
@@ -67,23 +67,21 @@ static int changed(sqlite3 *db, int r, uint32_t *ret_rows) {
   return r;
 }
 
-/* Models are marked, and lose the reports that show faces. */
+/* Models are marked, and lose the files that tell of people. */
 static int erase_derived(sqlite3 *db, const char *dataset, struct store_erased *erased) {
   int r = append(db, "SELECT id FROM models WHERE seq IN (" MODELS ") ORDER BY seq", dataset, NULL,
                  &erased->models, &erased->model_count, STORE_ID);
   if (r == 0)
     r = store_exec(db, "UPDATE models SET erasures = erasures + 1 WHERE seq IN (" MODELS ")", "t", dataset);
   if (r == 0)
-    r = append_blobs(db,
-                     "SELECT DISTINCT sha256 FROM model_files WHERE name = " PRIVATE_REPORT
-                     " AND model IN (" MODELS ")",
-                     dataset, NULL, erased);
+    r = append_blobs(
+        db, "SELECT DISTINCT sha256 FROM model_files WHERE name IN " PRIVATE " AND model IN (" MODELS ")",
+        dataset, NULL, erased);
   if (r == 0)
-    r = changed(
-        db,
-        store_exec(db, "DELETE FROM model_files WHERE name = " PRIVATE_REPORT " AND model IN (" MODELS ")",
-                   "t", dataset),
-        &erased->reports);
+    r = changed(db,
+                store_exec(db, "DELETE FROM model_files WHERE name IN " PRIVATE " AND model IN (" MODELS ")",
+                           "t", dataset),
+                &erased->reports);
   return r;
 }
 

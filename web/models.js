@@ -78,6 +78,8 @@ const ABOUT = {
   'report.html': 'the privacy report, a page that needs nothing else',
   'report.json': 'the privacy report for programs',
   'report-private.html': 'the report with faces of the data set; needs a token with the scope models:private',
+  'model-head.safetensors':
+    'the same with the class head and the names of the people trained on; needs a token with the scope models:head',
   'card.md': 'model card',
   'scores.csv': 'similarity of each verification pair',
   'key.json': 'the key of the templates',
@@ -89,13 +91,13 @@ function holdsKey(model, name) {
   const learnt = facts?.model?.arch === 'freq_conv' || facts?.mask?.dct === 'upsampled';
   return (
     model.files.some((file) => file.name === 'key.json') &&
-    (name === 'key.json' || name.endsWith('.onnx') || (name === 'model.safetensors' && learnt))
+    (name === 'key.json' || name.endsWith('.onnx') || (name.endsWith('.safetensors') && learnt))
   );
 }
 
 async function download(model, name, unsafe) {
   const query = unsafe ? {unsafe: 'true'} : {};
-  if (name === 'report-private.html' && !token())
+  if ((name === 'report-private.html' || name === 'model-head.safetensors') && !token())
     throw new Problem(403, {title: 'This file takes a token', detail: ABOUT[name]});
   if (holdsKey(model, name)) {
     if (

@@ -15,7 +15,7 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
-#define TENSORS_MASK (MASK_FILE_TENSORS + 2u) /* at most */
+#define TENSORS_EXTRA (MASK_FILE_TENSORS + 4u) /* beside the network's, at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
                                      float dropout) {
@@ -134,6 +134,21 @@ static struct safetensor weights_tensor(const struct model_info *info) {
                              .bytes = count * sizeof(float)};
 }
 
+static uint32_t head_tensors(const struct model_head *head, uint32_t embedding,
+                             struct safetensor ret_tensors[2]) {
+  ret_tensors[0] = (struct safetensor){.name = "head.weight",
+                                       .dtype = "F32",
+                                       .rank = 2,
+                                       .shape = {head->classes, embedding},
+                                       .data = head->weights,
+                                       .bytes = (uint64_t)head->classes * embedding * sizeof(float)};
+  ret_tensors[1] =
+      (struct safetensor){/* last: what follows would lie unaligned */
+                          .name = "head.names",         .dtype = "U8",       .rank = 1,
+                          .shape = {head->names_bytes}, .data = head->names, .bytes = head->names_bytes};
+  return 2;
+}
+
 int model_save(const char *path, struct graph *graph, const struct model_info *info,
                struct guise_error *err) {
   uint32_t parameters = graph_parameters(graph), channels = info->constants.channels;
@@ -141,7 +156,7 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
   if (channels == 0 || channels > MASK_CHANNELS_MAX)
     return error_set(err, -EINVAL, "the mask has %u channels; 1 to %d are possible", channels,
                      MASK_CHANNELS_MAX);
-  _cleanup_(freep) struct safetensor *tensors = calloc(parameters + TENSORS_MASK, sizeof(*tensors));
+  _cleanup_(freep) struct safetensor *tensors = calloc(parameters + TENSORS_EXTRA, sizeof(*tensors));
   json_t *metadata = model_metadata(info);
   if (!tensors || !metadata) {
     json_decref(metadata);
@@ -161,6 +176,8 @@ int model_save(const char *path, struct graph *graph, const struct model_info *i
     tensors[count++] = weights_tensor(info);
   if (info->decoys)
     tensors[count++] = decoy_tensor(info);
+  if (info->head)
+    count += head_tensors(info->head, info->embedding, tensors + count);
   int r = safetensors_write(path, tensors, count, metadata, err);
   json_decref(metadata);
   return r;

@@ -1,11 +1,12 @@
 /* The model that is handed out: model.safetensors, holding the embedding network and the mask's constants,
- * nothing else. The class head and the identities' names (together a table of people's templates) are not in
- * it.
+ * nothing else. The class head and the identities' names (together a table of people's templates) are in
+ * model-head.safetensors alone, which else is the same.
  *
  * Tensors: every parameter of the graph under its name ("stem.conv.weight", F32, plain layout), then
  * "mask.channel" (U32, K), "mask.mean" and "mask.deviation" (F32, K), "mask.reach" (F32, K) and "mask.learnt"
  * (F32) where there are any, of masks that learn weights "mask.weights" (F32), and with decoys their
- * templates "mask.decoys" (F32, n, C*G*G).
+ * templates "mask.decoys" (F32, n, C*G*G). With the head "head.weight" (F32, classes, D), a row a person, and
+ * last "head.names" (U8): the names of the rows' people in UTF-8, each with a NUL behind it.
  * __metadata__ holds strings: "format" = "guise-model-1", "arch", "input", "embedding", "width", "dropout",
  * "norm" (missing: "batch"), "mask", "mask.dct", "mask.drop_low", "mask.select", "mask.seed", "mask.clip",
  * "mask.pixel_scale", "mask.parameter.NAME", of masks that mix "mix...." (core/model/mask_file.h; missing in
@@ -25,6 +26,16 @@
 #include "core/nn/graph.h"
 
 #define MODEL_FORMAT "guise-model-1"
+#define MODEL_FILE "model.safetensors"
+#define MODEL_HEAD_FILE "model-head.safetensors"
+
+/* The class head: whom the model was trained on. */
+struct model_head {
+  uint32_t classes;
+  const float *weights; /* (classes, embedding) */
+  const char *names;    /* one after the other, each with its NUL */
+  size_t names_bytes;
+};
 
 struct model_info {
   enum arch arch;
@@ -36,10 +47,11 @@ struct model_info {
   struct mask_options mask; /* its size is `input` */
   struct mask_constants constants;
   const struct decoys *decoys; /* NULL = none; the mask's */
-  const float *weights;      /* that the mask learnt, mask_weight_count() of them; NULL = none; the mask's */
-  struct mask_mixing mixing; /* of the training's templates, by the policy's choices in its last epoch */
-  char key_id[MASK_KEY_ID];  /* of the key that templates have; "" = none */
-  struct {                   /* facts about the training; "" and 0 where unknown */
+  const float *weights; /* that the mask learnt, mask_weight_count() of them; NULL = none; the mask's */
+  const struct model_head *head; /* to be saved; NULL = none, as model_load leaves it */
+  struct mask_mixing mixing;     /* of the training's templates, by the policy's choices in its last epoch */
+  char key_id[MASK_KEY_ID];      /* of the key that templates have; "" = none */
+  struct {                       /* facts about the training; "" and 0 where unknown */
     char job[64];
     char dataset[128]; /* name */
     char dataset_sha256[SHA256_HEX];

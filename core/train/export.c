@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/base/json.h"
 #include "core/model/onnx.h"
@@ -60,4 +61,57 @@ int export_onnx(const struct trainer *t, const char *directory, const struct mod
     r = export_one(t, directory, "model-template.onnx", ONNX_TEMPLATE, info, metadata, report, err);
   json_decref(metadata);
   return r;
+}
+
+/* ---- the class head ---- */
+
+/* The person of each class as the data set calls it; the file's number where the faces' owner has masked
+ * them. */
+static const char *name_of(const struct job_data *data, uint32_t image, uint32_t class, char ret_text[16]) {
+  if (data->pack)
+    return pack_identity_name(data->pack, pack_identity_of(data->pack, image));
+  (void)snprintf(ret_text, 16, "%u", templates_number(data->templates, class));
+  return ret_text;
+}
+
+/* One after the other, in the order of the classes. */
+static int gather_names(const struct job_data *data, char **ret_names, size_t *ret_bytes) {
+  const struct face_list *list = &data->train;
+  _cleanup_(freep) uint32_t *first = calloc(list->identities, sizeof(*first));
+  char text[16], *names = NULL;
+  size_t bytes = 0;
+  if (!first)
+    return -ENOMEM;
+  for (uint32_t i = list->count; i-- > 0;)
+    first[list->identity[i]] = list->image[i];
+  for (int writing = 0; writing < 2; writing++) {
+    bytes = 0;
+    for (uint32_t c = 0; c < list->identities; c++) {
+      const char *name = name_of(data, first[c], c, text);
+      const size_t size = strlen(name) + 1;
+      if (writing)
+        memcpy(names + bytes, name, size);
+      bytes += size;
+    }
+    if (!writing && !(names = malloc(bytes)))
+      return -ENOMEM;
+  }
+  *ret_names = names;
+  *ret_bytes = bytes;
+  return 0;
+}
+
+int export_head(const struct trainer *t, const char *directory, const struct model_info *info,
+                struct guise_error *err) {
+  _cleanup_(freep) char *names = NULL;
+  struct model_head head = {.classes = head_classes(t->head), .weights = head_weights(t->head)};
+  char path[4096];
+  if (snprintf(path, sizeof(path), "%s/" MODEL_HEAD_FILE, directory) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  if (gather_names(&t->data, &names, &head.names_bytes) < 0)
+    return error_set(err, -ENOMEM, "out of memory for the names of %u people", head.classes);
+  head.names = names;
+  struct model_info with_head = *info;
+  with_head.head = &head;
+  return model_save(path, t->eval, &with_head, err);
 }

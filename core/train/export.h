@@ -1,12 +1,16 @@
-/* The model for other runtimes: model.onnx and model-template.onnx (core/model/onnx.h). */
+/* Files of a model beside model.safetensors. */
 #pragma once
 
 #include "core/train/trainer.h"
 
 struct model_info;
 
-/* Writes both files of t->eval into the directory and lists them in the report, whose accuracy and verdicts
- * go into their metadata. A network that ONNX cannot hold is logged as a warning and left out: the job's
- * model is model.safetensors. */
+/* For other runtimes: writes model.onnx and model-template.onnx (core/model/onnx.h) of t->eval into the
+ * directory and lists them in the report, whose accuracy and verdicts go into their metadata. A network that
+ * ONNX cannot hold is logged as a warning and left out: the job's model is model.safetensors. */
 int export_onnx(const struct trainer *t, const char *directory, const struct model_info *info, json_t *report,
+                struct guise_error *err);
+/* Writes model-head.safetensors (core/model/model.h): the model with its class head and the names of the
+ * people it was trained on, of templates their numbers. -ENOMEM; or as model_save. */
+int export_head(const struct trainer *t, const char *directory, const struct model_info *info,
                 struct guise_error *err);

@@ -312,6 +312,8 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   if (r == 0)
     r = model_save(path, t->eval, &info, err);
   if (r == 0)
+    r = export_head(t, inputs->output_directory, &info, err);
+  if (r == 0)
     r = write_key(t, inputs->output_directory, err);
   if (r == 0)
     r = audit_run(&audited, &audit, NULL, NULL, err);

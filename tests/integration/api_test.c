@@ -216,24 +216,47 @@ static void check_events(const char *job) {
   reply_done(&rest);
 }
 
-/* What shows faces is for a token that is for it, on loopback, too. */
-static void check_private_report(const char *model) {
-  static const char *const scopes[] = {"\"models:read\"", "\"models:read\",\"models:private\""};
+/* What tells of people is for a token that is for it, on loopback, too. */
+static void check_private(const char *model, const char *file, const char *scope, struct reply *ret_reply) {
   char path[200], body[128], header[128];
-  struct reply reply;
-  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/report-private.html", model);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/%s", model, file);
   expect(&server, "GET", path, NULL, 403, NULL);
   for (size_t i = 0; i < 2; i++) {
-    (void)snprintf(body, sizeof(body), "{\"name\":\"t\",\"scopes\":[\"admin\",%s]}", scopes[i]);
+    struct reply reply;
+    (void)snprintf(body, sizeof(body), "{\"name\":\"t\",\"scopes\":[\"admin\",\"models:read\",\"%s\"]}",
+                   i == 0 ? "models:use" : scope);
     expect(&server, "POST", "/v1/tokens", body, 201, &reply);
     (void)snprintf(header, sizeof(header), "Authorization: Bearer %s",
                    json_string_value(json_object_get(reply.json, "token")));
     reply_done(&reply);
-    ask(&server, "GET", path, header, NULL, 0, &reply);
-    if (reply.status != (i == 0 ? 403 : 200))
-      fail_msg("%s: %ld %s", scopes[i], reply.status, reply.body);
-    reply_done(&reply);
+    ask(&server, "GET", path, header, NULL, 0, ret_reply);
+    if (ret_reply->status != (i == 0 ? 403 : 200))
+      fail_msg("%s: %ld %s", scope, ret_reply->status, ret_reply->body);
+    if (i == 0)
+      reply_done(ret_reply);
   }
+}
+
+static bool body_holds(const struct reply *reply, const char *text) {
+  return memmem(reply->body, reply->size, text, strlen(text)) != NULL;
+}
+
+/* The class head and the people's names are nowhere but there. */
+static void check_head(const char *model) {
+  char path[200];
+  struct reply with, same, without;
+  check_private(model, "model.safetensors?head=true", "models:head", &with);
+  check_private(model, "model-head.safetensors", "models:head", &same);
+  assert_int_equal(with.size, same.size);
+  assert_memory_equal(with.body, same.body, same.size);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/model.safetensors", model);
+  ask(&server, "GET", path, NULL, NULL, 0, &without);
+  assert_true(body_holds(&with, "head.weight") && !body_holds(&without, "head."));
+  assert_true(body_holds(&with, "person-") && !body_holds(&without, "person-"));
+  assert_true(with.size > without.size);
+  reply_done(&with);
+  reply_done(&same);
+  reply_done(&without);
 }
 
 static void check_files(const char *model) {
@@ -266,7 +289,9 @@ static void check_files(const char *model) {
     (void)snprintf(path, sizeof(path), "/v1/models/%s/files/%s", model, names[i]);
     expect(&server, "GET", path, NULL, 200, NULL);
   }
-  check_private_report(model);
+  check_private(model, "report-private.html", "models:private", &whole);
+  reply_done(&whole);
+  check_head(model);
 }
 
 static void a_job_from_end_to_end(void **state) {

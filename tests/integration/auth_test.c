@@ -16,13 +16,13 @@
 
 #include "tests/integration/support/shell.h"
 
-#define SCOPES 10
+#define SCOPES 11
 #define TOKEN_BYTES 97
 
 static struct server server;
 static const char *const scopes[SCOPES] = {"datasets:read", "datasets:write", "jobs:read",  "jobs:write",
                                            "models:read",   "models:write",   "models:use", "models:private",
-                                           "admin",         "metrics:read"};
+                                           "admin",         "metrics:read",   "models:head"};
 static char only[SCOPES][128], all_but[SCOPES][128]; /* Authorization headers */
 
 /* Authorization header of a new token; the daemon must still be one that needs none. */

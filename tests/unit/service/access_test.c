@@ -71,7 +71,7 @@ static void scopes_have_one_name_each(void **state) {
   assert_int_equal(scope_from_name("jobs", &scope), -EINVAL);
   assert_string_equal(scope_name(SCOPE_NONE), "");
   assert_int_equal(scopes_parse("jobs:read jobs:fly  admin "), SCOPE_JOBS_READ | SCOPE_ADMIN);
-  assert_int_equal(SCOPES_LOCAL & SCOPE_MODELS_PRIVATE, 0);
+  assert_int_equal(SCOPES_LOCAL & (SCOPE_MODELS_PRIVATE | SCOPE_MODELS_HEAD), 0);
 }
 
 static void a_token_is_taken_and_nothing_near_it(void **state) {
