@@ -40,7 +40,7 @@ const PANELS = [
   {
     title: 'Leak',
     note: 'What the probe gets out of a mix',
-    names: [['strategy.leak', 'all'], ...ofK('leak')],
+    names: [['leak', 'all'], ['strategy.leak', 'all'], ...ofK('leak')], // the second: jobs of before
   },
   {
     title: 'Price of accuracy',

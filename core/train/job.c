@@ -52,7 +52,7 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
               {"strategy.tau", t->dual.tau},
               {"strategy.cost", t->dual.updates > 0 ? t->dual.cost : NAN},
               {"strategy.kl", kl / decided}, /* NAN, no row, without decisions */
-              {"strategy.leak", leak / decided},
+              {"leak", leak / decided},
               {"probe.error", sums->probe_error / sums->probe_steps}};
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)

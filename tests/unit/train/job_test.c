@@ -145,7 +145,7 @@ static void a_learned_policy_reports_itself(void **state) {
 static void the_probe_reports_itself(void **state) {
   (void)state;
   static const char *const always[] = {"strategy.mu", "strategy.tau", "probe.error"};
-  static const char *const late[] = {"strategy.kl", "strategy.leak", "strategy.reward"};
+  static const char *const late[] = {"strategy.kl", "leak", "strategy.reward"};
   char body[512];
   struct record record = {.count = 0};
   struct job_outcome outcome = {NULL};
@@ -162,7 +162,7 @@ static void the_probe_reports_itself(void **state) {
   /* nothing is priced yet: R = 1 - leak */
   assert_true(epoch_value(&record, "strategy.mu", 4) == 0);
   assert_true(fabs(epoch_value(&record, "strategy.reward", 4) -
-                   (1 - epoch_value(&record, "strategy.leak", 4))) < 1e-4);
+                   (1 - epoch_value(&record, "leak", 4))) < 1e-4);
   /* each k that was decided on has its own rows; there is at least one */
   int rows = 0;
   for (uint32_t i = 0; i < record.count; i++)
