@@ -137,6 +137,7 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   http->requests++;
   request->counted = true;
   request->peer->oip = request->oip;
+  request->peer->unread = false;
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
   request->began_ns = clock_ns();
