@@ -289,8 +289,11 @@ static void the_client_uses_models(void **state) {
   (void)snprintf(expected, sizeof(expected), "%s: similarity",
                  similarity_here(a, b) > threshold_of_summary() ? "same person" : "different people");
   assert_non_null(strstr(line, expected));
+  (void)snprintf(command, sizeof(command), "verify %s a.png b.png --far 0.01 --unsafe", id);
+  assert_int_equal(run_client(command, line, sizeof(line)), 1); /* too few pairs */
   (void)snprintf(command, sizeof(command), "verify %s a.png b.png --unsafe", id);
-  assert_int_equal(run_client(command, line, sizeof(line)), 1); /* far 0.01: too few pairs */
+  assert_int_equal(run_client(command, line, sizeof(line)), 0);
+  assert_non_null(strstr(line, "at a false accept rate of 0.1"));
   (void)snprintf(command, sizeof(command), "embed %s a.png", id);
   assert_int_equal(run_client(command, line, sizeof(line)), 1);
   assert_int_equal(run_client("embed", line, sizeof(line)), 2);
