@@ -45,6 +45,12 @@ uint32_t limit_take(struct limit *limit, uint64_t client, double cost, double ra
   return (uint32_t)fmax(1, ceil((cost - bucket->tokens) / rate));
 }
 
+void limit_give_back(struct limit *limit, uint64_t client, double cost, double rate, double burst,
+                     int64_t now_ns) {
+  struct limit_bucket *bucket = find(limit, client, rate, burst, now_ns);
+  bucket->tokens = fmin(burst, bucket->tokens + cost);
+}
+
 static uint64_t hash(const void *data, size_t bytes) {
   static const uint8_t key[crypto_shorthash_KEYBYTES] = {0}; /* no secret: keys of a small table */
   uint64_t value = 0;

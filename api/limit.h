@@ -26,6 +26,10 @@ struct limit {
 uint32_t limit_take(struct limit *limit, uint64_t client, double cost, double rate, double burst,
                     int64_t now_ns);
 
+/* Gives back what limit_take took: what it was for did not come about. */
+void limit_give_back(struct limit *limit, uint64_t client, double cost, double rate, double burst,
+                     int64_t now_ns);
+
 /* Who is at the other end of a connected socket. */
 uint64_t limit_client(int fd);
 uint64_t limit_token(const char *id);

@@ -37,3 +37,13 @@ bool rate_pass_route(struct request *request) {
                                                                : limit_client(request->peer->fd);
   return pass(request, images, 0);
 }
+
+void rate_give_back(struct request *request) {
+  struct http *http = request->http;
+  struct config config;
+  service_config_now(request->service, &config);
+  (void)pthread_mutex_lock(&http->lock);
+  limit_give_back(&http->limit, request->client, route_images(request->route), (double)config.inference_rate,
+                  (double)config.inference_burst, clock_ns());
+  (void)pthread_mutex_unlock(&http->lock);
+}

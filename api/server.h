@@ -214,6 +214,8 @@ bool body_finish(struct request *request);
 bool rate_pass_route(struct request *request);
 /* The same for a request that turned out to have so many images, beyond those that were counted already. */
 bool rate_pass_batch(struct request *request, uint32_t images);
+/* Gives back what rate_pass_route counted, of a request that is refused since too many others wait. */
+void rate_give_back(struct request *request);
 
 /* ---- work.c ---- */
 /* Suspends the connection and runs work(request) on a pool thread; then the access handler is called again.

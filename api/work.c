@@ -52,8 +52,10 @@ int work_start(struct request *request, void (*work)(struct request *request)) {
   struct http *http = request->http;
   const bool infers = route_images(request->route) > 0;
   int r = 0;
-  if (infers && !service_infer_room(request->service))
+  if (infers && !service_infer_room(request->service)) {
+    rate_give_back(request);
     return -EAGAIN; /* nobody else adds to that queue, so what is free here is free below */
+  }
   (void)pthread_mutex_lock(&http->lock);
   if (http->stopping)
     r = -ESHUTDOWN;

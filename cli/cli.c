@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 
+#define PATIENCE_S 60
+
 static int usage_failed(const struct cli *cli) {
   help_usage(cli->command, stderr);
   (void)fprintf(stderr, "guise %s --help tells more\n", cli->command->name);
@@ -72,6 +74,23 @@ int cli_problem(const struct reply *reply) {
     (void)putc('\n', stderr);
   }
   return EXIT_FAILED;
+}
+
+int cli_lost(const struct cli *cli, int64_t *lost_at, const char *why) {
+  const int64_t now = clock_ns();
+  const bool first = *lost_at == 0;
+  if (first)
+    *lost_at = now;
+  if (!http_met(cli->http) || now - *lost_at >= PATIENCE_S * INT64_C(1000000000)) {
+    bar_clear();
+    (void)cli_error("%s", why);
+    return EXIT_CONNECTION;
+  }
+  if (bar_possible())
+    bar_draw(-1, "connection lost, trying again", "");
+  else if (first)
+    (void)fputs("connection lost, trying again\n", stderr);
+  return EXIT_DONE;
 }
 
 int cli_request(struct cli *cli, const struct request *request, struct reply *ret_reply) {

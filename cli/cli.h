@@ -84,6 +84,11 @@ int cli_get(struct cli *cli, char *path, json_t **ret_json);
 int cli_get_all(struct cli *cli, char *path, json_t **ret_rows);
 /* Prints the problem details of a reply that is no success; returns EXIT_FAILED. */
 int cli_problem(const struct reply *reply);
+/* For what asks again until it is answered: the daemon was not reached, or was not ready, for the reason
+ * `why`. EXIT_DONE: ask again, in a while. EXIT_CONNECTION after printing `why`: there never was a
+ * connection, or none for a minute, long enough for a daemon that restarts. *lost_at: monotonic ns, 0 while
+ * it answers. */
+int cli_lost(const struct cli *cli, int64_t *lost_at, const char *why);
 
 /* Parses a decimal number in [minimum, maximum]; false otherwise. */
 bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *ret_value);
@@ -92,12 +97,16 @@ bool cli_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *
 extern volatile sig_atomic_t cli_interrupted;
 void cli_catch_interrupts(void);
 
-/* Submits a job and, when asked, follows it; returns the exit code. */
+/* Submits a job and, when asked, follows it; returns the exit code. An answer that was lost makes no second
+ * job. */
 int submit_job(struct cli *cli, const json_t *spec, bool follow);
 /* Follows a job until it ends or the user interrupts; returns the exit code for how it ended. */
 int follow_job(struct cli *cli, const char *id);
 /* Waits for the ingest of a data set, prints counts and a summary of what was rejected. */
 int dataset_wait(struct cli *cli, const char *id);
+/* Tells what of a folder of faces is no IDENTITY/IMAGE file and is left out, and how large the others are; an
+ * archive is not looked at. ret_bytes, ret_skipped: may be NULL. Returns an exit code. */
+int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped);
 /* Streams a folder or an archive into a data set; *ret_reply as cli_request. */
 int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t size,
                    struct reply *ret_reply);
@@ -130,6 +139,7 @@ int command_pause(struct cli *cli, int argc, char **argv);
 int command_resume(struct cli *cli, int argc, char **argv);
 int command_metrics(struct cli *cli, int argc, char **argv);
 int command_models(struct cli *cli, int argc, char **argv);
+int command_model_show(struct cli *cli, int argc, char **argv);
 int command_get(struct cli *cli, int argc, char **argv);
 int command_embed(struct cli *cli, int argc, char **argv);
 int command_verify(struct cli *cli, int argc, char **argv);

@@ -31,6 +31,7 @@ static const struct cli_option submit_options[] = {
     {"set", 's', "POINTER=VALUE", OPTION_REPEATED,
      "any field, by JSON pointer: --set /train/batch=32 --set /model/arch=mobilefacenet"},
     {"follow", 'f', NULL, 0, "show progress until the job ends"},
+    {"dry-run", 'y', NULL, 0, "have the job checked, and submit nothing"},
     {0}};
 
 static const struct cli_option attack_options[] = {
@@ -46,6 +47,7 @@ static const struct cli_option attack_options[] = {
 static const struct cli_option ls_options[] = {
     {"state", 's', "STATE", OPTION_REPEATED,
      "only jobs that are queued, running, pausing, paused, canceling, canceled, succeeded or failed"},
+    {"label", 'L', "KEY[:VALUE]", 0, "only jobs with this label"},
     {"limit", 'l', "N", 0, "the newest N, 1..100 (default: all)"},
     {0}};
 
@@ -72,7 +74,8 @@ static const struct cli_option embed_options[] = {
     {"unsafe", 'u', NULL, 0, "also with a model whose attacks have not run"}, {0}};
 
 static const struct cli_option verify_options[] = {
-    {"far", 'f', "0.1|0.01|0.001", 0, "false accept rate (default 0.01)"},
+    {"far", 'f', "0.1|0.01|0.001", 0,
+     "false accept rate (default: the smallest that the model's verification has enough pairs for)"},
     {"unsafe", 'u', NULL, 0, "also with a model whose attacks have not run"},
     {0}};
 
@@ -130,14 +133,17 @@ const struct command cli_commands[] = {
     {"dataset add", "NAME PATH", "upload faces: a folder, .tar, .tar.gz or .zip",
      "PATH holds IDENTITY/IMAGE: one folder a person, aligned face crops as JPEG, PNG, PGM or PPM. Files "
      "that "
-     "are no images are rejected one by one and never fail the data set.",
+     "are no images are rejected one by one and never fail the data set. Of a folder, links to images and to "
+     "people's folders are followed; hidden files, deeper folders and files beside the people's folders are "
+     "left out, and counted. A file of templates, which guise mask made, is uploaded the same way.",
      dataset_add_options, command_dataset_add},
     {"dataset ls", "", "list data sets", NULL, NULL, command_dataset_ls},
     {"dataset show", "DATASET", "show one data set", NULL, NULL, command_dataset_show},
     {"dataset rejects", "DATASET", "list files that were rejected, with reasons", NULL, NULL,
      command_dataset_rejects},
-    {"dataset pairs", "DATASET NAME FILE", "attach an LFW-style pairs list to a data set",
-     "A job verifies on it when it is submitted with\n"
+    {"dataset pairs", "DATASET [NAME] [FILE]",
+     "attach an LFW-style pairs list to a data set, or list those it has",
+     "With DATASET alone the lists are listed. A job verifies on it when it is submitted with\n"
      "  --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'",
      NULL, command_dataset_pairs},
     {"dataset people", "DATASET", "list the people in a data set", NULL, NULL, command_dataset_people},
@@ -168,6 +174,7 @@ const struct command cli_commands[] = {
     {"rm", "MODEL|JOB", "erase a model, or an ended job's records",
      "A job whose model is there is erased after the model.", NULL, command_rm},
     {"models", "", "list models", NULL, NULL, command_models},
+    {"model show", "MODEL|JOB", "show one model", NULL, NULL, command_model_show},
     {"get", "MODEL|JOB [NAME ...]", "download a model's files and verify them",
      "NAME is a file of the model, for example model.onnx; without it, all that are for everybody. An "
      "interrupted download continues where it stopped.",
@@ -178,7 +185,8 @@ const struct command cli_commands[] = {
      embed_options, command_embed},
     {"verify", "MODEL|JOB IMAGE IMAGE", "tell whether two faces are one person's",
      "The threshold is the one at which the model took that share of different people for the same when it "
-     "was verified on people it had not seen.",
+     "was verified on people it had not seen. A rate takes 10 / rate pairs of different people: guise model "
+     "show lists the rates that a model has.",
      verify_options, command_verify},
     {"report", "MODEL|JOB|FILE.json", "print what a model is good for and what attackers got out of it", NULL,
      NULL, command_report},
@@ -198,7 +206,8 @@ const struct command cli_commands[] = {
      "anything about real faces.",
      synth_options, command_synth},
     {"mask", "PATH", "mask and mix faces here, for a data set of templates",
-     "PATH holds IDENTITY/IMAGE as for dataset add. Nothing of it is sent: the mask of a model turns the "
+     "PATH holds IDENTITY/IMAGE as for dataset add, and the same is left out. Nothing of it is sent: the "
+     "mask of a model turns the "
      "faces into "
      "templates, which dataset add uploads. docs/client-masking.md tells what this shields, and what not.\n"
      "  guise mask faces/ --model mdl_... -o mine.templates\n"

@@ -159,28 +159,49 @@ static int dataset_done(struct cli *cli, const json_t *dataset) {
   return ready ? EXIT_DONE : EXIT_FAILED;
 }
 
-int dataset_wait(struct cli *cli, const char *id) {
-  for (;;) {
-    json_t *dataset = NULL;
-    int code = cli_get(cli, http_path("/v1/datasets/", id, NULL), &dataset);
-    if (code != EXIT_DONE) {
-      bar_clear();
-      return code;
-    }
-    if (strcmp(json_text(dataset, "state", "?"), "ingesting") != 0) {
-      bar_clear();
-      code = dataset_done(cli, dataset);
-      json_decref(dataset);
-      return code;
-    }
-    char text[64] = "decoding";
-    if (json_count(dataset, "images") > 0)
-      (void)snprintf(text, sizeof(text), "decoding: %llu images",
-                     (unsigned long long)json_count(dataset, "images"));
-    bar_draw(-1, text, "");
-    json_decref(dataset);
-    (void)nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+static void show_ingest(const json_t *dataset) {
+  char text[64] = "decoding";
+  if (json_count(dataset, "images") > 0)
+    (void)snprintf(text, sizeof(text), "decoding: %llu images",
+                   (unsigned long long)json_count(dataset, "images"));
+  bar_draw(-1, text, "");
+}
+
+/* One look at the ingest. true = over, with *ret_code. */
+static bool poll_ingest(struct cli *cli, const char *id, const char *path, int64_t *lost_at, int *ret_code) {
+  struct guise_error err = {0};
+  struct reply reply = {0};
+  bool over = true;
+  int r = http_send(cli->http, &(struct request){.method = "GET", .path = path}, &reply, &err);
+  if (r == -ECONNREFUSED || (r == 0 && reply.status >= 502)) {
+    *ret_code = cli_lost(cli, lost_at, r < 0 ? err.text : "the daemon is not ready for work");
+    over = *ret_code != EXIT_DONE;
+    if (over)
+      (void)fprintf(stderr, "The upload is done: guise dataset show %s tells what became of it\n", id);
+  } else if (r < 0 || reply.status != 200) {
+    bar_clear();
+    *ret_code = r < 0 ? cli_error("%s", err.text) : cli_problem(&reply);
+  } else if (strcmp(json_text(reply.json, "state", "?"), "ingesting") != 0) {
+    bar_clear();
+    *ret_code = dataset_done(cli, reply.json);
+  } else {
+    *lost_at = 0;
+    show_ingest(reply.json);
+    over = false;
   }
+  reply_free(&reply);
+  return over;
+}
+
+int dataset_wait(struct cli *cli, const char *id) {
+  _cleanup_(freep) char *path = http_path("/v1/datasets/", id, NULL);
+  int64_t lost_at = 0;
+  int code = EXIT_DONE;
+  if (!path)
+    return cli_error("out of memory");
+  while (!poll_ingest(cli, id, path, &lost_at, &code))
+    (void)nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+  return code;
 }
 
 int command_dataset_add(struct cli *cli, int argc, char **argv) {
@@ -228,13 +249,40 @@ static ssize_t read_memory(void *context, char *buffer, size_t size, struct guis
   return (ssize_t)n;
 }
 
+static int list_pairs(struct cli *cli, const char *dataset) {
+  static const char *const columns[] = {"NAME", "PAIRS", "FOLDS", "SHA-256"};
+  json_t *rows = NULL;
+  const json_t *row;
+  size_t i;
+  int code = cli_get_all(cli, http_path("/v1/datasets/", dataset, "/pairs", NULL), &rows);
+  if (code != EXIT_DONE || cli->json) {
+    if (code == EXIT_DONE)
+      out_json(rows);
+    json_decref(rows);
+    return code;
+  }
+  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(columns));
+  for (i = 0; i < ARRAY_SIZE(columns); i++)
+    table_cell(table, "%s", columns[i]);
+  json_array_foreach(rows, i, row) {
+    table_cell(table, "%s", json_text(row, "name", "?"));
+    table_cell(table, "%llu", (unsigned long long)json_count(row, "pairs"));
+    table_cell(table, "%llu", (unsigned long long)json_count(row, "folds"));
+    table_cell(table, "%s", json_text(row, "sha256", "?"));
+  }
+  json_decref(rows);
+  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
 int command_dataset_pairs(struct cli *cli, int argc, char **argv) {
   struct guise_error err = {0};
   struct reply reply = {0};
   _cleanup_(freep) char *text = NULL;
   size_t size = 0;
+  if (argc == 2)
+    return list_pairs(cli, argv[1]);
   if (argc != 4)
-    return cli_usage(cli, "dataset pairs takes a data set, a name for the list and its file");
+    return cli_usage(cli, "dataset pairs takes a data set, or a data set, a name for the list and its file");
   if (file_read(argv[3], PAIRS_LIMIT, &text, &size, &err) < 0)
     return cli_error("%s", err.text);
   _cleanup_(freep) char *path = http_path("/v1/datasets/", argv[1], "/pairs/", argv[2], NULL);

@@ -13,8 +13,8 @@
 #include "cli/cli.h"
 
 #define POLL_MS 500
-#define PATIENCE_S 60   /* without an answer: long enough for a daemon that restarts */
 #define PLAIN_LINE_S 15 /* between lines where no bar can be drawn */
+#define EVENTS_PATIENCE_S 60
 
 volatile sig_atomic_t cli_interrupted;
 
@@ -125,22 +125,13 @@ static int job_ended(const struct cli *cli, const json_t *job) {
                    json_text(problem, "detail", json_text(problem, "title", "the daemon gave no reason")));
 }
 
-/* The daemon did not answer: patience, up to a limit. EXIT_DONE = try again. */
-static int connection_lost(struct watch *watch, const char *why) {
-  int64_t now = clock_ns();
-  if (watch->lost_at == 0) {
-    watch->lost_at = now;
-    if (!watch->bar)
-      (void)fputs("connection lost, trying again\n", stderr);
-  }
-  if (watch->bar)
-    bar_draw(-1, "connection lost, trying again", "");
-  if (now - watch->lost_at < PATIENCE_S * INT64_C(1000000000))
-    return EXIT_DONE;
-  bar_clear();
-  (void)cli_error("%s", why);
-  (void)fprintf(stderr, "The job goes on where it was once the daemon is back: guise follow %s\n", watch->id);
-  return EXIT_CONNECTION;
+/* The daemon did not answer. EXIT_DONE = try again. */
+static int connection_lost(const struct cli *cli, struct watch *watch, const char *why) {
+  int code = cli_lost(cli, &watch->lost_at, why);
+  if (code != EXIT_DONE && http_met(cli->http))
+    (void)fprintf(stderr, "The job goes on where it was once the daemon is back: guise follow %s\n",
+                  watch->id);
+  return code;
 }
 
 /* One poll. true = over, with *ret_code. */
@@ -150,7 +141,7 @@ static bool poll_job(struct cli *cli, struct watch *watch, const char *path, int
   bool over = false;
   int r = http_send(cli->http, &(struct request){.method = "GET", .path = path}, &reply, &err);
   if (r == -ECONNREFUSED || (r == 0 && reply.status >= 502)) {
-    *ret_code = connection_lost(watch, r < 0 ? err.text : "the daemon is not ready for work");
+    *ret_code = connection_lost(cli, watch, r < 0 ? err.text : "the daemon is not ready for work");
     over = *ret_code != EXIT_DONE;
   } else if (r < 0) {
     bar_clear();
@@ -287,7 +278,8 @@ static int on_stream(void *context, long status, const char *data, size_t size, 
   return 0;
 }
 
-/* One connection. EXIT_DONE with *ret_lost when it broke before the end. */
+/* One connection. EXIT_DONE with *ret_lost when it broke before the end; when it never came about, the error
+ * is printed. */
 static int read_stream(struct cli *cli, const char *path, struct stream *stream, bool *ret_lost) {
   char resume[64];
   struct guise_error err = {0};
@@ -306,7 +298,10 @@ static int read_stream(struct cli *cli, const char *path, struct stream *stream,
   stream->data = NULL;
   int r = http_send(cli->http, &request, &reply, &err);
   *ret_lost = r == -ECONNREFUSED || (r == 0 && (reply.status == 200 || reply.status >= 502));
-  if (r < 0 && !*ret_lost && r != -EINTR)
+  if (r == -ECONNREFUSED && !http_met(cli->http)) {
+    (void)cli_error("%s", err.text);
+    code = EXIT_CONNECTION;
+  } else if (r < 0 && !*ret_lost && r != -EINTR)
     code = cli_error("%s", err.text);
   else if (r == 0 && !*ret_lost)
     code = cli_problem(&reply);
@@ -338,9 +333,9 @@ int command_events(struct cli *cli, int argc, char **argv) {
     code = read_stream(cli, path, stream, &lost);
     if (strcmp(before, stream->last) != 0)
       answered = clock_ns();
-    if (lost && !stream->ended && clock_ns() - answered > PATIENCE_S * INT64_C(1000000000)) {
-      (void)cli_error("the daemon has not answered for %d s; guise events %s --after %s goes on", PATIENCE_S,
-                      argv[optind], stream->last[0] ? stream->last : "0");
+    if (lost && !stream->ended && clock_ns() - answered > EVENTS_PATIENCE_S * INT64_C(1000000000)) {
+      (void)cli_error("the daemon has not answered for %d s; guise events %s --after %s goes on",
+                      EVENTS_PATIENCE_S, argv[optind], stream->last[0] ? stream->last : "0");
       code = EXIT_CONNECTION;
     } else if (lost && !stream->ended && !cli_interrupted) {
       (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);

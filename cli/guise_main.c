@@ -150,8 +150,8 @@ int main(int argc, char **argv) {
   }
   cli.command = find_command(argc, argv, &words);
   if (!cli.command) {
-    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "study") == 0 ||
-                              strcmp(argv[1], "token") == 0);
+    bool group = argc > 2 && (strcmp(argv[1], "dataset") == 0 || strcmp(argv[1], "model") == 0 ||
+                              strcmp(argv[1], "study") == 0 || strcmp(argv[1], "token") == 0);
     (void)cli_error("there is no command '%s%s%s'", argv[1], group ? " " : "", group ? argv[2] : "");
     (void)fputs("guise --help lists the commands\n", stderr);
     return EXIT_USAGE;

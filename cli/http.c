@@ -16,6 +16,7 @@ struct http {
   char name[256]; /* for messages */
   bool direct;    /* loopback or Unix socket: never through a proxy */
   bool encrypted;
+  bool met;            /* see http_met */
   char *authorization; /* header line with the token, or NULL */
   const char *ca;      /* PEM file, or NULL */
 };
@@ -79,6 +80,10 @@ int http_set_token(struct http *http, const char *token, struct guise_error *err
   return asprintf(&http->authorization, "Authorization: Bearer %s", token) < 0
              ? error_set(err, -ENOMEM, "out of memory")
              : 0;
+}
+
+bool http_met(const struct http *http) {
+  return http->met;
 }
 
 void http_set_ca(struct http *http, const char *path) {
@@ -288,6 +293,13 @@ static int connection_error(const struct http *http, const struct exchange *x, C
   return error_set(x->err, -ECONNREFUSED, "the connection to %s broke: %s", http->name, why);
 }
 
+static void note_connection(struct http *http, CURLcode code) {
+  curl_off_t connected = 0; /* microseconds; 0: it did not come to that */
+  (void)curl_easy_getinfo(http->curl, CURLINFO_CONNECT_TIME_T, &connected);
+  const bool stranger = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+  http->met |= code == CURLE_OK || (connected > 0 && !stranger);
+}
+
 static int perform(struct http *http, struct exchange *x, const char *url) {
   const struct request *request = x->request;
   char message[CURL_ERROR_SIZE] = "";
@@ -311,6 +323,7 @@ static int perform(struct http *http, struct exchange *x, const char *url) {
   (void)curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, headers);
   CURLcode code = ok ? curl_easy_perform(http->curl) : CURLE_OUT_OF_MEMORY;
   curl_slist_free_all(headers);
+  note_connection(http, code);
   (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &x->reply.status);
   if (x->failure < 0)
     return x->failure;

@@ -18,6 +18,8 @@ void http_set_ca(struct http *http, const char *path);
 /* Sends `token` with every request from now on ("" or NULL: none). -EINVAL: it cannot be a token; -EPERM: the
  * connection would show it to others, plain HTTP to another machine. */
 int http_set_token(struct http *http, const char *token, struct guise_error *err);
+/* Whether a connection to the daemon has stood since http_open: if not, nothing that was sent got there. */
+bool http_met(const struct http *http);
 struct http *http_close(struct http *http);
 DEFINE_CLEANUP(struct http *, http_close)
 

@@ -35,48 +35,41 @@ static int print_jobs(const json_t *jobs) {
   return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
 }
 
-/* "/v1/jobs?state=running&state=queued&limit=20" */
-static char *list_path(const char *const *state, unsigned states, uint64_t limit) {
-  char *path = strdup("/v1/jobs");
-  for (unsigned i = 0; path && i < states; i++) {
-    char *longer = http_path(path, "", i ? "&state=" : "?state=", state[i], NULL);
-    free(path);
-    path = longer;
-  }
-  if (path && limit) {
-    char *longer = NULL;
-    if (asprintf(&longer, "%s%climit=%u", path, states ? '&' : '?', (unsigned)limit) < 0)
-      longer = NULL;
-    free(path);
-    path = longer;
-  }
-  return path;
+/* "/v1/jobs?state=running" and "20" make "/v1/jobs?state=running&limit=20"; `path` is freed. */
+static char *add_query(char *path, const char *name, const char *value) {
+  char *longer =
+      path ? http_path(path, "", strchr(path, '?') ? "&" : "?", "", name, "", "=", value, NULL) : NULL;
+  free(path);
+  return longer;
 }
 
 int command_ls(struct cli *cli, int argc, char **argv) {
-  const char *state[16];
-  unsigned states = 0;
-  uint64_t limit = 0;
-  int option;
-  while ((option = cli_option(cli, argc, argv)) != -1) {
-    if (option == 's' && states < ARRAY_SIZE(state))
-      state[states++] = optarg;
-    else if (option == 'l' && !cli_number(optarg, 1, 100, &limit))
-      return cli_usage(cli, "--limit must be 1 to 100");
-    else if (option == '?')
-      return cli_usage_option(cli);
+  const char *limit = NULL;
+  char *path = strdup("/v1/jobs");
+  uint64_t number;
+  int option, code = EXIT_DONE;
+  while (code == EXIT_DONE && (option = cli_option(cli, argc, argv)) != -1) {
+    if (option == 's' || option == 'L')
+      path = add_query(path, option == 's' ? "state" : "label", optarg);
+    else if (option == 'l' && cli_number(optarg, 1, 100, &number))
+      limit = optarg;
+    else
+      code = option == 'l' ? cli_usage(cli, "--limit must be 1 to 100") : cli_usage_option(cli);
   }
-  if (optind != argc)
-    return cli_usage(cli, "ls takes no argument");
+  if (code == EXIT_DONE && optind != argc)
+    code = cli_usage(cli, "ls takes no argument");
+  if (code != EXIT_DONE) {
+    free(path);
+    return code;
+  }
   json_t *jobs = NULL;
-  int code;
   if (limit) {
     json_t *page = NULL;
-    code = cli_get(cli, list_path(state, states, limit), &page);
+    code = cli_get(cli, add_query(path, "limit", limit), &page);
     jobs = json_incref(json_object_get(page, "data"));
     json_decref(page);
   } else {
-    code = cli_get_all(cli, list_path(state, states, 0), &jobs);
+    code = cli_get_all(cli, path, &jobs);
   }
   if (code == EXIT_DONE && cli->json)
     out_json(jobs);
@@ -84,12 +77,6 @@ int command_ls(struct cli *cli, int argc, char **argv) {
     code = print_jobs(jobs);
   json_decref(jobs);
   return code;
-}
-
-static void print_line(const char *name, const char *text) {
-  (void)printf("%-10s  ", name);
-  out_text(stdout, text);
-  (void)putchar('\n');
 }
 
 static void print_progress(const json_t *job) {
@@ -101,35 +88,35 @@ static void print_progress(const json_t *job) {
                  (unsigned long long)json_count(progress, "epoch"),
                  (unsigned long long)json_count(progress, "step"),
                  (unsigned long long)json_count(progress, "total"), eta);
-  print_line("progress", text);
+  out_line("progress", text);
   if (isfinite(latest(job, "loss")))
     (void)snprintf(loss, sizeof(loss), "%.3f", latest(job, "loss"));
   format_percent(latest(job, "accuracy"), fraction, sizeof(fraction));
   (void)snprintf(text, sizeof(text), "loss %s, accuracy %s", loss, fraction);
-  print_line("metrics", text);
+  out_line("metrics", text);
 }
 
 static void print_job(const json_t *job) {
   const json_t *spec = json_object_get(job, "spec"), *transition;
   const json_t *problem = json_object_get(job, "error");
   size_t i;
-  print_line("job", json_text(job, "id", "?"));
-  print_line("state", json_text(job, "state", "?"));
+  out_line("job", json_text(job, "id", "?"));
+  out_line("state", json_text(job, "state", "?"));
   if (json_text(job, "phase", NULL))
-    print_line("phase", json_text(job, "phase", ""));
+    out_line("phase", json_text(job, "phase", ""));
   if (json_is_object(json_object_get(job, "queue")))
-    print_line("waits", json_text(json_object_get(job, "queue"), "detail", "?"));
-  print_line("dataset", json_text(spec, "dataset", "?"));
-  print_line("mask", json_text(json_object_get(spec, "mask"), "method", "?"));
+    out_line("waits", json_text(json_object_get(job, "queue"), "detail", "?"));
+  out_line("dataset", json_text(spec, "dataset", "?"));
+  out_line("mask", json_text(json_object_get(spec, "mask"), "method", "?"));
   print_progress(job);
-  print_line("model", json_text(job, "model", "-"));
+  out_line("model", json_text(job, "model", "-"));
   if (json_is_object(problem))
-    print_line("error", json_text(problem, "detail", json_text(problem, "title", "?")));
+    out_line("error", json_text(problem, "detail", json_text(problem, "title", "?")));
   json_array_foreach(json_object_get(job, "transitions"), i, transition) {
     char text[256];
     (void)snprintf(text, sizeof(text), "%s  %s  %s", json_text(transition, "at", "?"),
                    json_text(transition, "state", "?"), json_text(transition, "reason", ""));
-    print_line(i ? "" : "history", text);
+    out_line(i ? "" : "history", text);
   }
 }
 
@@ -160,7 +147,7 @@ static int job_action(struct cli *cli, int argc, char **argv, const char *action
   if (cli->json)
     out_json(reply.json);
   else
-    print_line(json_text(reply.json, "id", argv[1]), json_text(reply.json, "state", "done"));
+    out_line(json_text(reply.json, "id", argv[1]), json_text(reply.json, "state", "done"));
   reply_free(&reply);
   return EXIT_DONE;
 }
@@ -180,7 +167,7 @@ static int cancel_many(struct cli *cli, char *path) {
     out_json(reply.json);
   else
     json_array_foreach(json_object_get(reply.json, "jobs"), i, job)
-        print_line(json_text(job, "id", "?"), json_text(job, "state", "?"));
+        out_line(json_text(job, "id", "?"), json_text(job, "state", "?"));
   reply_free(&reply);
   return EXIT_DONE;
 }
@@ -190,10 +177,8 @@ int command_cancel(struct cli *cli, int argc, char **argv) {
   unsigned filters = 0;
   int option;
   while ((option = cli_option(cli, argc, argv)) != -1 && option != '?') {
-    const char *name = option == 's' ? "state=" : "label=";
-    char *longer = path ? http_path(path, "", filters++ ? "&" : "?", "", name, optarg, NULL) : NULL;
-    free(path);
-    path = longer;
+    path = add_query(path, option == 's' ? "state" : "label", optarg);
+    filters++;
   }
   if (option != '?' && filters > 0 && optind == argc)
     return cancel_many(cli, path);

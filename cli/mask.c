@@ -30,6 +30,7 @@ struct masking {
   bool seeded, half, unsafe;
   char directory[PATH_MAX]; /* of temporary files, beside the output */
   uint32_t rejected;
+  uint64_t skipped; /* in the folder: what is no IDENTITY/IMAGE file */
 };
 
 /* ---- the faces ---- */
@@ -49,7 +50,7 @@ static void *pack_folder(void *context) {
   (void)sigaddset(&signals, SIGINT); /* the main thread sees these */
   (void)sigaddset(&signals, SIGTERM);
   (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
-  packer->result = tar_folder(packer->path, packer->fd, NULL, NULL, &packer->err);
+  packer->result = tar_folder(packer->path, packer->fd, &packer->err);
   (void)close(packer->fd);
   return NULL;
 }
@@ -141,7 +142,7 @@ static bool on_progress(void *context, double done) {
   return !cli_interrupted;
 }
 
-/* "0,person-001": only the owner can tell who the numbers are. */
+/* "0,person-001", as CSV: only the owner can tell who the numbers are. */
 static int write_names(const char *path, const struct pack *pack, const uint32_t *number,
                        struct guise_error *err) {
   const uint32_t people = pack_identities(pack);
@@ -153,8 +154,11 @@ static int write_names(const char *path, const struct pack *pack, const uint32_t
     return error_set(err, -ENOMEM, "out of memory for the names of %u people", people);
   for (uint32_t p = 0; p < people; p++)
     person[number[p]] = p;
-  for (uint32_t n = 0; n < people; n++)
-    (void)fprintf(out, "%u,%s\n", n, pack_identity_name(pack, person[n]));
+  for (uint32_t n = 0; n < people; n++) {
+    (void)fprintf(out, "%u,", n);
+    out_csv(out, pack_identity_name(pack, person[n]));
+    (void)putc('\n', out);
+  }
   if (fclose(out) != 0)
     return error_set(err, -ENOMEM, "out of memory for the names of %u people", people);
   return file_write_atomic(path, text, size, err);
@@ -181,10 +185,10 @@ static int choose_mixing(const struct masking *masking, const struct plain_mask 
 static void tell(const struct masking *masking, const struct plain_mask *mask, const struct pack *pack) {
   const uint32_t people = pack_identities(pack), images = pack_images(pack);
   if (masking->cli->json) {
-    json_t *said =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "output", masking->output, "mask", mask->method,
-                  "identities", (json_int_t)people, "images", (json_int_t)images, "templates",
-                  (json_int_t)images * (json_int_t)masking->mixes, "rejected", (json_int_t)masking->rejected);
+    json_t *said = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "output", masking->output, "mask",
+                             mask->method, "identities", (json_int_t)people, "images", (json_int_t)images,
+                             "templates", (json_int_t)images * (json_int_t)masking->mixes, "rejected",
+                             (json_int_t)masking->rejected, "skipped", (json_int_t)masking->skipped);
     out_json(said);
     json_decref(said);
     return;
@@ -235,6 +239,13 @@ static int find_model(struct masking *masking, char ret_path[PATH_MAX]) {
   return model_fetch(masking->cli, id, MODEL_FILE, masking->directory, masking->unsafe);
 }
 
+static int look_at_faces(struct masking *masking) {
+  struct stat st;
+  if (stat(masking->faces, &st) < 0 || !S_ISDIR(st.st_mode))
+    return EXIT_DONE;
+  return folder_look(masking->faces, NULL, &masking->skipped);
+}
+
 static int run(struct masking *masking) {
   struct guise_error err = {0};
   struct plain_mask mask = {.size = 0};
@@ -246,12 +257,13 @@ static int run(struct masking *masking) {
   if (r == 0 && strcmp(mask.method, "none") == 0)
     (void)fputs("warning: the model has no mask: these templates are the faces themselves in another form\n",
                 stderr);
-  if (r == 0)
+  code = r == 0 ? look_at_faces(masking) : EXIT_DONE;
+  if (r == 0 && code == EXIT_DONE)
     r = make(masking, &mask, &err);
   plain_mask_close(&mask);
   if (r < 0 && cli_interrupted)
     return EXIT_INTERRUPTED;
-  return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
+  return r < 0 ? cli_error("%s", err.text) : code;
 }
 
 static int parse(struct masking *masking, int argc, char **argv) {

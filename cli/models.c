@@ -1,6 +1,6 @@
-/* Commands on models: models, get. A file is downloaded beside its place, verified against the sha256 that is
- * its ETag and in the model's metadata, and only then renamed, so that what stands under the name is always
- * whole and right. */
+/* Commands on models: models, model show, get. A file is downloaded beside its place, verified against the
+ * sha256 that is its ETag and in the model's metadata, and only then renamed, so that what stands under the
+ * name is always whole and right. */
 #include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
@@ -12,6 +12,7 @@
 #include "core/base/file.h"
 
 #define BAR_NS INT64_C(100000000) /* between two drawings of the bar */
+#define NETWORK "model.onnx"
 
 char *model_resolve(struct cli *cli, const char *id, int *ret_code) {
   json_t *job = NULL;
@@ -68,6 +69,64 @@ int command_models(struct cli *cli, int argc, char **argv) {
   }
   json_decref(rows);
   return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+}
+
+/* ---- model show ---- */
+
+/* "0.1 0.01": at which verify has thresholds. */
+static void print_rates(const json_t *summary) {
+  static const char *const rates[][2] = {{"threshold_at_far_1e-1", "0.1"},
+                                         {"threshold_at_far_1e-2", "0.01"},
+                                         {"threshold_at_far_1e-3", "0.001"}};
+  char text[32] = "";
+  for (size_t i = 0; i < ARRAY_SIZE(rates); i++)
+    if (json_is_number(json_object_get(summary, rates[i][0])))
+      (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", *text ? " " : "", rates[i][1]);
+  out_line("--far", *text ? text : "none: too few pairs of different people were verified");
+}
+
+static void print_model(const json_t *model) {
+  const json_t *facts = json_object_get(model, "facts"), *made = json_object_get(facts, "model");
+  const json_t *privacy = json_object_get(model, "privacy"), *file;
+  char text[160], bytes[32];
+  size_t i;
+  out_line("model", json_text(model, "id", "?"));
+  out_line("job", json_text(model, "job", "-"));
+  out_line("dataset", json_text(model, "dataset", "-"));
+  out_line("mask", json_text(json_object_get(facts, "mask"), "method", "?"));
+  (void)snprintf(text, sizeof(text), "%s, %llu pixels, embedding of %llu", json_text(made, "arch", "?"),
+                 (unsigned long long)json_count(made, "input"),
+                 (unsigned long long)json_count(made, "embedding"));
+  out_line("network", text);
+  format_percent(json_real_or(model, "accuracy", NAN), text, sizeof(text));
+  out_line("accuracy", text);
+  print_rates(json_object_get(model, "summary"));
+  out_line("privacy", json_is_true(json_object_get(model, "audited"))
+                          ? json_text(privacy, "verdict", "?")
+                          : "not audited: guise attack runs attacks");
+  out_line("created", json_text(model, "created_at", "?"));
+  json_array_foreach(json_object_get(model, "files"), i, file) {
+    format_bytes(json_count(file, "size"), bytes, sizeof(bytes));
+    (void)snprintf(text, sizeof(text), "%s  %s", json_text(file, "name", "?"), bytes);
+    out_line(i ? "" : "files", text);
+  }
+}
+
+int command_model_show(struct cli *cli, int argc, char **argv) {
+  json_t *metadata = NULL;
+  int code = EXIT_DONE;
+  if (argc != 2)
+    return cli_usage(cli, "model show takes a model's or a job's id");
+  _cleanup_(freep) char *model = model_resolve(cli, argv[1], &code);
+  if (!model)
+    return code;
+  code = cli_get(cli, http_path("/v1/models/", model, NULL), &metadata);
+  if (code == EXIT_DONE && cli->json)
+    out_json(metadata);
+  else if (code == EXIT_DONE)
+    print_model(metadata);
+  json_decref(metadata);
+  return code;
 }
 
 /* ---- get ---- */
@@ -262,6 +321,32 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   return code;
 }
 
+/* Whether model.onnx is among the files that were asked for. */
+static bool asks_for_network(const json_t *metadata, char *const *names, int count, bool key) {
+  for (int n = 0; n < count; n++)
+    if (strcmp(names[n], NETWORK) == 0)
+      return true;
+  return count == 0 && find_file(json_object_get(metadata, "files"), NETWORK) &&
+         (key || !holds_key(metadata, NETWORK));
+}
+
+/* Who expects a network that takes images is told when the mask is no part of it. The report knows; without
+ * one nothing is said. */
+static void tell_start(struct cli *cli, const char *model, bool unsafe) {
+  struct guise_error err = {0};
+  struct reply reply = {0};
+  _cleanup_(freep) char *path =
+      http_path("/v1/models/", model, unsafe ? "/files/report.json?unsafe=true" : "/files/report.json", NULL);
+  if (!path || http_send(cli->http, &(struct request){.method = "GET", .path = path}, &reply, &err) < 0)
+    return;
+  const json_t *network = find_file(json_object_get(json_object_get(reply.json, "model"), "onnx"), NETWORK);
+  if (reply.status == 200 && strcmp(json_text(network, "start", ""), "template") == 0)
+    (void)fputs(NETWORK " begins at a masked template, not at an image: this mask cannot be a part of it, so "
+                        "mask faces before, or ask the daemon (guise embed)\n",
+                stderr);
+  reply_free(&reply);
+}
+
 int command_get(struct cli *cli, int argc, char **argv) {
   const char *directory = ".";
   bool unsafe = false, key = false;
@@ -290,6 +375,8 @@ int command_get(struct cli *cli, int argc, char **argv) {
     code = get_files(cli, model, metadata, argv + optind + 1, argc - optind - 1, directory, unsafe, key);
   if (code == EXIT_DONE && cli->json)
     out_json(metadata);
+  if (code == EXIT_DONE && asks_for_network(metadata, argv + optind + 1, argc - optind - 1, key))
+    tell_start(cli, model, unsafe);
   json_decref(metadata);
   return code;
 }

@@ -15,6 +15,20 @@ void out_text(FILE *out, const char *text) {
   }
 }
 
+void out_line(const char *name, const char *text) {
+  (void)printf("%-10s  ", name);
+  out_text(stdout, text);
+  (void)putchar('\n');
+}
+
+void out_csv(FILE *out, const char *text) {
+  const bool quoted = text[strcspn(text, ",\"\r\n")] != 0;
+  (void)fputs(quoted ? "\"" : "", out);
+  for (; *text; text++)
+    (void)fprintf(out, "%s%c", *text == '"' ? "\"" : "", *text);
+  (void)fputs(quoted ? "\"" : "", out);
+}
+
 void out_json(const json_t *value) {
   (void)json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
   (void)putchar('\n');

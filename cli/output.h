@@ -10,6 +10,10 @@
 /* Names in archives and messages of a daemon are untrusted: control characters are replaced before they reach
  * a terminal. */
 void out_text(FILE *out, const char *text);
+/* "state       running" to standard output: a fact with its name before it. */
+void out_line(const char *name, const char *text);
+/* A field of a CSV file (RFC 4180): in quotes where it would be taken for more than one, or for another. */
+void out_csv(FILE *out, const char *text);
 /* Pretty JSON and a newline, to standard output. */
 void out_json(const json_t *value);
 

@@ -1,11 +1,15 @@
 /* submit: a job from a file and options. Options are laid over the file by JSON pointer; what the fields mean
  * is the daemon's business, which tells all mistakes at once. */
 #include <getopt.h>
+#include <sodium.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/document.h"
+
+#define RETRY_MS 500
 
 /* "/train/batch=32": the value is JSON when it reads as such, else a string. */
 static int set_option(json_t *spec, const char *option) {
@@ -28,7 +32,7 @@ struct overrides {
   uint64_t epochs;
   const char *set[64], *defence[8];
   unsigned sets, defences;
-  bool follow;
+  bool follow, dry_run;
 };
 
 static int parse_options(const struct cli *cli, int argc, char **argv, struct overrides *over) {
@@ -40,6 +44,8 @@ static int parse_options(const struct cli *cli, int argc, char **argv, struct ov
       over->mask = optarg;
     else if (option == 'f')
       over->follow = true;
+    else if (option == 'y')
+      over->dry_run = true;
     else if (option == 'e' && !cli_number(optarg, 0, INT32_MAX, &over->epochs))
       return cli_usage(cli, "--epochs takes a number");
     else if (option == 's' && over->sets == ARRAY_SIZE(over->set))
@@ -90,12 +96,59 @@ static int apply(const struct cli *cli, json_t *spec, const struct overrides *ov
   return EXIT_DONE;
 }
 
+/* When the connection breaks nobody knows whether the job was made: it is sent again under the same key,
+ * which makes it one job. */
+static int post_job(struct cli *cli, const json_t *spec, struct reply *ret_reply) {
+  uint8_t number[16];
+  char hex[2 * sizeof(number) + 1], key[80];
+  int64_t lost_at = 0;
+  if (sodium_init() < 0)
+    return cli_error("cannot start libsodium");
+  randombytes_buf(number, sizeof(number));
+  (void)sodium_bin2hex(hex, sizeof(hex), number, sizeof(number));
+  (void)snprintf(key, sizeof(key), "Idempotency-Key: submit-%s", hex);
+  for (;;) {
+    struct guise_error err = {0};
+    int r = http_send(
+        cli->http,
+        &(struct request){.method = "POST", .path = "/v1/jobs", .json = (json_t *)spec, .headers = {key}},
+        ret_reply, &err);
+    if (r == 0)
+      return EXIT_DONE;
+    if (r != -ECONNREFUSED)
+      return cli_error("%s", err.text);
+    int code = cli_lost(cli, &lost_at, err.text);
+    if (code != EXIT_DONE)
+      return code;
+    (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+  }
+}
+
+/* The daemon checks the job and fills in what was left out, and that is all. */
+static int try_job(struct cli *cli, const json_t *spec) {
+  struct reply reply = {0};
+  int code = cli_request(
+      cli, &(struct request){.method = "POST", .path = "/v1/jobs?dry_run=true", .json = (json_t *)spec},
+      &reply);
+  if (code == EXIT_DONE && cli->json)
+    out_json(reply.json);
+  else if (code == EXIT_DONE)
+    (void)puts("the job would be taken; nothing was submitted (--json shows it with its defaults)");
+  reply_free(&reply);
+  return code;
+}
+
 int submit_job(struct cli *cli, const json_t *spec, bool follow) {
   struct reply reply = {0};
-  int code = cli_request(cli, &(struct request){.method = "POST", .path = "/v1/jobs", .json = (json_t *)spec},
-                         &reply);
+  int code = post_job(cli, spec, &reply);
   if (code != EXIT_DONE)
     return code;
+  bar_clear();
+  if (reply.status < 200 || reply.status >= 300) {
+    code = cli_problem(&reply);
+    reply_free(&reply);
+    return code;
+  }
   _cleanup_(freep) char *id = strdup(json_text(reply.json, "id", ""));
   if (cli->json && !follow)
     out_json(reply.json);
@@ -121,6 +174,8 @@ int command_submit(struct cli *cli, int argc, char **argv) {
     return code;
   if (argc - optind > 1)
     return cli_usage(cli, "submit takes one file at most");
+  if (over.dry_run && over.follow)
+    return cli_usage(cli, "with --dry-run there is no job to follow");
   if (argc == optind && !over.dataset && over.sets == 0)
     return cli_usage(cli, "name a data set (--dataset) or give a job's file");
   json_t *spec = NULL;
@@ -132,7 +187,7 @@ int command_submit(struct cli *cli, int argc, char **argv) {
   }
   code = apply(cli, spec, &over, over.epochs != UINT64_MAX);
   if (code == EXIT_DONE)
-    code = submit_job(cli, spec, over.follow);
+    code = over.dry_run ? try_job(cli, spec) : submit_job(cli, spec, over.follow);
   json_decref(spec);
   return code;
 }

@@ -1,7 +1,6 @@
 /* Streaming a folder or an archive into a data set. A folder is packed into a tar archive on the fly: a
  * thread writes it into a pipe, libcurl reads from that, nothing is written to the disk. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -34,7 +33,7 @@ static void *pack_folder(void *context) {
   (void)sigemptyset(&pipe_signal);
   (void)sigaddset(&pipe_signal, SIGPIPE);
   (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
-  source->result = tar_folder(source->path, source->write_fd, NULL, NULL, &source->err);
+  source->result = tar_folder(source->path, source->write_fd, &source->err);
   (void)close(source->write_fd);
   return NULL;
 }
@@ -73,21 +72,32 @@ static ssize_t read_source(void *context, char *buffer, size_t size, struct guis
 
 /* ---- what is sent ---- */
 
-static uint64_t folder_bytes; /* nftw has no context */
-
-static int add_size(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-  (void)path;
-  (void)ftw;
-  if (type == FTW_F)
-    folder_bytes += 512 + (((uint64_t)st->st_size + 511) & ~UINT64_C(511));
-  return 0;
+int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) {
+  struct guise_error err = {0};
+  struct tar_survey survey;
+  uint64_t skipped = 0;
+  int r = tar_survey(folder, &survey, &err);
+  for (size_t i = 0; i < TAR_SKIPS; i++) {
+    const struct tar_skipped *row = &survey.skipped[i];
+    skipped += row->count;
+    if (row->count == 0)
+      continue;
+    (void)fprintf(stderr, "left out: %llu %s, the first: ", (unsigned long long)row->count, tar_skip_text(i));
+    out_text(stderr, row->first);
+    (void)putc('\n', stderr);
+  }
+  if (ret_bytes)
+    *ret_bytes = survey.bytes;
+  if (ret_skipped)
+    *ret_skipped = skipped;
+  return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
 }
 
 static int open_folder(struct source *source) {
   int ends[2];
-  folder_bytes = 0;
-  (void)nftw(source->path, add_size, 16, FTW_PHYS);
-  source->total = folder_bytes;
+  int code = folder_look(source->path, &source->total, NULL);
+  if (code != EXIT_DONE)
+    return code;
   if (pipe2(ends, O_CLOEXEC) < 0)
     return cli_error("cannot make a pipe: %s", strerror(errno));
   source->fd = ends[0];

@@ -7,6 +7,7 @@ Each POINTER=VALUE sets a field of the job, VALUE being JSON or plain text: /mas
 The daemon is $GUISE_URL, http://127.0.0.1:8080 by default; a token in $GUISE_TOKEN is sent along.
 """
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -17,21 +18,38 @@ import urllib.error
 import urllib.request
 
 URL = os.environ.get("GUISE_URL", "http://127.0.0.1:8080")
+PATIENCE = 60  # seconds without a word from the daemon: it may restart
+PAUSE = 1
 
 
-def call(method, path, body=None, headers=None):
-    """The open answer; what the daemon refuses ends the program with all the reasons it gave."""
+def ask(method, path, body=None, headers=None, timeout=None):
+    """The open answer; urllib's errors."""
     headers = dict(headers or {})
     if "GUISE_TOKEN" in os.environ:
         headers["Authorization"] = "Bearer " + os.environ["GUISE_TOKEN"]
     request = urllib.request.Request(URL + path, data=body, method=method, headers=headers)
+    return urllib.request.urlopen(request, timeout=timeout)
+
+
+def refused(method, path, error):
+    """The end, with all the reasons that the daemon gave."""
     try:
-        return urllib.request.urlopen(request)
-    except urllib.error.HTTPError as error:
         problem = json.load(error)
-        for mistake in problem.get("errors", []):
-            print(f"{mistake['pointer']}: {mistake['detail']}", file=sys.stderr)
-        sys.exit(f"{method} {path}: {problem.get('detail') or problem.get('title')}")
+    except ValueError:
+        sys.exit(f"{method} {path}: {error}; is {URL} a guised?")
+    for mistake in problem.get("errors", []):
+        print(f"{mistake['pointer']}: {mistake['detail']}", file=sys.stderr)
+    sys.exit(f"{method} {path}: {problem.get('detail') or problem.get('title')}")
+
+
+def call(method, path, body=None, headers=None):
+    """The open answer; without one the program ends."""
+    try:
+        return ask(method, path, body, headers)
+    except urllib.error.HTTPError as error:
+        refused(method, path, error)
+    except (OSError, http.client.HTTPException) as error:
+        sys.exit(f"no daemon answers at {URL}: {error}; start guised, or name another in $GUISE_URL")
 
 
 def get(path):
@@ -66,23 +84,57 @@ def job_of(name, settings):
     return job
 
 
+def show(event, data):
+    """One event, of which loss and accuracy are printed."""
+    if event == "metric":
+        row = json.loads(data)
+        if row.get("name") in ("loss", "accuracy") and row.get("step") is not None:
+            print(f"epoch {row['epoch']}  {row['name']} {row['value']:.3f}")
+
+
+def read_events(stream, last):
+    """Shows each whole event of a stream, then yields its id and name; `last` is the id before the first."""
+    number, event, data = last, None, ""
+    for line in stream:
+        if not line.endswith(b"\n"):
+            return  # broken off
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "id":
+            number = value
+        elif field == "event":
+            event = value
+        elif field == "data":
+            data = value
+        elif not line.strip() and event:
+            show(event, data)
+            last = number
+            yield last, event
+            event, data = None, ""
+        elif line.startswith(b":"):
+            yield last, None  # a comment, by which the daemon says that it is there
+
+
 def follow(job):
     """Prints what happens until the job ends. A connection that breaks goes on where it stopped."""
-    last, event = "0", None
+    path = f"/v1/jobs/{job}/events"
+    last, heard = "0", time.monotonic()
     while True:
-        with call("GET", f"/v1/jobs/{job}/events", headers={"Last-Event-ID": last}) as stream:
-            for line in stream:
-                field, _, value = line.decode().rstrip("\n").partition(": ")
-                if field == "id":
-                    last = value
-                elif field == "event":
-                    event = value
-                elif field == "data" and event == "metric":
-                    row = json.loads(value)
-                    if row.get("name") in ("loss", "accuracy") and row.get("step") is not None:
-                        print(f"epoch {row['epoch']}  {row['name']} {row['value']:.3f}")
-                elif field == "data" and event == "end":
-                    return
+        try:
+            with ask("GET", path, headers={"Last-Event-ID": last}, timeout=PATIENCE) as stream:
+                for last, event in read_events(stream, last):
+                    heard = time.monotonic()
+                    if event == "end":
+                        return
+            why = "it ended the answer"
+        except urllib.error.HTTPError as error:
+            if error.code < 502:
+                refused("GET", path, error)
+            why = error
+        except (OSError, http.client.HTTPException) as error:
+            why = error
+        if time.monotonic() - heard > PATIENCE:
+            sys.exit(f"nothing was heard from {URL} for {PATIENCE} s ({why}); the job {job} goes on when it is back")
+        time.sleep(PAUSE)
 
 
 def fetch(model, name, directory):

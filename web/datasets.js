@@ -23,6 +23,13 @@ const badge = ({state}) =>
   h('span', {class: `badge ${{ready: 'succeeded', failed: 'failed'}[state] ?? 'running'}`}, state);
 const path = (id) => `v1/datasets/${encodeURIComponent(id)}`;
 const link = (dataset) => h('a', {href: `#/datasets/${encodeURIComponent(dataset.id)}`}, dataset.name);
+// Of templates nobody here has names or pictures: no list of people, no pairs, and no erasure of one person.
+const isTemplates = (dataset) => dataset.kind === 'templates';
+
+const whatGoes = (dataset) =>
+  isTemplates(dataset)
+    ? `The ${count(dataset.images)} templates of ${count(dataset.identities)} people are erased for good. Models keep what they have learnt.`
+    : `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good, and so are reports that show them. Models keep what they have learnt.`;
 
 async function remove(dataset) {
   if (
@@ -30,7 +37,7 @@ async function remove(dataset) {
       title: `Erase ${dataset.name}?`,
       action: 'Erase it',
       danger: true,
-      text: `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good, and so are reports that show them. Models keep what they have learnt.`,
+      text: whatGoes(dataset),
       acknowledge: `I want to erase ${dataset.name}`,
     }))
   )
@@ -106,10 +113,14 @@ class Upload {
         field(
           this.file,
           'Archive',
-          'A tar, tar.gz or zip of IDENTITY/IMAGE: one folder a person, aligned face crops as JPEG, PNG, PGM or PPM',
+          'A tar, tar.gz or zip of IDENTITY/IMAGE: one folder a person, aligned face crops as JPEG, PNG, PGM or PPM. Or a file of templates that guise mask made (.templates)',
         ),
         field(this.name, 'Name', null),
-        field(this.size, 'Size in pixels', 'Side of the stored images: 16 to 224, a multiple of 8'),
+        field(
+          this.size,
+          'Size in pixels',
+          'Side of the stored images: 16 to 224, a multiple of 8; not for templates',
+        ),
       ),
       this.problem,
       this.bar,
@@ -145,7 +156,10 @@ class Upload {
     for (const id of Object.keys(this.errors)) this.show(id, null);
     replace(this.problem);
     if (!file || !typeOf(file.name))
-      this.show('file', file ? 'The name must end in .tar, .tar.gz, .tgz or .zip' : 'Choose an archive');
+      this.show(
+        'file',
+        file ? 'The name must end in .tar, .tar.gz, .tgz, .zip or .templates' : 'Choose an archive',
+      );
     if (!this.name.value.trim()) this.show('name', 'Give it a name');
     const wrong = Object.keys(this.errors).find((id) => !this.errors[id].hidden);
     if (wrong) {
@@ -163,7 +177,7 @@ class Upload {
         signal: this.abort.signal,
         progress: (fraction) => this.progress(fraction, file.size),
       });
-      this.state.textContent = `${dataset.name} is uploaded; guised reads its images now.`;
+      this.state.textContent = `${dataset.name} is uploaded; guised reads it now.`;
       announce(this.state.textContent);
       this.file.value = this.name.value = '';
       this.done();
@@ -262,33 +276,62 @@ function about(dataset) {
   return facts([
     ['Id', h('code', null, dataset.id)],
     ['People', count(dataset.identities)],
-    [dataset.kind === 'templates' ? 'Templates, masked by their owner' : 'Images', count(dataset.images)],
-    ['Rejected files', count(dataset.rejected)],
-    ['Stored size', `${dataset.size} × ${dataset.size} pixels, ${bytes(dataset.bytes)}`],
+    [isTemplates(dataset) ? 'Templates, masked by their owner' : 'Images', count(dataset.images)],
+    ['Rejected files', isTemplates(dataset) ? null : count(dataset.rejected)],
+    [
+      isTemplates(dataset) ? 'Made of faces of' : 'Stored size',
+      `${dataset.size} × ${dataset.size} pixels, ${bytes(dataset.bytes)}`,
+    ],
     ['Uploaded', when(dataset.created_at)],
     ['SHA-256 of the upload', dataset.sha256 ? h('code', null, dataset.sha256) : null],
     ['Owner', dataset.owner],
   ]);
 }
 
-export async function datasetPage(root, {id, signal}) {
-  const state = h('span');
-  const head = h('div', {class: 'card'});
-  const title = heading('Data set');
+// What guised knows of faces beyond their number: people, pairs lists, rejected files.
+async function facesSections(place, dataset, changed) {
   const rejected = h('div');
   const people = h('div', null, h('p', {class: 'soft'}, 'None.'));
   const pairs = h('div');
-  const actions = h('div', {class: 'actions'});
-  add(root, [
-    h('p', {class: 'crumbs'}, h('a', {href: '#/datasets'}, 'Data sets')),
-    h('div', {class: 'title'}, title, state, h('span', {class: 'space'}), actions),
-    head,
+  const ready = dataset.state === 'ready';
+  replace(
+    place,
     h('h2', null, 'People'),
     people,
     h('h2', null, 'Pairs lists'),
     pairs,
     h('h2', null, 'Rejected files'),
     rejected,
+  );
+  const loadPairs = await pairsSection(pairs, path(dataset.id), ready);
+  await rejects(dataset, rejected);
+  if (ready)
+    await peopleSection(people, path(dataset.id), async () => {
+      await loadPairs();
+      await changed();
+    });
+}
+
+const templatesSection = () => [
+  h('h2', null, 'People'),
+  h(
+    'p',
+    null,
+    'They are numbers here: who they are is known to whoever masked them, and so is what was left out. Most templates show several people, so that none can be erased alone, and pairs lists are of pictures.',
+  ),
+];
+
+export async function datasetPage(root, {id, signal}) {
+  const state = h('span');
+  const head = h('div', {class: 'card'});
+  const title = heading('Data set');
+  const sections = h('div');
+  const actions = h('div', {class: 'actions'});
+  add(root, [
+    h('p', {class: 'crumbs'}, h('a', {href: '#/datasets'}, 'Data sets')),
+    h('div', {class: 'title'}, title, state, h('span', {class: 'space'}), actions),
+    head,
+    sections,
   ]);
   const dataset = await repeatUntilRead();
   if (!dataset) return;
@@ -307,12 +350,9 @@ export async function datasetPage(root, {id, signal}) {
       {class: 'warn'},
     ),
   );
-  const ready = dataset.state === 'ready';
-  const loadPairs = await pairsSection(pairs, path(id), ready);
-  await rejects(dataset, rejected);
-  if (ready)
-    await peopleSection(people, path(id), async () => {
-      await loadPairs();
+  if (isTemplates(dataset)) replace(sections, templatesSection());
+  else
+    await facesSections(sections, dataset, async () => {
       replace(head, about(await getJson(path(id), {signal})));
     });
 

@@ -73,8 +73,6 @@ export async function modelsPage(root, {signal}) {
 
 const ABOUT = {
   'model.safetensors': 'weights and the mask’s constants',
-  'model.onnx': 'from RGB pixels to the embedding, the mask inside',
-  'model-template.onnx': 'from a masked template to the embedding',
   'report.html': 'the privacy report, a page that needs nothing else',
   'report.json': 'the privacy report for programs',
   'report-private.html': 'the report with faces of the data set; needs a token with the scope models:private',
@@ -84,6 +82,16 @@ const ABOUT = {
   'scores.csv': 'similarity of each verification pair',
   'key.json': 'the key of the templates',
 };
+
+// ONNX files by where they begin, which the report tells: not every mask can be a part of the network.
+const STARTS = {
+  image: 'from RGB pixels to the embedding, the mask inside',
+  template: 'from a masked template to the embedding; the mask is not in it',
+};
+const aboutFile = (name, report) =>
+  ABOUT[name] ??
+  STARTS[report?.model?.onnx?.find((file) => file.name === name)?.start] ??
+  (name.endsWith('.onnx') ? 'the network in ONNX form' : '');
 
 // Files that hold the model's key, when it has one: some networks learn weights in its order.
 function holdsKey(model, name) {
@@ -115,7 +123,8 @@ async function download(model, name, unsafe) {
   await save(`${path(model.id)}/files/${encodeURIComponent(name)}`, query, name);
 }
 
-function filesTable(model, unsafe) {
+// report: null while it is not known.
+function filesTable(model, report, unsafe) {
   return table(
     'Files',
     [
@@ -125,7 +134,7 @@ function filesTable(model, unsafe) {
       {text: h('span', {class: 'hidden'}, 'Download'), class: 'number'},
     ],
     model.files.map(({name, size, sha256}) => [
-      h('div', null, h('code', null, name), h('div', {class: 'soft'}, ABOUT[name] ?? '')),
+      h('div', null, h('code', null, name), h('div', {class: 'soft'}, aboutFile(name, report))),
       bytes(size),
       h('code', {class: 'hash', title: sha256}, sha256.slice(0, 16)),
       button('Download', () => download(model, name, unsafe), {
@@ -238,7 +247,7 @@ export async function modelPage(root, {id, signal}) {
     place,
   ]);
   const open = async (unsafe) => {
-    replace(place, h('h2', null, 'Files'), filesTable(model, unsafe), h('div', {class: 'report'}));
+    replace(place, h('h2', null, 'Files'), filesTable(model, null, unsafe), h('div', {class: 'report'}));
     try {
       const report = await getJson(`${path(id)}/files/report.json`, {
         query: unsafe ? {unsafe: 'true'} : {},
@@ -248,7 +257,7 @@ export async function modelPage(root, {id, signal}) {
         place,
         reportView(report, () => download(model, 'report.html', unsafe)),
         h('h2', null, 'Files'),
-        filesTable(model, unsafe),
+        filesTable(model, report, unsafe),
       );
     } catch (error) {
       if (!signal.aborted) place.append(problemBox(error));

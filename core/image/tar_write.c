@@ -85,16 +85,32 @@ int synth_write_tar(int fd, uint64_t seed, uint32_t identities, uint32_t images,
  * ---------------------------------------------------------------------------------------------------------
  */
 
-static int not_hidden(const struct dirent *entry) {
-  return entry->d_name[0] != '.';
+/* Without "." and "..". */
+static int is_named(const struct dirent *entry) {
+  return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+const char *tar_skip_text(enum tar_skip skip) {
+  static const char *const text[] = {
+      [TAR_HIDDEN] = "hidden files or folders",
+      [TAR_LOOSE] = "files that are in no person's folder",
+      [TAR_DEEPER] = "folders in a person's folder, with all that is in them",
+      [TAR_LOST] = "links that lead nowhere",
+      [TAR_SPECIAL] = "that are neither file nor folder",
+  };
+  return text[skip];
 }
 
 struct walk {
-  struct archive *archive;
-  uint64_t files, bytes;
-  void (*progress)(void *context, uint64_t files, uint64_t bytes);
-  void *context;
+  struct archive *archive; /* NULL: a survey, which opens no file */
+  struct tar_survey survey;
 };
+
+static void skip(struct walk *walk, enum tar_skip why, const char *path) {
+  struct tar_skipped *row = &walk->survey.skipped[why];
+  if (row->count++ == 0)
+    (void)snprintf(row->first, sizeof(row->first), "%s", path);
+}
 
 static int write_contents(struct walk *walk, int fd, int64_t bytes, const char *path,
                           struct guise_error *err) {
@@ -115,27 +131,50 @@ static int write_contents(struct walk *walk, int fd, int64_t bytes, const char *
   return 0;
 }
 
+static int write_file(struct walk *walk, int directory, const char *name, const char *path,
+                      struct guise_error *err) {
+  struct stat st;
+  _cleanup_(closep) int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 || fstat(fd, &st) < 0)
+    return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+  if (!S_ISREG(st.st_mode)) /* it was a file a moment ago */
+    return error_set(err, -EIO, "cannot read %s: it is no file any more", path);
+  int r = write_header(walk->archive, path, st.st_size, err);
+  return r < 0 ? r : write_contents(walk, fd, st.st_size, path, err);
+}
+
+/* What the name stands for, links followed; false: it was skipped. */
+static bool look(struct walk *walk, int directory, const char *name, const char *path, struct stat *ret_st,
+                 int *ret_result, struct guise_error *err) {
+  *ret_result = 0;
+  if (name[0] == '.')
+    skip(walk, TAR_HIDDEN, path);
+  else if (fstatat(directory, name, ret_st, 0) == 0 && (S_ISREG(ret_st->st_mode) || S_ISDIR(ret_st->st_mode)))
+    return true;
+  else if (fstatat(directory, name, ret_st, AT_SYMLINK_NOFOLLOW) < 0)
+    *ret_result = error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
+  else
+    skip(walk, S_ISLNK(ret_st->st_mode) && fstatat(directory, name, ret_st, 0) < 0 ? TAR_LOST : TAR_SPECIAL,
+         path);
+  return false;
+}
+
 static int add_file(struct walk *walk, int directory, const char *person, const char *name,
                     struct guise_error *err) {
   char path[2 * NAME_MAX + 2];
   struct stat st;
-  _cleanup_(closep) int fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+  int r;
   (void)snprintf(path, sizeof(path), "%s/%s", person, name);
-  if (fd < 0 && (errno == ELOOP || errno == ENXIO))
-    return 0;
-  if (fd < 0 || fstat(fd, &st) < 0)
-    return error_set(err, -errno, "cannot read %s: %s", path, strerror(errno));
-  if (!S_ISREG(st.st_mode))
-    return 0;
-  int r = write_header(walk->archive, path, st.st_size, err);
-  if (r == 0)
-    r = write_contents(walk, fd, st.st_size, path, err);
-  if (r < 0)
+  if (!look(walk, directory, name, path, &st, &r, err))
     return r;
-  walk->files++;
-  walk->bytes += (uint64_t)st.st_size;
-  if (walk->progress)
-    walk->progress(walk->context, walk->files, walk->bytes);
+  if (S_ISDIR(st.st_mode)) {
+    skip(walk, TAR_DEEPER, path);
+    return 0;
+  }
+  if (walk->archive && (r = write_file(walk, directory, name, path, err)) < 0)
+    return r;
+  walk->survey.files++;
+  walk->survey.bytes += 512 + (((uint64_t)st.st_size + 511) & ~UINT64_C(511));
   return 0;
 }
 
@@ -148,35 +187,48 @@ static void free_list(struct dirent **list, int count) {
 static int add_person(struct walk *walk, int folder, const char *person, struct guise_error *err) {
   struct dirent **list = NULL;
   struct stat st;
-  if (fstatat(folder, person, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
+  int r;
+  if (!look(walk, folder, person, person, &st, &r, err))
+    return r;
+  if (!S_ISDIR(st.st_mode)) {
+    skip(walk, TAR_LOOSE, person);
     return 0;
-  _cleanup_(closep) int directory = openat(folder, person, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  int count = directory < 0 ? -1 : scandirat(directory, ".", &list, not_hidden, alphasort);
+  }
+  _cleanup_(closep) int directory = openat(folder, person, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int count = directory < 0 ? -1 : scandirat(directory, ".", &list, is_named, alphasort);
   if (count < 0)
     return error_set(err, -errno, "cannot list the folder %s: %s", person, strerror(errno));
-  int r = 0;
   for (int i = 0; i < count && r == 0; i++)
     r = add_file(walk, directory, person, list[i]->d_name, err);
   free_list(list, count);
   return r;
 }
 
-int tar_folder(const char *folder, int fd, void (*progress)(void *context, uint64_t files, uint64_t bytes),
-               void *context, struct guise_error *err) {
-  struct walk walk = {.progress = progress, .context = context};
+static int walk_folder(struct walk *walk, const char *folder, struct guise_error *err) {
   struct dirent **list = NULL;
   _cleanup_(closep) int directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int count = directory < 0 ? -1 : scandirat(directory, ".", &list, not_hidden, alphasort);
+  int count = directory < 0 ? -1 : scandirat(directory, ".", &list, is_named, alphasort);
+  int r = 0;
   if (count < 0)
     return error_set(err, -errno, "cannot list the folder %s: %s", folder, strerror(errno));
-  int r = open_tar(fd, &walk.archive, err);
   for (int i = 0; i < count && r == 0; i++)
-    r = add_person(&walk, directory, list[i]->d_name, err);
+    r = add_person(walk, directory, list[i]->d_name, err);
   free_list(list, count);
-  if (!walk.archive)
-    return r;
-  if (r == 0 && walk.files == 0)
+  if (r == 0 && walk->survey.files == 0)
     r = error_set(err, -ENODATA,
                   "%s holds no IDENTITY/IMAGE files: one folder a person, with that person's images", folder);
-  return close_tar(walk.archive, r, err);
+  return r;
+}
+
+int tar_survey(const char *folder, struct tar_survey *ret_survey, struct guise_error *err) {
+  struct walk walk = {.archive = NULL};
+  int r = walk_folder(&walk, folder, err);
+  *ret_survey = walk.survey;
+  return r;
+}
+
+int tar_folder(const char *folder, int fd, struct guise_error *err) {
+  struct walk walk = {.archive = NULL};
+  int r = open_tar(fd, &walk.archive, err);
+  return r < 0 ? r : close_tar(walk.archive, walk_folder(&walk, folder, err), err);
 }

@@ -68,10 +68,18 @@ static void add_row_hash(struct text *html, const char *name, const char *hash) 
   text_add(html, "</td></tr>\n");
 }
 
+/* Each with where it begins: at an image, or at a template, for whoever masks the face before. */
 static void add_onnx(struct text *html, const json_t *files) {
   size_t i;
   json_t *file;
   json_array_foreach(files, i, file) {
+    text_add(html, "<tr><th>Input of ");
+    text_add_html(html, json_text_at(file, "name"));
+    text_add(html, "</th><td>");
+    text_add_html(html, strcmp(json_text_at(file, "start"), "image") == 0
+                            ? "image (RGB pixels, the mask inside)"
+                            : "template (masked before)");
+    text_add(html, "</td></tr>\n");
     text_add(html, "<tr><th>SHA-256 of ");
     text_add_html(html, json_text_at(file, "name"));
     text_add(html, "</th><td class=\"hash\">");

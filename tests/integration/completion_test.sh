@@ -47,6 +47,11 @@ offers "guise get --" --url --ca --json --version --help --output --unsafe --key
 offers "guise attack job_1 --effort _" quick standard thorough
 offers "guise attack job_1 --effort = s" standard
 offers "guise verify m --far 0.0" 0.01 0.001
+offers "guise mod" model models
+offers "guise model _" show
+offers "guise submit --d" --dataset --defence --dry-run
+offers "guise ls --l" --label --limit
+offers "guise dataset pairs people view2 j" job.json
 offers "guise dataset add name fa" faces faces.tar
 offers "guise dataset add --size 112 name fa" faces faces.tar
 offers "guise dataset add fa"

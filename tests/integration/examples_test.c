@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/integration/support/shell.h"
 
@@ -73,6 +74,13 @@ static void with_python(void **state) {
       1, "python3 \"$E/train.py\" \"$D/faces.tar\" faces \"$D/python\" /train/epochs=0 /mask/method=iron");
   expect_text(output->err, "/train/epochs");
   expect_text(output->err, "/mask/method");
+  /* a stream that breaks goes on; no daemon is told in a sentence */
+  expect_text(shell(0, "python3 \"" GUISE_SOURCE "/tests/integration/train_follow.py\" \"$E\"")->out,
+              "followed");
+  output =
+      shell(1, "GUISE_URL=http://127.0.0.1:1 python3 \"$E/train.py\" \"$D/faces.tar\" faces \"$D/python\"");
+  expect_text(output->err, "no daemon answers at http://127.0.0.1:1");
+  assert_null(strstr(output->err, "Traceback"));
 }
 
 static void in_c(void **state) {

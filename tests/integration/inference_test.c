@@ -289,8 +289,11 @@ static void the_client_uses_models(void **state) {
   (void)snprintf(expected, sizeof(expected), "%s: similarity",
                  similarity_here(a, b) > threshold_of_summary() ? "same person" : "different people");
   assert_non_null(strstr(line, expected));
+  (void)snprintf(command, sizeof(command), "verify %s a.png b.png --far 0.01 --unsafe", id);
+  assert_int_equal(run_client(command, line, sizeof(line)), 1); /* too few pairs */
   (void)snprintf(command, sizeof(command), "verify %s a.png b.png --unsafe", id);
-  assert_int_equal(run_client(command, line, sizeof(line)), 1); /* far 0.01: too few pairs */
+  assert_int_equal(run_client(command, line, sizeof(line)), 0);
+  assert_non_null(strstr(line, "at a false accept rate of 0.1"));
   (void)snprintf(command, sizeof(command), "embed %s a.png", id);
   assert_int_equal(run_client(command, line, sizeof(line)), 1);
   assert_int_equal(run_client("embed", line, sizeof(line)), 2);
@@ -398,28 +401,58 @@ static int read_status(int fd, char *ret_answer, size_t room) {
   return status;
 }
 
-/* Two may wait: of many at once some are answered and the others are told to come again. */
-static void a_full_queue_says_so(void **state) {
-  (void)state;
-  enum { REQUESTS = 24 };
-  struct face *face = make_face(4, 4, 224);
+#define REQUESTS 24
+
+/* Many at once, each other one a pair; how many were answered, and told to come again of both kinds. */
+static unsigned crowd(const struct face *face, unsigned ret_refused[2]) {
   int fd[REQUESTS];
-  unsigned done = 0, refused[2] = {0};
+  unsigned done = 0;
   char answer[8192];
+  ret_refused[0] = ret_refused[1] = 0;
   for (int i = 0; i < REQUESTS; i++)
     fd[i] = send_face(face, i % 2);
   for (int i = 0; i < REQUESTS; i++) {
     const int status = read_status(fd[i], answer, sizeof(answer));
     done += status == 200;
-    refused[i % 2] += status == 503;
+    ret_refused[i % 2] += status == 503;
     contract_note("POST", path_of(i % 2 ? "/verify" : "/embed"), status);
     if (status == 503)
       assert_non_null(strstr(answer, "Retry-After: "));
     else
       assert_int_equal(status, 200);
   }
+  return done;
+}
+
+/* Two may wait: of many at once some are answered and the others are told to come again. */
+static void a_full_queue_says_so(void **state) {
+  (void)state;
+  struct face *face = make_face(4, 4, 224);
+  unsigned refused[2];
+  const unsigned done = crowd(face, refused);
   if (done < 2 || refused[0] == 0 || refused[1] == 0)
     fail_msg("%u answered, %u and %u refused", done, refused[0], refused[1]);
+  free_face(face);
+}
+
+/* What was refused as too many waited does not count against the client's rate. */
+static void a_full_queue_costs_nothing(void **state) {
+  (void)state;
+  struct face *face = make_face(4, 4, 224);
+  unsigned refused[2];
+  char *body = NULL;
+  (void)setenv("GUISE_INFERENCE_RATE", "1", 1);
+  (void)setenv("GUISE_INFERENCE_BURST", "36", 1); /* REQUESTS/2 images and as many pairs */
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  if (asprintf(&body, "{\"a\":\"%s\",\"b\":\"%s\",\"far\":0.1}", face->base64, face->base64) < 0)
+    fail();
+  (void)crowd(face, refused);
+  const unsigned left = refused[0] + 2 * refused[1];
+  assert_true(left >= 8);
+  for (unsigned i = 0; i < left / 2; i++)
+    expect(&server, "POST", path_of("/verify?unsafe=true"), body, 200, NULL);
+  free(body);
   free_face(face);
 }
 
@@ -466,6 +499,7 @@ int main(void) {
       cmocka_unit_test(hostile_bodies_are_refused),
       cmocka_unit_test(unknown_models_and_methods),
       cmocka_unit_test(a_full_queue_says_so),
+      cmocka_unit_test(a_full_queue_costs_nothing),
       cmocka_unit_test(rates_are_kept),
       cmocka_unit_test(a_deleted_model_is_gone),
   };

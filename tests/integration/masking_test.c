@@ -94,6 +94,22 @@ static void an_interrupt_leaves_nothing_behind(void **state) {
   (void)shell(0, "ls -A \"$D\" | grep -c stopped | grep -qx 0");
 }
 
+/* Names of people are as their folders are called; the file reads as CSV all the same. */
+static void names_are_quoted(void **state) {
+  (void)state;
+  (void)shell(0, "mkdir \"$D/odd\" && cp -r \"$D/faces/person-001\" \"$D/odd/Doe, \\\"Jo\\\"\" && "
+                 "cp -r \"$D/faces/person-003\" \"$D/odd/plain\" && touch \"$D/odd/notes.txt\"");
+  struct output *output =
+      shell(0, "\"$G\" --json mask \"$D/odd\" --model \"$D/p/model.safetensors\" -o \"$D/odd.templates\" "
+               "--names \"$D/odd.csv\"");
+  expect_text(output->out, "\"identities\": 2");
+  expect_text(output->out, "\"skipped\": 1");
+  expect_text(output->err, "left out: 1 files that are in no person's folder, the first: notes.txt");
+  output = shell(0, "cat \"$D/odd.csv\"");
+  expect_text(output->out, ",\"Doe, \"\"Jo\"\"\"\n");
+  expect_text(output->out, ",plain\n");
+}
+
 /* Without the file of names nobody could tell any more who the numbers are. */
 static void no_templates_without_their_names(void **state) {
   (void)state;
@@ -327,6 +343,7 @@ int main(void) {
       cmocka_unit_test(a_public_model_has_the_mask),
       cmocka_unit_test(masks_a_folder_and_an_archive),
       cmocka_unit_test(an_interrupt_leaves_nothing_behind),
+      cmocka_unit_test(names_are_quoted),
       cmocka_unit_test(no_templates_without_their_names),
       cmocka_unit_test(tells_what_cannot_be_masked),
       cmocka_unit_test(uploads_templates),

@@ -63,9 +63,10 @@ static void usage_shows_what_must_be_given(void **state) {
     const char *name, *usage;
   } cases[] = {
       {"dataset add", "usage: guise [OPTIONS] dataset add NAME PATH [--size PX] [--no-wait]\n"},
+      {"dataset pairs", "usage: guise [OPTIONS] dataset pairs DATASET [NAME] [FILE]\n"},
       {"dataset ls", "usage: guise [OPTIONS] dataset ls\n"},
       {"study run", "usage: guise [OPTIONS] study run FILE.json -o DIR [--parallel N] [--retry]\n"},
-      {"ls", "usage: guise [OPTIONS] ls [--state STATE ...] [--limit N]\n"},
+      {"ls", "usage: guise [OPTIONS] ls [--state STATE ...] [--label KEY[:VALUE]] [--limit N]\n"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     char text[4096];

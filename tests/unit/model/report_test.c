@@ -339,11 +339,14 @@ static void synthetic_data_is_called_so(void **state) {
   (void)state;
   json_t *report = sample_report(NULL, true);
   _cleanup_(freep) char *html = NULL, *card = NULL;
+  assert_int_equal(report_add_onnx(report, "second.onnx", "template", ONNX_SHA, 7, NULL), 0);
   assert_int_equal(report_html(report, NULL, &html, NULL), 0);
   assert_int_equal(card_markdown(report, &card, NULL), 0);
   assert_non_null(strstr(html, "Drawn faces."));
   assert_non_null(strstr(html, "No attack was run"));
   assert_non_null(strstr(html, ONNX_SHA));
+  assert_non_null(strstr(html, "Input of model.onnx</th><td>image (RGB pixels, the mask inside)<"));
+  assert_non_null(strstr(html, "Input of second.onnx</th><td>template (masked before)<"));
   assert_non_null(strstr(card, "ONNX from the image on: model.onnx, SHA-256 `" ONNX_SHA "`"));
   assert_non_null(strstr(card, "no figure below says anything about real faces"));
   json_decref(report);

@@ -241,6 +241,12 @@ static void buckets_fill_and_empty(void **state) {
   now += 100 * SECOND; /* no more than the burst */
   assert_int_equal(limit_take(&limit, 7, 4, 2, 4, now), 0);
   assert_int_equal(limit_take(&limit, 7, 1, 2, 4, now), 1);
+  limit_give_back(&limit, 7, 3, 2, 4, now);
+  assert_int_equal(limit_take(&limit, 7, 4, 2, 4, now), 1);
+  assert_int_equal(limit_take(&limit, 7, 3, 2, 4, now), 0);
+  limit_give_back(&limit, 7, 400, 2, 4, now); /* no more than the burst, either */
+  assert_int_equal(limit_take(&limit, 7, 5, 2, 4, now), 1);
+  assert_int_equal(limit_take(&limit, 7, 4, 2, 4, now), 0);
 }
 
 /* A thousand addresses at once get the table's buckets and one shared one; nobody's bucket is taken while it
