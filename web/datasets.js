@@ -23,7 +23,7 @@ const badge = ({state}) =>
   h('span', {class: `badge ${{ready: 'succeeded', failed: 'failed'}[state] ?? 'running'}`}, state);
 const path = (id) => `v1/datasets/${encodeURIComponent(id)}`;
 const link = (dataset) => h('a', {href: `#/datasets/${encodeURIComponent(dataset.id)}`}, dataset.name);
-// Of templates nobody here has names or pictures: no list of people, no pairs, and no erasure of one person.
+// Of templates people are numbers here, and there are no pictures: no pairs, no rejected files.
 const isTemplates = (dataset) => dataset.kind === 'templates';
 
 const whatGoes = (dataset) =>
@@ -312,14 +312,20 @@ async function facesSections(place, dataset, changed) {
     });
 }
 
-const templatesSection = () => [
-  h('h2', null, 'People'),
-  h(
-    'p',
-    null,
-    'They are numbers here: who they are is known to whoever masked them, and so is what was left out. Most templates show several people, so that none can be erased alone, and pairs lists are of pictures.',
-  ),
-];
+async function templatesSections(place, dataset, changed) {
+  const people = h('div');
+  replace(
+    place,
+    h('h2', null, 'People'),
+    h(
+      'p',
+      null,
+      'They are numbers here: who they are is known to whoever masked them, and so is what was left out. Most templates show several people, and whatever shows a person goes with that person. Pairs lists are of pictures.',
+    ),
+    people,
+  );
+  if (dataset.state === 'ready') await peopleSection(people, path(dataset.id), changed, true);
+}
 
 export async function datasetPage(root, {id, signal}) {
   const state = h('span');
@@ -350,11 +356,11 @@ export async function datasetPage(root, {id, signal}) {
       {class: 'warn'},
     ),
   );
-  if (isTemplates(dataset)) replace(sections, templatesSection());
-  else
-    await facesSections(sections, dataset, async () => {
-      replace(head, about(await getJson(path(id), {signal})));
-    });
+  const fill = isTemplates(dataset) ? templatesSections : facesSections;
+  await fill(sections, dataset, async () => {
+    Object.assign(dataset, await getJson(path(id), {signal})); // the erasure's question, too, counts what is left
+    replace(head, about(dataset));
+  });
 
   async function repeatUntilRead() {
     let dataset = null;

@@ -6,19 +6,24 @@ import {receiptBox} from './receipt.js';
 
 // ---- people ----
 
-async function removePerson(path, person) {
+const whatGoes = (person, templates) =>
+  templates
+    ? `The ${count(person.images)} templates that show this person are erased for good, whoever else is in them, and so is who is in no template then. Models keep what they have learnt.`
+    : `The ${count(person.images)} images are erased for good, and so are pairs lists that name this person, reports that show faces of the data set and class heads. Models keep what they have learnt.`;
+
+async function removePerson(path, person, templates) {
   const sure = await confirm({
     title: `Erase ${person.name}?`,
     action: 'Erase this person',
     danger: true,
-    text: `The ${count(person.images)} images are erased for good, and so are pairs lists that name this person and reports that show faces of the data set. Models keep what they have learnt.`,
+    text: whatGoes(person, templates),
     acknowledge: `I want to erase ${person.name}`,
   });
   return sure ? (await erase(`${path}/identities/${encodeURIComponent(person.name)}`)).json() : null;
 }
 
-// changed(): what the data set tells has changed.
-export async function peopleSection(place, path, changed) {
+// changed(): what the data set tells has changed. templates: whether the data set holds those.
+export async function peopleSection(place, path, changed, templates = false) {
   const rows = h('div');
   const said = h('div');
   replace(place, said, rows);
@@ -27,8 +32,8 @@ export async function peopleSection(place, path, changed) {
     const made = table(
       'People',
       [
-        'Name',
-        {text: 'Images', class: 'number'},
+        templates ? 'Number' : 'Name',
+        {text: templates ? 'Templates' : 'Images', class: 'number'},
         {text: h('span', {class: 'hidden'}, 'Actions'), class: 'number'},
       ],
       page.data.map((person) => [
@@ -44,7 +49,7 @@ export async function peopleSection(place, path, changed) {
     if (page.next) rows.append(button('Show more', () => load(page.next), {class: 'more'}));
   };
   const eraseOne = async (person) => {
-    const receipt = await removePerson(path, person);
+    const receipt = await removePerson(path, person, templates);
     if (!receipt) return;
     const box = receiptBox(receipt, 'One person was erased');
     box.tabIndex = -1;

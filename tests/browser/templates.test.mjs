@@ -83,10 +83,24 @@ test('its page has what is known of templates, and offers nothing that cannot be
   page.check();
 });
 
+test('a person is erased with every template that shows the person', async () => {
+  await page.getByRole('row', {name: /^5 /}).waitFor();
+  await page.getByRole('button', {name: 'Erase 2', exact: true}).click();
+  const dialog = page.getByRole('dialog', {name: 'Erase 2?'});
+  await dialog.getByText('templates that show this person').waitFor();
+  await dialog.getByLabel('I want to erase 2').check();
+  await dialog.getByRole('button', {name: 'Erase this person'}).click();
+  await page.getByText('One person was erased').first().waitFor();
+  assert.equal(await page.getByRole('button', {name: 'Erase 2', exact: true}).count(), 0);
+  await page.getByRole('button', {name: 'Erase 3', exact: true}).waitFor();
+  await page.locator('dt:text-is("People") + dd').getByText('5').waitFor();
+  page.check();
+});
+
 test('its erasure speaks of templates', async () => {
   await page.getByRole('button', {name: 'Erase', exact: true}).click();
   const dialog = page.getByRole('dialog', {name: 'Erase mine?'});
-  await dialog.getByText('24 templates of 6 people').waitFor();
+  await dialog.getByText('20 templates of 5 people').waitFor();
   await dialog.getByLabel('I want to erase mine').check();
   await dialog.getByRole('button', {name: 'Erase it'}).click();
   await page.getByRole('row', {name: /drawn ready/}).waitFor();
