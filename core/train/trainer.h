@@ -37,7 +37,7 @@ struct epoch_sums {
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
-  float *leak_person;                   /* (train.identities) 0 until the person's first decision */
+  float *leak_person;                   /* (train.identities) */
 };
 
 /* A defence at work; its hooks are in defence_rows.h. */
@@ -94,7 +94,7 @@ struct trainer {
   struct mix *mixes;           /* (batch) */
   struct head_label *labels;   /* (batch, MIX_MAX) */
   uint32_t *label_counts;
-  float *losses, *margins;  /* (batch) */
+  float *margins, *plain;   /* (batch) with a strategy network: see struct head_difficulty */
   float *states, *policy;   /* (batch, state), (batch, actions) */
   struct mix *reward_mixes; /* (eval_batch) */
   uint8_t *faces;           /* (batch, size*size*3) with a probe: augmented pixels of what it looks at */
@@ -148,6 +148,9 @@ void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *
 
 /* probe_step.c: the probe's training beside the recogniser's, and its reward. */
 int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
+/* The newest value weighs .1; see struct difficulty. */
+void trainer_average(float *average, float now);
+
 /* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
 int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
                           float *ret_rewards, struct guise_error *err);
