@@ -33,7 +33,8 @@ struct epoch_sums {
   double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], kl[MIX_MAX + 1], leak[MIX_MAX + 1];
 };
 
-/* Moving averages that are part of the strategy network's state, one a training image and one a person. */
+/* Moving averages that are part of the strategy network's state, one a training image and one a person: of
+ * mixes that they lead. 0 until the first value, which they begin with. */
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
@@ -146,11 +147,11 @@ bool trainer_in_warmup(const struct trainer *trainer);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
 
-/* probe_step.c: the probe's training beside the recogniser's, and its reward. */
-int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
 /* The newest value weighs .1; see struct difficulty. */
 void trainer_average(float *average, float now);
 
+/* probe_step.c: the probe's training beside the recogniser's, and its reward. */
+int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
 /* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
 int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
                           float *ret_rewards, struct guise_error *err);
