@@ -39,26 +39,34 @@ static json_t *model_json(const struct report_input *input) {
                    "sha256", input->model_sha256, "bytes", count_json(input->model_bytes));
 }
 
-static json_t *mixing_json(const struct report_reward *reward) {
+/* {"2":..,"6":..}; *ret_mean_k: NAN of none. */
+static json_t *shares_json(const double *probability, double *ret_mean_k) {
   json_t *shares = json_object();
   double total = 0, mean_k = 0;
-  if (!reward->mixes) {
-    json_decref(shares);
-    return json_null();
-  }
   for (uint32_t k = 2; k <= MIX_MAX; k++)
-    total += reward->probability[k];
+    total += probability[k];
   for (uint32_t k = 2; k <= MIX_MAX; k++) {
     char key[8];
-    double share = total > 0 ? reward->probability[k] / total : 0;
+    double share = total > 0 ? probability[k] / total : 0;
     (void)snprintf(key, sizeof(key), "%u", k);
     (void)json_object_set_new(shares, key, json_real_or_null(share));
     mean_k += k * share;
   }
-  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:b}", "policy", text_or_null(reward->policy), "reward",
-                   text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
-                   total > 0 ? json_real(mean_k) : json_null(), "probability", shares,
-                   "accuracy_bound_enforced", (int)reward->accuracy_bound_enforced);
+  *ret_mean_k = total > 0 ? mean_k : NAN;
+  return shares;
+}
+
+static json_t *mixing_json(const struct report_reward *reward) {
+  double mean_k, stored_mean_k;
+  if (!reward->mixes)
+    return json_null();
+  json_t *shares = shares_json(reward->probability, &mean_k);
+  json_t *stored = shares_json(reward->stored, &stored_mean_k);
+  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:b}", "policy", text_or_null(reward->policy),
+                   "reward", text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
+                   json_real_or_null(mean_k), "probability", shares, "stored_mean_k",
+                   json_real_or_null(stored_mean_k), "stored", stored, "accuracy_bound_enforced",
+                   (int)reward->accuracy_bound_enforced);
 }
 
 static json_t *mask_json(const struct report_input *input) {

@@ -26,7 +26,8 @@ struct report_reward { /* how k was chosen; mixes = false: nothing was mixed */
   const char *policy;              /* "learned", "fixed", "uniform"; NULL without mixing */
   const char *reward;              /* "paper"; NULL unless the policy was learned */
   double unmixed;                  /* rho, share of training samples with k = 1 */
-  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples, index k; sum 1 */
+  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples of the last epoch, index k; sum 1 */
+  double stored[MIX_MAX + 1];      /* the same of the whole training */
   bool accuracy_bound_enforced;
 };
 

@@ -81,7 +81,8 @@ struct trainer {
   struct epoch_sums sums;
   double trained_seconds;             /* spent in steps, over all epochs and attempts */
   double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
-  double curve[CURVE_POINTS];         /* accuracy until now on the first verification set */
+  double stored[MIX_MAX + 1]; /* samples of each k in all whole epochs: what a store of the templates holds */
+  double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
 
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
