@@ -216,20 +216,35 @@ static void add_histogram(struct strategy_plot *plot) {
                                                .count = 1};
 }
 
+/* earlier: what the metric was once called; NULL = the same. */
+static int add_known_line(const struct study_data *data, uint32_t cell, const char *metric,
+                          const char *earlier, const char *title, struct strategy_plot *plot,
+                          struct guise_error *err) {
+  const uint32_t panels = plot->panels;
+  int r = add_line(data, cell, metric, title, plot, err);
+  if (r < 0 || !earlier || plot->panels > panels)
+    return r;
+  free(plot->line[--plot->lines].point);
+  plot->line[plot->lines] = (struct epoch_series){.point = NULL};
+  return add_line(data, cell, earlier, title, plot, err);
+}
+
 static int fill_strategy(const struct study_data *data, uint32_t cell, struct strategy_plot *plot,
                          struct guise_error *err) {
   static const struct {
-    const char *metric, *title;
+    const char *metric, *earlier, *title;
   } lines[] = {
-      {"strategy.reward", "Reward"},
-      {"strategy.mu", "Weight of the divergence from the reference policy (mu)"},
-      {"strategy.tau", "Bound on the divergence (tau), nats"},
-      {"leak", "Leak"},
-      {"strategy.entropy", "Entropy of pi"},
+      {"strategy.reward", NULL, "Reward"},
+      {"leak", "strategy.leak", "Leak of the mixes that the policy was updated from"},
+      {"strategy.cost", NULL,
+       "What mixing costs: share of a label's information that is missed beyond the least mixed"},
+      {"strategy.tau", NULL, "Bound on that cost (tau)"},
+      {"strategy.mu", NULL, "Price of that cost in the reward (mu)"},
+      {"strategy.entropy", NULL, "Entropy of pi, nats"},
   };
   int r = add_pi(data, cell, plot, err);
   for (size_t i = 0; i < ARRAY_SIZE(lines) && r == 0; i++)
-    r = add_line(data, cell, lines[i].metric, lines[i].title, plot, err);
+    r = add_known_line(data, cell, lines[i].metric, lines[i].earlier, lines[i].title, plot, err);
   if (r == 0)
     add_histogram(plot);
   return r;

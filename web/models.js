@@ -60,7 +60,7 @@ export async function modelsPage(root, {signal}) {
           h('div', {class: 'soft'}, h('code', {title: model.id}, shortId(model.id))),
         ),
         percent(model.accuracy),
-        verdictBadge(verdictOf(model)),
+        h('span', {title: model.privacy?.reason ?? ''}, verdictBadge(verdictOf(model))),
         linkage(model),
         `${model.facts?.model?.arch ?? ''} ${model.facts?.model?.input ?? ''}`,
         when(model.created_at),

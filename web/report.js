@@ -258,6 +258,10 @@ function conditions({data, mask, defences, model, cost}) {
           : null,
       ],
       ['Faces in a mix', mask.mixing ? figure(mask.mixing.mean_k) : null],
+      [
+        'Faces in a mix, whole training',
+        mask.mixing?.stored_mean_k == null ? null : figure(mask.mixing.stored_mean_k),
+      ],
       ['Network', `${model.arch}, ${count(model.input)} pixels, embedding of ${count(model.embedding)}`],
       ['Epochs', count(model.epochs)],
       ['Training', cost.train_seconds ? duration(cost.train_seconds) : null],

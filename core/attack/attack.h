@@ -37,14 +37,16 @@ struct attack_faces {
   uint32_t count;
 };
 
-/* How the job mixes training templates. */
+/* How a training store's templates are mixed. */
 struct attack_mixing {
   double unmixed; /* share of samples with k = 1 */
-  double probability[MIX_MAX +
-                     1]; /* weight of k = 2..6 among the mixed samples (index k), as the policy drew them */
-  bool beta;             /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
+  /* weight of k = 2..6 among the mixed samples of the whole training (index k), the warm-up's among them */
+  double probability[MIX_MAX + 1];
+  bool beta; /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
   float alpha;
   uint32_t recipes; /* frozen mixes an image; 0: mixed anew each time it is used */
+  double uses; /* of a recipe whose k is drawn anew each time, and has a mix for each k; 0: k is frozen with
+                  it */
   enum mix_pool_kind pool;
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };

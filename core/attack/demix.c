@@ -10,8 +10,9 @@
  *
  * Twice: knowing which mixes belong together (a store keeps images in order, and epochs repeat it), for 1, 2,
  * 4, 8 and 16 mixes; and without, taking with one mix those that resemble it most in the whole store. Frozen
- * mixes (recipes) repeat themselves: of R recipes there are R mixes to see. Granted are the best constant a
- * colour, as in A1, and that all mixes show the image in the same view, not mirrored or shifted.
+ * mixes (recipes) repeat themselves: of R recipes there are R mixes to see, or, where k is chosen anew, one
+ * for each k that a recipe has been used with. Granted are the best constant a colour, as in A1, and that all
+ * mixes show the image in the same view, not mirrored or shifted.
  *
  * Control: the least squares of A1 on the unmasked transform of the same faces, unmixed. */
 #include <math.h>
@@ -130,6 +131,7 @@ enum figure {
   SSIM_4,
   SSIM_8,
   SSIM_16,
+  SSIM_ALL,     /* with all mixes, where their number stands not above */
   PSNR_ALL,     /* with all mixes */
   SSIM_SIMILAR, /* with those that resemble one */
   FOUND,        /* of these, how many are of a face in that one */
@@ -140,6 +142,11 @@ struct outcome {
   double value[FIGURES], chance[FIGURES];
 };
 
+/* Whether there is a figure for this number of mixes. */
+static bool is_counted(uint32_t mixes) {
+  return (mixes & (mixes - 1)) == 0;
+}
+
 static void attack_grouped(struct demix_worker *worker, const struct demix_store *store, uint32_t face,
                            struct outcome *outcome) {
   uint32_t mixes[DEMIX_TURNS];
@@ -149,8 +156,11 @@ static void attack_grouped(struct demix_worker *worker, const struct demix_store
   for (uint32_t t = 0; t < store->turns; t++)
     mixes[t] = face * store->turns + t;
   load_views(worker, store, mixes, store->turns);
-  for (int figure = SSIM_1; figure <= SSIM_16 && 1u << figure <= store->turns; figure++) {
-    demix(worker, store, 1u << figure);
+  for (int figure = SSIM_1; figure <= SSIM_ALL; figure++) {
+    const uint32_t count = figure == SSIM_ALL ? store->turns : 1u << figure;
+    if (count > store->turns || (figure == SSIM_ALL && is_counted(count)))
+      continue;
+    demix(worker, store, count);
     struct likeness alike = recover_compare(&worker->recoverer, face_sample_image(store->sample, face)),
                     chance = recover_compare(&worker->recoverer, face_sample_image(store->sample, stranger));
     outcome->value[figure] = alike.ssim;
@@ -225,6 +235,7 @@ static const struct {
     {SSIM_4, SSIM_1, 4, "ssim_4", "", "The same of four mixes", NAN},
     {SSIM_8, SSIM_1, 8, "ssim_8", "", "The same of eight mixes", NAN},
     {SSIM_16, SSIM_1, 16, "ssim_16", "", "The same of sixteen mixes", NAN},
+    {SSIM_ALL, SSIM_1, 1, "ssim_all", "", "The same of all mixes there are", NAN},
     {PSNR_ALL, PSNR_ALL, 1, "psnr", "dB",
      "Peak signal-to-noise ratio of the true face and what most mixes show", CONTROL_PSNR},
     {SSIM_SIMILAR, SSIM_1, 2, "ssim_similar", "",
@@ -284,9 +295,9 @@ static int write_surface(const struct demix_store *store, const struct outcome *
                                             .threat_model = threat_model,
                                             .given_key = mask_order(store->context->mask) != NULL};
   for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
-    if (rows[row].least > store->turns)
+    if (rows[row].least > store->turns || (rows[row].figure == SSIM_ALL && is_counted(store->turns)))
       continue;
-    if (rows[row].figure <= SSIM_16)
+    if (rows[row].figure <= SSIM_ALL)
       decides = surface->metrics;
     int r = fill_metric(store, row, outcomes, controls, &surface->metric[surface->metrics++]);
     if (r < 0)
@@ -378,12 +389,24 @@ static int run_store(struct demix_store *store, struct outcome *ret_outcomes, ui
   return r < 0 ? r : attack_faces(store, ret_outcomes);
 }
 
+/* How many of a recipe's mixes, one for each k, have been used at least once: the expected number. */
+static double mixes_a_recipe(const struct attack_mixing *mixing) {
+  double total = 0, used = 0;
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    total += mixing->probability[k];
+  for (uint32_t k = 2; k <= MIX_MAX && mixing->uses > 1; k++)
+    used += 1 - pow(1 - mixing->probability[k] / total, mixing->uses);
+  return fmax(used, 1);
+}
+
 /* Mixes of an image that differ. Templates that show another part of the face each time are not put together:
  * one of them is attacked. */
 static uint32_t turns_of(const struct attack_context *context) {
   const struct mask_traits *traits = mask_traits(mask_method(context->mask));
-  if (traits->mixes && context->mixing.recipes > 0)
-    return MIN(context->mixing.recipes, DEMIX_TURNS);
+  if (traits->mixes && context->mixing.recipes > 0) {
+    const double mixes = context->mixing.recipes * mixes_a_recipe(&context->mixing);
+    return (uint32_t)fmin(round(mixes), DEMIX_TURNS);
+  }
   return mask_layouts(context->mask) == 1 && (traits->mixes || traits->random) ? DEMIX_TURNS : 1;
 }
 

@@ -31,10 +31,19 @@ void demix_worker_done(struct demix_worker *worker) {
 
 void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *ret_mix) {
   const uint32_t face = mix / store->turns, turn = mix % store->turns;
-  if (store->mixing)
-    face_sample_mix(store->sample, store->mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
-  else
+  if (!store->mixing) {
     mix_single(face, ret_mix);
+    return;
+  }
+  struct attack_mixing mixing = *store->mixing;
+  for (uint32_t earlier = turn;
+       mixing.uses > 1 && earlier >= mixing.recipes;) { /* no recipe's k comes twice */
+    earlier -= mixing.recipes;
+    demix_store_mix(store, face * store->turns + earlier, ret_mix);
+    mixing.probability[ret_mix->k] = 0;
+    mixing.unmixed = 0;
+  }
+  face_sample_mix(store->sample, &mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
 }
 
 uint32_t demix_store_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t number) {

@@ -41,6 +41,7 @@ void demix_worker_done(struct demix_worker *worker);
 int demix_store_init(struct demix_store *store, uint32_t *ret_steps);
 void demix_store_done(struct demix_store *store);
 
+/* Turn t is of recipe t mod R, where mixes are frozen. */
 void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *ret_mix);
 /* worker->recoverer.solver.x := the picture of one mix; returns the iterations. */
 uint32_t demix_store_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t number);

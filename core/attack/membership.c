@@ -27,7 +27,8 @@
 #define SCALE 30.0f /* of cosines, as in training */
 #define OFFLINE_A 0.3
 #define BATCH 32u
-#define TARGETS_EACH 8u           /* members of a person that are asked about, and as many others */
+#define TARGETS_EACH \
+  8u /* members of a person that are asked about, and as many others; more, where people are few */
 #define PROTOTYPES_EACH 16u       /* images behind a prototype, at most */
 #define CONTROL_LEAST 0.75        /* AUROC on what was learnt by heart */
 #define LEAK_SHARE 0.10           /* of the way from chance to the control */
@@ -120,6 +121,26 @@ static void append(struct membership_targets *targets, const struct membership_t
   targets->prototypes = behind->count;
 }
 
+static uint32_t askable(const struct person *person) {
+  return MIN(person->unseen_count, person->member_count - 1);
+}
+
+/* How many of each person, at most: as many as all together fill the budget. */
+static uint32_t limit_of(const struct person *people, uint32_t count, uint32_t most) {
+  uint32_t limit = TARGETS_EACH;
+  for (bool more = true; more; limit++) {
+    uint64_t asked = 0;
+    more = false;
+    for (uint32_t i = 0; i < count; i++) {
+      asked += 2 * (uint64_t)MIN(askable(&people[i]), limit);
+      more |= askable(&people[i]) > limit;
+    }
+    if (asked >= most || !more)
+      break;
+  }
+  return limit;
+}
+
 static int choose_targets(const struct attack_context *context, struct membership_targets *ret_targets) {
   const uint32_t all = context->members.count + context->unseen.count, most = budgets[context->effort];
   struct membership_targets targets, behind;
@@ -129,13 +150,13 @@ static int choose_targets(const struct attack_context *context, struct membershi
   int r = targets_init(&targets, 2 * all);
   int r_behind = targets_init(&behind, all);
   if (r == 0 && r_behind == 0 && people && order && turn) {
-    const uint32_t count = list_people(context, people);
+    const uint32_t count = list_people(context, people), limit = limit_of(people, count, most);
     struct rng rng;
     rng_init(&rng, context->seed, RNG_ATTACK, DRAW_ORDER, 0);
     rng_permutation(&rng, turn, count);
     for (uint32_t i = 0; i < count && targets.count + 2 <= most; i++) {
       const struct person *person = &people[turn[i]];
-      const uint32_t each = MIN(MIN(person->unseen_count, person->member_count - 1), TARGETS_EACH);
+      const uint32_t each = MIN(askable(person), limit);
       add_person(context, person, MIN(each, (most - targets.count) / 2), order, &targets, &behind);
     }
     append(&targets, &behind);
@@ -265,34 +286,59 @@ static const struct {
     {TPR_3, {"tpr_at_fpr_1e-3_loss", "tpr_at_fpr_1e-3_rmia"}, "Members found, at 0.1 % false ones"},
 };
 
-/* of a score: 0 loss, 1 RMIA */
+/* TPR_LEAST, in the order of membership_rates */
+static const struct {
+  const char *name[2], *description;
+} least_rows[MEMBERSHIP_RATES] = {
+    {{"tpr_at_fpr_2e-3_loss", "tpr_at_fpr_2e-3_rmia"},
+     "Members found, at 0.2 % false ones, the fewest that can be told"},
+    {{"tpr_at_fpr_5e-3_loss", "tpr_at_fpr_5e-3_rmia"},
+     "Members found, at 0.5 % false ones, the fewest that can be told"},
+    {{"tpr_at_fpr_2e-2_loss", "tpr_at_fpr_2e-2_rmia"},
+     "Members found, at 2 % false ones, the fewest that can be told"},
+    {{"tpr_at_fpr_5e-2_loss", "tpr_at_fpr_5e-2_rmia"},
+     "Members found, at 5 % false ones, the fewest that can be told"},
+    {{"tpr_at_fpr_1e-1_loss", "tpr_at_fpr_1e-1_rmia"},
+     "Members found, at 10 % false ones, the fewest that can be told"},
+};
+
+static void add_metric(const struct membership_figures *attack, const struct membership_figures *control,
+                       enum figure f, const char *name, const char *description,
+                       struct attack_surface_result *surface) {
+  surface->metric[surface->metrics++] = (struct attack_metric){.name = name,
+                                                               .unit = "",
+                                                               .description = description,
+                                                               .value = attack->value[f],
+                                                               .worst_tenth = attack->worst[f],
+                                                               .chance = attack->chance[f],
+                                                               .chance_worst_tenth = attack->chance_worst[f],
+                                                               .control = control->value[f],
+                                                               .control_threshold = NAN,
+                                                               .ceiling = NAN};
+}
+
+/* of a score: 0 loss, 1 RMIA; least: membership_least_rate */
 static void add_metrics(const struct membership_figures *attack, const struct membership_figures *control,
-                        int score, struct attack_surface_result *surface) {
-  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-    const enum figure f = rows[i].figure;
-    surface->metric[surface->metrics++] =
-        (struct attack_metric){.name = rows[i].name[score],
-                               .unit = "",
-                               .description = rows[i].description,
-                               .value = attack->value[f],
-                               .worst_tenth = attack->worst[f],
-                               .chance = attack->chance[f],
-                               .chance_worst_tenth = attack->chance_worst[f],
-                               .control = control->value[f],
-                               .control_threshold = NAN,
-                               .ceiling = NAN};
-  }
+                        int score, double least, struct attack_surface_result *surface) {
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    add_metric(attack, control, rows[i].figure, rows[i].name[score], rows[i].description, surface);
+  for (size_t i = 0; i < MEMBERSHIP_RATES; i++)
+    if (membership_rates[i] == least)
+      add_metric(attack, control, TPR_LEAST, least_rows[i].name[score], least_rows[i].description, surface);
 }
 
 /* The score that does better on the control decides: it is chosen without a look at the model under attack.
  */
 static void write_surface(const struct membership_figures attack[2],
-                          const struct membership_figures control[2], int scores,
+                          const struct membership_figures control[2], int scores, double least,
                           struct attack_surface_result *surface) {
   const int best = scores > 1 && control[1].value[AUROC].mean > control[0].value[AUROC].mean;
-  for (int score = 0; score < scores; score++)
-    add_metrics(&attack[score], &control[score], score, surface);
-  struct attack_metric *metric = &surface->metric[best ? ARRAY_SIZE(rows) : 0];
+  uint32_t first[2] = {0, 0}; /* the AUROC stands first */
+  for (int score = 0; score < scores; score++) {
+    first[score] = surface->metrics;
+    add_metrics(&attack[score], &control[score], score, least, surface);
+  }
+  struct attack_metric *metric = &surface->metric[first[best]];
   const double margin = LEAK_SHARE * (metric->control.mean - metric->chance);
   surface->decided_by = metric->name;
   surface->threshold = metric->chance + margin;
@@ -339,17 +385,18 @@ static int run_on(const struct attack_context *context, const struct membership_
                                             .threat_model = threat_model,
                                             .given_key = context->key != NULL,
                                             .mean_k = 1};
-  write_surface(attack, control, context->reference_count > 0 ? 2 : 1, surface);
+  write_surface(attack, control, context->reference_count > 0 ? 2 : 1, membership_least_rate(targets),
+                surface);
   return 0;
 }
 
 /* Of those whom the control knows too few have enough photographs. */
 static void say_nothing(struct attack_result *result) {
-  static const struct membership_figures none = {.value = {{NAN, NAN, NAN}, {NAN, NAN, NAN}, {NAN, NAN, NAN}},
-                                                 .worst = {NAN, NAN, NAN},
-                                                 .chance = {NAN, NAN, NAN},
-                                                 .chance_worst = {NAN, NAN, NAN},
-                                                 .chance_worst_high = NAN};
+  struct membership_figures none = {.chance_worst_high = NAN};
+  for (int f = 0; f < FIGURES; f++) {
+    none.value[f] = (struct interval){NAN, NAN, NAN};
+    none.worst[f] = none.chance[f] = none.chance_worst[f] = NAN;
+  }
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
   *surface = (struct attack_surface_result){.surface = SURFACE_WEIGHTS,
                                             .threat_model = threat_model,
@@ -357,7 +404,7 @@ static void say_nothing(struct attack_result *result) {
                                             .decided_by = rows[0].name[0],
                                             .threshold = NAN,
                                             .threshold_worst_tenth = NAN};
-  add_metrics(&none, &none, 0, surface);
+  add_metrics(&none, &none, 0, NAN, surface);
   attack_decide(surface);
 }
 

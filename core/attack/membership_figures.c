@@ -10,7 +10,36 @@
 #define CHANCE_DRAWS 50u
 #define DRAW_LABELS ((1ull << 36) + 3) /* sequence of RNG_ATTACK, beyond those of membership.c */
 
-static const double false_positives[FIGURES] = {[TPR_2] = 1e-2, [TPR_3] = 1e-3};
+#define OTHERS_LEAST 10 /* false ones that a share of them must mean */
+
+const double membership_rates[MEMBERSHIP_RATES] = {2e-3, 5e-3, 2e-2, 5e-2, 1e-1};
+
+/* Of a measurement: shares of false ones, [AUROC] unused. */
+struct rates {
+  double share[FIGURES];
+};
+
+static uint32_t count_others(const struct membership_targets *targets) {
+  uint32_t others = 0;
+  for (uint32_t i = 0; i < targets->count; i++)
+    others += !targets->member[i];
+  return others;
+}
+
+double membership_least_rate(const struct membership_targets *targets) {
+  const double least = OTHERS_LEAST / (double)MAX(count_others(targets), 1u);
+  for (size_t i = 0; i < MEMBERSHIP_RATES; i++) {
+    if (least <= 1e-3 || (membership_rates[i] > 1e-2 && least <= 1e-2))
+      return NAN; /* the fixed one is the smallest */
+    if (least <= membership_rates[i])
+      return membership_rates[i];
+  }
+  return NAN;
+}
+
+static struct rates rates_of(const struct membership_targets *targets) {
+  return (struct rates){{[TPR_2] = 1e-2, [TPR_3] = 1e-3, [TPR_LEAST] = membership_least_rate(targets)}};
+}
 
 struct ranked {
   double score;
@@ -32,8 +61,8 @@ static uint32_t run_end(const struct ranked *ranked, uint32_t count, uint32_t i)
 }
 
 /* Each person counted weight times (NULL: once). Equal scores are taken together. */
-static void figures_of(const struct ranked *ranked, uint32_t count, const uint32_t *weight,
-                       double ret_value[FIGURES]) {
+static void figures_of(const struct ranked *ranked, uint32_t count, const struct rates *rates,
+                       const uint32_t *weight, double ret_value[FIGURES]) {
   double members = 0, others = 0, found = 0, wrong = 0, area = 0, tpr[FIGURES] = {0};
   for (uint32_t i = 0; i < count; i++)
     *(ranked[i].member ? &members : &others) += weight ? weight[ranked[i].person] : 1;
@@ -45,13 +74,13 @@ static void figures_of(const struct ranked *ranked, uint32_t count, const uint32
     area += more_wrong * (found + more_found / 2);
     found += more_found;
     wrong += more_wrong;
-    for (int f = TPR_2; f <= TPR_3; f++)
-      if (wrong <= false_positives[f] * others)
+    for (int f = TPR_2; f <= TPR_LEAST; f++)
+      if (wrong <= rates->share[f] * others)
         tpr[f] = found / members;
   }
   ret_value[AUROC] = area / (members * others);
-  for (int f = TPR_2; f <= TPR_3; f++)
-    ret_value[f] = weight || others >= 10 / false_positives[f] ? tpr[f] : (double)NAN;
+  for (int f = TPR_2; f <= TPR_LEAST; f++)
+    ret_value[f] = weight || others >= OTHERS_LEAST / rates->share[f] ? tpr[f] : (double)NAN;
 }
 
 static int rising(const void *a, const void *b) {
@@ -61,8 +90,8 @@ static int rising(const void *a, const void *b) {
 
 /* Mean over the tenth of people whose members are found most often, against everybody's others. sums: (2,
  * people), spent. */
-static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t people, enum figure figure,
-                          double *sums) {
+static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t people,
+                          const struct rates *rates, enum figure figure, double *sums) {
   double others = 0, wrong = 0, sum = 0, *images = sums + people;
   const uint32_t tenth = (people + 9) / 10;
   memset(sums, 0, 2 * people * sizeof(*sums));
@@ -76,7 +105,7 @@ static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t 
     for (uint32_t k = i; k < end; k++)
       if (ranked[k].member) {
         sums[ranked[k].person] += figure == AUROC ? (others - wrong - more / 2) / others
-                                                  : wrong + more <= false_positives[figure] * others;
+                                                  : wrong + more <= rates->share[figure] * others;
         images[ranked[k].person]++;
       }
     wrong += more;
@@ -96,7 +125,8 @@ static void rank(const struct membership_targets *targets, const double *scores,
   qsort(ret_ranked, targets->count, sizeof(*ret_ranked), falling_score);
 }
 
-static void bootstrap(const struct membership_targets *targets, const struct ranked *ranked, uint64_t seed,
+static void bootstrap(const struct membership_targets *targets, const struct ranked *ranked,
+                      const struct rates *rates, uint64_t seed,
                       double *draws /* (FIGURES, BOOTSTRAP_DRAWS) */, uint32_t *weight,
                       struct membership_figures *figures) {
   for (uint32_t d = 0; d < BOOTSTRAP_DRAWS; d++) {
@@ -106,7 +136,7 @@ static void bootstrap(const struct membership_targets *targets, const struct ran
     rng_init(&rng, seed, RNG_BOOTSTRAP, 3, d);
     for (uint32_t p = 0; p < targets->people; p++)
       weight[rng_below(&rng, targets->people)]++;
-    figures_of(ranked, targets->count, weight, value);
+    figures_of(ranked, targets->count, rates, weight, value);
     for (uint32_t f = 0; f < FIGURES; f++)
       draws[(size_t)f * BOOTSTRAP_DRAWS + d] = value[f];
   }
@@ -116,9 +146,9 @@ static void bootstrap(const struct membership_targets *targets, const struct ran
 }
 
 /* Chance: each person's photographs change places, members with others. */
-static void measure_chance(const struct membership_targets *targets, const double *scores, uint64_t seed,
-                           struct ranked *ranked, uint8_t *member, double *sums,
-                           struct membership_figures *figures) {
+static void measure_chance(const struct membership_targets *targets, const double *scores,
+                           const struct rates *rates, uint64_t seed, struct ranked *ranked, uint8_t *member,
+                           double *sums, struct membership_figures *figures) {
   double worst[CHANCE_DRAWS], value[FIGURES];
   struct interval interval = {NAN, NAN, NAN};
   for (uint32_t d = 0; d < CHANCE_DRAWS; d++) {
@@ -136,9 +166,9 @@ static void measure_chance(const struct membership_targets *targets, const doubl
       }
     }
     rank(targets, scores, member, ranked);
-    figures_of(ranked, targets->count, NULL, value);
+    figures_of(ranked, targets->count, rates, NULL, value);
     for (uint32_t f = 0; f < FIGURES; f++) {
-      const double tenth = worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums);
+      const double tenth = worst_tenth(ranked, targets->count, targets->people, rates, (enum figure)f, sums);
       figures->chance[f] += value[f] / CHANCE_DRAWS;
       figures->chance_worst[f] += tenth / CHANCE_DRAWS;
       worst[d] = f == AUROC ? tenth : worst[d];
@@ -156,19 +186,20 @@ int membership_measure(const struct membership_targets *targets, const double *s
   _cleanup_(freep) uint32_t *weight = calloc(targets->people, sizeof(*weight));
   _cleanup_(freep) uint8_t *member = calloc(targets->count, 1);
   struct membership_figures figures = {.chance_worst_high = 0};
+  const struct rates rates = rates_of(targets);
   double value[FIGURES];
   if (!ranked || !draws || !sums || !weight || !member)
     return error_set(err, -ENOMEM, "out of memory for the figures of %u images", targets->count);
-  measure_chance(targets, scores, seed, ranked, member, sums, &figures);
+  measure_chance(targets, scores, &rates, seed, ranked, member, sums, &figures);
   rank(targets, scores, targets->member, ranked);
-  figures_of(ranked, targets->count, NULL, value);
+  figures_of(ranked, targets->count, &rates, NULL, value);
   for (uint32_t f = 0; f < FIGURES; f++) {
     figures.value[f] = (struct interval){value[f], NAN, NAN};
-    figures.worst[f] = isfinite(value[f])
-                           ? worst_tenth(ranked, targets->count, targets->people, (enum figure)f, sums)
-                           : (double)NAN;
+    figures.worst[f] = isfinite(value[f]) ? worst_tenth(ranked, targets->count, targets->people, &rates,
+                                                        (enum figure)f, sums)
+                                          : (double)NAN;
   }
-  bootstrap(targets, ranked, seed, draws, weight, &figures);
+  bootstrap(targets, ranked, &rates, seed, draws, weight, &figures);
   *ret_figures = figures;
   return 0;
 }

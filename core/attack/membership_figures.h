@@ -3,7 +3,7 @@
 
 #include "core/attack/faces.h"
 
-enum figure { AUROC, TPR_2, TPR_3, FIGURES };
+enum figure { AUROC, TPR_2, TPR_3, TPR_LEAST, FIGURES };
 
 /* Photographs in the order of people: those asked about first, then those behind the prototypes. */
 struct membership_targets {
@@ -13,8 +13,14 @@ struct membership_targets {
   uint32_t count, prototypes, people;
 };
 
+/* The smallest share of false ones between .1 % and 10 % that so many non-members support with ten of them;
+ * NAN: none beside 1 % and .1 %. One of membership_rates. */
+double membership_least_rate(const struct membership_targets *targets);
+#define MEMBERSHIP_RATES 5
+extern const double membership_rates[MEMBERSHIP_RATES];
+
 struct membership_figures {
-  struct interval value[FIGURES];
+  struct interval value[FIGURES]; /* TPR_LEAST: at membership_least_rate */
   double worst[FIGURES], chance[FIGURES], chance_worst[FIGURES], chance_worst_high;
 };
 

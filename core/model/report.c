@@ -39,26 +39,34 @@ static json_t *model_json(const struct report_input *input) {
                    "sha256", input->model_sha256, "bytes", count_json(input->model_bytes));
 }
 
-static json_t *mixing_json(const struct report_reward *reward) {
+/* {"2":..,"6":..}; *ret_mean_k: NAN of none. */
+static json_t *shares_json(const double *probability, double *ret_mean_k) {
   json_t *shares = json_object();
   double total = 0, mean_k = 0;
-  if (!reward->mixes) {
-    json_decref(shares);
-    return json_null();
-  }
   for (uint32_t k = 2; k <= MIX_MAX; k++)
-    total += reward->probability[k];
+    total += probability[k];
   for (uint32_t k = 2; k <= MIX_MAX; k++) {
     char key[8];
-    double share = total > 0 ? reward->probability[k] / total : 0;
+    double share = total > 0 ? probability[k] / total : 0;
     (void)snprintf(key, sizeof(key), "%u", k);
     (void)json_object_set_new(shares, key, json_real_or_null(share));
     mean_k += k * share;
   }
-  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:b}", "policy", text_or_null(reward->policy), "reward",
-                   text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
-                   total > 0 ? json_real(mean_k) : json_null(), "probability", shares,
-                   "accuracy_bound_enforced", (int)reward->accuracy_bound_enforced);
+  *ret_mean_k = total > 0 ? mean_k : NAN;
+  return shares;
+}
+
+static json_t *mixing_json(const struct report_reward *reward) {
+  double mean_k, stored_mean_k;
+  if (!reward->mixes)
+    return json_null();
+  json_t *shares = shares_json(reward->probability, &mean_k);
+  json_t *stored = shares_json(reward->stored, &stored_mean_k);
+  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:b}", "policy", text_or_null(reward->policy),
+                   "reward", text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
+                   json_real_or_null(mean_k), "probability", shares, "stored_mean_k",
+                   json_real_or_null(stored_mean_k), "stored", stored, "accuracy_bound_enforced",
+                   (int)reward->accuracy_bound_enforced);
 }
 
 static json_t *mask_json(const struct report_input *input) {
@@ -265,14 +273,29 @@ static json_t *linkage_json(const json_t *attacks) {
   return list;
 }
 
+/* Whether somebody tried to link templates to people, with public faces to learn from. */
+static bool linkage_ran(const json_t *attacks) {
+  size_t i;
+  json_t *attack;
+  json_array_foreach(attacks, i, attack) {
+    if (strcmp(json_text_at(attack, "attack"), "linkage") == 0 &&
+        json_integer_value(json_object_get(attack, "public_faces")) > 0 &&
+        json_array_size(json_object_get(attack, "surfaces")) > 0)
+      return true;
+  }
+  return false;
+}
+
+/* "resists" is said only where the attack ran that decides whether templates protect people. */
 static json_t *headline_json(const json_t *attacks) {
   struct tally tally = count_verdicts(attacks);
+  const bool linked = linkage_ran(attacks);
   uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
   char text[320];
-  const char *verdict = !all                 ? "not audited"
-                        : tally.leaks        ? "leaks"
-                        : tally.inconclusive ? "inconclusive"
-                                             : "resists";
+  const char *verdict = !all                            ? "not audited"
+                        : tally.leaks                   ? "leaks"
+                        : tally.inconclusive || !linked ? "inconclusive"
+                                                        : "resists";
   if (!all)
     (void)snprintf(text, sizeof(text), "No attack was run on this model: nothing is known of its privacy.");
   else if (tally.leaks)
@@ -284,8 +307,15 @@ static json_t *headline_json(const json_t *attacks) {
     (void)snprintf(
         text, sizeof(text),
         "No leak was found, but %u of %u attacked surfaces gave no conclusive result: this is no evidence of "
-        "privacy.",
-        tally.inconclusive, all);
+        "privacy.%s",
+        tally.inconclusive, all, linked ? "" : " Linkage was not run, which needs public faces.");
+  else if (!linked)
+    (void)snprintf(
+        text, sizeof(text),
+        "No leak was found on %u attacked surfaces, but linkage, which decides whether templates tell whose "
+        "they "
+        "are, was not run: it needs public faces (audit.public_dataset). This is no evidence of privacy.",
+        all);
   else
     (void)snprintf(
         text, sizeof(text),
@@ -431,14 +461,15 @@ json_t *report_summary(const json_t *report) {
   const json_t *first = leading_verification(report), *attacks = json_object_get(report, "attacks");
   const json_t *headline = json_object_get(report, "headline");
   json_t *summary =
-      json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:O, s:o}}", "accuracy",
+      json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:s, s:O, s:o}}", "accuracy",
                 json_real_or_null(json_number_at(json_object_get(first, "accuracy"), "mean")), "eer",
                 json_real_or_null(json_number_at(first, "eer")), "tar_at_far_1e-2",
                 json_real_or_null(json_number_at(first, "tar_at_far_1e-2")), "tar_at_far_1e-3",
                 json_real_or_null(json_number_at(first, "tar_at_far_1e-3")), "protocol",
                 text_or_null(json_text_at(first, "protocol")), "audit", "complete",
-                json_array_size(attacks) > 0 ? 1 : 0, "verdict", json_text_at(headline, "verdict"), "linkage",
-                json_object_get(headline, "linkage"), "attacks", verdicts_json(attacks));
+                json_array_size(attacks) > 0 ? 1 : 0, "verdict", json_text_at(headline, "verdict"), "reason",
+                json_text_at(headline, "text"), "linkage", json_object_get(headline, "linkage"), "attacks",
+                verdicts_json(attacks));
   json_t *audits = json_object_get(report, "audits");
   if (add_thresholds(summary, NULL, first) == 0 &&
       (!audits || json_object_set(json_object_get(summary, "audit"), "history", audits) == 0))

@@ -26,7 +26,8 @@ struct report_reward { /* how k was chosen; mixes = false: nothing was mixed */
   const char *policy;              /* "learned", "fixed", "uniform"; NULL without mixing */
   const char *reward;              /* "paper"; NULL unless the policy was learned */
   double unmixed;                  /* rho, share of training samples with k = 1 */
-  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples, index k; sum 1 */
+  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples of the last epoch, index k; sum 1 */
+  double stored[MIX_MAX + 1];      /* the same of the whole training */
   bool accuracy_bound_enforced;
 };
 
@@ -67,8 +68,8 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
 /* Adds an audit, the first or a later one, to a report of any age: its attacks (array of
  * attack_result_json(), each with "job") stand behind those of earlier audits, which stay; "audits" gets its
  * conditions (audit_conditions of core/train) and the time; the headline is drawn anew from all of them,
- * where a leak counts whenever it was found and else the newest result of an attack. Both arrays are
- * borrowed. -ENOMEM. */
+ * where a leak counts whenever it was found and else the newest result of an attack; it says "resists" only
+ * when linkage has been among them. Both arrays are borrowed. -ENOMEM. */
 int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
                      struct guise_error *err);
 
@@ -80,9 +81,9 @@ int report_add_onnx(json_t *report, const char *name, const char *start, const c
 /* The short form for the model resource and the job's outcome:
  * {"accuracy","eer","tar_at_far_1e-2","tar_at_far_1e-3",
  * "threshold_at_far_1e-1", ...,
- * "protocol","audit":{"complete":true,"verdict":"leaks","linkage":[..as in the headline],
- * "attacks":[{"attack","surface","verdict","effort","job"}..],"history":[the report's audits]}}. New
- * reference; NULL when out of memory. */
+ * "protocol","audit":{"complete":true,"verdict":"leaks","reason":"Faces leak: ..","linkage":[..as in the
+ * headline], "attacks":[{"attack","surface","verdict","effort","job"}..],"history":[the report's audits]}}.
+ * New reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);
 
 /* The metric that a surface's verdict rests on, borrowed; NULL when there is none. */

@@ -235,7 +235,7 @@ static void add_mixing(struct text *html, const json_t *mixing) {
     text_add(html, ", reward ");
     text_add_html(html, json_text_at(mixing, "reward"));
   }
-  text_add(html, "; mean of %.2f faces; ", json_number_at(mixing, "mean_k"));
+  text_add(html, "; mean of %.2f faces in the last epoch; ", json_number_at(mixing, "mean_k"));
   add_percent(html, json_number_at(mixing, "unmixed"), "?");
   text_add(html, " left unmixed<br><span class=\"soft\">share of k faces:");
   json_object_foreach(json_object_get(mixing, "probability"), k, share) {
@@ -243,6 +243,11 @@ static void add_mixing(struct text *html, const json_t *mixing) {
     text_add_html(html, k);
     text_add(html, ": %.3f", json_number_value(share));
   }
+  if (isfinite(json_number_at(mixing, "stored_mean_k")))
+    text_add(
+        html,
+        "; mean of %.2f faces over the whole training, which is what attacks on training templates attack",
+        json_number_at(mixing, "stored_mean_k"));
   text_add(html, "</span></td></tr>\n");
 }
 

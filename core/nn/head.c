@@ -226,6 +226,20 @@ static float best_other(const float *cosines, uint32_t classes, uint32_t own) {
   return best;
 }
 
+/* The soft label's cross-entropy over all classes, without margin. */
+static double plain_loss(const float *cosines, uint32_t classes, float scale, const struct head_label *labels,
+                         uint32_t count) {
+  float highest = -1;
+  double sum = 0, loss = 0;
+  for (uint32_t c = 0; c < classes; c++)
+    highest = fmaxf(highest, cosines[c]);
+  for (uint32_t c = 0; c < classes; c++)
+    sum += (double)expf(scale * (cosines[c] - highest));
+  for (uint32_t j = 0; j < count; j++)
+    loss += (double)labels[j].weight * (log(sum) - (double)(scale * (cosines[labels[j].identity] - highest)));
+  return loss;
+}
+
 /* Highest logit outside the mix; -inf when the mix has every class. */
 static double highest_negative(const float *cosines, uint32_t classes, float scale,
                                const struct target *targets, uint32_t count) {
@@ -330,7 +344,8 @@ static double sample_loss(const struct head *head, const struct head_options *op
 
 static double batch_loss(struct head *head, const struct head_options *options, const float *embeddings,
                          uint32_t batch, const struct head_label *labels, uint32_t stride,
-                         const uint32_t *counts, bool gradient, float *ret_losses, float *ret_margins) {
+                         const uint32_t *counts, bool gradient, float *ret_losses,
+                         const struct head_difficulty *difficulty) {
   const uint32_t size = head->embedding, classes = head->classes;
   normalise(head->threads, embeddings, batch, size, head->unit, head->unit_inverse);
   inverse_lengths(head->threads, head->weights, classes, size, head->weight_inverse);
@@ -345,8 +360,11 @@ static double batch_loss(struct head *head, const struct head_options *options, 
     const uint32_t count = MIN(counts[i], LABELS_MAX);
     for (uint32_t c = 0; c < classes; c++)
       cosines[c] *= head->weight_inverse[c];
-    if (ret_margins && count > 0)
-      ret_margins[i] = cosines[own->identity] - best_other(cosines, classes, own->identity);
+    if (difficulty) {
+      const uint32_t asked = difficulty->own[i];
+      difficulty->ret_margins[i] = cosines[asked] - best_other(cosines, classes, asked);
+      difficulty->ret_plain[i] = (float)plain_loss(cosines, classes, options->scale, own, count);
+    }
     losses[i] = (float)sample_loss(head, options, cosines, own, count, gradient);
     for (uint32_t c = 0; gradient && c < classes; c++)
       cosines[c] *= scale * head->weight_inverse[c];
@@ -361,10 +379,10 @@ static double batch_loss(struct head *head, const struct head_options *options, 
 
 double head_step(struct head *head, const struct head_options *options, const float *embeddings,
                  uint32_t batch, const struct head_label *labels, uint32_t stride, const uint32_t *counts,
-                 float *ret_gradient, float *ret_losses, float *ret_margins) {
+                 float *ret_gradient, float *ret_losses, const struct head_difficulty *difficulty) {
   const uint32_t size = head->embedding, classes = head->classes;
   const double loss =
-      batch_loss(head, options, embeddings, batch, labels, stride, counts, true, ret_losses, ret_margins);
+      batch_loss(head, options, embeddings, batch, labels, stride, counts, true, ret_losses, difficulty);
   blas_multiply(head->threads, false, false, batch, size, classes, head->cosines, classes, head->weights,
                 size, 0.0f, ret_gradient, size);
   blas_multiply(head->threads, true, false, classes, size, batch, head->cosines, classes, head->unit, size,

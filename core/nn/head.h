@@ -40,13 +40,18 @@ struct head_options {
    */
   float smoothing;
 };
+/* How hard each sample of a step was, apart from margins and what counts as a negative. */
+struct head_difficulty {
+  const uint32_t *own; /* (batch) the class that is asked about, whatever its share of the label */
+  float *ret_margins;  /* (batch) cos to it minus best other class */
+  float *ret_plain; /* (batch) cross-entropy of the soft label: no margin, all classes are negatives, nats */
+};
 /* Forward and backward of the batch's mean loss. embeddings (batch, D), not normalised. labels: MIX of sample
  * i are labels[i * stride .. + counts[i]). Writes d(mean loss)/d(embedding) and keeps the class gradient for
- * head_sgd. ret_losses (batch) or NULL: loss of each sample; ret_margins (batch) or NULL: cos to own (first
- * label) minus best other class. */
+ * head_sgd. ret_losses (batch) or NULL: loss of each sample; difficulty may be NULL. */
 double head_step(struct head *head, const struct head_options *options, const float *embeddings,
                  uint32_t batch, const struct head_label *labels, uint32_t stride, const uint32_t *counts,
-                 float *ret_gradient, float *ret_losses, float *ret_margins);
+                 float *ret_gradient, float *ret_losses, const struct head_difficulty *difficulty);
 /* The loss alone, without gradients (for rewards): fills ret_losses (batch). */
 void head_losses(struct head *head, const struct head_options *options, const float *embeddings,
                  uint32_t batch, const struct head_label *labels, uint32_t stride, const uint32_t *counts,

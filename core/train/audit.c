@@ -42,6 +42,12 @@ uint32_t audit_count(const struct job_spec *spec) {
   return count;
 }
 
+double audit_recipe_uses(const struct job_spec *trained) {
+  const bool learned =
+      mask_traits(trained->mask.method)->has_strategy && trained->mask.policy == POLICY_LEARNED;
+  return learned && trained->mask.recipes > 0 ? (double)trained->train.epochs / trained->mask.recipes : 0;
+}
+
 /* ---- one attack ---- */
 
 /* Without held-out people all are the victims: attacks on templates do not use the model. */

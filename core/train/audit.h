@@ -16,7 +16,7 @@ struct audit_subject {
   const struct job_callbacks *callbacks;
   const struct mask *mask;
   const struct job_spec *trained;  /* of the model's training: the same but for audit jobs */
-  struct attack_mixing mixing;     /* of the training; partners are filled in from `partners` */
+  struct attack_mixing mixing;     /* of the whole training; partners are filled in from `partners` */
   const struct job_data *data;     /* victims: the people held out, or all where those are not two */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */
   bool strangers;                  /* the model was trained on nobody in `data` */
@@ -39,6 +39,11 @@ void audit_record_done(struct audit_record *record);
  * finished stays in the record. */
 int audit_run(const struct audit_subject *subject, struct audit_record *record,
               int (*after)(void *context, struct guise_error *err), void *context, struct guise_error *err);
+
+/* How often a training uses each frozen mix with a k that it draws anew (struct attack_mixing); 0: it does
+ * not.
+ */
+double audit_recipe_uses(const struct job_spec *trained);
 
 /* How many attacks the job asked for. */
 uint32_t audit_count(const struct job_spec *spec);

@@ -80,12 +80,15 @@ static int open_data(struct audit_job *job, struct guise_error *err) {
 
 static struct attack_mixing mixing_of(const struct audit_job *job) {
   const json_t *mixing = json_object_get(json_object_get(job->report, "mask"), "mixing"), *share;
+  const char *whole = json_object_get(mixing, "stored") ? "stored" : "probability"; /* of earlier versions */
   const bool chooses = mask_traits(mask_method(job->model->mask))->chooses_k;
-  struct attack_mixing result = {
-      .alpha = MIX_ALPHA, .pool = job->trained.mask.pool, .recipes = job->trained.mask.recipes};
+  struct attack_mixing result = {.alpha = MIX_ALPHA,
+                                 .pool = job->trained.mask.pool,
+                                 .recipes = job->trained.mask.recipes,
+                                 .uses = audit_recipe_uses(&job->trained)};
   const char *k;
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
-  json_object_foreach(json_object_get(mixing, "probability"), k, share) {
+  json_object_foreach(json_object_get(mixing, whole), k, share) {
     const unsigned long faces = strtoul(k, NULL, 10);
     if (faces >= 2 && faces <= MIX_MAX)
       result.probability[faces] = json_number_value(share);

@@ -19,7 +19,7 @@ static struct attack_mixing given_mixing(const struct trainer *t) {
   return mixing;
 }
 
-/* How the training templates were mixed: by the policy's choices in the last epoch. */
+/* How the policy mixes: by its choices in the last epoch, which whoever masks with the model goes on with. */
 static struct attack_mixing mixing_of(const struct trainer *t) {
   bool chooses = mask_traits(t->spec->mask.method)->chooses_k;
   if (trainer_is_given(t))
@@ -28,11 +28,24 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
                                  .beta = !chooses,
                                  .alpha = MIX_ALPHA,
                                  .pool = t->spec->mask.pool,
-                                 .recipes = t->spec->mask.recipes};
+                                 .recipes = t->spec->mask.recipes,
+                                 .uses = audit_recipe_uses(t->spec)};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     mixing.probability[k] = t->last_histogram[k];
   if (!chooses)
     mixing.probability[2] = 1;
+  return mixing;
+}
+
+/* How the templates are mixed that the whole training has made, and a stolen store of them holds. The
+ * warm-up's mixes of two are among them. */
+static struct attack_mixing stored_mixing(const struct trainer *t) {
+  struct attack_mixing mixing = mixing_of(t);
+  double mixed = 0;
+  for (uint32_t k = 2; k <= MIX_MAX; k++)
+    mixed += t->stored[k];
+  for (uint32_t k = 2; k <= MIX_MAX && mixed > 0 && !trainer_is_given(t); k++)
+    mixing.probability[k] = t->stored[k] / mixed;
   return mixing;
 }
 
@@ -102,7 +115,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   struct report_reward reward = {.mixes = traits->mixes};
   if (!traits->mixes)
     return reward;
-  struct attack_mixing mixing = mixing_of(t);
+  const struct attack_mixing mixing = mixing_of(t), stored = stored_mixing(t);
   reward.policy = trainer_is_given(t) ? "owner"
                   : traits->chooses_k ? policies[t->spec->mask.policy]
                                       : "fixed";
@@ -110,6 +123,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;
   memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
+  memcpy(reward.stored, stored.probability, sizeof(reward.stored));
   return reward;
 }
 
@@ -287,7 +301,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
       .inputs = inputs,
       .callbacks = t->callbacks,
       .mask = t->mask,
-      .mixing = mixing_of(t),
+      .mixing = stored_mixing(t),
       .data = &t->data,
       .partners = t->open_order ? &t->open : NULL,
       .model = path,

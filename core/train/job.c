@@ -169,8 +169,10 @@ static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const
     r = follow_reference(t, epoch, &results[0]);
   if (r < 0)
     return error_set(err, r, "out of memory for the epoch's metrics");
-  for (uint32_t k = 0; k <= MIX_MAX; k++)
+  for (uint32_t k = 0; k <= MIX_MAX; k++) {
     t->last_histogram[k] = k > 1 && t->sums.mixed > 0 ? t->sums.chosen[k] / t->sums.mixed : 0;
+    t->stored[k] += t->sums.chosen[k];
+  }
   memset(&t->sums, 0, sizeof(t->sums));
   t->epochs_done = epoch;
   return checkpoint_write(t, inputs->work_directory, err);

@@ -94,9 +94,8 @@ int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t c
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t k = mixes[i].k;
     const double cost = dual_cost(&t->dual, missed[i]);
-    float *known = &t->difficulty.leak_person[t->identity[mixes[i].member[0]]];
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
-    *known = *known == 0 ? leak[i] : *known + 0.1f * (leak[i] - *known);
+    trainer_average(&t->difficulty.leak_person[t->identity[mixes[i].member[0]]], leak[i]);
     mean_cost += cost / count;
     mean_leak += (double)leak[i] / count;
     t->sums.kl[k] += (double)kl[i];

@@ -224,8 +224,29 @@ static int check_key(const struct job_spec *spec, struct spec_problems *problems
   return 0;
 }
 
+/* A histogram of k belongs to a policy that does not choose. */
+static int check_probability(const struct job_spec *spec, struct spec_problems *problems) {
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  struct job_spec resolved = *spec;
+  resolve_k(&resolved);
+  if (!traits->chooses_k)
+    return spec_problems_add(
+        problems, "/mask/probability", "conflict", NULL,
+        "the mask %s does not leave the number of faces to the job: leave probability out", traits->name);
+  if (spec->mask.policy != POLICY_FIXED)
+    return spec_problems_add(problems, "/mask/probability", "conflict", NULL,
+                             "probability says how often each k is drawn, which is up to the policy: choose "
+                             "the policy \"fixed\", or leave probability out");
+  if (spec->mask.probability_count != resolved.mask.k_count)
+    return spec_problems_add(problems, "/mask/probability", "conflict", NULL,
+                             "probability must have one number for each entry of k: %u",
+                             resolved.mask.k_count);
+  return 0;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
+  int r = 0;
   if ((*spec->holdout.pairs_dataset != 0) != (*spec->holdout.pairs_name != 0))
     return spec_problems_add(problems,
                              *spec->holdout.pairs_dataset ? "/holdout/pairs/name" : "/holdout/pairs/dataset",
@@ -240,10 +261,15 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
                              "the strategy network does not choose for the mask %s: use \"fixed\" or "
                              "\"uniform\"",
                              traits->name);
-  if (traits->chooses_k && spec->mask.policy == POLICY_FIXED &&
-      (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
-    return spec_problems_add(problems, "/mask/k", "conflict", NULL,
-                             "the policy \"fixed\" needs k to be one number, for example [3]");
+  if (spec->mask.probability_count > 0)
+    r = check_probability(spec, problems);
+  else if (traits->chooses_k && spec->mask.policy == POLICY_FIXED &&
+           (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
+    r = spec_problems_add(problems, "/mask/k", "conflict", NULL,
+                          "the policy \"fixed\" needs k to be one number, for example [3], or "
+                          "mask.probability to tell how often each k is drawn");
+  if (r < 0)
+    return r;
   if (spec->mask.level && spec->mask.method != MASK_AHM)
     return spec_problems_add(problems, "/mask/level", "conflict", NULL,
                              "levels are settings of the mask ahm: leave level out, or choose ahm");
@@ -255,7 +281,7 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
   if (spec->mask.select == MASK_SELECT_LEARNT && drop == 0)
     return spec_problems_add(problems, "/mask/drop_low", "conflict", NULL,
                              "select \"learnt\" chooses what drop_low drops: give drop_low above 0");
-  int r = check_network(spec, problems);
+  r = check_network(spec, problems);
   if (r == 0)
     r = check_key(spec, problems);
   return r < 0 ? r : check_probe(spec, problems);

@@ -55,6 +55,8 @@ struct job_spec {
     double clip;                           /* of the standardised coefficient, deviations; 0 = none */
     uint32_t k[5];                         /* ascending, 2..6 */
     uint32_t k_count;
+    double probability[5];      /* weight of each k under the policy "fixed"; they need not sum to 1 */
+    uint32_t probability_count; /* 0 = none are given: k is one number */
     enum strategy_policy policy;
     double unmixed; /* rho: share of training samples with k = 1 */
     enum head_negatives negatives;

@@ -51,12 +51,17 @@ static json_t *section_object(json_t *root, const char *section) {
 
 static int print_mask(json_t *mask, const struct job_spec *spec) {
   const struct mask_traits *traits = mask_traits(spec->mask.method);
-  json_t *k = json_array(), *parameters = json_object();
+  json_t *k = json_array(), *parameters = json_object(), *probability = json_null();
   for (uint32_t i = 0; i < spec->mask.k_count; i++)
     k = json_append(k, json_integer(spec->mask.k[i]));
+  if (spec->mask.probability_count > 0)
+    probability = json_array();
+  for (uint32_t i = 0; i < spec->mask.probability_count; i++)
+    probability = json_append(probability, json_real(spec->mask.probability[i]));
   for (uint32_t i = 0; i < traits->parameter_count; i++)
     parameters = json_put(parameters, traits->parameters[i].name, json_real(spec->mask.parameter[i]));
   int r = json_object_set_new(mask, "k", k);
+  r |= json_object_set_new(mask, "probability", probability);
   r |= json_object_set_new(mask, "parameters", parameters);
   r |= json_object_set_new(mask, "level",
                            spec->mask.level ? json_string(mask_level_name(spec->mask.level)) : json_null());

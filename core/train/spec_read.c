@@ -172,6 +172,52 @@ static int parse_k(const json_t *value, struct job_spec *spec, struct spec_probl
   return 0;
 }
 
+/* Whether the list is one of weights, of which one at least counts. */
+static bool are_weights(const json_t *value) {
+  const json_t *entry;
+  double sum = 0;
+  size_t i;
+  json_array_foreach(value, i, entry) {
+    const double weight = json_number_value(entry);
+    if (!json_is_number(entry) || !(weight >= 0 && weight <= 1))
+      return false;
+    sum += weight;
+  }
+  return sum > 0;
+}
+
+/* Weights stand in the order of mask.k as it was given, which may stand behind them: read last. */
+static int parse_probability(const json_t *mask, struct job_spec *spec, struct spec_problems *problems) {
+  const json_t *value = json_object_get(mask, "probability"), *k = json_object_get(mask, "k"), *entry;
+  uint32_t count = 0;
+  size_t i;
+  if (!value || json_is_null(value))
+    return 0;
+  if (!json_is_array(value) || json_array_size(value) == 0 ||
+      json_array_size(value) > ARRAY_SIZE(spec->mask.probability))
+    return spec_problems_add(problems, "/mask/probability", "wrong_type", NULL,
+                             "probability must be an array of one number for each entry of k, or null");
+  if (!are_weights(value))
+    return spec_problems_add(problems, "/mask/probability", "out_of_range",
+                             json_pack("{s:f,s:f}", "minimum", 0.0, "maximum", 1.0),
+                             "probability must list numbers from 0 to 1, not all of them 0");
+  if (k && json_array_size(k) != json_array_size(value))
+    return spec_problems_add(problems, "/mask/probability", "conflict", NULL,
+                             "probability must have one number for each entry of k: %zu", json_array_size(k));
+  json_array_foreach(value, i, entry) {
+    uint32_t at = (uint32_t)i;
+    for (uint32_t sorted = 0; k && sorted < spec->mask.k_count; sorted++)
+      if (json_integer_value(json_array_get(k, i)) == (json_int_t)spec->mask.k[sorted])
+        at = sorted;
+    spec->mask.probability[at] = json_number_value(entry);
+    count++;
+  }
+  spec->mask.probability_count = count;
+  if (spec->mask.policy == POLICY_UNSET)
+    spec->mask.policy = POLICY_FIXED;
+  return 0;
+}
+
 /* Its settings have been taken already, before the fields that override them. */
 static int parse_level(const json_t *value, struct job_spec *spec, struct spec_problems *problems) {
   spec->mask.level = mask_level_find(json_string_value(value));
@@ -363,8 +409,8 @@ static int parse_special(const char *section, const char *key, const json_t *val
   if (strcmp(section, "mask") == 0) {
     if (strcmp(key, "k") == 0)
       return parse_k(value, spec, problems);
-    if (strcmp(key, "parameters") == 0)
-      return 0; /* parse_parameters' */
+    if (strcmp(key, "parameters") == 0 || strcmp(key, "probability") == 0)
+      return 0; /* parse_parameters' and parse_probability's */
     if (strcmp(key, "recipes_per_image") == 0)
       return parse_recipes(value, spec, problems);
     if (strcmp(key, "level") == 0)
@@ -434,8 +480,9 @@ static int parse_section(const char *section, const json_t *object, struct job_s
 int spec_read(const json_t *body, struct job_spec *spec, struct spec_problems *problems) {
   const char *type = json_string_value(json_object_get(body, "type"));
   spec->type = type && strcmp(type, job_type_name(JOB_AUDIT)) == 0 ? JOB_AUDIT : JOB_TRAIN;
+  const json_t *mask = spec->type == JOB_TRAIN ? json_object_get(body, "mask") : NULL;
   int r = parse_section("", body, spec, problems);
-  return r < 0
-             ? r
-             : parse_parameters(json_object_get(json_object_get(body, "mask"), "parameters"), spec, problems);
+  if (r == 0)
+    r = parse_probability(mask, spec, problems);
+  return r < 0 ? r : parse_parameters(json_object_get(mask, "parameters"), spec, problems);
 }

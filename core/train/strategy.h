@@ -40,8 +40,9 @@ struct strategy;
 
 /* The entries of the state that do not come from the template itself; all are scaled to about [-3,3]. */
 struct strategy_context {
-  float margin_sample, margin_person; /* moving averages: cos to own class minus best other */
-  float excess_sample, excess_person; /* moving averages of the excess loss, nats */
+  /* moving averages over the mixes that the sample, the person leads; 0 before the first: */
+  float margin_sample, margin_person; /* cos to the lead's class minus best other */
+  float excess_sample, excess_person; /* plain cross-entropy of the label minus its entropy, nats */
   float leak;       /* moving average of the leak of the person's mixes; 0 without a probe */
   float log_images; /* log of the lead person's image count */
   float progress;   /* t/T */

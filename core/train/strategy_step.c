@@ -60,12 +60,27 @@ static void fill_states(struct trainer *t) {
   ablate_states(t, ablation_traits(t->spec->mask.ablation));
 }
 
+/* k by the histogram that the job gives. */
+static uint32_t draw_given(const struct trainer *t, struct rng *rng) {
+  const double *weight = t->spec->mask.probability;
+  double total = 0, sum = 0;
+  for (uint32_t a = 0; a < ACTIONS(t); a++)
+    total += weight[a];
+  const double u = (double)rng_uniform(rng) * total;
+  uint32_t last = 0;
+  for (uint32_t a = 0; a < ACTIONS(t) && sum <= u; a++) {
+    sum += weight[a];
+    last = weight[a] > 0 ? a : last;
+  }
+  return t->spec->mask.k[last];
+}
+
 /* k of one mixed sample. marginal: the batch's mean policy. */
 static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample, const float *marginal) {
   const uint32_t *k = t->spec->mask.k;
   switch (t->spec->mask.policy) {
   case POLICY_FIXED:
-    return k[0];
+    return t->spec->mask.probability_count > 0 ? draw_given(t, rng) : k[0];
   case POLICY_UNIFORM:
     return k[rng_below(rng, ACTIONS(t))];
   case POLICY_LEARNED:

@@ -147,8 +147,8 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
   t->mixes = zeroed(batch, sizeof(*t->mixes), &failed);
   t->labels = zeroed(batch * MIX_MAX, sizeof(*t->labels), &failed);
   t->label_counts = zeroed(batch, sizeof(*t->label_counts), &failed);
-  t->losses = zeroed(batch, sizeof(float), &failed);
   t->margins = zeroed(batch, sizeof(float), &failed);
+  t->plain = zeroed(batch, sizeof(float), &failed);
   if (t->strategy) {
     struct difficulty *d = &t->difficulty;
     t->states = zeroed(batch * strategy_state_size(t->strategy), sizeof(float), &failed);
@@ -207,8 +207,8 @@ void trainer_done(struct trainer *t) {
                      t->mixes,
                      t->labels,
                      t->label_counts,
-                     t->losses,
                      t->margins,
+                     t->plain,
                      t->states,
                      t->policy,
                      t->reward_mixes,
@@ -414,20 +414,22 @@ int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, floa
   return 0;
 }
 
-static void average(float *value, float now) {
-  *value += 0.1f * (now - *value);
+void trainer_average(float *average, float now) {
+  *average = *average == 0 ? now : *average + 0.1f * (now - *average);
 }
 
+/* Of the leads: what is asked of a mix is how far its own lead is recognised in it, who need not have the
+ * largest share. */
 static void update_difficulty(struct trainer *t) {
   for (uint32_t i = 0; i < t->batch; i++) {
     struct difficulty *d = &t->difficulty;
     /* a unit of label: public faces in the mix have none */
     const float weight = trainer_label_weight(&t->mixes[i]);
-    const float excess = (t->losses[i] - mix_label_entropy(&t->mixes[i])) / weight;
-    average(&d->margin_sample[t->sample[i]], t->margins[i]);
-    average(&d->margin_person[t->identity[i]], t->margins[i]);
-    average(&d->excess_sample[t->sample[i]], excess);
-    average(&d->excess_person[t->identity[i]], excess);
+    const float excess = (t->plain[i] - mix_label_entropy(&t->mixes[i])) / weight;
+    trainer_average(&d->margin_sample[t->sample[i]], t->margins[i]);
+    trainer_average(&d->margin_person[t->identity[i]], t->margins[i]);
+    trainer_average(&d->excess_sample[t->sample[i]], excess);
+    trainer_average(&d->excess_person[t->identity[i]], excess);
   }
 }
 
@@ -440,8 +442,10 @@ static int batch_gradients(struct trainer *t, const struct head_options *head, d
     r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
   if (r < 0)
     return r;
-  *ret_loss = head_step(t->head, head, graph_output_data(t->graph), t->batch, t->labels, MIX_MAX,
-                        t->label_counts, graph_output_gradient(t->graph), t->losses, t->margins);
+  const struct head_difficulty difficulty = {t->identity, t->margins, t->plain};
+  *ret_loss =
+      head_step(t->head, head, graph_output_data(t->graph), t->batch, t->labels, MIX_MAX, t->label_counts,
+                graph_output_gradient(t->graph), NULL, t->strategy ? &difficulty : NULL);
   r = defences_after_forward(t, ret_loss, err);
   if (r == 0)
     r = graph_backward(t->graph, err);

@@ -33,11 +33,12 @@ struct epoch_sums {
   double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], kl[MIX_MAX + 1], leak[MIX_MAX + 1];
 };
 
-/* Moving averages that are part of the strategy network's state, one a training image and one a person. */
+/* Moving averages that are part of the strategy network's state, one a training image and one a person: of
+ * mixes that they lead. 0 until the first value, which they begin with. */
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
-  float *leak_person;                   /* (train.identities) 0 until the person's first decision */
+  float *leak_person;                   /* (train.identities) */
 };
 
 /* A defence at work; its hooks are in defence_rows.h. */
@@ -80,7 +81,8 @@ struct trainer {
   struct epoch_sums sums;
   double trained_seconds;             /* spent in steps, over all epochs and attempts */
   double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
-  double curve[CURVE_POINTS];         /* accuracy until now on the first verification set */
+  double stored[MIX_MAX + 1]; /* samples of each k in all whole epochs: what a store of the templates holds */
+  double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
 
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
@@ -94,7 +96,7 @@ struct trainer {
   struct mix *mixes;           /* (batch) */
   struct head_label *labels;   /* (batch, MIX_MAX) */
   uint32_t *label_counts;
-  float *losses, *margins;  /* (batch) */
+  float *margins, *plain;   /* (batch) with a strategy network: see struct head_difficulty */
   float *states, *policy;   /* (batch, state), (batch, actions) */
   struct mix *reward_mixes; /* (eval_batch) */
   uint8_t *faces;           /* (batch, size*size*3) with a probe: augmented pixels of what it looks at */
@@ -145,6 +147,9 @@ int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 bool trainer_in_warmup(const struct trainer *trainer);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
+
+/* The newest value weighs .1; see struct difficulty. */
+void trainer_average(float *average, float now);
 
 /* probe_step.c: the probe's training beside the recogniser's, and its reward. */
 int trainer_probe_step(struct trainer *trainer, struct guise_error *err);

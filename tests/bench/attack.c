@@ -11,6 +11,7 @@
 #include "core/attack/linkage.h"
 #include "core/attack/mi_face.h"
 #include "core/attack/reconstruction.h"
+#include "core/mask/key.h"
 #include "core/model/model.h"
 #include "core/train/data.h"
 #include "tests/bench/bench.h"
@@ -22,6 +23,10 @@ struct study {
   const struct attack *attack;
   uint32_t pairs, passes, faces, steps, lessons, restarts; /* 0: the effort's */
   const char *model; /* under attack, with its mask; NULL: the mask alone is */
+  const char *key;   /* key.json of the mask or the model, made when there is none; NULL: no key */
+  struct mask_key secret;
+  uint32_t k;     /* of all mixes; 0: as the model's, else as the mask's jobs begin with */
+  double unmixed; /* NAN: as the model's, else nobody */
   bool scratch;
   struct attack_context context;
 };
@@ -93,13 +98,41 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
   return study->attack->run(context, ret_result, err);
 }
 
+/* How templates are mixed: as the model's training did in its last epoch, or as jobs with the mask begin. */
+static void choose_mixing(struct study *study, const struct model *model) {
+  struct attack_mixing *mixing = &study->context.mixing;
+  const struct mask_traits *traits = mask_traits(mask_method(study->context.mask));
+  const uint32_t k = study->k ? study->k : traits->default_k;
+  mixing->alpha = MIX_ALPHA;
+  mixing->beta = !traits->chooses_k;
+  for (uint32_t i = 2; i <= MIX_MAX; i++)
+    mixing->probability[i] = k == 0 || i == k;
+  if (model && model->info.mixing.mixes && !study->k) {
+    mixing->beta = model->info.mixing.beta;
+    mixing->unmixed = (double)model->info.mixing.unmixed;
+    for (uint32_t i = 2; i <= MIX_MAX; i++)
+      mixing->probability[i] = (double)model->info.mixing.probability[i];
+  }
+  mixing->unmixed = isnan(study->unmixed) ? mixing->unmixed : study->unmixed;
+}
+
+static int read_key(struct study *study, struct guise_error *err) {
+  int r = study->key ? mask_key_read(study->key, &study->secret, err) : 0;
+  if (r == -ENOENT && (r = mask_key_generate(&study->secret, err)) == 0)
+    r = mask_key_write(study->key, &study->secret, err);
+  study->context.key = study->key ? &study->secret : NULL;
+  return r;
+}
+
 static int run_study(struct study *study, char **argv, struct guise_error *err) {
   struct attack_context *context = &study->context;
   struct mask *mask = NULL;
   struct model *model = NULL;
   struct attack_result result = {.name = study->attack->name};
   int64_t begin = clock_ns();
-  int r = study->model ? model_load(study->model, 1, context->threads, &model, err) : 0;
+  int r = read_key(study, err);
+  if (r == 0 && study->model)
+    r = model_load_keyed(study->model, context->key, 1, context->threads, &model, err);
   if (r < 0)
     return r;
   const uint32_t size = model ? model->info.input : study->mask.size;
@@ -110,8 +143,12 @@ static int run_study(struct study *study, char **argv, struct guise_error *err) 
     r = mask_new(&study->mask, &mask, err);
   if (r == 0 && !model) /* constants from public faces, as from any others */
     r = mask_fit(mask, face_view_image, &study->open_view, context->open.count, err);
+  if (r == 0 && !model && context->key)
+    r = mask_set_key(mask, context->key, err);
   context->mask = model ? model->mask : mask;
   context->model = study->model;
+  if (r == 0)
+    choose_mixing(study, model);
   context->members = context->victims; /* to attacks on weights and gradients they are who was trained on */
   context->teacher = argv[3];
   if (r == 0)
@@ -129,6 +166,19 @@ static int run_study(struct study *study, char **argv, struct guise_error *err) 
 
 static uint32_t number(const char *text) {
   return (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* NAME=VALUE of one of the method's numbers. */
+static int parse_parameter(const char *text, struct mask_options *options) {
+  const struct mask_traits *traits = mask_traits(options->method);
+  const size_t length = strcspn(text, "=");
+  for (uint32_t i = 0; text[length] && i < traits->parameter_count; i++)
+    if (strlen(traits->parameters[i].name) == length &&
+        strncmp(traits->parameters[i].name, text, length) == 0) {
+      options->parameter[i] = strtod(text + length + 1, NULL);
+      return 0;
+    }
+  return -EINVAL;
 }
 
 static int parse_options(struct study *study, int argc, char **argv) {
@@ -151,7 +201,12 @@ static int parse_options(struct study *study, int argc, char **argv) {
     STEPS,
     LESSONS,
     RESTARTS,
-    WORK
+    WORK,
+    DCT,
+    PARAMETER,
+    CLIP,
+    KEY,
+    RECIPES
   };
   static const struct option options[] = {{"mask", 1, NULL, MASK},
                                           {"drop-low", 1, NULL, DROP},
@@ -172,16 +227,22 @@ static int parse_options(struct study *study, int argc, char **argv) {
                                           {"lessons", 1, NULL, LESSONS},
                                           {"restarts", 1, NULL, RESTARTS},
                                           {"work", 1, NULL, WORK},
+                                          {"dct", 1, NULL, DCT},
+                                          {"parameter", 1, NULL, PARAMETER},
+                                          {"clip", 1, NULL, CLIP},
+                                          {"key", 1, NULL, KEY},
+                                          {"recipes", 1, NULL, RECIPES},
                                           {NULL, 0, NULL, 0}};
   enum mask_method method = MASK_AHM;
-  uint32_t drop_low = UINT32_MAX, size = 112;
+  enum mask_dct dct = MASK_DCT_NATIVE;
+  const char *parameters[MASK_PARAMETERS_MAX], *clip = NULL;
+  uint32_t drop_low = UINT32_MAX, size = 112, parameter_count = 0;
   int option;
-  *study = (struct study){.context = {.effort = EFFORT_QUICK,
+  *study = (struct study){.unmixed = NAN,
+                          .context = {.effort = EFFORT_QUICK,
                                       .seed = 1,
                                       .threads = 1,
                                       .loss = {HEAD_COSFACE, {.scale = 30, .margin = .3f}}}};
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
-    study->context.mixing.probability[k] = 1;
   optind = 0;
   while ((option = getopt_long(argc, argv, "", options, NULL)) > 0) {
     if (option == MASK && mask_method_from_name(optarg, &method) < 0)
@@ -209,16 +270,28 @@ static int parse_options(struct study *study, int argc, char **argv) {
     if (option == SEED)
       study->context.seed = number(optarg);
     if (option == UNMIXED)
-      study->context.mixing.unmixed = strtod(optarg, NULL);
-    for (uint32_t k = 2; option == K && k <= MIX_MAX; k++)
-      study->context.mixing.probability[k] = k == number(optarg);
+      study->unmixed = strtod(optarg, NULL);
+    study->k = option == K ? number(optarg) : study->k;
+    study->key = option == KEY ? optarg : study->key;
+    clip = option == CLIP ? optarg : clip;
+    if (option == RECIPES)
+      study->context.mixing.recipes = number(optarg);
+    if (option == DCT && mask_dct_from_name(optarg, &dct) < 0)
+      return -EINVAL;
+    if (option == PARAMETER && parameter_count < ARRAY_SIZE(parameters))
+      parameters[parameter_count++] = optarg;
     if (option == '?')
       return -EINVAL;
   }
   study->mask = mask_options_default(method, size);
   study->mask.drop_low = drop_low == UINT32_MAX ? study->mask.drop_low : drop_low;
-  if (!mask_traits(method)->has_strategy)
-    study->context.mixing = (struct attack_mixing){.beta = true, .alpha = .4f};
+  study->mask.dct = dct;
+  study->mask.clip = clip ? strtof(clip, NULL) : study->mask.clip;
+  for (uint32_t i = 0; i < parameter_count; i++)
+    if (parse_parameter(parameters[i], &study->mask) < 0)
+      return -EINVAL;
+  if (study->k == 1 || study->k > MIX_MAX)
+    return -EINVAL;
   if (optind + 4 != argc || !(study->attack = attack_find(argv[optind])))
     return -EINVAL;
   return 0;
@@ -233,8 +306,9 @@ int bench_attack(int argc, char **argv) {
     shifted[i + 1] = argv[i];
   if (parse_options(&study, argc + 1, shifted) < 0) {
     (void)fputs(
-        "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] "
-        "[--size PX] [--k K] [--unmixed SHARE] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
+        "usage: guise-bench attack NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--dct NAME] "
+        "[--drop-low N] [--clip C] [--parameter NAME=VALUE] [--key KEY.json] [--size PX] "
+        "[--k K] [--unmixed SHARE] [--recipes N] [--effort NAME] [--pairs N] [--passes N] [--scratch] "
         "[--threads N] [--seed N] [--model PATH] [--undefended PATH] "
         "[--evaluator PATH] [--faces N] [--steps N] [--lessons N] [--restarts N] [--work DIRECTORY]\n",
         stderr);

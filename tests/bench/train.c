@@ -4,9 +4,9 @@
  *   guise-bench train PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]   trains, one line an epoch; continues
  * when called again
  *
- * mask.public_dataset, mask.embedder and mask.reference of JOB.json are names of files in the current
- * directory: a pack and two models. DIRECTORY keeps checkpoints (work/), the last one's name (resume) and the
- * result (out/). */
+ * mask.public_dataset, mask.embedder, mask.reference, audit.public_dataset, audit.teacher and a defence's
+ * model of JOB.json are names of files in the current directory: packs and models. DIRECTORY keeps
+ * checkpoints (work/), the last one's name (resume) and the result (out/). */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -117,6 +117,9 @@ static int run_study(struct study *study, const struct job_spec *spec, char **ar
                               .public_pack = file_of(spec->mask.public_dataset),
                               .embedder_model = file_of(spec->mask.embedder),
                               .reference_model = file_of(spec->mask.reference),
+                              .pretrained_model = file_of(spec->defences.model),
+                              .audit_public_pack = file_of(spec->audit.public_dataset),
+                              .teacher_model = file_of(spec->audit.teacher),
                               .work_directory = work,
                               .resume = resume,
                               .output_directory = output,

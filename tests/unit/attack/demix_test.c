@@ -121,6 +121,35 @@ static void recipes_bound_what_is_seen(void **state) {
   mask_free(mask);
 }
 
+/* Of a recipe whose k is chosen anew each time there is a mix for each k: all of them are seen, each once. */
+static void recipes_of_a_learned_policy_are_all_seen(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = few_people(mask, 3);
+  context.mixing.recipes = 2;
+  struct attack_result frozen = run("demix", &context);
+  context.mixing.probability[2] = context.mixing.probability[5] = 1;
+  context.mixing.uses = 1000;
+  struct attack_result result = run("demix", &context);
+  print(&result);
+  assert_string_equal(result.surface[0].decided_by, "ssim_all");
+  assert_true(result.surface[0].mean_k > 3.33 &&
+              result.surface[0].mean_k < 3.34); /* 2, 3 and 5, each twice */
+  assert_true(figure(&result, "ssim_all") > figure(&frozen, "ssim_2") + .02);
+  attack_result_done(&result);
+  context.mixing.uses = 1.5; /* 2 (3 - 3 (2/3)^1.5) = 2.7 of six have come up */
+  result = run("demix", &context);
+  assert_string_equal(result.surface[0].decided_by, "ssim_all");
+  assert_non_null(metric_of(&result.surface[0], "ssim_2"));
+  attack_result_done(&result);
+  context.mixing.uses = 0;
+  result = run("demix", &context);
+  assert_string_equal(result.surface[0].decided_by, "ssim_2");
+  attack_result_done(&result);
+  attack_result_done(&frozen);
+  mask_free(mask);
+}
+
 static void undefended_faces_come_back(void **state) {
   (void)state;
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
@@ -229,6 +258,7 @@ int main(void) {
       cmocka_unit_test(leakage_grows_with_mixes),
       cmocka_unit_test(mixes_betray_whose_they_are),
       cmocka_unit_test(recipes_bound_what_is_seen),
+      cmocka_unit_test(recipes_of_a_learned_policy_are_all_seen),
       cmocka_unit_test(undefended_faces_come_back),
       cmocka_unit_test(noise_is_averaged_away),
       cmocka_unit_test(broken_attacker_is_inconclusive),

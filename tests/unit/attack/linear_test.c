@@ -33,6 +33,11 @@ static const uint8_t *test_image(void *context, uint32_t i) {
   return pixels[i];
 }
 
+static const uint8_t *only_image(void *rgb, uint32_t i) {
+  (void)i;
+  return rgb;
+}
+
 static int draw_faces(void **state) {
   (void)state;
   for (uint32_t p = 0; p < PEOPLE; p++)
@@ -131,7 +136,8 @@ static void dropping_frequencies_costs_likeness(void **state) {
 }
 
 /* Faces that the solver takes back from one method, and what the template shows without solving. */
-static void solve(enum mask_method method, enum mask_dct dct, double *ret_seen, double *ret_solved) {
+static void solve(enum mask_method method, enum mask_dct dct, uint32_t faces, double *ret_seen,
+                  double *ret_solved) {
   struct mask_options options = mask_options_default(method, SIZE);
   struct mask *mask = NULL;
   struct solver solver;
@@ -142,7 +148,7 @@ static void solve(enum mask_method method, enum mask_dct dct, double *ret_seen, 
   float *template_ = malloc(mask_elements(mask) * sizeof(float)), *truth = malloc(PIXELS * sizeof(float)),
         *seen = malloc(PIXELS * sizeof(float));
   *ret_seen = *ret_solved = 0;
-  for (uint32_t i = 0; i < FACES; i++) {
+  for (uint32_t i = 0; i < faces; i++) {
     struct rng rng;
     mask_rng_inference(&rng, i);
     rgb_to_ycbcr(test_image(NULL, i), SIZE, false, truth);
@@ -154,8 +160,8 @@ static void solve(enum mask_method method, enum mask_dct dct, double *ret_seen, 
       seen[p] += 128;
       solver.x[p] += 128;
     }
-    *ret_seen += quality_ssim(truth, seen, 3, SIZE) / FACES;
-    *ret_solved += quality_ssim(truth, solver.x, 3, SIZE) / FACES;
+    *ret_seen += quality_ssim(truth, seen, 3, SIZE) / faces;
+    *ret_solved += quality_ssim(truth, solver.x, 3, SIZE) / faces;
   }
   free(template_);
   free(truth);
@@ -169,12 +175,75 @@ static void solve(enum mask_method method, enum mask_dct dct, double *ret_seen, 
 static void solving_takes_masks_back(void **state) {
   (void)state;
   double seen, solved;
-  solve(MASK_BLUR, MASK_DCT_NATIVE, &seen, &solved);
+  solve(MASK_BLUR, MASK_DCT_NATIVE, FACES, &seen, &solved);
   if (solved < seen + 0.05)
     fail_msg("blur: %g seen, %g solved", seen, solved);
-  solve(MASK_PARTIALFACE, MASK_DCT_UPSAMPLED, &seen, &solved);
+  solve(MASK_PARTIALFACE, MASK_DCT_UPSAMPLED, 4, &seen, &solved);
   if (solved < seen + 0.1)
     fail_msg("partialface: %g seen, %g solved", seen, solved);
+}
+
+/* Each channel rounded to 256 even steps between its least and its largest value. */
+static void round_to_bytes(float *template_, uint32_t channels, size_t cells) {
+  for (uint32_t c = 0; c < channels; c++) {
+    float *channel = template_ + c * cells, low = channel[0], high = channel[0];
+    for (size_t i = 1; i < cells; i++) {
+      low = fminf(low, channel[i]);
+      high = fmaxf(high, channel[i]);
+    }
+    const float step = (high - low) / 255;
+    for (size_t i = 0; i < cells && step > 0; i++)
+      channel[i] = low + step * roundf((channel[i] - low) / step);
+  }
+}
+
+/* Peak signal-to-noise ratio of what is solved for from the up-sampled template of one face without its
+ * lowest coefficient, after the best constant a colour. */
+static double upsampled_psnr(uint32_t size, bool eight_bits, uint32_t *ret_steps) {
+  const size_t area = (size_t)size * size;
+  struct mask_options options = mask_options_default(MASK_NONE, size);
+  struct mask *mask = NULL;
+  struct solver solver;
+  uint8_t *rgb = malloc(3 * area);
+  options.dct = MASK_DCT_UPSAMPLED;
+  options.drop_low = 1;
+  synth_face(5, 1, 1, size, rgb);
+  assert_int_equal(mask_new(&options, &mask, NULL), 0);
+  assert_int_equal(mask_fit(mask, only_image, rgb, 1, NULL), 0);
+  assert_int_equal(solver_init(&solver, mask), 0);
+  float *template_ = malloc(mask_elements(mask) * sizeof(float)), *truth = malloc(3 * area * sizeof(float));
+  rgb_to_ycbcr(rgb, size, false, truth);
+  mask_template(mask, rgb, false, NULL, solver.scratch, template_);
+  if (eight_bits)
+    round_to_bytes(template_, mask_channels(mask), mask_elements(mask) / mask_channels(mask));
+  *ret_steps = solver_run(&solver, template_);
+  for (uint32_t c = 0; c < 3; c++) {
+    double sum = 0;
+    for (size_t i = c * area; i < (c + 1) * area; i++)
+      sum += (double)truth[i] - (double)solver.x[i];
+    for (size_t i = c * area; i < (c + 1) * area; i++)
+      solver.x[i] += (float)(sum / (double)area);
+  }
+  const double psnr = quality_psnr(truth, solver.x, 3, size);
+  solver_done(&solver);
+  mask_free(mask);
+  free(template_);
+  free(truth);
+  free(rgb);
+  return psnr;
+}
+
+/* Rounding to bytes is all that protects a template which only lacks its means. */
+static void upsampled_faces_come_back(void **state) {
+  (void)state;
+  uint32_t steps;
+  double psnr = upsampled_psnr(48, false, &steps);
+  if (!(psnr > 90 && steps > 64))
+    fail_msg("%g dB in %u steps", psnr, steps);
+  psnr = upsampled_psnr(112, true, &steps);
+  print_message("112 pixels, 8 bits: %g dB in %u steps\n", psnr, steps);
+  if (!(psnr >= 55))
+    fail_msg("%g dB in %u steps from 8 bits", psnr, steps);
 }
 
 static void mixing_costs_likeness(void **state) {
@@ -452,6 +521,7 @@ int main(void) {
       cmocka_unit_test(undefended_faces_come_back),
       cmocka_unit_test(dropping_frequencies_costs_likeness),
       cmocka_unit_test(solving_takes_masks_back),
+      cmocka_unit_test(upsampled_faces_come_back),
       cmocka_unit_test(mixing_costs_likeness),
       cmocka_unit_test(broken_attacker_is_inconclusive),
       cmocka_unit_test(json_fits_the_schema),

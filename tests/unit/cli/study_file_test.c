@@ -189,8 +189,16 @@ static void studies_of_the_benchmarks_are_right(void **state) {
   (void)state;
   static const struct {
     const char *file;
-    uint32_t cells;
-  } files[] = {{"masks200.json", 7}, {"drop-low.json", 10}};
+    uint32_t cells, seeds;
+  } files[] = {{"masks200.json", 20, 3},
+               {"drop-low.json", 14, 3},
+               {"ablations200.json", 10, 3},
+               {"full757.json", 3, 3},
+               {"frontier200.json", 17, 1},
+               {"upsampled64.json", 7, 1},
+               {"full757-partialface.json", 2, 1},
+               {"levels200.json", 5, 1},
+               {"mixing200.json", 6, 1}};
   for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
     char path[512];
     json_t *document = NULL;
@@ -203,7 +211,7 @@ static void studies_of_the_benchmarks_are_right(void **state) {
     problems = json_array();
     assert_int_equal(study_parse(document, &study, problems), 0);
     assert_int_equal(study.cells, files[i].cells);
-    assert_int_equal(study.seeds, 3);
+    assert_int_equal(study.seeds, files[i].seeds);
     study_free(&study);
     json_decref(document);
   }

@@ -127,6 +127,8 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
       .train_seconds = 100};
   input.reward.probability[2] = .5;
   input.reward.probability[6] = .5;
+  input.reward.stored[2] = .75;
+  input.reward.stored[6] = .25;
   json_t *spec = json_pack("{s:{s:s}}", "labels", "x", HOSTILE), *report = NULL;
   struct guise_error err = {0};
   input.spec = spec;
@@ -166,6 +168,8 @@ static void json_fits_the_schema(void **state) {
   assert_true(json_number_at(first, "tar_at_far_1e-2") == .25);
   const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
   assert_true(json_number_at(mixing, "mean_k") == 4);
+  assert_true(json_number_at(mixing, "stored_mean_k") == 3);
+  assert_true(json_number_at(json_object_get(mixing, "stored"), "2") == .75);
   assert_string_equal(json_text_at(json_object_get(report, "formal"), "guarantee"), "none");
   json_decref(report);
   json_decref(bare);
@@ -249,6 +253,14 @@ static json_t *sample_conditions(const char *job, const char *effort) {
                    8, "held_out", 1, "public_dataset", "teacher", "attacks", "linear");
 }
 
+/* Linkage that found nobody, learnt from so many public faces. */
+static json_t *sample_linkage(int public_faces) {
+  json_t *attacks = sample_attacks("resists", "resists"), *first = json_array_get(attacks, 0);
+  assert_int_equal(json_object_set_new(first, "attack", json_string("linkage")), 0);
+  assert_int_equal(json_object_set_new(first, "public_faces", json_integer(public_faces)), 0);
+  return attacks;
+}
+
 static void add_audit(json_t *report, const char *job, const char *effort, const char *verdict) {
   json_t *attacks = sample_attacks(verdict, "resists"), *conditions = sample_conditions(job, effort);
   assert_int_equal(json_object_set_new(json_array_get(attacks, 0), "job", json_string(job)), 0);
@@ -267,21 +279,30 @@ static void audits_add_up(void **state) {
   add_audit(report, "job_first", "standard", "inconclusive");
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "inconclusive");
   add_audit(report, "job_second", "standard", "resists");
+  assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "inconclusive");
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "2 attacked surfaces"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "linkage"));
+  json_t *linkage = sample_linkage(100), *conditions = sample_conditions("job_linkage", "standard");
+  assert_int_equal(report_add_audit(report, linkage, conditions, NULL), 0);
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "resists");
-  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "any of 2 surfaces"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "any of 4 surfaces"));
+  json_decref(linkage);
+  json_decref(conditions);
   add_audit(report, "job_third", "thorough", "leaks");
   add_audit(report, "job_fourth", "quick", "resists");
   check_schema(report);
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "leaks");
   assert_non_null(
-      strstr(json_text_at(json_object_get(report, "headline"), "text"), "1 of 2 attacked surfaces"));
-  assert_int_equal(json_array_size(json_object_get(report, "attacks")), 4);
+      strstr(json_text_at(json_object_get(report, "headline"), "text"), "1 of 4 attacked surfaces"));
+  assert_int_equal(json_array_size(json_object_get(report, "attacks")), 5);
   json_t *summary = report_summary(report), *audit = json_object_get(summary, "audit");
   assert_true(json_is_true(json_object_get(audit, "complete")));
-  assert_int_equal(json_array_size(json_object_get(audit, "attacks")), 8);
-  assert_int_equal(json_array_size(json_object_get(audit, "history")), 4);
-  assert_string_equal(json_text_at(json_array_get(json_object_get(audit, "attacks"), 4), "verdict"), "leaks");
-  assert_string_equal(json_text_at(json_array_get(json_object_get(audit, "attacks"), 4), "effort"),
+  assert_int_equal(json_array_size(json_object_get(audit, "attacks")), 10);
+  assert_int_equal(json_array_size(json_object_get(audit, "history")), 5);
+  assert_string_equal(json_text_at(audit, "reason"),
+                      json_text_at(json_object_get(report, "headline"), "text"));
+  assert_string_equal(json_text_at(json_array_get(json_object_get(audit, "attacks"), 6), "verdict"), "leaks");
+  assert_string_equal(json_text_at(json_array_get(json_object_get(audit, "attacks"), 6), "effort"),
                       "thorough");
   assert_int_equal(report_html(report, NULL, &html, NULL), 0);
   const char *history = strstr(html, "<h2>Audits</h2>");
@@ -291,16 +312,35 @@ static void audits_add_up(void **state) {
   json_decref(report);
 }
 
+/* Without linkage, or without public faces that it could learn from, nothing is said to resist, and every
+ * page says why. */
 static void headline_is_the_worst(void **state) {
   (void)state;
-  static const char *const cases[][3] = {{"leaks", "inconclusive", "leaks"},
-                                         {"resists", "inconclusive", "inconclusive"},
-                                         {"resists", "resists", "resists"},
-                                         {"resists", "leaks", "leaks"}};
+  static const struct {
+    const char *verdict_i, *verdict_t;
+    int linkage; /* public faces; -1: not run */
+    const char *headline;
+  } cases[] = {
+      {"leaks", "inconclusive", -1, "leaks"},           {"leaks", "inconclusive", 100, "leaks"},
+      {"resists", "inconclusive", 100, "inconclusive"}, {"resists", "inconclusive", -1, "inconclusive"},
+      {"resists", "resists", -1, "inconclusive"},       {"resists", "resists", 0, "inconclusive"},
+      {"resists", "resists", 100, "resists"},           {"resists", "leaks", 100, "leaks"}};
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    json_t *attacks = sample_attacks(cases[i][0], cases[i][1]), *report = sample_report(attacks, false);
-    assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), cases[i][2]);
+    json_t *attacks = sample_attacks(cases[i].verdict_i, cases[i].verdict_t);
+    json_t *linkage = cases[i].linkage >= 0 ? sample_linkage(cases[i].linkage) : json_array();
+    assert_int_equal(json_array_extend(attacks, linkage), 0);
+    json_t *report = sample_report(attacks, false), *headline = json_object_get(report, "headline");
+    _cleanup_(freep) char *html = NULL, *card = NULL;
+    check_schema(report);
+    assert_string_equal(json_text_at(headline, "verdict"), cases[i].headline);
+    assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+    assert_int_equal(card_markdown(report, &card, NULL), 0);
+    const bool lacks = strcmp(cases[i].headline, "inconclusive") == 0 && cases[i].linkage <= 0;
+    assert_int_equal(strstr(json_text_at(headline, "text"), "needs public faces") != NULL, lacks);
+    assert_int_equal(strstr(html, "needs public faces") != NULL, lacks);
+    assert_int_equal(strstr(card, "needs public faces") != NULL, lacks);
     json_decref(report);
+    json_decref(linkage);
     json_decref(attacks);
   }
 }

@@ -110,24 +110,33 @@ static void differences(struct problem *p, double *values, uint32_t count, doubl
 
 static void check_problem(struct problem *p, uint32_t threads) {
   struct head *head = NULL;
-  float embeddings[BATCH * SIZE], gradient[BATCH * SIZE], losses[BATCH], again[BATCH], margins[BATCH];
+  float embeddings[BATCH * SIZE], gradient[BATCH * SIZE], losses[BATCH], again[BATCH], margins[BATCH],
+      plain[BATCH];
+  uint32_t asked[BATCH];
   double want_embeddings[BATCH * SIZE], want_weights[CLASSES * SIZE], want_losses[BATCH];
   assert_int_equal(head_new(CLASSES, SIZE, BATCH, threads, p->kind, 1, &head, NULL), 0);
   for (uint32_t i = 0; i < BATCH * SIZE; i++)
     embeddings[i] = (float)p->embeddings[i];
   for (uint32_t i = 0; i < CLASSES * SIZE; i++)
     head_weights(head)[i] = (float)p->weights[i];
+  for (uint32_t i = 0; i < BATCH; i++) /* of the last label, which is not the first */
+    asked[i] = p->labels[i * STRIDE + p->counts[i] - 1].identity;
+  const struct head_difficulty difficulty = {asked, margins, plain};
   const double loss = head_step(head, &p->options, embeddings, BATCH, p->labels, STRIDE, p->counts, gradient,
-                                losses, margins);
+                                losses, &difficulty);
   for (uint32_t i = 0; i < BATCH; i++) {
     want_losses[i] = loss_of(p, i);
-    const uint32_t own = p->labels[i * STRIDE].identity;
+    const uint32_t own = asked[i];
     double best = -1;
     for (uint32_t c = 0; c < CLASSES; c++)
       if (c != own)
         best = fmax(best, cosine(p->embeddings + i * SIZE, p->weights + c * SIZE));
     const double margin = cosine(p->embeddings + i * SIZE, p->weights + own * SIZE) - best;
     assert_true(fabs((double)margins[i] - margin) < 1e-5);
+    struct problem bare = *p; /* whatever the margin, the negatives and the smoothing are */
+    bare.options = (struct head_options){p->options.scale, 0, HEAD_NEGATIVES_ALL, HEAD_MARGINS_SCALED, 0};
+    const double want_plain = loss_of(&bare, i);
+    assert_true(fabs((double)plain[i] - want_plain) < 1e-5 + 1e-5 * want_plain);
   }
   (void)snprintf(check_context, sizeof(check_context),
                  "kind %d, negatives %d, margins %d, scale %g, smoothing %g", (int)p->kind,

@@ -47,13 +47,21 @@ static void an_undefended_job_learns(void **state) {
   json_decref(outcome.summary);
 }
 
+static void same_mixing(const char *a, const char *b) {
+  json_t *one = report_of(a), *other = report_of(b);
+  assert_true(json_equal(json_object_get(json_object_get(one, "mask"), "mixing"),
+                         json_object_get(json_object_get(other, "mask"), "mixing")));
+  json_decref(one);
+  json_decref(other);
+}
+
 /* Late enough that the policy has learnt something that a checkpoint must bring back. */
 static void suspended_and_resumed_to_the_bit(void **state) {
   (void)state;
   static const char *const policies[][2] = {{"learned", ""},
                                             {"learned", ",\"reward\":\"paper\""},
                                             {"learned", ",\"ablation\":\"shuffled\""},
-                                            {"fixed", ",\"k\":[3]"},
+                                            {"fixed", ",\"k\":[2,5],\"probability\":[0.3,0.7]"},
                                             {"uniform", ""}};
   for (size_t p = 0; p < ARRAY_SIZE(policies); p++) {
     char body[512], whole[SHA256_HEX], parts[SHA256_HEX];
@@ -74,10 +82,45 @@ static void suspended_and_resumed_to_the_bit(void **state) {
       fail_msg("%s", err.text);
     json_decref(outcome.summary);
     compare(&straight, &resumed);
+    same_mixing("straight", "resumed");
     output_hash("straight", "model.safetensors", whole);
     output_hash("resumed", "model.safetensors", parts);
     assert_string_equal(whole, parts);
   }
+}
+
+/* The warm-up mixes two: a stolen store has these templates, too, and is attacked with them among the others.
+ * Who goes on masking with the model is told of the policy alone. */
+static void a_store_holds_the_warmup(void **state) {
+  (void)state;
+  static const char body[] =
+      "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ahm\",\"policy\":\"fixed\",\"k\":[6],"
+      "\"unmixed\":0},\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":"
+      "\"quick\","
+      "\"attacks\":[\"linear\"]},\"train\":{\"epochs\":4,\"batch\":8,\"margin_warmup\":0.5}}";
+  struct record record = {.count = 0};
+  struct model *model = NULL;
+  char path[512];
+  run_through(body, "store", NULL, &record);
+  json_t *report = report_of("store");
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  const json_t *stored = json_object_get(mixing, "stored"), *last = json_object_get(mixing, "probability");
+  assert_true(json_number_value(json_object_get(last, "6")) == 1);
+  assert_true(json_number_value(json_object_get(stored, "2")) == 0.5);
+  assert_true(json_number_value(json_object_get(stored, "6")) == 0.5);
+  assert_true(json_number_value(json_object_get(mixing, "stored_mean_k")) == 4);
+  const json_t *attack = json_array_get(json_object_get(report, "attacks"), 0), *surface;
+  size_t i;
+  json_array_foreach(json_object_get(attack, "surfaces"), i, surface) {
+    const double k = json_number_value(json_object_get(surface, "mean_k"));
+    if (strcmp(json_string_value(json_object_get(surface, "surface")), "T") == 0)
+      assert_true(k > 2.5 && k < 5.5);
+  }
+  json_decref(report);
+  (void)snprintf(path, sizeof(path), "%s/out-store/model.safetensors", root);
+  assert_int_equal(model_load(path, 1, 1, &model, NULL), 0);
+  assert_true(model->info.mixing.probability[6] == 1);
+  model_free(model);
 }
 
 /* Little memory and bfloat16 train the same network: the losses are near, and the report says what was used.
@@ -333,11 +376,17 @@ static void linkage_leads_the_report(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),    cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(memory_and_precision),        cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),    cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces), cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(linkage_leads_the_report),    cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),
+      cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(a_store_holds_the_warmup),
+      cmocka_unit_test(memory_and_precision),
+      cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),
+      cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces),
+      cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(linkage_leads_the_report),
+      cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -561,6 +562,112 @@ static void k_of_instahide(void **state) {
   }
 }
 
+/* Weights belong to the entries of k as they were given; the policy is then the fixed one. */
+static void a_histogram_of_k(void **state) {
+  (void)state;
+  static const struct {
+    const char *mask;
+    uint32_t count;
+    double first, last;
+  } right[] = {{"\"k\":[6,2],\"probability\":[0.9,0.1]", 2, 0.1, 0.9},
+               {"\"probability\":[0.2,1],\"policy\":\"fixed\",\"k\":[3,5]", 2, 0.2, 1},
+               {"\"probability\":[1,0,0,0,0.5]", 5, 1, 0.5},
+               {"\"method\":\"instahide\",\"k\":[4,2],\"probability\":[0,1]", 2, 1, 0},
+               {"\"probability\":null,\"policy\":\"fixed\",\"k\":[3]", 0, 0, 0}};
+  static const char *const wrong[][2] = {{"\"k\":[2,3],\"probability\":[1]", "conflict"},
+                                         {"\"probability\":[1,1]", "conflict"},
+                                         {"\"k\":[2],\"policy\":\"uniform\",\"probability\":[1]", "conflict"},
+                                         {"\"k\":[2],\"policy\":\"learned\",\"probability\":[1]", "conflict"},
+                                         {"\"method\":\"mixup\",\"k\":[2],\"probability\":[1]", "conflict"},
+                                         {"\"k\":[2,3],\"probability\":[0,0]", "out_of_range"},
+                                         {"\"k\":[2,3],\"probability\":[0.5,-0.5]", "out_of_range"},
+                                         {"\"k\":[2,3],\"probability\":[0.5,\"1\"]", "out_of_range"},
+                                         {"\"k\":[2],\"probability\":[]", "wrong_type"},
+                                         {"\"k\":[2],\"probability\":1", "wrong_type"}};
+  char body[200];
+  for (size_t i = 0; i < ARRAY_SIZE(right); i++) {
+    struct job_spec spec, again;
+    struct spec_problems problems = {0};
+    (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{%s}}", right[i].mask);
+    assert_int_equal(parse(body, &spec, &problems), 0);
+    assert_int_equal(spec.mask.policy, POLICY_FIXED);
+    assert_int_equal(spec.mask.probability_count, right[i].count);
+    assert_true(spec.mask.probability[0] == right[i].first);
+    assert_true(right[i].count == 0 || spec.mask.probability[right[i].count - 1] == right[i].last);
+    json_t *shown = job_spec_json(&spec);
+    assert_int_equal(job_spec_parse(shown, &again, &problems), 0);
+    json_t *shown_again = job_spec_json(&again);
+    assert_true(json_equal(shown, shown_again));
+    json_decref(shown);
+    json_decref(shown_again);
+    job_spec_free(&spec);
+    job_spec_free(&again);
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{%s}}", wrong[i][0]);
+    assert_int_equal(parse(body, &spec, &problems), -EINVAL);
+    assert_non_null(find(&problems, "/mask/probability"));
+    assert_string_equal(find(&problems, "/mask/probability")->code, wrong[i][1]);
+    spec_problems_free(&problems);
+  }
+}
+
+/* Sets what a JSON pointer through objects names. */
+static void set_at(json_t *object, const char *pointer, json_t *value) {
+  char key[64];
+  const char *next = strchr(pointer + 1, '/');
+  (void)snprintf(key, sizeof(key), "%.*s", next ? (int)(next - pointer - 1) : 63, pointer + 1);
+  if (!next) {
+    assert_int_equal(json_object_set(object, key, value), 0);
+    return;
+  }
+  if (!json_object_get(object, key))
+    assert_int_equal(json_object_set_new(object, key, json_object()), 0);
+  set_at(json_object_get(object, key), next, value);
+}
+
+static void check_cell(const char *file, const json_t *base, const json_t *cell) {
+  json_t *body = json_deep_copy(base), *value;
+  const char *pointer;
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  json_object_foreach(json_object_get(cell, "set"), pointer, value) set_at(body, pointer, value);
+  if (job_spec_parse(body, &spec, &problems) < 0)
+    fail_msg("%s, %s: %s: %s", file, json_string_value(json_object_get(cell, "name")),
+             problems.problem[0].pointer, problems.problem[0].detail);
+  job_spec_free(&spec);
+  json_decref(body);
+}
+
+/* The studies that the docs' tables are made by: every cell is a job. */
+static void studies_are_jobs(void **state) {
+  (void)state;
+  static const char directory[] = GUISE_GOLDEN "/../bench/studies";
+  DIR *files = opendir(directory);
+  const struct dirent *entry;
+  uint32_t studies = 0;
+  assert_non_null(files);
+  while ((entry = readdir(files))) {
+    char path[512];
+    size_t i;
+    json_t *cell;
+    if (!strstr(entry->d_name, ".json"))
+      continue;
+    (void)snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
+    json_t *study = json_load_file(path, JSON_REJECT_DUPLICATES, NULL),
+           *cells = json_object_get(study, "cells");
+    assert_true(json_array_size(cells) > 1);
+    assert_null(json_object_get(study, "axes")); /* else they were not all checked */
+    json_array_foreach(cells, i, cell) check_cell(entry->d_name, json_object_get(study, "base"), cell);
+    json_decref(study);
+    studies++;
+  }
+  (void)closedir(files);
+  assert_true(studies >= 9);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
@@ -572,8 +679,10 @@ int main(void) {
       cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(k_of_instahide),
+      cmocka_unit_test(a_histogram_of_k),
       cmocka_unit_test(attacks_that_learn),
       cmocka_unit_test(shown_and_parsed_again),
+      cmocka_unit_test(studies_are_jobs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
