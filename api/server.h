@@ -174,7 +174,7 @@ struct route {
   bool blocks;      /* runs on a pool thread */
   enum body_kind body;
   const char *types;     /* media types of the body, comma-separated */
-  const char *query;     /* names of the query parameters, comma-separated */
+  const char *query;     /* names of the query parameters, comma-separated; "*" behind one: repeatable */
   const char *operation; /* operationId in schema/openapi.yaml */
 };
 /* How many images it embeds at least: such routes run on the inference thread, and the images count against

@@ -231,12 +231,22 @@ static void targets_and_routes(void **state) {
 
 static const char *const method_keys[] = {"get", "post", "put", "delete"};
 
-/* Whether the comma-separated list has the name. */
-static bool listed(const char *list, const char *name) {
+/* The name in the comma-separated list, or NULL. */
+static const char *listed(const char *list, const char *name) {
   for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-    if (strcspn(p, ",") == strlen(name) && strncmp(p, name, strlen(name)) == 0)
-      return true;
-  return false;
+    if (strcspn(p, "*,") == strlen(name) && strncmp(p, name, strlen(name)) == 0)
+      return p;
+  return NULL;
+}
+
+/* A parameter that the route takes several times is an array, any other is not. */
+static void repetition_is_told(const json_t *document, const struct route *route, const json_t *parameter,
+                               const char *name) {
+  const char *type = json_string_value(
+      json_object_get(document_resolve(document, json_object_get(parameter, "schema")), "type"));
+  const bool array = type && strcmp(type, "array") == 0;
+  if (array != (listed(route->query, name)[strlen(name)] == '*'))
+    fail_msg("%s: the document and the route differ about whether %s repeats", route->operation, name);
 }
 
 static uint32_t members(const char *list) {
@@ -276,6 +286,8 @@ static void parameters_are_told(const json_t *document, const struct route *rout
       (void)snprintf(braced, sizeof(braced), "{%s}", name);
       if (strcmp(in, "query") == 0 && !listed(route->query, name))
         fail_msg("%s: the route takes no parameter %s", route->operation, name);
+      if (strcmp(in, "query") == 0)
+        repetition_is_told(document, route, parameter, name);
       if (strcmp(in, "path") == 0 && !strstr(route->pattern, braced))
         fail_msg("%s: the path has no %s", route->operation, name);
       queries += strcmp(in, "query") == 0;
@@ -320,6 +332,30 @@ static void the_document_describes_the_table(void **state) {
   }
   assert_int_equal(operations, route_count);
   json_decref(document);
+}
+
+static uint32_t complaints(const char *raw, const char *known) {
+  struct target target;
+  struct spec_problems problems = {0};
+  assert_int_equal(target_parse(raw, &target, NULL), 0);
+  query_check(&target, known, &problems);
+  uint32_t count = problems.count;
+  spec_problems_free(&problems);
+  target_clear(&target);
+  return count;
+}
+
+/* The handlers read the first of several: whoever gave two would have one left out of account. */
+static void repeated_parameters(void **state) {
+  (void)state;
+  static const char known[] = "limit,state*,label,unsafe";
+  assert_int_equal(complaints("/v1/jobs?state=queued&state=running&label=a&limit=1", known), 0);
+  assert_int_equal(complaints("/v1/jobs?label=a:1&label=b:2", known), 1);
+  assert_int_equal(complaints("/v1/jobs?label=a&label=a&label=a", known), 1); /* told once */
+  assert_int_equal(complaints("/v1/jobs?label=&l%61bel=b", known), 1);
+  assert_int_equal(complaints("/v1/jobs?label=a&label=b&limit=1&limit=1", known), 2);
+  assert_int_equal(complaints("/v1/jobs?unsafe=false&unsafe=true", known), 1);
+  assert_int_equal(complaints("/v1/jobs?stat=a&state*=b&=c", known), 3);
 }
 
 static void bearers(void **state) {
@@ -380,6 +416,7 @@ int main(void) {
                                      cmocka_unit_test(tags_and_digests),
                                      cmocka_unit_test(targets_and_routes),
                                      cmocka_unit_test(the_document_describes_the_table),
+                                     cmocka_unit_test(repeated_parameters),
                                      cmocka_unit_test(bearers),
                                      cmocka_unit_test(cursors),
                                      cmocka_unit_test(json_from_strangers)};
