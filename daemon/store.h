@@ -64,6 +64,9 @@ bool store_scrub(struct store *store);
 /* What one owner may have: jobs that have not ended, bytes and images of data sets; 0 = any number. Checked
  * in the transaction that adds one. What has no owner is not counted. */
 void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_t images);
+/* How many bytes the owner may still add, UINT64_MAX = any number; -EUSERS when he may have no more images.
+ * His data set `name` is not counted: what is sent for it again is no addition. */
+int store_owner_room(struct store *store, const char *owner, const char *name, uint64_t *ret_bytes);
 
 int64_t time_now_ms(void);
 #define TIME_TEXT 32
