@@ -179,7 +179,7 @@ int service_job_delete(struct service *service, const char *id, json_t **ret_rec
 /* [blocks] Embeds `count` image files (JPEG, PNG, PGM, PPM) with the model whose model.safetensors has this
  * sha256, under the key whose file has the sha256 `key` (NULL: the model has none): (count, *ret_dimension)
  * floats of length 1 each, freed by the caller. Images are resized to the model's input as at ingest and
- * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: the model is gone;
+ * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: its file is gone;
  * -EINVAL: decoded data have another size; -ENOMEM, -EIO. One at a time: run it through service_infer. */
 struct service_image {
   const void *data;
