@@ -198,7 +198,7 @@ static enum MHD_Result run_inline(struct request *request) {
 static enum MHD_Result dispatch(struct request *request) {
   request->stage = STAGE_DISPATCHED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
-  if (!request->route->blocks)
+  if (!route_blocks(request->route, &request->target))
     return run_inline(request);
   int r = work_start(request, run_handler);
   if (r == 0)

@@ -171,7 +171,7 @@ struct route {
   /* Leaves an answer in the request (reply.h). */
   void (*handle)(struct request *request);
   enum scope scope; /* that whoever asks must have */
-  bool blocks;      /* runs on a pool thread */
+  bool blocks;      /* runs on a pool thread (route_blocks) */
   enum body_kind body;
   const char *types;     /* media types of the body, comma-separated */
   const char *query;     /* names of the query parameters, comma-separated; "*" behind one: repeatable */
@@ -182,6 +182,8 @@ struct route {
 static inline uint32_t route_images(const struct route *route) {
   return route->body == BODY_IMAGE || route->body == BODY_TENSORS ? 1 : route->body == BODY_IMAGES ? 2 : 0;
 }
+/* Whether a request runs on a pool thread: also where ?format= asks for all rows as one text. */
+bool route_blocks(const struct route *route, const struct target *target);
 extern const struct route routes[];
 extern const size_t route_count;
 const char *route_method_name(enum route_method method);

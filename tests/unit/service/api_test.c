@@ -229,6 +229,38 @@ static void targets_and_routes(void **state) {
   }
 }
 
+/* The one thread that serves everybody looks at single rows and short pages; what may be long goes to others.
+ */
+static void long_answers_are_made_beside(void **state) {
+  (void)state;
+  static const struct {
+    const char *raw;
+    bool beside;
+  } cases[] = {
+      {"/v1/jobs/j", false},
+      {"/v1/jobs/j?wait=30", false},
+      {"/v1/jobs/j/metrics?limit=100", false},
+      {"/v1/jobs/j/metrics?format=csv", true},
+      {"/v1/jobs/j/log", false},
+      {"/v1/jobs/j/log?format=text", true},
+      {"/v1/jobs/j/events", false},
+      {"/v1/jobs", true},
+      {"/v1/models", true},
+      {"/v1/audit?actor=loopback", true},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct target target;
+    const struct route *route = NULL;
+    const char *parameters[4];
+    char allow[64];
+    assert_int_equal(target_parse(cases[i].raw, &target, NULL), 0);
+    assert_int_equal(route_find("GET", &target, &route, parameters, allow), 0);
+    if (route_blocks(route, &target) != cases[i].beside)
+      fail_msg("%s", cases[i].raw);
+    target_clear(&target);
+  }
+}
+
 static const char *const method_keys[] = {"get", "post", "put", "delete"};
 
 /* The name in the comma-separated list, or NULL. */
@@ -417,6 +449,7 @@ int main(void) {
                                      cmocka_unit_test(targets_and_routes),
                                      cmocka_unit_test(the_document_describes_the_table),
                                      cmocka_unit_test(repeated_parameters),
+                                     cmocka_unit_test(long_answers_are_made_beside),
                                      cmocka_unit_test(bearers),
                                      cmocka_unit_test(cursors),
                                      cmocka_unit_test(json_from_strangers)};
