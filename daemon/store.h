@@ -198,6 +198,7 @@ struct job_input {
   char dataset_id[STORE_ID], model_id[STORE_ID]; /* one of them; "" = none */
 };
 
+#define JOB_PROBLEM_TYPE "urn:guise:problem:"
 struct job_row {
   int64_t seq;
   char id[STORE_ID], dataset_id[STORE_ID] /* "" once deleted */, model_id[STORE_ID] /* "" = none */;
@@ -211,7 +212,7 @@ struct job_row {
   int32_t priority;             /* higher first */
   struct job_progress progress; /* as last persisted; service_job_get overlays the live values */
   char *spec;                   /* resolved spec, JSON text */
-  char *error;                  /* NULL or a problem object, JSON text */
+  char *error;                  /* NULL or a problem object, JSON text, of the type JOB_PROBLEM_TYPE "CODE" */
   int64_t created_at, started_at, finished_at; /* 0 = not yet */
   struct job_input inputs[JOB_INPUTS_MAX];     /* for store_job_insert; not read back */
   uint32_t input_count;

@@ -243,9 +243,9 @@ static int waiting_jobs(sqlite3 *db, const char *id, struct waiting_job **rows, 
 }
 
 static int fail_waiting(sqlite3 *db, struct waiting_job *jobs, uint32_t count, const char *error) {
-  json_t *problem =
-      json_pack("{s:s, s:s, s:i, s:s, s:s+}", "type", "about:blank", "title", "The data set failed", "status",
-                422, "code", "dataset_failed", "detail", "its data set could not be read: ", error);
+  json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s+}", "type", JOB_PROBLEM_TYPE "dataset_failed",
+                              "title", "The data set failed", "status", 422, "code", "dataset_failed",
+                              "detail", "its data set could not be read: ", error);
   _cleanup_(freep) char *text = problem ? json_print(problem, JSON_COMPACT) : NULL;
   json_decref(problem);
   if (!text)
