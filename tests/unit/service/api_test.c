@@ -301,11 +301,27 @@ static void scope_is_told(const struct route *route, const json_t *operation) {
   assert_true(route->scope != SCOPE_NONE || strncmp(route->pattern, "/v1/", 4) != 0);
 }
 
-/* Query parameters, in both directions; those of the path stand in its pattern. */
+/* The headers that an operation looks at, beside those of every request. */
+static const char *headers_of(const char *operation) {
+  static const char *const headers[][2] = {{"getDashboard", "If-None-Match"},
+                                           {"getAsset", "If-None-Match"},
+                                           {"putDataset", "Content-Digest"},
+                                           {"postJob", "Idempotency-Key"},
+                                           {"streamEvents", "Last-Event-ID"},
+                                           {"getModelFile", "If-None-Match,Range,If-Range"},
+                                           {"inferModel", "Inference-Header-Content-Length"}};
+  for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
+    if (strcmp(headers[i][0], operation) == 0)
+      return headers[i][1];
+  return "";
+}
+
+/* Query parameters and headers, in both directions; parameters of the path stand in its pattern. */
 static void parameters_are_told(const json_t *document, const struct route *route, const json_t *item,
                                 const json_t *operation) {
   const json_t *lists[] = {json_object_get(item, "parameters"), json_object_get(operation, "parameters")};
-  uint32_t queries = 0;
+  const char *known = headers_of(route->operation);
+  uint32_t queries = 0, headers = 0;
   for (size_t i = 0; i < 2; i++) {
     const json_t *each;
     size_t k;
@@ -322,9 +338,14 @@ static void parameters_are_told(const json_t *document, const struct route *rout
         repetition_is_told(document, route, parameter, name);
       if (strcmp(in, "path") == 0 && !strstr(route->pattern, braced))
         fail_msg("%s: the path has no %s", route->operation, name);
+      if (strcmp(in, "header") == 0 && !listed(known, name))
+        fail_msg("%s: the route does not look at the header %s", route->operation, name);
+      headers += strcmp(in, "header") == 0;
       queries += strcmp(in, "query") == 0;
     }
   }
+  if (headers != members(known))
+    fail_msg("%s: the document lacks one of the headers %s", route->operation, known);
   if (queries != members(route->query))
     fail_msg("%s: the document lacks one of the parameters %s", route->operation, route->query);
 }
