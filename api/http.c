@@ -176,6 +176,7 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 }
 
 static void run_handler(struct request *request) {
+  audit_expect(request);
   if (body_finish(request))
     request->route->handle(request);
   if (route_is_audited(request->route))
@@ -289,6 +290,7 @@ static void *timer_main(void *context) {
     int64_t now = clock_ns();
     waiters_expire(http, now);
     connections_expire(http, now);
+    audit_hand_on(http);
     atomic_store(&http->timer_ns, now);
     (void)pthread_mutex_lock(&http->lock);
   }
@@ -301,6 +303,7 @@ void http_unref(struct http *http) {
     return;
   (void)tls_close(http->tls);
   free(http->traffic);
+  (void)pthread_mutex_destroy(&http->trail.lock);
   (void)pthread_cond_destroy(&http->changed);
   (void)pthread_mutex_destroy(&http->lock);
   free(http);
@@ -359,6 +362,7 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   http->started_ms = time_now_ms();
   http->timer_ns = clock_ns();
   (void)pthread_mutex_init(&http->lock, NULL);
+  (void)pthread_mutex_init(&http->trail.lock, NULL);
   (void)pthread_cond_init(&http->changed, NULL);
   name_bound(listen_fd, http->bound);
   http->needs_tokens = access_needs_tokens(config, listen_fd);
@@ -439,6 +443,7 @@ void http_stop(struct http *http) {
     (void)pthread_mutex_unlock(&http->lock);
     (void)pthread_join(http->timer, NULL);
   }
+  audit_write(http);
   if (http->listener)
     service_unlisten(http->service, http->listener);
   http_unref(http);

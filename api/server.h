@@ -69,6 +69,14 @@ struct answer {
   struct MHD_Response *response; /* NULL = none */
 };
 
+/* ---- audit.c: records that a thread has yet to write ---- */
+struct audit_trail {
+  pthread_mutex_t lock;
+  struct audit_record *first, *last;
+  uint32_t waiting;
+  bool written; /* a thread is at it, or called */
+};
+
 struct http {
   struct service *service;
   struct MHD_Daemon *daemon;
@@ -93,6 +101,7 @@ struct http {
   atomic_llong timer_ns;
   atomic_uint references;
   struct limit limit;
+  struct audit_trail trail;
   struct answer answers[ANSWERS]; /* libmicrohttpd's thread only */
 };
 void http_unref(struct http *http);
@@ -154,8 +163,9 @@ struct request {
   /* the answer, set by the handler */
   unsigned status;
   struct MHD_Response *response;
-  bool kept;       /* it belongs to http.answers, and is not to be changed */
-  json_t *receipt; /* what was erased or canceled, for the audit trail; NULL = nothing */
+  bool kept;            /* it belongs to http.answers, and is not to be changed */
+  json_t *receipt;      /* what was erased or canceled, for the audit trail; NULL = nothing */
+  struct audit_row act; /* its record, where that is part of what it does; seq 0: it is not written */
 };
 
 /* Gives the answer about the job that was kept, if nothing was written since. */
@@ -194,8 +204,12 @@ int route_find(const char *method, const struct target *target, const struct rou
 
 /* ---- audit.c ---- */
 bool route_is_audited(const struct route *route);
+/* Before the handler, on its thread: what must not be carried out without a record is recorded with it. */
+void audit_expect(struct request *request);
 /* Records the request with the answer it has. may_wait: this thread may write to the disk. */
 void audit(struct request *request, bool may_wait);
+void audit_hand_on(struct http *http); /* the timer's part: records that found no thread are tried again */
+void audit_write(struct http *http);   /* those that wait, on this thread */
 
 /* ---- body.c ---- */
 /* First call: whether the body is welcome, and where it will go. False with an answer when it is not. */

@@ -433,6 +433,13 @@ struct audit_row {
 void audit_rows_free(struct audit_row *rows, uint32_t count);
 /* Rows older than keep_ms go. */
 int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms);
+/* What this thread does next is of this row, which must stay where it is until the call with NULL. An
+ * erasure, and what makes or revokes a token, adds it in its own transaction, with its object and without a
+ * receipt, and sets row->seq when that is committed: neither is there without the other, whenever the daemon
+ * is killed. */
+void store_audit_expect(struct audit_row *row);
+/* Such a row's receipt (NULL: it has none). Rows older than keep_ms go. */
+int store_audit_complete(struct store *store, const struct audit_row *row, int64_t keep_ms);
 /* Newest first; actor and object NULL = any. */
 int store_audit_list(struct store *store, const char *actor, const char *object,
                      const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,
