@@ -601,6 +601,7 @@ static void quotas_of_jobs_and_images(void **state) {
   make_owned("erin", erin);
   assert_int_equal(server_stop(&server), 0);
   server_start(&server);
+  shell_start(&server);
   assert_int_equal(setenv("GUISE_TOKEN", erin + strlen("Authorization: Bearer "), 1), 0);
   (void)shell(0, "$G synth $D/sixteen.tar --identities 4 --images 4 --size 32 && "
                  "$G dataset add sixteen $D/sixteen.tar");
