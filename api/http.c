@@ -13,6 +13,7 @@
 
 #include "api/page.h"
 #include "api/reply.h"
+#include "daemon/listen.h"
 
 #define TIMER_MS 200
 #define STOP_WITHIN_MS 2000
@@ -325,6 +326,17 @@ static void name_bound(int fd, char bound[64]) {
     (void)snprintf(bound, 64, "[%s]", text);
 }
 
+/* Of other machines none is to take all connections; where a proxy stands between, all come from its address.
+ */
+static unsigned most_per_address(const struct http *http, int listen_fd) {
+  const struct config *config = service_config(http->service);
+  if (config->connections_per_address > 0)
+    return (unsigned)config->connections_per_address;
+  return listen_is_local(listen_fd) || strcmp(config->tls, "required") != 0
+             ? 0u
+             : (unsigned)config->connections / 4;
+}
+
 static int start_daemon(struct http *http, int listen_fd, struct guise_error *err) {
   const struct config *config = service_config(http->service);
   const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
@@ -337,10 +349,9 @@ static int start_daemon(struct http *http, int listen_fd, struct guise_error *er
       flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
       on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
       connection_notify, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
-      MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->connections_per_address,
-      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, most_per_address(http, listen_fd), MHD_OPTION_CONNECTION_TIMEOUT,
+      (unsigned)config->request_timeout_s + 5u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
   return http->daemon
              ? 0
              : error_set(err, -EIO, "the HTTP server cannot be started: too few file descriptors or threads");
