@@ -44,7 +44,10 @@ static bool begin_upload(struct request *request) {
   }
   request->body = malloc(CHUNK_BYTES);
   request->body_capacity = CHUNK_BYTES;
-  int r = request->body ? service_upload_begin(request->service, &request->upload, &err) : -ENOMEM;
+  const struct client client = auth_client(request);
+  int r = request->body ? service_upload_begin(request->service, &client, request->parameter[0],
+                                               request->announced.length, &request->upload, &err)
+                        : -ENOMEM;
   if (r < 0)
     reply_error(request, r, &err);
   return r == 0;

@@ -13,6 +13,7 @@
 
 #include "api/page.h"
 #include "api/reply.h"
+#include "daemon/listen.h"
 
 #define TIMER_MS 200
 #define STOP_WITHIN_MS 2000
@@ -180,6 +181,7 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
 }
 
 static void run_handler(struct request *request) {
+  audit_expect(request);
   if (body_finish(request))
     request->route->handle(request);
   if (route_is_audited(request->route))
@@ -202,7 +204,7 @@ static enum MHD_Result run_inline(struct request *request) {
 static enum MHD_Result dispatch(struct request *request) {
   request->stage = STAGE_DISPATCHED;
   connection_phase(request->http, request->peer, CONNECTION_ANSWER);
-  if (!request->route->blocks)
+  if (!route_blocks(request->route, &request->target))
     return run_inline(request);
   int r = work_start(request, run_handler);
   if (r == 0)
@@ -293,6 +295,7 @@ static void *timer_main(void *context) {
     int64_t now = clock_ns();
     waiters_expire(http, now);
     connections_expire(http, now);
+    audit_hand_on(http);
     atomic_store(&http->timer_ns, now);
     (void)pthread_mutex_lock(&http->lock);
   }
@@ -305,6 +308,7 @@ void http_unref(struct http *http) {
     return;
   (void)tls_close(http->tls);
   free(http->traffic);
+  (void)pthread_mutex_destroy(&http->trail.lock);
   (void)pthread_cond_destroy(&http->changed);
   (void)pthread_mutex_destroy(&http->lock);
   free(http);
@@ -326,6 +330,17 @@ static void name_bound(int fd, char bound[64]) {
     (void)snprintf(bound, 64, "[%s]", text);
 }
 
+/* Of other machines none is to take all connections; where a proxy stands between, all come from its address.
+ */
+static unsigned most_per_address(const struct http *http, int listen_fd) {
+  const struct config *config = service_config(http->service);
+  if (config->connections_per_address > 0)
+    return (unsigned)config->connections_per_address;
+  return listen_is_local(listen_fd) || strcmp(config->tls, "required") != 0
+             ? 0u
+             : (unsigned)config->connections / 4;
+}
+
 static int start_daemon(struct http *http, int listen_fd, struct guise_error *err) {
   const struct config *config = service_config(http->service);
   const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
@@ -338,10 +353,9 @@ static int start_daemon(struct http *http, int listen_fd, struct guise_error *er
       flags, 0, NULL, NULL, on_access, http, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_URI_LOG_CALLBACK,
       on_uri, http, MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
       connection_notify, http, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections,
-      MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)config->connections_per_address,
-      MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_s + 5u,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-      MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, most_per_address(http, listen_fd), MHD_OPTION_CONNECTION_TIMEOUT,
+      (unsigned)config->request_timeout_s + 5u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, http->tls ? secure : plain, MHD_OPTION_END);
   return http->daemon
              ? 0
              : error_set(err, -EIO, "the HTTP server cannot be started: too few file descriptors or threads");
@@ -363,6 +377,7 @@ int http_start(struct service *service, int listen_fd, struct http **ret_http, s
   http->started_ms = time_now_ms();
   http->timer_ns = clock_ns();
   (void)pthread_mutex_init(&http->lock, NULL);
+  (void)pthread_mutex_init(&http->trail.lock, NULL);
   (void)pthread_cond_init(&http->changed, NULL);
   name_bound(listen_fd, http->bound);
   http->needs_tokens = access_needs_tokens(config, listen_fd);
@@ -444,6 +459,7 @@ void http_stop(struct http *http) {
     (void)pthread_join(http->timer, NULL);
   }
   connections_clear(http);
+  audit_write(http);
   if (http->listener)
     service_unlisten(http->service, http->listener);
   http_unref(http);

@@ -322,7 +322,7 @@ static void embed(struct request *request, const struct model_row *model, const 
   int r = service_embed(request->service, sha256, model_file_hash(model, MASK_KEY_FILE), images,
                         q->form.images, &values, &dimension, &bad, &err);
   if (r < 0)
-    reply_error(request, r, &err);
+    reply_model_error(request, r, &err);
   else
     reply_embeddings(request, model, q, values, dimension);
 }

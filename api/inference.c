@@ -72,7 +72,7 @@ void embed_face(struct request *request) {
   else if (r == -EBADMSG)
     refuse_image(request, "", &err);
   else
-    reply_error(request, r, &err);
+    reply_model_error(request, r, &err);
 }
 
 /* ---- verify ---- */
@@ -176,7 +176,7 @@ static void compare(struct request *request, const struct question *q, const cha
     return;
   }
   if (r < 0) {
-    reply_error(request, r, &err);
+    reply_model_error(request, r, &err);
     return;
   }
   for (uint32_t i = 0; i < dimension; i++)

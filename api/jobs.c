@@ -56,6 +56,16 @@ static json_t *latest_json(struct request *request, const char *id) {
   return object;
 }
 
+/* Rows that older versions wrote have the type that RFC 9457 gives to those without one. */
+static json_t *error_json(const char *text) {
+  json_t *error = json_from_text(text);
+  const char *type = json_string_value(json_object_get(error, "type")),
+             *code = json_string_value(json_object_get(error, "code"));
+  if (type && code && strcmp(type, "about:blank") == 0)
+    error = json_put(error, "type", json_sprintf("%s%s", JOB_PROBLEM_TYPE, code));
+  return error;
+}
+
 json_t *job_json(struct request *request, const struct job_row *row) {
   json_t *spec = json_from_text(row->spec);
   json_t *labels = json_incref(json_object_get(spec, "labels"));
@@ -64,7 +74,7 @@ json_t *job_json(struct request *request, const struct job_row *row) {
                    (int)job_state_terminal(row->state), "phase", json_optional(row->phase), "attempt",
                    (json_int_t)row->attempt, "progress", progress_json(row), "queue",
                    queue_json(request, row), "metrics", latest_json(request, row->id), "model",
-                   json_optional(row->model_id), "error", json_from_text(row->error), "transitions",
+                   json_optional(row->model_id), "error", error_json(row->error), "transitions",
                    transitions_json(request, row->id), "spec", spec, "mask_level", mask_level_json(spec),
                    "labels", labels ? labels : json_object(), "created_at", json_time(row->created_at),
                    "started_at", json_time(row->started_at), "finished_at", json_time(row->finished_at),

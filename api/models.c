@@ -62,6 +62,21 @@ bool model_find(struct request *request, struct model_row *ret_row) {
   return r == 0;
 }
 
+void reply_model_error(struct request *request, int r, const struct guise_error *err) {
+  struct model_row row;
+  if (r != -ENOENT) {
+    reply_error(request, r, err);
+    return;
+  }
+  if (!model_find(request, &row)) /* it was erased meanwhile */
+    return;
+  reply_problem(
+      request, PROBLEM_UNAVAILABLE,
+      "a file of the model %s is missing from the state directory: restore a backup, or erase the model",
+      row.id);
+  model_row_clear(&row);
+}
+
 void get_model(struct request *request) {
   struct model_row row;
   if (!model_find(request, &row))
@@ -186,7 +201,7 @@ static void send_file(struct request *request, const struct model_file_row *file
   }
   int fd = service_blob_open(request->service, file->sha256);
   if (fd < 0) {
-    reply_error(request, fd, NULL);
+    reply_model_error(request, fd, NULL);
     return;
   }
   struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(length, fd, offset);

@@ -52,18 +52,19 @@ void page_parse(const struct target *target, const char *list, struct store_page
   *ret_page = page;
 }
 
-static bool is_known(const char *known, const char *name) {
+/* How often the parameter may stand in an address. */
+static uint32_t times_known(const char *known, const char *name) {
   size_t length = strlen(name);
   for (const char *p = known; *p; p += strcspn(p, ","), p += *p == ',')
-    if (length > 0 && strncmp(p, name, length) == 0 && (p[length] == ',' || !p[length]))
-      return true;
-  return false;
+    if (length > 0 && strcspn(p, "*,") == length && strncmp(p, name, length) == 0)
+      return p[length] == '*' ? TARGET_QUERIES : 1;
+  return 0;
 }
 
 static json_t *known_json(const char *known) {
   json_t *array = json_array();
   for (const char *p = known; array && *p; p += strcspn(p, ","), p += *p == ',')
-    array = json_append(array, json_stringn(p, strcspn(p, ",")));
+    array = json_append(array, json_stringn(p, strcspn(p, "*,")));
   return array;
 }
 
@@ -89,14 +90,19 @@ static void check_flag(const char *name, const char *value, struct spec_problems
 
 void query_check(const struct target *target, const char *known, struct spec_problems *problems) {
   char pointer[128];
-  for (uint32_t i = 0; i < target->queries; i++)
-    if (!is_known(known, target->query[i].name)) {
-      (void)snprintf(pointer, sizeof(pointer), "?%.60s", target->query[i].name);
+  for (uint32_t i = 0; i < target->queries; i++) {
+    const char *name = target->query[i].name;
+    const uint32_t times = times_known(known, name);
+    (void)snprintf(pointer, sizeof(pointer), "?%.60s", name);
+    if (times == 0)
       (void)spec_problems_add(problems, pointer, "unknown_field", known_json(known),
                               "there is no such query parameter here");
-    } else if (is_flag(target->query[i].name)) {
-      check_flag(target->query[i].name, target->query[i].value, problems);
-    }
+    else if (target_query(target, name, times) && target_query(target, name, 1) == target->query[i].value)
+      (void)spec_problems_add(problems, pointer, "conflict", NULL, "%s is given more than once: give it once",
+                              name);
+    else if (is_flag(name))
+      check_flag(name, target->query[i].value, problems);
+  }
 }
 
 char *page_link(const char *raw, const char *cursor) {

@@ -16,7 +16,8 @@ void page_parse(const struct target *target, const char *list, struct store_page
                 struct spec_problems *problems);
 /* Whether the query parameter is there and true; query_check has seen to it that it is true or false. */
 bool query_flag(const struct target *target, const char *name);
-/* Complains of query parameters that are not in `known`, a comma-separated list of names. */
+/* Complains of query parameters that are not in `known`, a comma-separated list of names, and of those that
+ * are given more than once where no "*" follows their name: one of them would be left out of account. */
 void query_check(const struct target *target, const char *known, struct spec_problems *problems);
 /* `raw` with its cursor parameter replaced, as Link wants it: <...>; rel="next". NULL when out of memory. */
 char *page_link(const char *raw, const char *cursor);

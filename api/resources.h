@@ -61,6 +61,9 @@ void delete_model(struct request *request);
 void get_model_file(struct request *request);
 /* The model of the path; false with an answer. model_row_clear. */
 bool model_find(struct request *request, struct model_row *ret_row);
+/* As reply_error, for what a file of the path's model met: -ENOENT is 404 when the model is gone, else 503.
+ */
+void reply_model_error(struct request *request, int r, const struct guise_error *err);
 /* Whether the model may be handed out or used: audited, or asked for with ?unsafe=true; false with an answer.
  */
 bool model_is_allowed(struct request *request, const struct model_row *model);

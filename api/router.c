@@ -37,11 +37,11 @@ const struct route routes[] = {
     {ROUTE_PUT, "/v1/datasets/{name}/pairs/{pairs}", put_pairs, SCOPE_DATASETS_WRITE, true, BODY_TEXT,
      "text/plain", "", "putPairs"},
     {ROUTE_GET, "/v1/jobs", list_jobs, SCOPE_JOBS_READ, true, BODY_NONE, "",
-     "limit,cursor,state,label,created_after,sort", "listJobs"},
+     "limit,cursor,state*,label,created_after,sort", "listJobs"},
     {ROUTE_POST, "/v1/jobs", post_job, SCOPE_JOBS_WRITE, true, BODY_JSON, "application/json", "dry_run",
      "postJob"},
     {ROUTE_POST, "/v1/jobs/cancel", cancel_jobs, SCOPE_JOBS_WRITE, true, BODY_NONE, "",
-     "state,label,created_after", "cancelJobs"},
+     "state*,label,created_after", "cancelJobs"},
     {ROUTE_GET, "/v1/jobs/{id}", get_job, SCOPE_JOBS_READ, false, BODY_NONE, "", "wait,state", "getJob"},
     {ROUTE_DELETE, "/v1/jobs/{id}", delete_job, SCOPE_JOBS_WRITE, true, BODY_NONE, "", "", "deleteJob"},
     {ROUTE_POST, "/v1/jobs/{id}/cancel", cancel_job, SCOPE_JOBS_WRITE, true, BODY_NONE, "", "", "cancelJob"},
@@ -53,7 +53,7 @@ const struct route routes[] = {
      "getJobLog"},
     {ROUTE_GET, "/v1/jobs/{id}/events", stream_events, SCOPE_JOBS_READ, false, BODY_NONE, "", "after",
      "streamEvents"},
-    {ROUTE_GET, "/v1/models", list_models, SCOPE_MODELS_READ, false, BODY_NONE, "", "limit,cursor",
+    {ROUTE_GET, "/v1/models", list_models, SCOPE_MODELS_READ, true, BODY_NONE, "", "limit,cursor",
      "listModels"},
     {ROUTE_GET, "/v1/models/{id}", get_model, SCOPE_MODELS_READ, false, BODY_NONE, "", "", "getModel"},
     {ROUTE_DELETE, "/v1/models/{id}", delete_model, SCOPE_MODELS_WRITE, true, BODY_NONE, "", "",
@@ -76,7 +76,7 @@ const struct route routes[] = {
     {ROUTE_GET, "/v1/tokens", list_tokens, SCOPE_ADMIN, false, BODY_NONE, "", "limit,cursor", "listTokens"},
     {ROUTE_POST, "/v1/tokens", post_token, SCOPE_ADMIN, true, BODY_JSON, "application/json", "", "postToken"},
     {ROUTE_DELETE, "/v1/tokens/{id}", delete_token, SCOPE_ADMIN, true, BODY_NONE, "", "", "deleteToken"},
-    {ROUTE_GET, "/v1/audit", list_audit, SCOPE_ADMIN, false, BODY_NONE, "", "limit,cursor,actor,object",
+    {ROUTE_GET, "/v1/audit", list_audit, SCOPE_ADMIN, true, BODY_NONE, "", "limit,cursor,actor,object",
      "listAudit"},
 };
 const size_t route_count = ARRAY_SIZE(routes);
@@ -84,6 +84,10 @@ const size_t route_count = ARRAY_SIZE(routes);
 const char *route_method_name(enum route_method method) {
   static const char *const names[] = {"GET", "POST", "PUT", "DELETE"};
   return names[method];
+}
+
+bool route_blocks(const struct route *route, const struct target *target) {
+  return route->blocks || target_query(target, "format", 0);
 }
 
 /* Whether the path has the pattern's form; parameters are its {..} segments. */

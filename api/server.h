@@ -71,6 +71,14 @@ struct answer {
   struct MHD_Response *response; /* NULL = none */
 };
 
+/* ---- audit.c: records that a thread has yet to write ---- */
+struct audit_trail {
+  pthread_mutex_t lock;
+  struct audit_record *first, *last;
+  uint32_t waiting;
+  bool written; /* a thread is at it, or called */
+};
+
 struct http {
   struct service *service;
   struct MHD_Daemon *daemon;
@@ -96,6 +104,7 @@ struct http {
   atomic_llong timer_ns;
   atomic_uint references;
   struct limit limit;
+  struct audit_trail trail;
   struct answer answers[ANSWERS]; /* libmicrohttpd's thread only */
 };
 void http_unref(struct http *http);
@@ -157,8 +166,9 @@ struct request {
   /* the answer, set by the handler */
   unsigned status;
   struct MHD_Response *response;
-  bool kept;       /* it belongs to http.answers, and is not to be changed */
-  json_t *receipt; /* what was erased or canceled, for the audit trail; NULL = nothing */
+  bool kept;            /* it belongs to http.answers, and is not to be changed */
+  json_t *receipt;      /* what was erased or canceled, for the audit trail; NULL = nothing */
+  struct audit_row act; /* its record, where that is part of what it does; seq 0: it is not written */
 };
 
 /* Gives the answer about the job that was kept, if nothing was written since. */
@@ -174,10 +184,10 @@ struct route {
   /* Leaves an answer in the request (reply.h). */
   void (*handle)(struct request *request);
   enum scope scope; /* that whoever asks must have */
-  bool blocks;      /* runs on a pool thread */
+  bool blocks;      /* runs on a pool thread (route_blocks) */
   enum body_kind body;
   const char *types;     /* media types of the body, comma-separated */
-  const char *query;     /* names of the query parameters, comma-separated */
+  const char *query;     /* names of the query parameters, comma-separated; "*" behind one: repeatable */
   const char *operation; /* operationId in schema/openapi.yaml */
 };
 /* How many images it embeds at least: such routes run on the inference thread, and the images count against
@@ -185,6 +195,8 @@ struct route {
 static inline uint32_t route_images(const struct route *route) {
   return route->body == BODY_IMAGE || route->body == BODY_TENSORS ? 1 : route->body == BODY_IMAGES ? 2 : 0;
 }
+/* Whether a request runs on a pool thread: also where ?format= asks for all rows as one text. */
+bool route_blocks(const struct route *route, const struct target *target);
 extern const struct route routes[];
 extern const size_t route_count;
 const char *route_method_name(enum route_method method);
@@ -195,8 +207,12 @@ int route_find(const char *method, const struct target *target, const struct rou
 
 /* ---- audit.c ---- */
 bool route_is_audited(const struct route *route);
+/* Before the handler, on its thread: what must not be carried out without a record is recorded with it. */
+void audit_expect(struct request *request);
 /* Records the request with the answer it has. may_wait: this thread may write to the disk. */
 void audit(struct request *request, bool may_wait);
+void audit_hand_on(struct http *http); /* the timer's part: records that found no thread are tried again */
+void audit_write(struct http *http);   /* those that wait, on this thread */
 
 /* ---- body.c ---- */
 /* First call: whether the body is welcome, and where it will go. False with an answer when it is not. */

@@ -8,12 +8,17 @@
 
 #define PEM_BYTES (1u << 20)
 #define CHAIN_MAX 16u
+/* A replaced pair is kept so long: no handshake lasts longer, as request_timeout_s is a day at most. */
+#define RETIRED_NS (INT64_C(2) * 24 * 3600 * 1000000000)
 
 struct pair {
   struct pair *next;
   gnutls_pcert_st chain[CHAIN_MAX];
   unsigned count;
   gnutls_privkey_t key;
+  crypto_generichash_state hash; /* of the two files */
+  unsigned char digest[crypto_generichash_BYTES];
+  int64_t retired_ns; /* when another took its place; 0 = it is in use */
 };
 
 struct tls {
@@ -43,6 +48,7 @@ static int read_chain(const char *path, struct pair *pair, struct guise_error *e
   int r = file_read(path, PEM_BYTES, &text, &size, err);
   if (r < 0)
     return r;
+  (void)crypto_generichash_update(&pair->hash, (unsigned char *)text, size);
   const gnutls_datum_t data = {(unsigned char *)text, (unsigned)size};
   r = gnutls_pcert_list_import_x509_raw(pair->chain, &count, &data, GNUTLS_X509_FMT_PEM, 0);
   if (r < 0)
@@ -58,6 +64,7 @@ static int read_key(const char *path, struct pair *pair, struct guise_error *err
   int r = file_read(path, PEM_BYTES, &text, &size, err);
   if (r < 0)
     return r;
+  (void)crypto_generichash_update(&pair->hash, (unsigned char *)text, size);
   const gnutls_datum_t data = {(unsigned char *)text, (unsigned)size};
   r = gnutls_privkey_init(&pair->key);
   if (r >= 0)
@@ -91,10 +98,41 @@ static int check_pair(const struct tls *tls, const struct pair *pair, struct gui
   return 0;
 }
 
+/* With the lock held: the newest pair, unless it is the one in use; those that no handshake uses any more go.
+ */
+static void put_in_use(struct tls *tls, struct pair **pair) {
+  const int64_t now = clock_ns();
+  struct pair **at = &tls->pairs;
+  if (*at && memcmp((*at)->digest, (*pair)->digest, sizeof((*pair)->digest)) == 0)
+    return;
+  if (*at)
+    (*at)->retired_ns = now;
+  (*pair)->next = *at;
+  *at = TAKE(*pair);
+  at = &(*at)->next;
+  while (*at && now - (*at)->retired_ns <= RETIRED_NS)
+    at = &(*at)->next;
+  while (*at) { /* the older ones, further down, were replaced earlier */
+    struct pair *old = *at;
+    *at = old->next;
+    pair_free(old);
+  }
+}
+
+unsigned tls_pairs(const struct tls *tls) {
+  unsigned count = 0;
+  (void)pthread_mutex_lock(&lock);
+  for (const struct pair *pair = tls->pairs; pair; pair = pair->next)
+    count++;
+  (void)pthread_mutex_unlock(&lock);
+  return count;
+}
+
 int tls_reload(struct tls *tls, struct guise_error *err) {
   _cleanup_(pair_freep) struct pair *pair = calloc(1, sizeof(*pair));
   if (!pair)
     return error_set(err, -ENOMEM, "out of memory");
+  (void)crypto_generichash_init(&pair->hash, NULL, 0, sizeof(pair->digest));
   int r = read_chain(tls->certificate, pair, err);
   if (r == 0)
     r = read_key(tls->key, pair, err);
@@ -102,9 +140,10 @@ int tls_reload(struct tls *tls, struct guise_error *err) {
     r = check_pair(tls, pair, err);
   if (r < 0)
     return r;
+  (void)crypto_generichash_final(&pair->hash, pair->digest, sizeof(pair->digest));
+  sodium_memzero(&pair->hash, sizeof(pair->hash));
   (void)pthread_mutex_lock(&lock);
-  pair->next = tls->pairs;
-  tls->pairs = TAKE(pair);
+  put_in_use(tls, &pair);
   (void)pthread_mutex_unlock(&lock);
   return 0;
 }

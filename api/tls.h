@@ -1,8 +1,8 @@
 /* TLS of the HTTP server: certificate and key as GnuTLS wants them, exchanged while connections are open.
  *
  * GnuTLS asks for the certificate at each handshake and tells nothing about the server (libmicrohttpd passes
- * no context), so there is one struct tls at a time in a process. A pair that was replaced stays in memory
- * until the end: a handshake may still use it. */
+ * no context), so there is one struct tls at a time in a process. A handshake may still use a pair that was
+ * replaced: it stays in memory for two days, longer than any may last. */
 #pragma once
 
 #include <gnutls/abstract.h>
@@ -20,7 +20,8 @@ struct tls;
 int tls_open(const char *certificate, const char *key, struct tls **ret_tls, struct guise_error *err);
 /* Reads the files again, for handshakes to come. What was there stays in use when it fails. Thread-safe. */
 int tls_reload(struct tls *tls, struct guise_error *err);
-struct tls *tls_close(struct tls *tls); /* after the server's end; NULL is fine */
+unsigned tls_pairs(const struct tls *tls); /* in memory */
+struct tls *tls_close(struct tls *tls);    /* after the server's end; NULL is fine */
 
 /* gnutls_certificate_retrieve_function3 */
 int tls_retrieve(gnutls_session_t session, const struct gnutls_cert_retr_st *info,

@@ -118,9 +118,11 @@ const struct config_option config_options[] = {
           "memory of the models that are kept loaded for embed and verify"),
     STRING(allowed_hosts, "", check_hosts, true, "NAMES",
            "Host values to accept besides localhost, 127.0.0.1 and [::1], separated by commas"),
-    INTEGER(connections, "256", 8, 65536, false, "open HTTP connections at most"),
+    INTEGER(connections, "512", 8, 65536, false, "open HTTP connections at most"),
     INTEGER(connections_per_address, "0", 0, 65536, false,
-            "of them from one address at most, 0 = any number; behind a proxy all come from one"),
+            "of them from one address at most; 0 = a quarter where other machines reach guised itself (tls = "
+            "required), else "
+            "any number; behind a proxy all come from one"),
     INTEGER(request_timeout_s, "60", 1, 86400, false,
             "seconds that a request's head, its body, and each chunk of an upload may take"),
     INTEGER(heartbeat_s, "15", 1, 3600, true, "seconds between signs of life in an event stream"),

@@ -43,7 +43,7 @@ struct config {
   uint64_t inference_queue;        /* requests that wait for the inference thread at most */
   uint64_t inference_memory_bytes; /* of models kept in memory for embed and verify */
   uint64_t connections;            /* open HTTP connections at most */
-  /* of them from one address; 0 = any number */
+  /* of them from one address; 0 = http_start decides */
   uint64_t connections_per_address;
   uint64_t request_timeout_s;   /* deadline of a head, of a body, of each chunk of an upload */
   uint64_t heartbeat_s;         /* of event streams */

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "api/http.h"
+#include "api/tls.h"
 #include "daemon/access.h"
 #include "daemon/backup.h"
 #include "daemon/check_state.h"
@@ -27,6 +29,7 @@
 #include "daemon/service.h"
 
 #define STOP_USEC_BESIDES_JOBS 5000000ull /* HTTP and closing */
+#define FILES_BESIDES_CONNECTIONS 256u    /* database, packs, models, decoders */
 
 struct daemon {
   int argc;
@@ -51,7 +54,32 @@ static void warn_about_environment(void) {
                 variable);
 }
 
+/* A connection has its socket, and perhaps the file that it sends or receives. */
+static void raise_file_limit(const struct config *config) {
+  const rlim_t wanted = 2 * (rlim_t)config->connections + FILES_BESIDES_CONNECTIONS;
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+    return;
+  const rlim_t most = limit.rlim_max;
+  limit.rlim_cur = MIN(wanted, most);
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || most < wanted)
+    log_warning(
+        "%llu connections may take %llu open files, and the system allows %llu: raise that (ulimit -n, "
+        "LimitNOFILE=), or lower the option connections",
+        (unsigned long long)config->connections, (unsigned long long)wanted, (unsigned long long)most);
+}
+
 /* ---- without serving ---- */
+
+/* What only shows when it is used: the files of the certificate. */
+static int check_files(const struct config *config, struct guise_error *err) {
+  struct tls *tls = NULL;
+  if (!config->tls_certificate[0])
+    return 0;
+  int r = tls_open(config->tls_certificate, config->tls_key, &tls, err);
+  (void)tls_close(tls);
+  return r;
+}
 
 static int copy_state(const struct config *config, enum config_action action, struct guise_error *err) {
   const bool back = action == CONFIG_RESTORE;
@@ -92,6 +120,10 @@ static int configure(struct daemon *daemon, int *ret_status) {
     r = check_state(&daemon->config, &err);
   else if (r == 0)
     r = config_resolve(&daemon->config, &note, &err);
+  if (r == 0 && action == CONFIG_CHECK) {
+    warn_about_environment();
+    r = check_files(&daemon->config, &err);
+  }
   if (r < 0) {
     *ret_status = fail(&err);
     return 1;
@@ -165,6 +197,7 @@ static void announce(const struct daemon *daemon, const char *where) {
 
 static int start(struct daemon *daemon, struct guise_error *err) {
   char where[PATH_MAX];
+  raise_file_limit(&daemon->config);
   int r = block_signals(daemon, err);
   if (r == 0)
     r = open_socket(daemon, err);

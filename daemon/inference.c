@@ -74,7 +74,8 @@ static int load(struct service *service, const char *sha256, const char *key, st
   int r = load_model(service, sha256, key, &entry->model, err);
   if (r < 0) {
     free(entry);
-    return r == -ENOENT ? r : error_set(err, r == -ENOMEM ? r : -EIO, "the model cannot be loaded");
+    return error_set(err, r == -ENOENT || r == -ENOMEM ? r : -EIO,
+                     r == -ENOENT ? "a file of the model is missing" : "the model cannot be loaded");
   }
   (void)snprintf(entry->sha256, sizeof(entry->sha256), "%s", sha256);
   entry->bytes = graph_arena_bytes(entry->model->graph);

@@ -355,8 +355,8 @@ static int publish(struct slot *slot, const struct job_files *files, const struc
 /* ---- the end ---- */
 
 static char *problem_json(const char *code, const char *title, const char *detail) {
-  json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", title, "status",
-                              500, "code", code, "detail", detail);
+  json_t *problem = json_pack("{s:s+, s:s, s:i, s:s, s:s}", "type", JOB_PROBLEM_TYPE, code, "title", title,
+                              "status", 500, "code", code, "detail", detail);
   char *text = problem ? json_print(problem, JSON_COMPACT) : NULL;
   json_decref(problem);
   return text;

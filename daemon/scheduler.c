@@ -102,7 +102,8 @@ static bool reserve(struct service *service, struct job_row *row, struct slot **
  */
 static void give_back(struct service *service, const struct slot *slot) {
   static const char problem[] =
-      "{\"type\":\"about:blank\",\"title\":\"The job failed\",\"status\":500,\"code\":\"out_of_memory\","
+      "{\"type\":\"" JOB_PROBLEM_TYPE "out_of_memory\",\"title\":\"The job failed\",\"status\":500,"
+      "\"code\":\"out_of_memory\","
       "\"detail\":\"no thread could be started for the job: give guised more memory or tasks\"}";
   struct config config;
   int64_t seq;

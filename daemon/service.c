@@ -15,6 +15,7 @@ static void init_locks(struct service *service) {
   (void)pthread_mutex_init(&service->erase_lock, NULL);
   pool_init(&service->pool);
   inference_init(&service->inference);
+  (void)pthread_mutex_init(&service->uploads.lock, NULL);
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
   condition_init(&service->ingest.changed);
   trials_init(&service->trials);
@@ -30,6 +31,7 @@ static void destroy_locks(struct service *service) {
   trials_done(&service->trials);
   (void)pthread_cond_destroy(&service->ingest.changed);
   (void)pthread_mutex_destroy(&service->ingest.lock);
+  (void)pthread_mutex_destroy(&service->uploads.lock);
   inference_done(&service->inference);
   pool_done(&service->pool);
   (void)pthread_mutex_destroy(&service->erase_lock);

@@ -77,9 +77,13 @@ struct client {
 /* ---- data sets ---- */
 struct upload; /* one streamed body: a temporary file in uploads/ and its running sha256; used by one thread
                   at a time */
-int service_upload_begin(struct service *service, struct upload **ret_upload, struct guise_error *err);
+/* For the data set `name` of the client. bytes: how many will come, 0 = not known. -EUSERS: with them, and
+ * what else of the owner's is on its way, the owner would have more than owner_bytes, or has as many images
+ * as owner_images. */
+int service_upload_begin(struct service *service, const struct client *client, const char *name,
+                         uint64_t bytes, struct upload **ret_upload, struct guise_error *err);
 /* Appends and hashes; no fsync. [blocks] a little: hashing runs at some 400 MB/s. -EFBIG above
- * upload_max_bytes, -ENOSPC. */
+ * upload_max_bytes, -EUSERS as service_upload_begin, -ENOSPC. */
 int service_upload_write(struct upload *upload, const void *data, size_t size, struct guise_error *err);
 void service_upload_digest(struct upload *upload,
                            char ret_sha256[SHA256_HEX]); /* of what was written; no write may follow */
@@ -175,7 +179,7 @@ int service_job_delete(struct service *service, const char *id, json_t **ret_rec
 /* [blocks] Embeds `count` image files (JPEG, PNG, PGM, PPM) with the model whose model.safetensors has this
  * sha256, under the key whose file has the sha256 `key` (NULL: the model has none): (count, *ret_dimension)
  * floats of length 1 each, freed by the caller. Images are resized to the model's input as at ingest and
- * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: the model is gone;
+ * masked the way the model was trained. -EBADMSG: image *ret_bad cannot be used; -ENOENT: its file is gone;
  * -EINVAL: decoded data have another size; -ENOMEM, -EIO. One at a time: run it through service_infer. */
 struct service_image {
   const void *data;

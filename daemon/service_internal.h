@@ -1,6 +1,6 @@
 /* What the service's files share. Locks, in the order in which they may be taken: erase_lock, blob_lock or
- * control_lock, the store's, ingest or scheduler, bus. No lock of this file is held while the store writes,
- * except the first three. */
+ * control_lock, uploads, the store's, ingest or scheduler, bus. No lock of this file is held while the store
+ * writes, except the first three. */
 #pragma once
 
 #include <limits.h>
@@ -81,6 +81,12 @@ int64_t trials_wait(struct trials *trials, const char *id);
 bool trials_again(struct trials *trials, const char *id, int64_t delay_ns);
 bool trials_due(struct trials *trials, const char *id);
 void trials_forget(struct trials *trials, const char *id); /* it ended, or got somewhere */
+
+/* ---- upload.c: uploads under way, whose bytes count against their owners' quotas ---- */
+struct uploads {
+  pthread_mutex_t lock;
+  struct upload *first;
+};
 
 /* ---- ingest.c: one thread that turns uploads into packs ---- */
 struct ingest {
@@ -202,6 +208,7 @@ struct service {
   struct bus bus;
   struct pool pool;
   struct inference inference;
+  struct uploads uploads;
   struct ingest ingest;
   struct trials trials;
   struct scheduler scheduler;

@@ -74,6 +74,7 @@ int store_write_end(struct store *store, int r) {
   }
   if (!sqlite3_get_autocommit(store->writer)) /* a full disk may have rolled back by itself */
     (void)sqlite3_exec(store->writer, "ROLLBACK", NULL, NULL, NULL);
+  store_audit_ended(r >= 0);
   (void)store_health(store, r);
   (void)atomic_fetch_add(&store->version, 1); /* behind the commit */
   (void)pthread_mutex_unlock(&store->write_lock);

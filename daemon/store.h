@@ -64,6 +64,9 @@ bool store_scrub(struct store *store);
 /* What one owner may have: jobs that have not ended, bytes and images of data sets; 0 = any number. Checked
  * in the transaction that adds one. What has no owner is not counted. */
 void store_set_quota(struct store *store, uint64_t jobs, uint64_t bytes, uint64_t images);
+/* How many bytes the owner may still add, UINT64_MAX = any number; -EUSERS when he may have no more images.
+ * His data set `name` is not counted: what is sent for it again is no addition. */
+int store_owner_room(struct store *store, const char *owner, const char *name, uint64_t *ret_bytes);
 
 int64_t time_now_ms(void);
 #define TIME_TEXT 32
@@ -195,6 +198,7 @@ struct job_input {
   char dataset_id[STORE_ID], model_id[STORE_ID]; /* one of them; "" = none */
 };
 
+#define JOB_PROBLEM_TYPE "urn:guise:problem:"
 struct job_row {
   int64_t seq;
   char id[STORE_ID], dataset_id[STORE_ID] /* "" once deleted */, model_id[STORE_ID] /* "" = none */;
@@ -208,7 +212,7 @@ struct job_row {
   int32_t priority;             /* higher first */
   struct job_progress progress; /* as last persisted; service_job_get overlays the live values */
   char *spec;                   /* resolved spec, JSON text */
-  char *error;                  /* NULL or a problem object, JSON text */
+  char *error;                  /* NULL or a problem object, JSON text, of the type JOB_PROBLEM_TYPE "CODE" */
   int64_t created_at, started_at, finished_at; /* 0 = not yet */
   struct job_input inputs[JOB_INPUTS_MAX];     /* for store_job_insert; not read back */
   uint32_t input_count;
@@ -429,6 +433,13 @@ struct audit_row {
 void audit_rows_free(struct audit_row *rows, uint32_t count);
 /* Rows older than keep_ms go. */
 int store_audit_add(struct store *store, const struct audit_row *row, int64_t keep_ms);
+/* What this thread does next is of this row, which must stay where it is until the call with NULL. An
+ * erasure, and what makes or revokes a token, adds it in its own transaction, with its object and without a
+ * receipt, and sets row->seq when that is committed: neither is there without the other, whenever the daemon
+ * is killed. */
+void store_audit_expect(struct audit_row *row);
+/* Such a row's receipt (NULL: it has none). Rows older than keep_ms go. */
+int store_audit_complete(struct store *store, const struct audit_row *row, int64_t keep_ms);
 /* Newest first; actor and object NULL = any. */
 int store_audit_list(struct store *store, const char *actor, const char *object,
                      const struct store_page *page, struct audit_row **ret_rows, uint32_t *ret_count,

@@ -135,6 +135,30 @@ static int check_quota(struct store *store, sqlite3 *db, const struct dataset_ro
              : -EUSERS;
 }
 
+int store_owner_room(struct store *store, const char *owner, const char *name, uint64_t *ret_bytes) {
+  const uint64_t bytes = atomic_load(&store->owner_bytes), images = atomic_load(&store->owner_images);
+  sqlite3_stmt *statement = NULL;
+  *ret_bytes = UINT64_MAX;
+  if ((!bytes && !images) || !owner[0])
+    return 0;
+  sqlite3 *db = store_read_begin(store);
+  int r = store_prepare(db, &statement,
+                        "SELECT coalesce(sum(bytes), 0), coalesce(sum(images), 0) FROM datasets "
+                        "WHERE owner = ?1 AND name <> ?2",
+                        "tt", owner, name);
+  if (r == 0)
+    r = store_step(statement);
+  if (r > 0) {
+    const uint64_t used = (uint64_t)sqlite3_column_int64(statement, 0);
+    if (bytes)
+      *ret_bytes = bytes - MIN(used, bytes);
+    r = fits(images, sqlite3_column_int64(statement, 1), 1) ? 0 : -EUSERS;
+  }
+  store_finish(statement);
+  store_read_end(store, db);
+  return r;
+}
+
 int store_dataset_insert(struct store *store, const struct dataset_row *row) {
   sqlite3 *db;
   int r = store_write_begin(store, &db);
@@ -219,9 +243,9 @@ static int waiting_jobs(sqlite3 *db, const char *id, struct waiting_job **rows, 
 }
 
 static int fail_waiting(sqlite3 *db, struct waiting_job *jobs, uint32_t count, const char *error) {
-  json_t *problem =
-      json_pack("{s:s, s:s, s:i, s:s, s:s+}", "type", "about:blank", "title", "The data set failed", "status",
-                422, "code", "dataset_failed", "detail", "its data set could not be read: ", error);
+  json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:s+}", "type", JOB_PROBLEM_TYPE "dataset_failed",
+                              "title", "The data set failed", "status", 422, "code", "dataset_failed",
+                              "detail", "its data set could not be read: ", error);
   _cleanup_(freep) char *text = problem ? json_print(problem, JSON_COMPACT) : NULL;
   json_decref(problem);
   if (!text)

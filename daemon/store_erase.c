@@ -132,6 +132,8 @@ int store_dataset_delete(struct store *store, const char *id, struct store_erase
   if (r < 0)
     return r;
   r = settle(db, delete_dataset(db, id, &erased), &erased);
+  if (r == 0)
+    r = store_audit_due(db, id);
   return finish(store, r, &erased, ret_erased);
 }
 
@@ -192,7 +194,10 @@ int store_dataset_rewrite(struct store *store, const struct store_rewrite *rewri
     r = erase_pairs(db, rewrite, &erased);
   if (r == 0)
     r = erase_derived(db, rewrite->dataset, &erased);
-  return finish(store, settle(db, r, &erased), &erased, ret_erased);
+  r = settle(db, r, &erased);
+  if (r == 0)
+    r = store_audit_due(db, rewrite->dataset);
+  return finish(store, r, &erased, ret_erased);
 }
 
 /* ---- jobs ---- */
@@ -211,5 +216,7 @@ int store_job_delete(struct store *store, const char *id) {
     r = -EBUSY;
   if (r == 0)
     r = store_exec(db, "DELETE FROM jobs WHERE id = ?1", "t", id);
+  if (r == 0)
+    r = store_audit_due(db, id);
   return store_write_end(store, r);
 }

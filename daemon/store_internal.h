@@ -34,6 +34,14 @@ int store_health(struct store *store, int r); /* notes what a call met; returns 
 /* Counts what is damaged, unless the database is so large that this would take long. */
 int store_check_small(sqlite3 *db, bool whatever_size, bool *ret_checked, int64_t *ret_damaged);
 
+/* ---- store_audit.c ---- */
+/* In a transaction that changes `object`: adds the row that the thread expects (store_audit_expect), if it
+ * does. */
+int store_audit_due(sqlite3 *db, const char *object);
+void store_audit_ended(bool committed); /* the transaction */
+const char *store_audit_sql(bool actor,
+                            bool object); /* lists; the arguments are cursor, actor, object, limit */
+
 /* The negative errno of what the connection's last call returned. */
 int store_code(sqlite3 *db);
 

@@ -280,6 +280,8 @@ int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[S
     r = -ENOENT;
   if (r == 0)
     r = store_blobs_unused(db, blobs, &count);
+  if (r == 0)
+    r = store_audit_due(db, id);
   r = store_write_end(store, r);
   if (r < 0)
     return r;

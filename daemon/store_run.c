@@ -339,7 +339,8 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
 /* ---- recovery ---- */
 
 static const char restart_problem[] =
-    "{\"type\":\"about:blank\",\"title\":\"The job stopped the daemon\",\"status\":500,\"code\":\"restarts\","
+    "{\"type\":\"" JOB_PROBLEM_TYPE "restarts\",\"title\":\"The job stopped the daemon\",\"status\":500,"
+    "\"code\":\"restarts\","
     "\"detail\":\"This job was broken off four times in a row without a new checkpoint, by ends of the "
     "daemon or "
     "for want of memory or disk. It may need more memory than "

@@ -31,6 +31,8 @@ int store_token_insert(struct store *store, const struct token_row *row, const c
     return r;
   r = store_exec(db, sql, "tttttll", row->id, row->name, row->owner, hash, scopes, row->created_at,
                  row->expires_at);
+  if (r == 0)
+    r = store_audit_due(db, row->id);
   return store_write_end(store, r);
 }
 
@@ -92,6 +94,8 @@ int store_token_revoke(struct store *store, const char *id, int64_t now_ms) {
                  now_ms);
   if (r == 0 && sqlite3_changes(db) == 0)
     r = -ENOENT;
+  if (r == 0)
+    r = store_audit_due(db, id);
   return store_write_end(store, r);
 }
 

@@ -11,7 +11,10 @@
 #include "daemon/service_internal.h"
 
 struct upload {
+  struct upload *next; /* service->uploads; under its lock, like counted */
   struct service *service;
+  char owner[STORE_NAME], name[STORE_NAME];
+  uint64_t counted;    /* against the owner's quota: those announced, or those that came */
   char path[PATH_MAX]; /* "" once accepted */
   int fd;
   uint64_t bytes, limit;
@@ -20,7 +23,82 @@ struct upload {
   char sha256[SHA256_HEX];
 };
 
-int service_upload_begin(struct service *service, struct upload **ret_upload, struct guise_error *err) {
+/* ---- quotas: what is on its way counts like what is there, or many uploads at once would fill the disk ----
+ */
+
+static int refuse_quota(int r, const char *owner, struct guise_error *err) {
+  if (r == -EUSERS)
+    return error_set(
+        err, r,
+        "with this data set %s would have more than the options owner_bytes and owner_images allow: erase "
+        "another one first",
+        owner);
+  return error_set(err, r, "the owner's data sets cannot be counted: %s", strerror(-r));
+}
+
+/* Counts so many bytes more for the upload, if the owner has room for them. */
+static int count_bytes(struct upload *upload, uint64_t bytes, struct guise_error *err) {
+  struct service *service = upload->service;
+  uint64_t room = 0;
+  if (!upload->owner[0])
+    return 0;
+  (void)pthread_mutex_lock(&service->uploads.lock);
+  int r = store_owner_room(service->store, upload->owner, upload->name, &room);
+  for (const struct upload *u = service->uploads.first; r == 0 && u; u = u->next)
+    if (strcmp(u->owner, upload->owner) == 0 && room != UINT64_MAX)
+      room -= MIN(room, u->counted);
+  if (r == 0 && bytes > room)
+    r = -EUSERS;
+  if (r == 0)
+    upload->counted += bytes;
+  (void)pthread_mutex_unlock(&service->uploads.lock);
+  return r < 0 ? refuse_quota(r, upload->owner, err) : 0;
+}
+
+static void list(struct upload *upload) {
+  struct uploads *uploads = &upload->service->uploads;
+  (void)pthread_mutex_lock(&uploads->lock);
+  upload->next = uploads->first;
+  uploads->first = upload;
+  (void)pthread_mutex_unlock(&uploads->lock);
+}
+
+static void unlist(struct upload *upload) {
+  struct uploads *uploads = &upload->service->uploads;
+  (void)pthread_mutex_lock(&uploads->lock);
+  for (struct upload **at = &uploads->first; *at; at = &(*at)->next)
+    if (*at == upload) {
+      *at = upload->next;
+      break;
+    }
+  (void)pthread_mutex_unlock(&uploads->lock);
+}
+
+/* Its bytes are those of a data set now. */
+static void settle(struct upload *upload) {
+  (void)pthread_mutex_lock(&upload->service->uploads.lock);
+  upload->counted = 0;
+  (void)pthread_mutex_unlock(&upload->service->uploads.lock);
+}
+
+/* ---- the file ---- */
+
+static int open_file(struct upload *upload, struct guise_error *err) {
+  struct service *service = upload->service;
+  int r = state_path(upload->path, service, "uploads/upload-XXXXXX");
+  if (r == 0) {
+    upload->fd = mkostemp(upload->path, O_CLOEXEC);
+    r = upload->fd < 0 ? -errno : 0;
+  }
+  if (r == 0)
+    return 0;
+  upload->path[0] = 0;
+  storage_note(service, r);
+  return error_set(err, r, "cannot store an upload: %s", strerror(-r));
+}
+
+int service_upload_begin(struct service *service, const struct client *client, const char *name,
+                         uint64_t bytes, struct upload **ret_upload, struct guise_error *err) {
   struct config config;
   int fault = service_storage(service);
   if (fault < 0)
@@ -32,35 +110,44 @@ int service_upload_begin(struct service *service, struct upload **ret_upload, st
   upload->service = service;
   upload->limit = config.upload_max_bytes;
   upload->fd = -1;
+  (void)snprintf(upload->owner, sizeof(upload->owner), "%s", client->owner);
+  (void)snprintf(upload->name, sizeof(upload->name), "%s", name);
   crypto_hash_sha256_init(&upload->hash);
-  int r = state_path(upload->path, service, "uploads/upload-XXXXXX");
-  if (r == 0) {
-    upload->fd = mkostemp(upload->path, O_CLOEXEC);
-    r = upload->fd < 0 ? -errno : 0;
-  }
+  list(upload);
+  int r = count_bytes(upload, bytes, err);
+  if (r == 0)
+    r = open_file(upload, err);
   if (r < 0) {
-    upload->path[0] = 0;
     service_upload_free(upload);
-    storage_note(service, r);
-    return error_set(err, r, "cannot store an upload: %s", strerror(-r));
+    return r;
   }
   *ret_upload = upload;
   return 0;
 }
 
-int service_upload_write(struct upload *upload, const void *data, size_t size, struct guise_error *err) {
-  if (upload->closed)
-    return error_set(err, -EINVAL, "the upload is complete");
+/* Whether so many bytes more are within what may be stored. */
+static int pass_limits(struct upload *upload, size_t size, struct guise_error *err) {
   if (size > upload->limit - upload->bytes)
     return error_set(err, -EFBIG, "the upload is larger than %llu bytes: split it, or raise upload_max_bytes",
                      (unsigned long long)upload->limit);
+  if (upload->bytes + size <= upload->counted) /* no other thread writes this upload's */
+    return 0;
+  return count_bytes(upload, upload->bytes + size - upload->counted, err);
+}
+
+int service_upload_write(struct upload *upload, const void *data, size_t size, struct guise_error *err) {
+  if (upload->closed)
+    return error_set(err, -EINVAL, "the upload is complete");
+  int r = pass_limits(upload, size, err);
+  if (r < 0)
+    return r;
   crypto_hash_sha256_update(&upload->hash, data, size);
   for (const char *p = data; size > 0;) {
     ssize_t n = write(upload->fd, p, size);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0) {
-      int r = write_error(errno);
+      r = write_error(errno);
       storage_note(upload->service, r);
       return error_set(err, r, "cannot store the upload: %s", strerror(-r));
     }
@@ -84,6 +171,7 @@ void service_upload_digest(struct upload *upload, char ret_sha256[SHA256_HEX]) {
 struct upload *service_upload_free(struct upload *upload) {
   if (!upload)
     return NULL;
+  unlist(upload);
   closep(&upload->fd);
   if (upload->path[0])
     (void)unlink(upload->path);
@@ -132,13 +220,11 @@ static int accept_new(struct service *service, struct upload *upload, const stru
   (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
   r = store_dataset_insert(service->store, row);
   if (r == -EUSERS)
-    return error_set(err, r,
-                     "with this data set %s would have more bytes than the option owner_bytes allows: erase "
-                     "another one first",
-                     row->owner);
+    return refuse_quota(r, row->owner, err);
   if (r < 0)
     return error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
   upload->path[0] = 0;
+  settle(upload);
   return 0;
 }
 

@@ -23,6 +23,10 @@ static struct server server;
   ",\"train\":{\"epochs\":2,\"batch\":8}}"
 #define LONG_JOB "{\"type\":\"train\",\"dataset\":\"faces\"," TINY ",\"train\":{\"epochs\":1000,\"batch\":8}}"
 
+#define LABELED_JOB                                                          \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"labels\":{\"a\":\"1\"}," TINY \
+  ",\"train\":{\"epochs\":1000,\"batch\":8}}"
+
 static int setup(void **state) {
   (void)state;
   server_prepare(&server);
@@ -74,6 +78,9 @@ static void errors_on_every_path(void **state) {
       {"GET", "/v1/jobs?colour=red", NULL, NULL, 422},
       {"GET", "/v1/jobs?cursor=zzz", NULL, NULL, 422},
       {"GET", "/v1/jobs?state=asleep", NULL, NULL, 422},
+      {"GET", "/v1/jobs?label=a:1&label=b:2", NULL, NULL, 422},
+      {"GET", "/v1/jobs?state=queued&state=running&limit=1&limit=1", NULL, NULL, 422},
+      {"GET", "/v1/jobs/job_unknown?state=queued&state=running&wait=1", NULL, NULL, 422},
       {"GET", "/v1/%00", NULL, NULL, 400},
       {"GET", "/v1/%zz", NULL, NULL, 400},
       {"POST", "/v1/jobs", "Content-Type: text/plain", "{}", 415},
@@ -364,6 +371,21 @@ static void job_control(void **state) {
   expect(&server, "POST", path, NULL, 409, NULL);   /* resume on canceled */
 }
 
+/* Of two labels the first alone would be looked at, and more would be canceled than was meant. */
+static void a_repeated_label_cancels_nothing(void **state) {
+  (void)state;
+  char job[64];
+  struct reply reply;
+  (void)snprintf(job, sizeof(job), "%s", submit(&server, LABELED_JOB));
+  expect(&server, "POST", "/v1/jobs/cancel?label=a:1&label=b:2", NULL, 422, &reply);
+  const json_t *error = json_array_get(json_object_get(reply.json, "errors"), 0);
+  assert_string_equal(json_string_value(json_object_get(error, "pointer")), "?label");
+  reply_done(&reply);
+  assert_string_equal(wait_job(&server, job, 1, 120), "running");
+  expect(&server, "POST", "/v1/jobs/cancel?state=queued&state=running&label=a:1", NULL, 200, NULL);
+  assert_string_equal(wait_job(&server, job, 0, 30), "canceled");
+}
+
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
@@ -408,6 +430,7 @@ int main(void) {
                                      cmocka_unit_test(a_job_from_end_to_end),
                                      cmocka_unit_test(an_unaudited_model_is_withheld),
                                      cmocka_unit_test(job_control),
+                                     cmocka_unit_test(a_repeated_label_cancels_nothing),
                                      cmocka_unit_test(polls_are_fast_while_a_job_trains)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -519,6 +520,56 @@ static void rates_are_a_tokens(void **state) {
   server_clean(&local);
 }
 
+static long cancel_as(const char *token) {
+  char challenge[256];
+  return status_of("POST", "/v1/jobs/cancel?state=queued&state=running", token, challenge);
+}
+
+static void upload_head(const char *token, const char *name, const char *framing, char ret_head[1024]) {
+  (void)snprintf(
+      ret_head, 1024,
+      "PUT /v1/datasets/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\n%s\r\n"
+      "%s\r\n\r\n",
+      name, token, framing);
+}
+
+/* The disk is to be spared what the quota refuses: the answer comes before the body. */
+static void quota_before_the_body(const char *token) {
+  char head[1024], answer[2048];
+  upload_head(token, "third", "Content-Length: 1000000", head);
+  assert_int_equal(ask_raw(&server, head, strlen(head), answer, sizeof(answer)), 403);
+  expect_text(answer, "owner_bytes");
+}
+
+/* 10 of 20 bytes are left, and 8 of them announced by an upload of which nothing has come yet. */
+static void quota_of_what_is_on_its_way(const char *token) {
+  char head[1024], answer[256] = "";
+  int fd = server_dial(&server);
+  upload_head(token, "held", "Content-Length: 8\r\nExpect: 100-continue", head);
+  assert_int_equal(send(fd, head, strlen(head), MSG_NOSIGNAL), strlen(head));
+  assert_true(recv(fd, answer, sizeof(answer) - 1, 0) > 0);
+  expect_text(answer, "HTTP/1.1 100");
+  assert_int_equal(put_as(token, "fourth"), 403);
+  (void)close(fd);
+  long status = 0;
+  for (int i = 0; i < 200 && status != 202; i++) {
+    (void)usleep(20000);
+    status = put_as(token, "fourth");
+  }
+  assert_int_equal(status, 202);
+}
+
+/* In chunks nobody knows how much comes: it is stopped when it is too much, long before its end. */
+static void quota_of_unknown_lengths(const char *token) {
+  static char text[1024 + (256 << 10) + 16], answer[2048];
+  upload_head(token, "endless", "Transfer-Encoding: chunked", text);
+  size_t used = strlen(text);
+  used += (size_t)snprintf(text + used, 16, "40000000\r\n");
+  memset(text + used, 'x', (256 << 10) + 1);
+  assert_int_equal(ask_raw(&server, text, used + (256 << 10) + 1, answer, sizeof(answer)), 403);
+  expect_text(answer, "owner_bytes");
+}
+
 static void quotas_answer_403(void **state) {
   (void)state;
   char alice[256], bob[256], header[512];
@@ -536,6 +587,36 @@ static void quotas_answer_403(void **state) {
   expect_text(reply.body, "owner_bytes");
   reply_done(&reply);
   assert_int_equal(put_as(bob, "third"), 202);
+  quota_before_the_body(alice);
+  assert_int_equal(put_as(alice, "second"), 200); /* the same again is no addition */
+  quota_of_what_is_on_its_way(bob);
+  quota_of_unknown_lengths(bob);
+}
+
+static void quotas_of_jobs_and_images(void **state) {
+  (void)state;
+  char erin[256], job[64], answer[2048], head[1024];
+  server.option[1] = "--owner-images=16";
+  server.option[2] = "--owner-jobs=1";
+  make_owned("erin", erin);
+  assert_int_equal(server_stop(&server), 0);
+  server_start(&server);
+  shell_start(&server);
+  assert_int_equal(setenv("GUISE_TOKEN", erin + strlen("Authorization: Bearer "), 1), 0);
+  (void)shell(0, "$G synth $D/sixteen.tar --identities 4 --images 4 --size 32 && "
+                 "$G dataset add sixteen $D/sixteen.tar");
+  assert_int_equal(unsetenv("GUISE_TOKEN"), 0);
+  upload_head(erin, "one-more", "Content-Length: 1000000", head);
+  assert_int_equal(ask_raw(&server, head, strlen(head), answer, sizeof(answer)), 403);
+  expect_text(answer, "owner_images");
+  assert_int_equal(submit_as(erin, "first", "sixteen", job), 201);
+  assert_int_equal(submit_as(erin, "first", "sixteen", job), 201); /* the same job */
+  assert_int_equal(submit_as(erin, "second", "sixteen", job), 403);
+  assert_int_equal(cancel_as(erin), 200);
+  for (int i = 0; i < 600 && submit_as(erin, "third", "sixteen", job) == 403; i++)
+    (void)usleep(50000); /* until the first has ended */
+  assert_string_not_equal(job, "");
+  assert_int_equal(cancel_as(erin), 200);
 }
 
 static void strangers_are_not_served(void **state) {
@@ -564,6 +645,7 @@ int main(void) {
                                      cmocka_unit_test(a_socket_that_is_passed),
                                      cmocka_unit_test(rates_are_a_tokens),
                                      cmocka_unit_test(quotas_answer_403),
+                                     cmocka_unit_test(quotas_of_jobs_and_images),
                                      cmocka_unit_test(strangers_are_not_served)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

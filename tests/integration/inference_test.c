@@ -107,6 +107,34 @@ static int teardown(void **state) {
   return status;
 }
 
+/* The model is there, its files are not: nothing that the client did wrong, and no path of the daemon's to
+ * tell. */
+static void ask_unserved(const char *method, const char *path, const char *header, const void *body,
+                         size_t bytes) {
+  struct reply reply;
+  ask(&server, method, path, header, body, bytes, &reply);
+  if (reply.status != 503 || strstr(reply.body, server.root) || !strstr(reply.body, "restore a backup"))
+    fail_msg("%s %s: %ld %s", method, path, reply.status, reply.body);
+  assert_string_not_equal(header_of(&reply, "Retry-After"), "");
+  reply_done(&reply);
+}
+
+static void missing_files_are_told(void **state) {
+  (void)state;
+  char blobs[256], away[256], *body;
+  struct face *face = make_face(1, 0, 32);
+  (void)snprintf(blobs, sizeof(blobs), "%s/state/blobs", server.root);
+  (void)snprintf(away, sizeof(away), "%s/state/away", server.root);
+  assert_true(asprintf(&body, "{\"a\":\"%s\",\"b\":\"%s\",\"far\":0.1}", face->base64, face->base64) > 0);
+  assert_int_equal(rename(blobs, away), 0);
+  ask_unserved("GET", path_of("/files/model.safetensors?unsafe=true"), NULL, NULL, 0);
+  ask_unserved("POST", path_of("/embed?unsafe=true"), PNG, face->png, face->bytes);
+  ask_unserved("POST", path_of("/verify?unsafe=true"), "Content-Type: application/json", body, strlen(body));
+  assert_int_equal(rename(away, blobs), 0);
+  free(body);
+  free_face(face);
+}
+
 /* What the core makes of the face, resized as the daemon is to do it. */
 static void embed_here(const struct face *face, float ret_embedding[32]) {
   uint8_t rgb[SIDE * SIDE * 3];
@@ -491,6 +519,7 @@ static void a_deleted_model_is_gone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(missing_files_are_told), /* before the daemon has the model in memory */
       cmocka_unit_test(the_cores_own_embeddings),
       cmocka_unit_test(onnx_files_are_served),
       cmocka_unit_test(verifies_pairs),

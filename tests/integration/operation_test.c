@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -24,6 +24,7 @@
 
 #include "core/base/file.h"
 #include "tests/fuzz/samples.h"
+#include "tests/integration/support/certificate.h"
 #include "tests/integration/support/exposition.h"
 #include "tests/integration/support/shell.h"
 
@@ -254,14 +255,95 @@ static void a_mistake_is_told_before_the_start(void **state) {
   expect_text(shell(0, command)->out, "\nworkers = 1\n");
 }
 
-static int dial(const struct server *to) {
-  unsigned port = 0;
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  assert_int_equal(sscanf(to->url, "http://127.0.0.1:%u", &port), 1);
-  address.sin_port = htons((uint16_t)port);
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-  return fd;
+/* A certificate that cannot be used, and a variable that is no option, show before the start as well. */
+static void a_check_looks_at_files_and_variables(void **state) {
+  (void)state;
+  char one[128], other[128], key[128], command[512];
+  (void)snprintf(one, sizeof(one), "%s/one.pem", server.root);
+  (void)snprintf(other, sizeof(other), "%s/other.pem", server.root);
+  (void)snprintf(key, sizeof(key), "%s/key.pem", server.root);
+  make_certificate(one, key, 1);
+  make_certificate(other, key, 2);
+  (void)snprintf(command, sizeof(command),
+                 GUISE_BUILD "/guised --check-config --tls-certificate $D/other.pem --tls-key $D/key.pem");
+  expect_text(shell(0, command)->out, "the configuration is valid");
+  (void)snprintf(command, sizeof(command),
+                 GUISE_BUILD "/guised --check-config --tls-certificate $D/one.pem --tls-key $D/key.pem");
+  expect_text(shell(1, command)->err, "is not that of the first certificate");
+  (void)snprintf(command, sizeof(command),
+                 GUISE_BUILD "/guised --check-config --tls-certificate $D/none.pem --tls-key $D/key.pem");
+  expect_text(shell(1, command)->err, "none.pem");
+  expect_text(shell(0, "GUISE_WORKRES=2 " GUISE_BUILD "/guised --check-config")->err,
+              "GUISE_WORKRES is no option of guised");
+}
+
+static void files_suffice_for_all_connections(void **state) {
+  (void)state;
+  struct server limited;
+  struct rlimit before, low;
+  char path[64], line[256];
+  unsigned long soft = 0;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  low = before;
+  low.rlim_cur = 256;
+  if (before.rlim_max < 1280)
+    skip();
+  server_prepare(&limited);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+  server_start(&limited);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+  (void)snprintf(path, sizeof(path), "/proc/%d/limits", (int)limited.pid);
+  FILE *file = fopen(path, "re");
+  assert_non_null(file);
+  while (fgets(line, sizeof(line), file) && sscanf(line, "Max open files %lu", &soft) != 1)
+    ;
+  (void)fclose(file);
+  assert_true(soft >= 2 * 512); /* a socket and a file for each of the default */
+  assert_int_equal(server_stop(&limited), 0);
+  server_clean(&limited);
+}
+
+static unsigned open_files(pid_t pid) {
+  char path[64];
+  unsigned count = 0;
+  (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+  DIR *directory = opendir(path);
+  assert_non_null(directory);
+  while (readdir(directory))
+    count++;
+  (void)closedir(directory);
+  return count;
+}
+
+/* A client that asks for much and takes a byte now and then: no byte is taken off the daemon's hands for the
+ * timeout, and the connection ends. */
+static void slow_readers_are_cut(void **state) {
+  (void)state;
+  static const char get[] = "GET /openapi.yaml HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  struct server cutting;
+  char byte;
+  const int small = 4096;
+  server_prepare(&cutting);
+  cutting.option[0] = "--request-timeout-s=1"; /* and 5 s more for libmicrohttpd's own */
+  server_start(&cutting);
+  const unsigned files = open_files(cutting.pid);
+  int fd = server_dial(&cutting);
+  assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+  for (int i = 0; i < 200; i++) /* far more than the buffers of both sockets hold */
+    assert_int_equal(send(fd, get, sizeof(get) - 1, MSG_NOSIGNAL), sizeof(get) - 1);
+  assert_int_equal(recv(fd, &byte, 1, 0), 1);
+  assert_true(open_files(cutting.pid) > files);
+  bool cut = false;
+  for (int i = 0; i < 150 && !cut; i++) {
+    (void)usleep(200000);
+    (void)recv(fd, &byte, 1, MSG_DONTWAIT);
+    cut = open_files(cutting.pid) <= files;
+  }
+  assert_true(cut);
+  (void)close(fd);
+  expect(&cutting, "GET", "/healthz", NULL, 200, NULL);
+  assert_int_equal(server_stop(&cutting), 0);
+  server_clean(&cutting);
 }
 
 /* Who holds all connections that one address may have gets no more, and gets them again when they have ended.
@@ -275,8 +357,8 @@ static void connections_of_an_address_are_limited(void **state) {
   limited.option[0] = "--connections-per-address=4";
   server_start(&limited);
   for (size_t i = 0; i < 4; i++)
-    held[i] = dial(&limited);
-  int more = dial(&limited);
+    held[i] = server_dial(&limited);
+  int more = server_dial(&limited);
   struct pollfd poller = {more, POLLIN, 0};
   assert_int_equal(poll(&poller, 1, 10000), 1);
   assert_true(recv(more, &byte, 1, 0) <= 0); /* closed at once */
@@ -396,7 +478,7 @@ static void a_full_server_is_fed(void **state) {
   watched.option[0] = "--connections=8";
   int notify = start_watched(&watched);
   for (size_t i = 0; i < 8; i++)
-    held[i] = dial(&watched);
+    held[i] = server_dial(&watched);
   (void)usleep(500000); /* until they are taken */
   for (int i = 0; i < 3; i++)
     assert_true(is_fed(notify, 2000));
@@ -440,6 +522,9 @@ int main(void) {
       cmocka_unit_test(the_log_is_json_without_names),
       cmocka_unit_test(a_signal_applies_what_can_change),
       cmocka_unit_test(a_mistake_is_told_before_the_start),
+      cmocka_unit_test(a_check_looks_at_files_and_variables),
+      cmocka_unit_test(files_suffice_for_all_connections),
+      cmocka_unit_test(slow_readers_are_cut),
       cmocka_unit_test(connections_of_an_address_are_limited),
       cmocka_unit_test(an_inherited_socket_is_served),
       cmocka_unit_test(a_full_server_is_fed),

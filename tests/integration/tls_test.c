@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <poll.h>
 #include <signal.h>
@@ -155,6 +156,24 @@ static void certificates_change_at_sighup(void **state) {
   (void)shell(4, "$G --ca $D/old.pem ls");
 }
 
+/* Of the 16 connections that there are. */
+static void one_address_gets_a_quarter(unsigned port) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int fd[5];
+  char byte;
+  address.sin_port = htons((uint16_t)port);
+  (void)usleep(300000); /* until those of the requests before have ended */
+  for (size_t i = 0; i < 5; i++) {
+    fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd[i], (struct sockaddr *)&address, sizeof(address)), 0);
+  }
+  struct pollfd fifth = {fd[4], POLLIN, 0};
+  assert_int_equal(poll(&fifth, 1, 10000), 1);
+  assert_true(recv(fd[4], &byte, 1, 0) <= 0);
+  for (size_t i = 0; i < 5; i++)
+    (void)close(fd[i]);
+}
+
 static void other_machines_need_tls_and_a_token(void **state) {
   (void)state;
   char header[200];
@@ -167,6 +186,7 @@ static void other_machines_need_tls_and_a_token(void **state) {
   reply_done(&reply);
   assert_int_equal(server_stop(&server), 0);
   server.option[2] = "--listen=0.0.0.0:0";
+  server.option[3] = "--connections=16";
   server_start(&server);
   unsigned port = 0;
   assert_int_equal(sscanf(server.url, "https://0.0.0.0:%u", &port), 1);
@@ -180,6 +200,7 @@ static void other_machines_need_tls_and_a_token(void **state) {
   (void)shell(0, "$G --ca $D/certificate.pem ls");
   expect_text(shell(1, "$G --ca $D/certificate.pem models")->err, "models:read");
   (void)unsetenv("GUISE_TOKEN");
+  one_address_gets_a_quarter(port);
 }
 
 int main(void) {

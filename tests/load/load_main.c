@@ -106,7 +106,20 @@ static void wait_running(struct server *server, const char *id) {
     fail_msg("the job %s does not run", id);
 }
 
-/* Polls and listeners at once, while two jobs train. */
+static void upload(struct server *server) {
+  struct upload_load load;
+  char what[128];
+  upload_run(server, plan->upload, &load);
+  (void)snprintf(what, sizeof(what),
+                 "upload of %.0f MB beside two trainings: growth of anonymous resident memory",
+                 (double)plan->upload / 1e6);
+  const double grown = ((double)load.most - (double)load.before) / 1e6;
+  tell(what, "constant (< 8 MB)", grown, 8, SLACK,
+       "%.1f MB (before %.1f, most %.1f, after %.1f MB), %.0f MB/s", grown, (double)load.before / 1e6,
+       (double)load.most / 1e6, (double)load.after / 1e6, (double)plan->upload / 1e6 / load.seconds);
+}
+
+/* Polls, then an upload, beside listeners, while two jobs train. */
 static void trainings(struct server *server, const char jobs[2][64]) {
   char path[160];
   struct polls polls;
@@ -122,7 +135,8 @@ static void trainings(struct server *server, const char jobs[2][64]) {
   tell("the same, each asks again at once: p99", "none refused", polls.refused + polls.broken ? 1e9 : 0, 1, 1,
        "%.0f/s, p50 %.1f ms, p99 %.1f ms, %llu refused", polls.per_s, polls.p50_ms, polls.p99_ms,
        polls.refused + polls.broken);
-  for (int i = 0; i < 2; i++) {
+  upload(server);
+  for (int i = 0; i < 2; i++) { /* 200: they have not ended */
     job_path(jobs[i], path);
     (void)strcat(path, "/cancel");
     expect(server, "POST", path, NULL, 200, NULL);
@@ -132,18 +146,6 @@ static void trainings(struct server *server, const char jobs[2][64]) {
        0, 1, "%u of %u, %u events each", heard.whole, heard.listeners, heard.events);
   for (int i = 0; i < 2; i++)
     assert_string_equal(wait_job(server, jobs[i], 0, 60), "canceled");
-}
-
-static void upload(struct server *server) {
-  struct upload_load load;
-  char what[128];
-  upload_run(server, plan->upload, &load);
-  (void)snprintf(what, sizeof(what), "upload of %.0f MB: growth of anonymous resident memory",
-                 (double)plan->upload / 1e6);
-  const double grown = ((double)load.most - (double)load.before) / 1e6;
-  tell(what, "constant (< 8 MB)", grown, 8, SLACK,
-       "%.1f MB (before %.1f, most %.1f, after %.1f MB), %.0f MB/s", grown, (double)load.before / 1e6,
-       (double)load.most / 1e6, (double)load.after / 1e6, (double)plan->upload / 1e6 / load.seconds);
 }
 
 static void lists(struct server *server) {
@@ -185,7 +187,7 @@ static void load(void **state) {
   char jobs[2][64];
   (void)state;
   server_prepare(&server);
-  const char *options[] = {"--cores=2", "--workers=2", "--threads=1", "--connections=512"};
+  const char *options[] = {"--cores=2", "--workers=2", "--threads=1"};
   memcpy(server.option, options, sizeof(options));
   printf("| what | aim | measured | met |\n|---|---|---|---|\n");
   server_start(&server);
@@ -196,7 +198,6 @@ static void load(void **state) {
   for (int i = 0; i < 2; i++)
     wait_running(&server, jobs[i]);
   trainings(&server, jobs);
-  upload(&server);
   starts(&server, jobs[0]);
   idle(&server, "job_load000001", "a job that has ended");
   lists(&server);

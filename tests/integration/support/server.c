@@ -224,16 +224,21 @@ const char *header_of(const struct reply *reply, const char *name) {
   return value;
 }
 
-int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room) {
-  char method[16], target[256];
+int server_dial(const struct server *server) {
   unsigned port = 0;
-  size_t have = 0;
-  int status = 0;
   assert_int_equal(sscanf(server->url, "http://127.0.0.1:%u", &port), 1);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+  return fd;
+}
+
+int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room) {
+  char method[16], target[256];
+  size_t have = 0;
+  int status = 0;
+  int fd = server_dial(server);
   (void)send(fd, bytes, size, MSG_NOSIGNAL);
   for (;;) {
     struct pollfd poller = {fd, POLLIN, 0};

@@ -44,6 +44,8 @@ bool ask_once(const struct server *server, const char *method, const char *path,
 /* As ask, and the status must be `status`. */
 void expect(struct server *server, const char *method, const char *path, const char *json_body, long status,
             struct reply *ret_reply);
+/* A socket that is connected to it. */
+int server_dial(const struct server *server);
 /* Bytes to the socket, and what comes back until it closes or 5 s pass; returns the status of the answer, 0
  * without one. */
 int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room);

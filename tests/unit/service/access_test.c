@@ -366,6 +366,102 @@ static void the_audit_trail_is_added_to_and_forgets(void **state) {
   assert_int_equal(audited(f->store, NULL, NULL, &first), 3);
 }
 
+static struct audit_row newest(struct store *store) {
+  struct store_page page = {.limit = 1};
+  struct audit_row *rows = NULL, row;
+  uint32_t count = 0;
+  int64_t next = 0;
+  assert_int_equal(store_audit_list(store, NULL, NULL, &page, &rows, &count, &next), 0);
+  assert_int_equal(count, 1);
+  row = rows[0];
+  free(rows);
+  return row;
+}
+
+/* However soon after its commit the daemon is killed, an erasure is in the trail; one that is refused is not.
+ */
+static void an_erasure_and_its_record_are_one(void **state) {
+  struct fixture *f = *state;
+  struct audit_row act = {.at = 1, .actor = "loopback", .action = "deleteDataset", .status = 200};
+  struct store_erased erased = {0};
+  int64_t first;
+  sqlite3 *db;
+  record(f->store, 1, "loopback", "before");
+  add_dataset(f->store, "a", "alice");
+  assert_int_equal(insert_job(f->store, "alice"), 0); /* on that data set */
+  store_audit_expect(&act);
+  assert_int_equal(store_dataset_delete(f->store, "ds_a", &erased), -EBUSY);
+  assert_int_equal(act.seq, 0);
+  store_audit_expect(NULL);
+  assert_int_equal(audited(f->store, NULL, NULL, &first), 1);
+  add_dataset(f->store, "b", "alice");
+  store_audit_expect(&act);
+  assert_int_equal(store_dataset_delete(f->store, "ds_b", &erased), 0);
+  struct audit_row row = newest(f->store); /* what there is when the daemon is killed now */
+  assert_int_equal(row.seq, act.seq);
+  assert_string_equal(row.object, "ds_b");
+  assert_int_equal(row.status, 200);
+  assert_null(row.receipt);
+  assert_int_equal(store_token_revoke(f->store, "tok_none", 1), -ENOENT);
+  store_audit_expect(NULL);
+  assert_int_equal(audited(f->store, NULL, NULL, &first), 2); /* once */
+  act.receipt = (char[]){"{}"};
+  assert_int_equal(store_audit_complete(f->store, &act, 1000), 0);
+  row = newest(f->store);
+  assert_string_equal(row.receipt, "{}");
+  free(row.receipt);
+  act.receipt = (char[]){"{\"more\":1}"};
+  assert_true(store_audit_complete(f->store, &act, 1000) < 0);
+  assert_int_equal(store_write_begin(f->store, &db), 0);
+  assert_true(store_write_end(
+                  f->store,
+                  store_exec(db, "UPDATE audit SET receipt = '{}', actor = 'nobody' WHERE seq = 1", "")) < 0);
+  store_erased_clear(&erased);
+}
+
+static void tokens_and_their_records_are_one(void **state) {
+  struct fixture *f = *state;
+  struct token_row token = {.id = "tok_a", .name = "a", .owner = "a", .scopes = SCOPE_ADMIN, .created_at = 1};
+  struct audit_row made = {.at = 1, .actor = "loopback", .action = "postToken", .status = 201},
+                   revoked = {.at = 1, .actor = "loopback", .action = "deleteToken", .status = 204};
+  char hash[TOKEN_HASH];
+  memset(hash, 'a', sizeof(hash) - 1);
+  hash[sizeof(hash) - 1] = 0;
+  store_audit_expect(&made);
+  assert_int_equal(store_token_insert(f->store, &token, hash), 0);
+  assert_int_equal(newest(f->store).seq, made.seq);
+  assert_string_equal(newest(f->store).object, "tok_a");
+  store_audit_expect(&revoked);
+  assert_int_equal(store_token_revoke(f->store, "tok_a", 2), 0);
+  assert_int_equal(newest(f->store).seq, revoked.seq);
+  assert_int_equal(newest(f->store).status, 204);
+  store_audit_expect(NULL);
+  assert_int_equal(store_token_revoke(f->store, "tok_a", 2), 0);
+  assert_int_equal(newest(f->store).seq, revoked.seq);
+}
+
+/* The trail may have a million rows: a list looks at those that it gives. */
+static void the_audit_trail_is_read_by_its_indexes(void **state) {
+  struct fixture *f = *state;
+  static const char *const plans[] = {
+      "USING INTEGER PRIMARY KEY (rowid<?)", "USING INDEX audit_actor (actor=? AND rowid<?)",
+      "USING INDEX audit_object (object=? AND rowid<?)", "USING INDEX audit_"};
+  for (size_t i = 0; i < ARRAY_SIZE(plans); i++) {
+    char sql[512], plan[256];
+    sqlite3_stmt *statement = NULL;
+    sqlite3 *db = store_read_begin(f->store);
+    (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", store_audit_sql(i & 1, i & 2));
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    store_text(statement, 3, plan, sizeof(plan));
+    if (!strstr(plan, plans[i]))
+      fail_msg("%s: %s", sql, plan);
+    assert_int_equal(sqlite3_step(statement), SQLITE_DONE); /* no sorting */
+    (void)sqlite3_finalize(statement);
+    store_read_end(f->store, db);
+  }
+}
+
 static void an_older_database_gets_tokens(void **state) {
   struct fixture *f = *state;
   struct schema_migration older[3] = {schema_migrations[0], schema_migrations[1], {0, NULL, NULL}};
@@ -498,6 +594,9 @@ int main(void) {
       TEST(quotas_are_an_owners),
       TEST(an_older_database_gets_tokens),
       TEST(the_audit_trail_is_added_to_and_forgets),
+      TEST(an_erasure_and_its_record_are_one),
+      TEST(tokens_and_their_records_are_one),
+      TEST(the_audit_trail_is_read_by_its_indexes),
       TEST(sockets_that_need_tokens),
       TEST(peers_of_a_unix_socket),
   };

@@ -19,10 +19,12 @@
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "api/http.h"
 #include "core/base/file.h"
+#include "daemon/access.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/service.h"
@@ -229,9 +231,8 @@ static void nothing_is_half_done(struct fixture *f) {
       "LIMIT 1)",
       "SELECT count(*) FROM jobs j WHERE (SELECT count(*) FROM transitions WHERE job = j.seq) <> "
       "(SELECT count(*) FROM events WHERE job = j.seq AND type = 'state')",
-      "SELECT count(*) FROM jobs j WHERE (state = 'canceled') <> EXISTS (SELECT 1 FROM events WHERE job = "
-      "j.seq AND "
-      "type = 'end')",
+      "SELECT count(*) FROM jobs j WHERE (state IN ('canceled', 'succeeded', 'failed')) <> "
+      "EXISTS (SELECT 1 FROM events WHERE job = j.seq AND type = 'end')",
       "SELECT count(*) FROM pragma_foreign_key_check",
   };
   const int64_t sets = integer(f, "SELECT count(*) FROM datasets");
@@ -259,15 +260,19 @@ static uint32_t next(uint32_t n) {
 }
 
 /* The request with its n-th allocation failing, for every n. `line` may hold one %u, which becomes n, for
- * requests that make something. status: without a fault. same: a success has the body it has without one. */
-static void every_allocation(struct fixture *f, const char *line, const char *type, const char *body,
-                             int status, bool same) {
+ * requests that make something, or erase what prepare (may be NULL) makes before each of them. status:
+ * without a fault. same: a success has the body it has without one. */
+static void every_allocation_after(struct fixture *f, void (*prepare)(struct fixture *f, uint32_t n),
+                                   const char *line, const char *type, const char *body, int status,
+                                   bool same) {
   static struct answer wanted, answer; /* large */
   char request[2048], numbered[256];
   uint32_t failed = 0;
   for (uint32_t n = 0;; n = next(n)) {
     (void)snprintf(numbered, sizeof(numbered), line, n); /* NOLINT(clang-diagnostic-format-nonliteral) */
     request_of(request, numbered, type, body);
+    if (prepare)
+      prepare(f, n);
     atomic_store(&calls, 0);
     atomic_store(&fail_at, n);
     atomic_store(&armed, n > 0);
@@ -295,6 +300,80 @@ static void every_allocation(struct fixture *f, const char *line, const char *ty
   if (failed == 0)
     fail_msg("%s: no allocation matters", line);
   print_message("%-60s %u allocations\n", line, atomic_load(&calls));
+}
+
+static void every_allocation(struct fixture *f, const char *line, const char *type, const char *body,
+                             int status, bool same) {
+  every_allocation_after(f, NULL, line, type, body, status, same);
+}
+
+/* ---- things that are made before ---- */
+
+static void make_dataset(struct fixture *f, uint32_t n) {
+  char line[64];
+  struct answer answer;
+  (void)snprintf(line, sizeof(line), "PUT /v1/datasets/erased-%u", n);
+  expect(f, line, "application/x-tar", "faces", 202, &answer);
+}
+
+static void make_token(struct fixture *f, uint32_t n) {
+  struct token_row row = {.name = "t", .owner = "t", .scopes = SCOPE_ADMIN, .created_at = 1};
+  char hash[TOKEN_HASH];
+  memset(hash, 'a', sizeof(hash) - 1);
+  hash[sizeof(hash) - 1] = 0;
+  (void)snprintf(row.id, sizeof(row.id), "tok_x%u", n);
+  assert_int_equal(store_token_insert(service_store(f->service), &row, hash), 0);
+}
+
+/* job_xN: one that ran. */
+static void make_running(struct fixture *f, uint32_t n) {
+  struct store *store = service_store(f->service);
+  struct dataset_row dataset;
+  struct job_row row = {.type = "train", .created_at = 1, .spec = (char[]){"{}"}};
+  char id[STORE_ID];
+  bool replayed;
+  int64_t seq = 0;
+  json_t *labels = json_pack("{s:s, s:s}", "a", "2", "b", "2");
+  assert_int_equal(store_dataset_get(store, "orl", &dataset), 0);
+  memcpy(row.dataset_id, dataset.id, sizeof(row.dataset_id));
+  (void)snprintf(row.id, sizeof(row.id), "job_x%u", n);
+  assert_int_equal(store_job_insert(store, &row, labels, NULL, id, &replayed, &seq), 0);
+  json_decref(labels);
+  assert_int_equal(store_job_claim(store, row.id, NULL, &seq), 0);
+}
+
+static void make_failed(struct fixture *f, uint32_t n) {
+  static const char problem[] = "{\"type\":\"about:blank\",\"title\":\"The job failed\",\"status\":500,"
+                                "\"code\":\"job_failed\",\"detail\":\"as older versions told it\"}";
+  char id[STORE_ID];
+  int64_t seq = 0;
+  make_running(f, n);
+  (void)snprintf(id, sizeof(id), "job_x%u", n);
+  assert_int_equal(store_job_move(service_store(f->service), id, 1u << JOB_STATE_RUNNING, JOB_STATE_FAILED,
+                                  "test", problem, NULL, &seq),
+                   0);
+}
+
+/* job_xN that made mdl_xN with a file. */
+static void make_model(struct fixture *f, uint32_t n) {
+  struct model_file_row file = {.name = "report.json", .size = 2};
+  struct model_row row = {.audited = true,
+                          .facts = (char[]){"{}"},
+                          .summary = (char[]){"{}"},
+                          .created_at = 1,
+                          .files = &file,
+                          .file_count = 1};
+  char path[256];
+  int64_t seq = 0;
+  make_running(f, n);
+  (void)snprintf(row.id, sizeof(row.id), "mdl_x%u", n);
+  (void)snprintf(row.job_id, sizeof(row.job_id), "job_x%u", n);
+  (void)snprintf(file.sha256, sizeof(file.sha256), "%064x", n);
+  (void)snprintf(path, sizeof(path), "%s/state/blobs/00", f->directory);
+  assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+  (void)snprintf(path, sizeof(path), "%s/state/blobs/00/%s", f->directory, file.sha256);
+  assert_int_equal(file_write_atomic(path, "{}", 2, NULL), 0);
+  assert_int_equal(store_model_insert(service_store(f->service), &row, &seq), 0);
 }
 
 /* ---- tests ---- */
@@ -376,6 +455,91 @@ static void tokens(void **state) {
   every_allocation(f, "GET /v1/tokens?limit=2", "", "", 200, false);
 }
 
+static void revoking(void **state) {
+  struct fixture *f = *state;
+  every_allocation_after(f, make_token, "DELETE /v1/tokens/tok_x%u", "", "", 204, false);
+  assert_int_equal(integer(f, "SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL"),
+                   integer(f, "SELECT count(*) FROM audit WHERE action = 'deleteToken' AND status = 204"));
+}
+
+/* What is gone has a record, and what has one is gone. */
+static void erasing(void **state) {
+  struct fixture *f = *state;
+  every_allocation_after(f, make_dataset, "DELETE /v1/datasets/erased-%u", "", "", 200, false);
+  assert_int_equal(integer(f, "SELECT count(*) FROM audit WHERE action = 'putDataset' AND status = 202") -
+                       integer(f, "SELECT count(*) FROM datasets"),
+                   integer(f, "SELECT count(*) FROM audit WHERE action = 'deleteDataset' AND status = 200"));
+  every_allocation_after(f, make_failed, "DELETE /v1/jobs/job_x%u", "", "", 200, false);
+  assert_int_equal(
+      integer(f, "SELECT count(*) FROM audit JOIN jobs ON id = object WHERE action = 'deleteJob' AND "
+                 "audit.status = 200"),
+      0);
+  every_allocation(f, "DELETE /v1/datasets/none/identities/a", "", "", 404, false);
+}
+
+static void models(void **state) {
+  struct fixture *f = *state;
+  struct answer answer;
+  make_model(f, 1000000);
+  make_model(f, 1000001);
+  every_allocation(f, "GET /v1/models", "", "", 200, true);
+  every_allocation(f, "GET /v1/models/mdl_x1000000", "", "", 200, true);
+  every_allocation(f, "GET /v1/models/mdl_x1000000/files/report.json", "", "", 200, true);
+  every_allocation(f, "GET /v1/models/mdl_x1000000/files/none", "", "", 404, true);
+  every_allocation_after(f, make_model, "DELETE /v1/models/mdl_x%u", "", "", 200, false);
+  assert_int_equal(
+      integer(f, "SELECT count(*) FROM audit JOIN models ON id = object WHERE action = 'deleteModel' AND "
+                 "status = 200"),
+      0);
+  expect(f, "GET /v1/models/mdl_x1000000/files/report.json", "", "", 200, &answer);
+  assert_string_equal(answer.text + answer.body, "{}");
+}
+
+static void figures(void **state) {
+  struct fixture *f = *state;
+  sqlite3 *db;
+  make_model(f, 1000000);
+  assert_int_equal(store_write_begin(service_store(f->service), &db), 0);
+  assert_int_equal(
+      store_write_end(
+          service_store(f->service),
+          store_exec(
+              db,
+              "INSERT INTO metrics (job, name, epoch, step, per_epoch, value) SELECT j.seq, 'loss', "
+              "n.value, n.value, 1, 0.5 FROM jobs j, json_each('[1,2,3,4,5]') n WHERE j.id = 'job_x1000000'",
+              "")),
+      0);
+  every_allocation(f, "GET /v1/jobs/job_x1000000/metrics?limit=3", "", "", 200, true);
+  every_allocation(f, "GET /v1/jobs/job_x1000000/metrics?format=csv", "", "", 200, true);
+  every_allocation(f, "GET /v1/jobs/job_x1000000/events", "", "", 200, false);
+  every_allocation(f, "GET /metrics", "", "", 200, false);
+}
+
+static void pairs(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row dataset;
+  char unused[SHA256_HEX];
+  assert_int_equal(store_dataset_get(service_store(f->service), "orl", &dataset), 0);
+  for (unsigned i = 0; i < 3; i++) {
+    struct pairs_row row = {.bytes = 10, .count = 2, .folds = 1};
+    (void)snprintf(row.name, sizeof(row.name), "pairs-%u", i);
+    (void)snprintf(row.sha256, sizeof(row.sha256), "%064x", i + 1);
+    assert_int_equal(store_pairs_put(service_store(f->service), dataset.id, &row, unused), 0);
+  }
+  every_allocation(f, "GET /v1/datasets/orl/pairs?limit=2", "", "", 200, true);
+  every_allocation(f, "PUT /v1/datasets/orl/pairs/p", "text/plain", "1\na 1 2\na 1 b 1\n", 409, true);
+}
+
+static void errors_of_older_versions(void **state) {
+  struct fixture *f = *state;
+  struct answer answer;
+  make_failed(f, 1);
+  expect(f, "GET /v1/jobs/job_x1", "", "", 200, &answer);
+  assert_non_null(strstr(answer.text, "\"type\":\"urn:guise:problem:job_failed\""));
+  assert_null(strstr(answer.text, "about:blank"));
+  every_allocation(f, "GET /v1/jobs/job_x1", "", "", 200, true);
+}
+
 int main(int argc, char **argv) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -387,6 +551,12 @@ int main(int argc, char **argv) {
       TEST(tokens),
       TEST(pausing_and_resuming),
       TEST(canceling_many),
+      TEST(revoking),
+      TEST(erasing),
+      TEST(models),
+      TEST(figures),
+      TEST(pairs),
+      TEST(errors_of_older_versions),
   };
   (void)argv;
   every_one = argc > 1;

@@ -229,14 +229,56 @@ static void targets_and_routes(void **state) {
   }
 }
 
+/* The one thread that serves everybody looks at single rows and short pages; what may be long goes to others.
+ */
+static void long_answers_are_made_beside(void **state) {
+  (void)state;
+  static const struct {
+    const char *raw;
+    bool beside;
+  } cases[] = {
+      {"/v1/jobs/j", false},
+      {"/v1/jobs/j?wait=30", false},
+      {"/v1/jobs/j/metrics?limit=100", false},
+      {"/v1/jobs/j/metrics?format=csv", true},
+      {"/v1/jobs/j/log", false},
+      {"/v1/jobs/j/log?format=text", true},
+      {"/v1/jobs/j/events", false},
+      {"/v1/jobs", true},
+      {"/v1/models", true},
+      {"/v1/audit?actor=loopback", true},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct target target;
+    const struct route *route = NULL;
+    const char *parameters[4];
+    char allow[64];
+    assert_int_equal(target_parse(cases[i].raw, &target, NULL), 0);
+    assert_int_equal(route_find("GET", &target, &route, parameters, allow), 0);
+    if (route_blocks(route, &target) != cases[i].beside)
+      fail_msg("%s", cases[i].raw);
+    target_clear(&target);
+  }
+}
+
 static const char *const method_keys[] = {"get", "post", "put", "delete"};
 
-/* Whether the comma-separated list has the name. */
-static bool listed(const char *list, const char *name) {
+/* The name in the comma-separated list, or NULL. */
+static const char *listed(const char *list, const char *name) {
   for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-    if (strcspn(p, ",") == strlen(name) && strncmp(p, name, strlen(name)) == 0)
-      return true;
-  return false;
+    if (strcspn(p, "*,") == strlen(name) && strncmp(p, name, strlen(name)) == 0)
+      return p;
+  return NULL;
+}
+
+/* A parameter that the route takes several times is an array, any other is not. */
+static void repetition_is_told(const json_t *document, const struct route *route, const json_t *parameter,
+                               const char *name) {
+  const char *type = json_string_value(
+      json_object_get(document_resolve(document, json_object_get(parameter, "schema")), "type"));
+  const bool array = type && strcmp(type, "array") == 0;
+  if (array != (listed(route->query, name)[strlen(name)] == '*'))
+    fail_msg("%s: the document and the route differ about whether %s repeats", route->operation, name);
 }
 
 static uint32_t members(const char *list) {
@@ -259,11 +301,27 @@ static void scope_is_told(const struct route *route, const json_t *operation) {
   assert_true(route->scope != SCOPE_NONE || strncmp(route->pattern, "/v1/", 4) != 0);
 }
 
-/* Query parameters, in both directions; those of the path stand in its pattern. */
+/* The headers that an operation looks at, beside those of every request. */
+static const char *headers_of(const char *operation) {
+  static const char *const headers[][2] = {{"getDashboard", "If-None-Match"},
+                                           {"getAsset", "If-None-Match"},
+                                           {"putDataset", "Content-Digest"},
+                                           {"postJob", "Idempotency-Key"},
+                                           {"streamEvents", "Last-Event-ID"},
+                                           {"getModelFile", "If-None-Match,Range,If-Range"},
+                                           {"inferModel", "Inference-Header-Content-Length"}};
+  for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
+    if (strcmp(headers[i][0], operation) == 0)
+      return headers[i][1];
+  return "";
+}
+
+/* Query parameters and headers, in both directions; parameters of the path stand in its pattern. */
 static void parameters_are_told(const json_t *document, const struct route *route, const json_t *item,
                                 const json_t *operation) {
   const json_t *lists[] = {json_object_get(item, "parameters"), json_object_get(operation, "parameters")};
-  uint32_t queries = 0;
+  const char *known = headers_of(route->operation);
+  uint32_t queries = 0, headers = 0;
   for (size_t i = 0; i < 2; i++) {
     const json_t *each;
     size_t k;
@@ -276,11 +334,18 @@ static void parameters_are_told(const json_t *document, const struct route *rout
       (void)snprintf(braced, sizeof(braced), "{%s}", name);
       if (strcmp(in, "query") == 0 && !listed(route->query, name))
         fail_msg("%s: the route takes no parameter %s", route->operation, name);
+      if (strcmp(in, "query") == 0)
+        repetition_is_told(document, route, parameter, name);
       if (strcmp(in, "path") == 0 && !strstr(route->pattern, braced))
         fail_msg("%s: the path has no %s", route->operation, name);
+      if (strcmp(in, "header") == 0 && !listed(known, name))
+        fail_msg("%s: the route does not look at the header %s", route->operation, name);
+      headers += strcmp(in, "header") == 0;
       queries += strcmp(in, "query") == 0;
     }
   }
+  if (headers != members(known))
+    fail_msg("%s: the document lacks one of the headers %s", route->operation, known);
   if (queries != members(route->query))
     fail_msg("%s: the document lacks one of the parameters %s", route->operation, route->query);
 }
@@ -320,6 +385,30 @@ static void the_document_describes_the_table(void **state) {
   }
   assert_int_equal(operations, route_count);
   json_decref(document);
+}
+
+static uint32_t complaints(const char *raw, const char *known) {
+  struct target target;
+  struct spec_problems problems = {0};
+  assert_int_equal(target_parse(raw, &target, NULL), 0);
+  query_check(&target, known, &problems);
+  uint32_t count = problems.count;
+  spec_problems_free(&problems);
+  target_clear(&target);
+  return count;
+}
+
+/* The handlers read the first of several: whoever gave two would have one left out of account. */
+static void repeated_parameters(void **state) {
+  (void)state;
+  static const char known[] = "limit,state*,label,unsafe";
+  assert_int_equal(complaints("/v1/jobs?state=queued&state=running&label=a&limit=1", known), 0);
+  assert_int_equal(complaints("/v1/jobs?label=a:1&label=b:2", known), 1);
+  assert_int_equal(complaints("/v1/jobs?label=a&label=a&label=a", known), 1); /* told once */
+  assert_int_equal(complaints("/v1/jobs?label=&l%61bel=b", known), 1);
+  assert_int_equal(complaints("/v1/jobs?label=a&label=b&limit=1&limit=1", known), 2);
+  assert_int_equal(complaints("/v1/jobs?unsafe=false&unsafe=true", known), 1);
+  assert_int_equal(complaints("/v1/jobs?stat=a&state*=b&=c", known), 3);
 }
 
 static void bearers(void **state) {
@@ -380,6 +469,8 @@ int main(void) {
                                      cmocka_unit_test(tags_and_digests),
                                      cmocka_unit_test(targets_and_routes),
                                      cmocka_unit_test(the_document_describes_the_table),
+                                     cmocka_unit_test(repeated_parameters),
+                                     cmocka_unit_test(long_answers_are_made_beside),
                                      cmocka_unit_test(bearers),
                                      cmocka_unit_test(cursors),
                                      cmocka_unit_test(json_from_strangers)};

@@ -55,7 +55,7 @@ static void add_dataset(struct fixture *f, const char *name) {
   struct dataset_row row = {.state = DATASET_INGESTING};
   struct upload *upload;
   bool created;
-  assert_int_equal(service_upload_begin(f->service, &upload, NULL), 0);
+  assert_int_equal(service_upload_begin(f->service, &anybody, "u", 0, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, name, strlen(name), NULL), 0);
   assert_int_equal(
       service_dataset_accept(f->service, &anybody, name, upload, DATASET_FACES, 0, &row, &created, NULL), 0);

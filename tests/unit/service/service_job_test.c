@@ -247,12 +247,14 @@ static void failing_and_timing_out(void **state) {
   wait_job(f->service, id, JOB_STATE_FAILED);
   assert_int_equal(service_job_get(f->service, id, &row), 0);
   assert_non_null(strstr(row.error, "lower train.lr"));
+  assert_non_null(strstr(row.error, "\"type\":\"urn:guise:problem:job_failed\""));
   job_row_clear(&row);
   atomic_store(&target_epochs, 0);
   submit_job(f->service, ",\"resources\":{\"max_runtime_s\":1}", slow);
   wait_job(f->service, slow, JOB_STATE_FAILED);
   assert_int_equal(service_job_get(f->service, slow, &row), 0);
   assert_non_null(strstr(row.error, "max_runtime_s"));
+  assert_non_null(strstr(row.error, "\"type\":\"urn:guise:problem:max_runtime\""));
   assert_true(row.runtime_s >= 1);
   job_row_clear(&row);
   assert_int_equal(service_job_cancel(f->service, slow, NULL, NULL), -EBUSY);

@@ -35,7 +35,7 @@ static void uploading(void **state) {
   assert_int_equal(service_blob_open(f->service, "../../guise.db"), -ENOENT);
 
   char big[1001] = {0};
-  assert_int_equal(service_upload_begin(f->service, &upload, NULL), 0);
+  assert_int_equal(service_upload_begin(f->service, &anybody, "u", 0, &upload, NULL), 0);
   assert_int_equal(service_upload_write(upload, big, 1000, NULL), 0);
   assert_int_equal(service_upload_write(upload, big, 1, &err), -EFBIG);
   service_upload_free(upload);
@@ -44,6 +44,42 @@ static void uploading(void **state) {
   assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), 0);
   assert_int_equal(entries(f, "blobs"), 0);
   assert_int_equal(service_dataset_delete(f->service, "orl", NULL, &err), -ENOENT);
+}
+
+/* What is on its way counts against the quota, announced or not, and no longer once it is given up or stored.
+ */
+static void uploads_count_together(void **state) {
+  struct fixture *f = *state;
+  static const struct client alice = {.owner = "alice", .sees = "alice"},
+                             bob = {.owner = "bob", .sees = "bob"};
+  struct upload *first, *second, *third;
+  struct dataset_row row;
+  struct guise_error err = {0};
+  bool created;
+  store_set_quota(service_store(f->service), 0, 100, 0);
+  assert_int_equal(service_upload_begin(f->service, &alice, "a", 101, &first, &err), -EUSERS);
+  assert_non_null(strstr(err.text, "owner_bytes"));
+  assert_int_equal(service_upload_begin(f->service, &alice, "a", 60, &first, NULL), 0);
+  assert_int_equal(service_upload_begin(f->service, &alice, "b", 41, &second, NULL), -EUSERS);
+  assert_int_equal(service_upload_begin(f->service, &bob, "b", 100, &second, NULL), 0);
+  service_upload_free(second);
+  assert_int_equal(service_upload_begin(f->service, &alice, "b", 0, &second, NULL), 0);
+  assert_int_equal(service_upload_write(second, "0123456789012345678901234567890123456789", 40, NULL), 0);
+  assert_int_equal(service_upload_write(second, "0", 1, NULL), -EUSERS);
+  assert_int_equal(service_upload_begin(f->service, &alice, "c", 1, &third, NULL), -EUSERS);
+  assert_int_equal(service_upload_write(first, "faces", 5, NULL), 0);
+  service_upload_free(first);
+  assert_int_equal(service_upload_write(second, "0", 1, NULL), 0);
+  assert_int_equal(
+      service_dataset_accept(f->service, &alice, "b", second, DATASET_FACES, 0, &row, &created, NULL), 0);
+  assert_int_equal(service_upload_begin(f->service, &alice, "c", 60, &third, NULL), -EUSERS);
+  assert_int_equal(service_upload_begin(f->service, &alice, "c", 59, &third, NULL),
+                   0); /* 41 are counted once */
+  service_upload_free(third);
+  service_upload_free(second);
+  assert_int_equal(service_upload_begin(f->service, &alice, "b", 100, &third, NULL), 0); /* in b's place */
+  service_upload_free(third);
+  store_set_quota(service_store(f->service), 0, 0, 0);
 }
 
 static void a_bad_archive(void **state) {
@@ -422,6 +458,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
       TEST(uploading),
+      TEST(uploads_count_together),
       TEST(a_bad_archive),
       TEST(an_ingest_is_stopped_by_delete_and_by_restart),
       TEST(a_job_waits_for_room),
