@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "api/tls.h"
-#include "tests/integration/support/certificate.c"
+#include "tests/integration/support/certificate.c" /* NOLINT(bugprone-suspicious-include) */
 
 static atomic_llong later_s; /* than it is */
 
