@@ -383,14 +383,22 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
   return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;
 }
 
-int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
+int report_set_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
                     struct guise_error *err) {
-  json_t *model = json_object_get(report, "model");
+  json_t *model = json_object_get(report, "model"), *files, *listed;
+  size_t i;
   if (!json_object_get(model, "onnx"))
     (void)json_object_set_new(model, "onnx", json_array());
-  json_t *file = json_pack("{s:s, s:s, s:s, s:o}", "name", name, "start", start, "sha256", sha256, "bytes",
-                           count_json(bytes));
-  if (json_array_append_new(json_object_get(model, "onnx"), file) < 0)
+  files = json_object_get(model, "onnx");
+  json_array_foreach(files, i, listed) {
+    if (strcmp(json_text_at(listed, "name"), name) == 0)
+      break;
+  }
+  listed = json_array_get(files, i);
+  json_t *file =
+      json_pack("{s:s, s:s, s:s, s:o}", "name", name, "start", start ? start : json_text_at(listed, "start"),
+                "sha256", sha256, "bytes", count_json(bytes));
+  if ((listed ? json_array_set_new(files, i, file) : json_array_append_new(files, file)) < 0)
     return error_set(err, -ENOMEM, "out of memory writing the report");
   return 0;
 }

@@ -131,7 +131,7 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
   struct guise_error err = {0};
   input.spec = spec;
   if (report_json(&input, &report, &err) != 0 ||
-      report_add_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
+      report_set_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
     fail_msg("%s", err.text);
   json_decref(spec);
   return report;
