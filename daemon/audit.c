@@ -12,7 +12,8 @@
 
 /* ---- submitting ---- */
 
-/* Training templates are made as the model's training made them, also of public faces. */
+/* Training templates are made as the model's training made them, also of public faces. Of templates that
+ * their owner has mixed only the histogram is known: each mix is a fresh one, which the report says. */
 static int add_partners(struct service *service, const struct model_row *model, const json_t *facts,
                         struct job_row *row, struct spec_problems *problems) {
   const char *pool = json_string_value(json_object_get(json_object_get(facts, "mask"), "pool"));
