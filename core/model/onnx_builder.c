@@ -340,7 +340,7 @@ static int set_metadata(Onnx__ModelProto *model, const char *key, const char *va
     if (strcmp(model->metadata_props[i]->key, key) == 0)
       entry = model->metadata_props[i];
   if (!entry) {
-    larger = realloc((void *)model->metadata_props, (model->n_metadata_props + 1) * sizeof(*larger));
+    larger = realloc((void *)model->metadata_props, (model->n_metadata_props + 1) * sizeof(void *));
     if (!larger)
       return -ENOMEM;
     model->metadata_props = larger;
