@@ -165,15 +165,36 @@ static void print_split(const json_t *data) {
                  (unsigned long long)json_count(unseen, "images"));
 }
 
+static void print_sentences(const char *before, const json_t *list) {
+  const json_t *sentence;
+  size_t i;
+  json_array_foreach(list, i, sentence) {
+    (void)fputs(before, stdout);
+    out_text(stdout, json_string_value(sentence) ? json_string_value(sentence) : "?");
+    (void)putchar('\n');
+  }
+}
+
+/* Whose faces the service never had. */
+static void print_owner(const json_t *data) {
+  if (strcmp(json_text(data, "masked_by", ""), "owner") != 0)
+    return;
+  (void)puts("masked by the faces' owner: images are templates here");
+  print_sentences("  removed: ", json_object_get(data, "removes"));
+  print_sentences("  stays: ", json_object_get(data, "stays"));
+}
+
 static int print_report(const json_t *report) {
   const json_t *data = json_object_get(report, "data");
   if (json_is_true(json_object_get(data, "synthetic")))
     (void)puts("SYNTHETIC FACES: a demonstration. No figure here says anything about real people.");
   print_split(data);
+  print_owner(data);
   int r = print_verification(report);
   if (r == 0)
     r = print_attacks(report);
   print_unknown(report);
+  print_sentences("note: ", json_object_get(report, "notes"));
   return r < 0 ? cli_error("out of memory") : EXIT_DONE;
 }
 

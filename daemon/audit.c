@@ -12,7 +12,8 @@
 
 /* ---- submitting ---- */
 
-/* Training templates are made as the model's training made them, also of public faces. */
+/* Training templates are made as the model's training made them, also of public faces. Of templates that
+ * their owner has mixed only the histogram is known: each mix is a fresh one, which the report says. */
 static int add_partners(struct service *service, const struct model_row *model, const json_t *facts,
                         struct job_row *row, struct spec_problems *problems) {
   const char *pool = json_string_value(json_object_get(json_object_get(facts, "mask"), "pool"));
@@ -145,6 +146,21 @@ int audit_check_victims(struct service *service, const json_t *body, const struc
 
 /* ---- running ---- */
 
+/* Not every model has them. */
+static int find_onnx(struct service *service, const char *model, struct audit_files *files,
+                     struct job_inputs *inputs, struct guise_error *err) {
+  struct model_file_row file;
+  for (size_t i = 0; i < JOB_ONNX_FILES; i++) {
+    int r = store_model_file(service->store, model, job_onnx_names[i], &file);
+    if (r < 0 && r != -ENOENT)
+      return error_set(err, r, "the model under attack cannot be read: %s", strerror(-r));
+    if (r == 0)
+      service_blob_path(service, file.sha256, files->onnx[i]);
+    inputs->audited_onnx[i] = r == 0 ? files->onnx[i] : NULL;
+  }
+  return 0;
+}
+
 int audit_find(struct service *service, const char *job, struct audit_files *files, struct job_inputs *inputs,
                struct guise_error *err) {
   struct job_input row;
@@ -164,7 +180,7 @@ int audit_find(struct service *service, const char *job, struct audit_files *fil
   service_blob_path(service, report.sha256, files->report);
   inputs->audited_model = files->model;
   inputs->audited_report = files->report;
-  return 0;
+  return find_onnx(service, row.model_id, files, inputs, err);
 }
 
 int audit_publish(struct service *service, const char *job, const struct audit_files *files,

@@ -505,7 +505,8 @@ static int run_after_other_audit(struct slot *slot, const struct job_spec *spec,
     r = run_once(slot, spec, files, err);
   if (r == -ESTALE && strcmp(before, files->audit.report_sha256) == 0)
     r = error_set(err, -EIO,
-                  "the model's report is missing from the state directory: restore it from a backup");
+                  "the model's report or an ONNX file of it is missing from the state directory: restore it "
+                  "from a backup");
   return r;
 }
 

@@ -92,26 +92,45 @@ static void impose_mask(struct imposing *i) {
   impose_mixing(i);
 }
 
-/* Members of the mask that would act on faces, or need some; their neutral values do no harm. */
+/* Tells of a member of `section` at `name` that would act on faces, and takes it away, as whatever else is
+ * wrong with it is beside the point. */
+static void refuse(struct imposing *i, const char *name, json_t *section, const char *key) {
+  char pointer[64];
+  (void)snprintf(pointer, sizeof(pointer), "/%.30s/%.30s", name, key);
+  note(i, spec_problems_add(i->problems, pointer, "conflict", NULL,
+                            "the data set holds templates, which were masked and mixed already: leave %s out",
+                            key));
+  (void)json_object_del(section, key);
+}
+
+/* Members of the mask that would act on faces, or need some; their neutral values do no harm. negatives and
+ * margins are none of these: they act on who is in a template. */
 static void refuse_mask(struct imposing *i) {
   static const struct {
     const char *key, *neutral;
-  } members[] = {{"pool", "private"},       {"reward", "probe"}, {"ablation", "none"},
-                 {"recipes_per_image", ""}, {"decoys", ""},      {"key", ""},
-                 {"reference", ""},         {"embedder", ""},    {"public_dataset", ""}};
-  const json_t *mask = json_object_get(i->body, "mask");
+  } members[] = {{"pool", "private"},    {"reward", "probe"}, {"ablation", "none"}, {"recipes_per_image", ""},
+                 {"decoys", ""},         {"key", ""},         {"reference", ""},    {"embedder", ""},
+                 {"public_dataset", ""}, {"level", ""}};
+  static const struct {
+    const char *name, *key;
+    double neutral;
+  } numbers[] = {
+      {"mask", "max_accuracy_drop", 0.01}, {"mask/analysis", "epochs", 2}, {"mask/analysis", "gamma", 0.5}};
+  json_t *mask = json_object_get(i->body, "mask"), *analysis = json_object_get(mask, "analysis");
   for (size_t n = 0; n < ARRAY_SIZE(members); n++) {
     const json_t *given = json_object_get(mask, members[n].key);
     const char *text = json_string_value(given);
-    char pointer[64];
-    (void)snprintf(pointer, sizeof(pointer), "/mask/%s", members[n].key);
     if (given && !json_is_null(given) && !json_is_false(given) &&
         !(text && strcmp(text, members[n].neutral) == 0) &&
         !(json_is_integer(given) && json_integer_value(given) == 0))
-      note(i, spec_problems_add(
-                  i->problems, pointer, "conflict", NULL,
-                  "the data set holds templates, which were masked and mixed already: leave %s out",
-                  members[n].key));
+      refuse(i, "mask", mask, members[n].key);
+  }
+  for (size_t n = 0; n < ARRAY_SIZE(numbers); n++) {
+    json_t *section = strcmp(numbers[n].name, "mask") == 0 ? mask : analysis;
+    const json_t *given = json_object_get(section, numbers[n].key);
+    if (given && !json_is_null(given) &&
+        !(json_is_number(given) && fabs(json_number_value(given) - numbers[n].neutral) < 1e-6))
+      refuse(i, numbers[n].name, section, numbers[n].key);
   }
 }
 

@@ -236,6 +236,8 @@ function gaps({not_measured: missing, formal}) {
   );
 }
 
+const sentences = (list) => (list?.length ? list.map((text) => h('div', null, text)) : null);
+
 function conditions({data, mask, defences, model, cost}) {
   const group = (part) => (part ? `${count(part.identities)} people, ${count(part.images)} images` : null);
   return h(
@@ -244,6 +246,9 @@ function conditions({data, mask, defences, model, cost}) {
     h('summary', null, 'Data, mask and model'),
     facts([
       ['Data set', data.name],
+      ['Masked by', data.masked_by === 'owner' ? 'the faces’ owner: images are templates here' : null],
+      ['What that removes', sentences(data.removes)],
+      ['What stays', sentences(data.stays)],
       ['Trained on', group(data.training)],
       ['Held out', group(data.held_out)],
       ['Mask', mask.method],

@@ -5,6 +5,7 @@
  * symmetric matrix (the DCT-II diagonalises it), so that the filter is its own transpose. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/mask/methods.h"
 
@@ -75,6 +76,16 @@ static void filter(const struct mask *mask, float *planar, float *scratch) {
     blur_columns(kernel, scratch + c * plane, size, planar + c * plane);
 }
 
+/* Row y: the shares of the pixels of a line in its pixel y. */
+static void filter_matrix(const struct mask *mask, float *ret_matrix) {
+  const struct kernel *kernel = mask->state;
+  const int size = (int)mask->options.size;
+  memset(ret_matrix, 0, (size_t)size * (size_t)size * sizeof(float));
+  for (int y = 0; y < size; y++)
+    for (int t = -kernel->radius; t <= kernel->radius; t++)
+      ret_matrix[(ptrdiff_t)y * size + mirrored(y + t, size)] += kernel->tap[t + kernel->radius];
+}
+
 static const struct mask_parameter parameters[] = {
     {"sigma", "deviation of the Gaussian, pixels", 0.25, SIGMA_MAX, 2}};
 
@@ -87,4 +98,5 @@ const struct mask_row mask_blur = {
                .parameter_count = ARRAY_SIZE(parameters)},
     .setup = setup,
     .release = free,
-    .filter = filter};
+    .filter = filter,
+    .filter_matrix = filter_matrix};

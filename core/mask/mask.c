@@ -173,10 +173,34 @@ bool mask_is_linear(const struct mask *mask) {
 bool mask_has_after_mix(const struct mask *mask) {
   return mask->row->after_mix != NULL;
 }
-bool mask_is_exportable(const struct mask *mask) {
+const char *mask_not_exportable(const struct mask *mask) {
   const struct mask_row *row = mask->row;
-  return !row->traits.random && !row->filter && !row->pixels && !row->coefficients && !row->gather &&
-         !row->layout && !row->perturb && !row->after_mix && !mask->decoys && !mask->ordered;
+  if (mask->ordered)
+    return "has its channels in the order of a secret key, which a graph from the image on would need and "
+           "give away";
+  if (mask->decoys)
+    return "is mixed with decoys, which a hash of the image chooses";
+  if (row->traits.random)
+    return "is drawn anew for each image";
+  if ((row->filter && !row->filter_matrix) || (row->gather && !row->gather_matrix) || row->pixels ||
+      row->coefficients || row->layout || row->perturb || row->after_mix)
+    return "has steps that are not written for ONNX";
+  return NULL;
+}
+bool mask_is_exportable(const struct mask *mask) {
+  return !mask_not_exportable(mask);
+}
+bool mask_filters(const struct mask *mask) {
+  return mask->row->filter != NULL;
+}
+void mask_filter_matrix(const struct mask *mask, float *ret_matrix) {
+  mask->row->filter_matrix(mask, ret_matrix);
+}
+bool mask_gathers(const struct mask *mask) {
+  return mask->row->gather != NULL;
+}
+void mask_gather_matrix(const struct mask *mask, float *ret_matrix) {
+  mask->row->gather_matrix(mask, ret_matrix);
 }
 
 /* planar pixels; all 192 coefficients; what gather gives, where it is not made on the way */

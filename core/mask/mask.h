@@ -189,10 +189,19 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
 /* The last step of methods that hide the mix itself; every template passes it, mixed or not. */
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_);
 bool mask_has_after_mix(const struct mask *mask);
-/* Whether a template at inference is colour, transform, selection and standardisation by the constants and
- * nothing else, so that an exported graph can begin at the image. Models of masks that are drawn, mix decoys
- * in or have steps of their own are exported from the template on. */
+/* Whether a template at inference is a fixed map that operators of ONNX can express, so that an exported
+ * graph can begin at the image: colour, filter, transform, what is gathered, standardisation and clip. Models
+ * of masks that are drawn, keyed or mix decoys in are exported from the template on. */
 bool mask_is_exportable(const struct mask *mask);
+/* Why not: the end of a sentence that begins with "a template of this mask". NULL when it is. */
+const char *mask_not_exportable(const struct mask *mask);
+/* Of exportable masks: the filter of the pixels before the transform, which makes M P M of each plane P of
+ * YCbCr, M symmetric (size,size); and the matrix (channels,192) that the coefficients of each cell are
+ * multiplied with where not just some of them are chosen. The matrices only where there is one. */
+bool mask_filters(const struct mask *mask);
+void mask_filter_matrix(const struct mask *mask, float *ret_matrix);
+bool mask_gathers(const struct mask *mask);
+void mask_gather_matrix(const struct mask *mask, float *ret_matrix);
 /* The draws of image `index` wherever faces are recognised, verified or attacked: the same each time. */
 void mask_rng_inference(struct rng *rng, uint32_t index);
 

@@ -26,6 +26,8 @@ struct mask_row {
   int (*accept)(const struct mask *mask, const struct mask_constants *constants, struct guise_error *err);
   /* In place; scratch: at least 3 S S floats. filter is linear and its own transpose. */
   void (*filter)(const struct mask *mask, float *planar, float *scratch);
+  /* The symmetric M (S,S) of a filter that makes of each plane P M P M; NULL: it is none of these. */
+  void (*filter_matrix)(const struct mask *mask, float *ret_matrix);
   void (*pixels)(const struct mask *mask, struct rng *rng, float *planar, float *scratch);
   void (*coefficients)(const struct mask *mask, struct rng *rng, float *coefficients, float *scratch);
   /* Floats of scratch of its own, of the hook coefficients alone. */
@@ -33,6 +35,8 @@ struct mask_row {
   /* Linear; with its transpose, which adds nothing to but overwrites all 192 channels. */
   void (*gather)(const struct mask *mask, const float *coefficients, float *ret_raw);
   void (*scatter)(const struct mask *mask, const float *raw, float *ret_coefficients);
+  /* The matrix (K,192) of a gather that does the same in every cell; NULL: it does not. */
+  void (*gather_matrix)(const struct mask *mask, float *ret_matrix);
   /* The least-squares inverse of gather, of least norm; NULL where its transpose is that. */
   void (*undo)(const struct mask *mask, const float *raw, float *ret_coefficients);
   /* Of methods that draw a layout an image: see mask_layout and mask_find_layout. */

@@ -69,6 +69,14 @@ static void scatter(const struct mask *mask, const float *raw, float *ret_coeffi
   }
 }
 
+static void gather_matrix(const struct mask *mask, float *ret_matrix) {
+  const struct order *order = mask->state;
+  memset(ret_matrix, 0, (size_t)mask->constants.channels * MASK_CHANNELS_MAX * sizeof(float));
+  for (uint32_t i = 0; i < mask->constants.channels; i++)
+    for (uint32_t next = 0; next < 2; next++)
+      ret_matrix[i * MASK_CHANNELS_MAX + coefficient_at(mask, order->place[i] + next)] += 1;
+}
+
 /* Takes away what of x lies along (1, -1, 1, ...). */
 static void remove_alternating(double *x, uint32_t count) {
   double along = 0;
@@ -121,4 +129,5 @@ const struct mask_row mask_ppfr_fd = {
     .release = free,
     .gather = gather,
     .scatter = scatter,
-    .undo = undo};
+    .undo = undo,
+    .gather_matrix = gather_matrix};

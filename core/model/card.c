@@ -114,16 +114,38 @@ static void add_use(struct text *card) {
            "mood. Accuracy differs between groups of people and was not broken down by group here.\n\n");
 }
 
-static void add_data(struct text *card, const json_t *data) {
-  const json_t *training = json_object_get(data, "training"), *held_out = json_object_get(data, "held_out");
+static void add_sentences(struct text *card, const char *before, const json_t *list) {
+  size_t i;
+  json_t *sentence;
+  json_array_foreach(list, i, sentence) {
+    text_add(card, "- %s: ", before);
+    text_add_markdown(card, json_string_value(sentence));
+    text_add(card, "\n");
+  }
+}
+
+/* The attacks of a later audit had pictures of others. */
+static void add_owner(struct text *card, const json_t *data, const json_t *attacks) {
+  text_add(card,
+           "The faces were masked by their owner and never seen by the service: images below are templates, "
+           "each of one or several people. %s\n\n",
+           json_array_size(attacks) > 0
+               ? "Attacks need faces: those below were run with pictures of other people."
+               : "Attacks that need the faces were not run.");
+  add_sentences(card, "Removed by that", json_object_get(data, "removes"));
+  add_sentences(card, "Stays", json_object_get(data, "stays"));
+  if (json_object_get(data, "stays"))
+    text_add(card, "\n");
+}
+
+static void add_data(struct text *card, const json_t *report) {
+  const json_t *data = json_object_get(report, "data"), *training = json_object_get(data, "training"),
+               *held_out = json_object_get(data, "held_out");
   text_add(card, "## Training data\n\n");
   if (json_is_true(json_object_get(data, "synthetic")))
     text_add(card, "**Drawn faces: no figure below says anything about real faces.**\n\n");
   if (strcmp(json_text_at(data, "masked_by"), "owner") == 0)
-    text_add(
-        card,
-        "The faces were masked by their owner and never seen by the service: images below are templates, "
-        "each of one or several people, and attacks that need the faces were not run.\n\n");
+    add_owner(card, data, json_object_get(report, "attacks"));
   text_add(card, "- Data set ");
   text_add_markdown(card, json_text_at(data, "name"));
   text_add(card, " (`");
@@ -229,7 +251,7 @@ int card_markdown(const json_t *report, char **ret_markdown, struct guise_error 
   text_add(&card, "\n\n");
   add_details(&card, report);
   add_use(&card);
-  add_data(&card, data);
+  add_data(&card, report);
   add_utility(&card, json_object_get(report, "utility"));
   add_privacy(&card, report);
   int r = text_take(&card, ret_markdown);

@@ -68,11 +68,9 @@ int model_save_onnx(const char *path, const struct graph *graph, const struct ma
                     const struct model_info *info, enum onnx_start start, const json_t *metadata,
                     struct guise_error *err) {
   if (start == ONNX_IMAGE && !mask_is_exportable(mask))
-    return error_set(
-        err, -ENOTSUP,
-        "a template of the mask %s is more than a fixed function of the image: its model is exported from "
-        "the template on",
-        mask_traits(mask_method(mask))->name);
+    return error_set(err, -ENOTSUP,
+                     "a template of the mask %s %s: its model is exported from the template on",
+                     mask_traits(mask_method(mask))->name, mask_not_exportable(mask));
   _cleanup_(onnx_freep) struct onnx_file *file =
       onnx_new("guise", start == ONNX_IMAGE ? "Face image to embedding; masks the face first."
                                             : "Masked template to embedding.");

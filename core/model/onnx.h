@@ -2,12 +2,12 @@
  * model_embed() gives (one view), up to roundings: tests/unit/model/onnx_test.c here, tests/bench/onnx in
  * ONNX Runtime.
  *
- * From the image: input "image" (N,3,H,W), RGB 0..255; colour, block DCT, selection, standardisation and clip
- * are nodes of the graph. From the template: input "template" (N,C,G,G), for clients that mask faces
- * themselves. Output "embedding" (N,D), of length 1. The batch N is free. Constants have the names of
- * model.safetensors. Of a keyed model the first layer is in the key's order, so that who has the file and
- * knows the method has the key in effect. Metadata are those of that file with "format" = "guise-onnx-1",
- * "start" = "image" or "template", and the hash of the mask's constants. */
+ * From the image: input "image" (N,3,H,W), RGB 0..255; colour, filter, block DCT, selection or sums of
+ * coefficients, standardisation and clip are nodes of the graph. From the template: input "template"
+ * (N,C,G,G), for clients that mask faces themselves. Output "embedding" (N,D), of length 1. The batch N is
+ * free. Constants have the names of model.safetensors. Of a keyed model the first layer is in the key's
+ * order, so that who has the file and knows the method has the key in effect. Metadata are those of that file
+ * with "format" = "guise-onnx-1", "start" = "image" or "template", and the hash of the mask's constants. */
 #pragma once
 
 #include <jansson.h>

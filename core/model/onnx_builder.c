@@ -292,37 +292,99 @@ static void sink_append(ProtobufCBuffer *buffer, size_t length, const uint8_t *d
     sink->failed = errno ? -errno : -EIO;
 }
 
-static int write_stream(const struct onnx_file *file, int fd) {
+static int write_stream(const Onnx__ModelProto *model, int fd) {
   struct sink sink = {.base = {.append = sink_append}, .stream = fdopen(fd, "w")};
   if (!sink.stream) {
     const int r = -errno;
     (void)close(fd);
     return r;
   }
-  (void)protobuf_c_message_pack_to_buffer(&file->model.base, &sink.base);
+  (void)protobuf_c_message_pack_to_buffer(&model->base, &sink.base);
   if (fclose(sink.stream) != 0 && sink.failed == 0)
     sink.failed = -errno;
   return sink.failed;
 }
 
-int onnx_write(struct onnx_file *file, const char *path, struct guise_error *err) {
+static int write_model(const Onnx__ModelProto *model, const char *path, struct guise_error *err) {
   char temp[PATH_MAX];
-  if (file->failed)
-    return error_set(err, -ENOMEM, "out of memory describing the network for %s", path);
-  const size_t bytes = protobuf_c_message_get_packed_size(&file->model.base);
-  if (bytes > INT32_MAX)
-    return error_set(err, -EFBIG, "the network has %zu bytes; an ONNX file holds at most 2 GiB", bytes);
   if (snprintf(temp, sizeof(temp), "%s.XXXXXX", path) >= (int)sizeof(temp))
     return error_set(err, -ENAMETOOLONG, "the path %s is too long", path);
   const int fd = mkostemp(temp, O_CLOEXEC);
   if (fd < 0)
     return error_set(err, -errno, "cannot create %s: %s", temp, strerror(errno));
-  int r = write_stream(file, fd);
+  int r = write_stream(model, fd);
   if (r < 0)
     error_set(err, r, "cannot write %s: %s", temp, strerror(-r));
   else
     r = file_publish(temp, path, err);
   if (r < 0)
     (void)unlink(temp);
+  return r;
+}
+
+int onnx_write(struct onnx_file *file, const char *path, struct guise_error *err) {
+  if (file->failed)
+    return error_set(err, -ENOMEM, "out of memory describing the network for %s", path);
+  const size_t bytes = protobuf_c_message_get_packed_size(&file->model.base);
+  if (bytes > INT32_MAX)
+    return error_set(err, -EFBIG, "the network has %zu bytes; an ONNX file holds at most 2 GiB", bytes);
+  return write_model(&file->model, path, err);
+}
+
+/* ---- other metadata ---- */
+
+/* Of a message that was unpacked: its memory is malloc's. */
+static int set_metadata(Onnx__ModelProto *model, const char *key, const char *value) {
+  Onnx__StringStringEntryProto *entry = NULL, **larger;
+  for (size_t i = 0; i < model->n_metadata_props && !entry; i++)
+    if (strcmp(model->metadata_props[i]->key, key) == 0)
+      entry = model->metadata_props[i];
+  if (!entry) {
+    larger = realloc((void *)model->metadata_props, (model->n_metadata_props + 1) * sizeof(void *));
+    if (!larger)
+      return -ENOMEM;
+    model->metadata_props = larger;
+    if (!(entry = malloc(sizeof(*entry))))
+      return -ENOMEM;
+    onnx__string_string_entry_proto__init(entry);
+    larger[model->n_metadata_props++] = entry;
+    if (!(entry->key = strdup(key)))
+      return -ENOMEM;
+  }
+  char *copied = strdup(value);
+  if (!copied)
+    return -ENOMEM;
+  if (entry->value != (char *)protobuf_c_empty_string)
+    free(entry->value);
+  entry->value = copied;
+  return 0;
+}
+
+static int read_model(const char *path, Onnx__ModelProto **ret_model, struct guise_error *err) {
+  _cleanup_(freep) char *bytes = NULL;
+  size_t size = 0;
+  int r = file_read(path, INT32_MAX, &bytes, &size, err);
+  if (r < 0)
+    return r;
+  *ret_model = onnx__model_proto__unpack(NULL, size, (const uint8_t *)bytes);
+  return *ret_model && (*ret_model)->graph ? 0 : error_set(err, -EBADMSG, "%s is no ONNX file", path);
+}
+
+int onnx_write_with_metadata(const char *from, const char *to, const json_t *metadata,
+                             struct guise_error *err) {
+  Onnx__ModelProto *model = NULL;
+  const char *key;
+  json_t *value;
+  int r = read_model(from, &model, err);
+  if (r == 0) {
+    json_object_foreach((json_t *)metadata, key, value) {
+      if (r == 0 && json_is_string(value) && (r = set_metadata(model, key, json_string_value(value))) < 0)
+        error_set(err, r, "out of memory writing %s", to);
+    }
+  }
+  if (r == 0)
+    r = write_model(model, to, err);
+  if (model)
+    onnx__model_proto__free_unpacked(model, NULL);
   return r;
 }

@@ -5,6 +5,7 @@
  * onnx_write says so. Names must be unique in the file; strings are copied. */
 #pragma once
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "core/base/base.h"
@@ -43,6 +44,12 @@ const char *onnx_input(struct onnx_file *file, const char *name, uint32_t rank, 
 void onnx_output(struct onnx_file *file, const char *name, uint32_t rank, const int64_t *shape,
                  const char *description);
 void onnx_metadata(struct onnx_file *file, const char *key, const char *value);
+
+/* Writes the file `from` again as `to`, atomically, with another value of each of these metadata (an object;
+ * members that are no strings are passed over): those of the same key are replaced, others added. Everything
+ * else stays bit for bit. -EBADMSG: `from` is no ONNX file; -ENOENT, -EIO. */
+int onnx_write_with_metadata(const char *from, const char *to, const json_t *metadata,
+                             struct guise_error *err);
 
 /* Writes atomically, without a second copy of the constants in memory. -EFBIG: protobuf's limit of 2 GiB. */
 int onnx_write(struct onnx_file *file, const char *path, struct guise_error *err);

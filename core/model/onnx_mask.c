@@ -52,6 +52,30 @@ static const char *add_dct(struct onnx_file *file, const char *x) {
   return x;
 }
 
+/* M x M of each plane: from the left, then from the right. */
+static const char *add_filter(struct onnx_file *file, const struct mask *mask, const char *x) {
+  const int64_t size = mask_size(mask), shape[2] = {size, size};
+  float *values = onnx_memory(file, (size_t)size * (size_t)size);
+  if (values)
+    mask_filter_matrix(mask, values);
+  const char *matrix = onnx_floats(file, "mask.filter.matrix", 2, shape, values);
+  x = onnx_node(file, "MatMul", "mask.filter.columns", NULL, (const char *const[]){matrix, x, NULL});
+  return onnx_node(file, "MatMul", "mask.filter", NULL, (const char *const[]){x, matrix, NULL});
+}
+
+/* A matrix that is the same in every cell. */
+static const char *add_gather(struct onnx_file *file, const struct mask *mask, const char *x) {
+  const int64_t shape[4] = {mask_channels(mask), DCT_CHANNELS, 1, 1};
+  float *values = onnx_memory(file, (size_t)mask_channels(mask) * DCT_CHANNELS);
+  struct onnx_node *node;
+  if (values)
+    mask_gather_matrix(mask, values);
+  const char *weight = onnx_floats(file, "mask.gathered.weight", 4, shape, values);
+  x = onnx_node(file, "Conv", "mask.gathered", &node, (const char *const[]){x, weight, NULL});
+  onnx_integers_attribute(file, node, "kernel_shape", 2, (const int64_t[2]){1, 1});
+  return x;
+}
+
 static const char *add_selection(struct onnx_file *file, const struct mask_constants *k, const char *x) {
   int64_t channel[MASK_CHANNELS_MAX];
   struct onnx_node *node;
@@ -103,8 +127,12 @@ const char *onnx_add_mask(struct onnx_file *file, const struct mask *mask) {
   const struct mask_constants *k = mask_constants(mask);
   const int64_t shape[3] = {3, mask_size(mask), mask_size(mask)};
   const char *x = add_colour(file, onnx_input(file, "image", 3, shape, "aligned face crop, RGB, 0..255"));
+  if (mask_filters(mask))
+    x = add_filter(file, mask, x);
   if (mask_options(mask)->dct == MASK_DCT_UPSAMPLED)
     x = add_upsampling(file, x);
-  x = add_standardisation(file, k, add_selection(file, k, add_dct(file, x)));
+  x = add_dct(file, x);
+  x = mask_gathers(mask) ? add_gather(file, mask, x) : add_selection(file, k, x);
+  x = add_standardisation(file, k, x);
   return k->clip > 0 ? add_clip(file, k->clip, x) : x;
 }

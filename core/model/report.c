@@ -18,16 +18,48 @@ static json_t *count_json(uint64_t count) {
   return json_integer((json_int_t)count);
 }
 
+/* Whom faces that their owner has masked are out of reach of, and what is left to whom. */
+static int add_threats(json_t *data, const struct report_input *input) {
+  char templates[256];
+  const bool none = input->model->mask.method == MASK_NONE;
+  (void)snprintf(templates, sizeof(templates),
+                 "T: the service, its operator and a thief of its state have the templates%s; %s.",
+                 input->reward.mixes && input->reward.unmixed > 0 ? ", some of them of one face alone" : "",
+                 none ? "the mask none shields nothing"
+                      : "between them and the faces stands the mask alone, whose constants are in the file");
+  json_t *removes = json_pack(
+      "[s]",
+      "Who sees the faces: no pixel and no name of those who were trained on has been in the "
+      "service's memory, state directory or backups, so that neither its operator nor a thief finds any.");
+  json_t *stays = json_pack("[s, s, s]", templates,
+                            "Labels: how many people there are, who is in a template and with which share.",
+                            "W: the model has learnt the people; whoever has its weights can attack them.");
+  int r = stays ? 0 : -1;
+  for (uint32_t i = 0; r == 0 && i < input->verification_count; i++)
+    if (input->verifications[i].pairs) {
+      r = json_array_append_new(stays, json_string("Pictures: those of the verification were seen by the "
+                                                   "service, and must be public."));
+      break;
+    }
+  r |= json_object_set_new(data, "removes", removes);
+  return r | json_object_set_new(data, "stays", stays);
+}
+
 static json_t *data_json(const struct report_input *input) {
-  return json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
-                   input->dataset_name, "sha256", input->dataset_sha256, "synthetic",
-                   (int)input->dataset_synthetic, "masked_by", input->masked_by_owner ? "owner" : "service",
-                   "identities", count_json(input->identities), "images", count_json(input->images),
-                   "training", "identities", count_json(input->train_identities), "images",
-                   count_json(input->train_images), "held_out", "identities",
-                   count_json(input->held_out_identities), "images", count_json(input->held_out_images),
-                   "split_sha256", text_or_null(input->split_sha256), "unseen", "identities",
-                   count_json(input->unseen_identities), "images", count_json(input->unseen_images));
+  json_t *data = json_pack(
+      "{s:s, s:s, s:b, s:s, s:o, s:o, s:{s:o, s:o}, s:{s:o, s:o, s:o}, s:{s:o, s:o}}", "name",
+      input->dataset_name, "sha256", input->dataset_sha256, "synthetic", (int)input->dataset_synthetic,
+      "masked_by", input->masked_by_owner ? "owner" : "service", "identities", count_json(input->identities),
+      "images", count_json(input->images), "training", "identities", count_json(input->train_identities),
+      "images", count_json(input->train_images), "held_out", "identities",
+      count_json(input->held_out_identities), "images", count_json(input->held_out_images), "split_sha256",
+      text_or_null(input->split_sha256), "unseen", "identities", count_json(input->unseen_identities),
+      "images", count_json(input->unseen_images));
+  if (data && input->masked_by_owner && add_threats(data, input) < 0) {
+    json_decref(data);
+    return NULL;
+  }
+  return data;
 }
 
 static json_t *model_json(const struct report_input *input) {
@@ -413,14 +445,22 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
   return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;
 }
 
-int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
+int report_set_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
                     struct guise_error *err) {
-  json_t *model = json_object_get(report, "model");
+  json_t *model = json_object_get(report, "model"), *files, *listed;
+  size_t i;
   if (!json_object_get(model, "onnx"))
     (void)json_object_set_new(model, "onnx", json_array());
-  json_t *file = json_pack("{s:s, s:s, s:s, s:o}", "name", name, "start", start, "sha256", sha256, "bytes",
-                           count_json(bytes));
-  if (json_array_append_new(json_object_get(model, "onnx"), file) < 0)
+  files = json_object_get(model, "onnx");
+  json_array_foreach(files, i, listed) {
+    if (strcmp(json_text_at(listed, "name"), name) == 0)
+      break;
+  }
+  listed = json_array_get(files, i);
+  json_t *file =
+      json_pack("{s:s, s:s, s:s, s:o}", "name", name, "start", start ? start : json_text_at(listed, "start"),
+                "sha256", sha256, "bytes", count_json(bytes));
+  if ((listed ? json_array_set_new(files, i, file) : json_array_append_new(files, file)) < 0)
     return error_set(err, -ENOMEM, "out of memory writing the report");
   return 0;
 }

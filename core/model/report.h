@@ -73,9 +73,9 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
 int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
                      struct guise_error *err);
 
-/* Lists an exported file in the report: {"name","start","sha256","bytes"} in model.onnx. start: "image" or
- * "template". -ENOMEM. */
-int report_add_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
+/* Lists an exported file in the report: {"name","start","sha256","bytes"} in model.onnx, in the place of one
+ * of the same name. start: "image" or "template"; NULL: as it was listed. -ENOMEM. */
+int report_set_onnx(json_t *report, const char *name, const char *start, const char *sha256, uint64_t bytes,
                     struct guise_error *err);
 
 /* The short form for the model resource and the job's outcome:

@@ -282,6 +282,14 @@ static void add_defences(struct text *html, const json_t *defences) {
   }
 }
 
+static void add_sentences(struct text *html, const char *title, const json_t *list) {
+  size_t i;
+  json_t *sentence;
+  json_array_foreach(list, i, sentence) {
+    add_row(html, i ? "" : title, json_string_value(sentence));
+  }
+}
+
 static void add_facts(struct text *html, const json_t *report) {
   const json_t *data = json_object_get(report, "data"), *model = json_object_get(report, "model");
   const json_t *mask = json_object_get(report, "mask"), *cost = json_object_get(report, "cost");
@@ -293,6 +301,8 @@ static void add_facts(struct text *html, const json_t *report) {
   if (by_owner)
     add_row(html, "Masked by",
             "the faces' owner, who did not send them: what follows counts templates as images");
+  add_sentences(html, "What that removes", json_object_get(data, "removes"));
+  add_sentences(html, "What stays", json_object_get(data, "stays"));
   add_row_count(html, "People in it", data, "identities");
   add_row_count(html, "Images in it", data, "images");
   add_row_count(html, "People trained on", json_object_get(data, "training"), "identities");

@@ -13,6 +13,7 @@
 #include "core/model/report.h"
 #include "core/model/text.h"
 #include "core/train/audit.h"
+#include "core/train/export.h"
 
 #define CHECKPOINT_FORMAT "guise-audit-checkpoint-1"
 #define MODEL_BATCH 32u
@@ -162,6 +163,8 @@ static int write_results(struct audit_job *job, const struct audit_subject *subj
   json_t *conditions = audit_conditions(subject, &job->record);
   int r = report_add_audit(job->report, job->record.attacks, conditions, err);
   json_decref(conditions);
+  if (r == 0)
+    r = export_onnx_again(&job->inputs, job->callbacks, job->report, err);
   if (r == 0)
     r = report_write(job->inputs.output_directory, job->report, job->record.pictures, err);
   if (r == 0 && !(ret_outcome->summary = report_summary(job->report)))

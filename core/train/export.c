@@ -3,9 +3,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/json.h"
 #include "core/model/onnx.h"
+#include "core/model/onnx_builder.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
 
@@ -28,11 +30,22 @@ static json_t *summary_metadata(const json_t *report) {
   return NULL;
 }
 
+const char *const job_onnx_names[JOB_ONNX_FILES] = {"model.onnx", "model-template.onnx"};
+
+static int list_file(const char *path, const char *name, const char *start, json_t *report,
+                     struct guise_error *err) {
+  char sha256[SHA256_HEX];
+  uint64_t bytes = 0;
+  int r = sha256_file(path, sha256, &bytes);
+  if (r < 0)
+    return error_set(err, r, "cannot read back %s", path);
+  return report_set_onnx(report, name, start, sha256, bytes, err);
+}
+
 static int export_one(const struct trainer *t, const char *directory, const char *name, enum onnx_start start,
                       const struct model_info *info, const json_t *metadata, json_t *report,
                       struct guise_error *err) {
-  char path[4096], sha256[SHA256_HEX];
-  uint64_t bytes = 0;
+  char path[4096];
   struct guise_error why = {0};
   if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
@@ -43,10 +56,7 @@ static int export_one(const struct trainer *t, const char *directory, const char
   }
   if (r < 0)
     return error_set(err, r, "%s", why.text);
-  r = sha256_file(path, sha256, &bytes);
-  if (r < 0)
-    return error_set(err, r, "cannot read back %s", path);
-  return report_add_onnx(report, name, start == ONNX_IMAGE ? "image" : "template", sha256, bytes, err);
+  return list_file(path, name, start == ONNX_IMAGE ? "image" : "template", report, err);
 }
 
 int export_onnx(const struct trainer *t, const char *directory, const struct model_info *info, json_t *report,
@@ -56,9 +66,39 @@ int export_onnx(const struct trainer *t, const char *directory, const struct mod
   json_t *metadata = summary_metadata(report);
   if (!metadata)
     return error_set(err, -ENOMEM, "out of memory exporting the model");
-  int r = export_one(t, directory, "model.onnx", first, info, metadata, report, err);
+  int r = export_one(t, directory, job_onnx_names[0], first, info, metadata, report, err);
   if (r == 0)
-    r = export_one(t, directory, "model-template.onnx", ONNX_TEMPLATE, info, metadata, report, err);
+    r = export_one(t, directory, job_onnx_names[1], ONNX_TEMPLATE, info, metadata, report, err);
+  json_decref(metadata);
+  return r;
+}
+
+static int export_one_again(const struct job_inputs *inputs, const struct job_callbacks *callbacks,
+                            uint32_t file, const json_t *metadata, json_t *report, struct guise_error *err) {
+  const char *from = inputs->audited_onnx[file], *name = job_onnx_names[file];
+  char path[4096], text[320];
+  struct guise_error why = {0};
+  if (!from)
+    return 0;
+  if (snprintf(path, sizeof(path), "%s/%s", inputs->output_directory, name) >= (int)sizeof(path))
+    return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
+  int r = onnx_write_with_metadata(from, path, metadata, &why);
+  if (r == -ENOENT && access(from, F_OK) < 0)
+    return error_set(err, -ESTALE, "the model's %s was replaced this instant", name);
+  if (r == -EBADMSG) {
+    (void)snprintf(text, sizeof(text), "the model's %s cannot be read: its metadata stay as they were", name);
+    callbacks->log(callbacks->context, "warning", text);
+    return 0;
+  }
+  return r < 0 ? error_set(err, r, "%s", why.text) : list_file(path, name, NULL, report, err);
+}
+
+int export_onnx_again(const struct job_inputs *inputs, const struct job_callbacks *callbacks, json_t *report,
+                      struct guise_error *err) {
+  json_t *metadata = summary_metadata(report);
+  int r = metadata ? 0 : error_set(err, -ENOMEM, "out of memory exporting the model");
+  for (uint32_t i = 0; i < JOB_ONNX_FILES && r == 0; i++)
+    r = export_one_again(inputs, callbacks, i, metadata, report, err);
   json_decref(metadata);
   return r;
 }

@@ -14,3 +14,9 @@ int export_onnx(const struct trainer *t, const char *directory, const struct mod
  * people it was trained on, of templates their numbers. -ENOMEM; or as model_save. */
 int export_head(const struct trainer *t, const char *directory, const struct model_info *info,
                 struct guise_error *err);
+
+/* The files of the audited model (inputs->audited_onnx) in the output directory with what the report says by
+ * now in their metadata, and their hashes in the report; graphs and constants are the same. A file that is no
+ * ONNX is logged and left as it is. -ESTALE: another audit has replaced one this instant. */
+int export_onnx_again(const struct job_inputs *inputs, const struct job_callbacks *callbacks, json_t *report,
+                      struct guise_error *err);

@@ -203,6 +203,11 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
         "templates and no face.%s",
         t->data.train.count,
         t->pool ? " Batch-norm statistics are of mixes, stretched to the variance of one face." : "");
+  if (trainer_is_given(t) && mask_traits(t->spec->mask.method)->mixes)
+    (void)snprintf(ret_notes[count++], NOTE_LENGTH,
+                   "How many templates a face leads is not in the owner's file: audits of this model mix as "
+                   "it says, but "
+                   "take every mix to be a fresh one. A thief of the file has a few of a face only.");
   if (*mask_keyed_by(t->mask))
     (void)snprintf(
         ret_notes[count++], NOTE_LENGTH,

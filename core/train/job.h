@@ -14,6 +14,10 @@
 #define JOB_ANALYSIS_FILE JOB_ANALYSIS_DIRECTORY "/gates.safetensors"
 #define JOB_WEIGHTS_FILE JOB_ANALYSIS_DIRECTORY "/weights.safetensors"
 
+/* model.onnx, model-template.onnx */
+#define JOB_ONNX_FILES 2
+extern const char *const job_onnx_names[JOB_ONNX_FILES];
+
 struct data_split; /* core/train/data.h */
 
 struct job_inputs {
@@ -32,8 +36,9 @@ struct job_inputs {
   const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
   const char *audited_report;
-  const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */
-  const char *resume;         /* checkpoint to continue from; NULL = from the start */
+  const char *audited_onnx[JOB_ONNX_FILES]; /* its ONNX files in the order of job_onnx_names; NULL = none */
+  const char *work_directory;               /* checkpoints, and a keyed job's key, are written here; exists */
+  const char *resume;                       /* checkpoint to continue from; NULL = from the start */
   /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
    * job, key.json are written here at the end */
   const char *output_directory;

@@ -1,6 +1,7 @@
 /* guise-bench onnx: models of every architecture and mask with their ONNX files, and what the engine makes of
- * real faces, for tests/bench/onnx/compare.mjs to compare with ONNX Runtime. Weights are drawn, batch-norm
- * statistics are those of the faces, so that the networks tell them apart. */
+ * real faces, for tests/bench/onnx/compare.mjs to compare with ONNX Runtime. Beside the masks as they are:
+ * the up-sampled transform, group norms, a key, decoys. Weights are drawn (of masks that learn some, too);
+ * batch-norm statistics are those of the first faces, so that the networks tell them apart. */
 #include <getopt.h>
 #include <jansson.h>
 #include <omp.h>
@@ -9,11 +10,12 @@
 
 #include "core/base/memory.h"
 #include "core/image/pack.h"
-#include "core/model/onnx.h"
 #include "tests/bench/bench.h"
+#include "tests/unit/model/onnx_subject.h"
 
 #define FACES_MAX 1000u
 #define BATCH 10u
+#define STATISTICS_OF 20u /* faces */
 
 struct bench {
   const char *directory;
@@ -35,83 +37,33 @@ static int write_file(const struct bench *b, const char *folder, const char *nam
   return file_write_atomic(path, data, bytes, err);
 }
 
-/* A graph in GRAPH_STATISTICS over all faces, whole batches at a time. */
-static int learn_statistics(const struct bench *b, const struct mask *mask, struct graph *graph,
-                            struct guise_error *err) {
-  float *scratch = tensor_alloc(mask_scratch(mask) * sizeof(float));
-  int r = scratch ? 0 : error_set(err, -ENOMEM, "out of memory");
-  graph_statistics_reset(graph);
-  for (uint32_t first = 0; r == 0 && first < b->faces; first += BATCH) {
-    for (uint32_t i = 0; i < BATCH; i++) {
-      struct rng rng;
-      float *to = graph_input_data(graph) + i * mask_elements(mask);
-      mask_rng_inference(&rng, first + i);
-      mask_inference_template(mask, b->image[first + i], false, 0, &rng, scratch, to);
-    }
-    r = graph_forward(graph, GRAPH_STATISTICS, 0, err);
-  }
-  graph_statistics_finish(graph);
-  tensor_free(scratch);
-  return r;
-}
-
-/* The model as a job leaves it, at `path`. */
-static int make_model(const struct bench *b, enum arch arch, enum mask_method method, const char *path,
-                      struct guise_error *err) {
-  const struct graph_config config = {.batch = BATCH, .threads = b->threads, .winograd = true, .seed = 1};
-  struct mask_options options = mask_options_default(method, b->size);
-  options.select = MASK_SELECT_ZIGZAG; /* nothing was learnt */
-  struct model_info info = {.arch = arch,
-                            .input = b->size,
-                            .embedding = arch_default_embedding(arch),
-                            .width = 1,
-                            .dropout = 0.2f,
-                            .mask = options};
-  struct mask *mask = NULL;
-  struct graph *graph = NULL;
-  int r = mask_new(&options, &mask, err);
-  if (r == 0)
-    r = mask_fit(mask, listed_image, (void *)b, b->faces, err);
-  if (r == 0)
-    r = graph_new(&config, &graph, err);
-  if (r == 0) {
-    const struct arch_options described = model_arch_options(&info, mask);
-    info.constants = *mask_constants(mask);
-    (void)arch_describe(graph, arch, &described);
-    r = graph_build(graph, err);
-  }
-  if (r == 0)
-    r = learn_statistics(b, mask, graph, err);
-  if (r == 0)
-    r = model_save(path, graph, &info, err);
-  graph_free(graph);
-  mask_free(mask);
-  return r;
-}
-
-static int write_templates(const struct bench *b, const struct model *model, const char *folder,
-                           struct guise_error *err) {
+/* Of the model as it was read: (faces,mixes,C,G,G), one mix without decoys. */
+static int write_templates(const struct bench *b, const struct model *model, uint32_t faces,
+                           const char *folder, struct guise_error *err) {
   const size_t elements = mask_elements(model->mask);
-  float *templates = tensor_alloc(b->faces * elements * sizeof(float));
+  const uint32_t mixes = mask_inference_mixes(model->mask);
+  float *templates = tensor_alloc((size_t)faces * mixes * elements * sizeof(float));
   float *scratch = tensor_alloc(mask_scratch(model->mask) * sizeof(float));
   int r = templates && scratch ? 0 : error_set(err, -ENOMEM, "out of memory");
-  for (uint32_t i = 0; r == 0 && i < b->faces; i++) {
+  for (uint32_t i = 0; r == 0 && i < faces * mixes; i++) {
     struct rng rng;
-    mask_rng_inference(&rng, i);
-    mask_inference_template(model->mask, b->image[i], false, 0, &rng, scratch, templates + i * elements);
+    mask_rng_inference(&rng, i / mixes);
+    mask_inference_template(model->mask, b->image[i / mixes], false, i % mixes, &rng, scratch,
+                            templates + i * elements);
   }
   if (r == 0)
-    r = write_file(b, folder, "templates.f32", templates, b->faces * elements * sizeof(float), err);
+    r = write_file(b, folder, "templates.f32", templates, (size_t)faces * mixes * elements * sizeof(float),
+                   err);
   tensor_free(templates);
   tensor_free(scratch);
   return r;
 }
 
-static int write_embeddings(const struct bench *b, struct model *model, const char *folder,
+static int write_embeddings(const struct bench *b, struct model *model, uint32_t faces, const char *folder,
                             struct guise_error *err) {
-  const size_t floats = (size_t)b->faces * model->info.embedding;
+  const size_t floats = (size_t)faces * model->info.embedding;
   float *embeddings = tensor_alloc(floats * sizeof(float));
-  int r = embeddings ? model_embed(model, b->image, b->faces, false, embeddings, err)
+  int r = embeddings ? model_embed(model, b->image, faces, false, embeddings, err)
                      : error_set(err, -ENOMEM, "out of memory");
   if (r == 0)
     r = write_file(b, folder, "embeddings.f32", embeddings, floats * sizeof(float), err);
@@ -119,46 +71,55 @@ static int write_embeddings(const struct bench *b, struct model *model, const ch
   return r;
 }
 
-static int write_onnx(const struct bench *b, const struct model *model, const char *folder, bool image,
-                      struct guise_error *err) {
-  char path[4096];
-  int r = 0;
-  (void)snprintf(path, sizeof(path), "%s/%s/model.onnx", b->directory, folder);
-  if (image)
-    r = model_save_onnx(path, model->graph, model->mask, &model->info, ONNX_IMAGE, NULL, err);
-  (void)snprintf(path, sizeof(path), "%s/%s/model-template.onnx", b->directory, folder);
-  return r < 0 ? r : model_save_onnx(path, model->graph, model->mask, &model->info, ONNX_TEMPLATE, NULL, err);
+/* The up-sampled transform makes 64 times the numbers of a face: a tenth of the faces. */
+static uint32_t faces_of(const struct bench *b, const struct onnx_case *c) {
+  return c->mask.dct == MASK_DCT_UPSAMPLED ? MAX(b->faces / 10 / BATCH * BATCH, BATCH) : b->faces;
 }
 
-/* Everything of one architecture and mask; embeddings come from the file that was written, as the daemon's
- * do. */
-static int write_case(struct bench *b, enum arch arch, enum mask_method method, struct guise_error *err) {
-  char folder[128], path[4096];
+/* The model as a job leaves it, at `path`. */
+static int make_model(const struct bench *b, enum arch arch, const struct onnx_case *c, const char *path,
+                      struct guise_error *err) {
+  const struct onnx_faces faces = {listed_image, (void *)(uintptr_t)b, MIN(faces_of(b, c), STATISTICS_OF),
+                                   BATCH};
+  struct onnx_subject s;
+  int r = onnx_subject_make(arch, c, arch_default_embedding(arch), 1, &faces, b->threads, &s, err);
+  if (r == 0)
+    r = model_save(path, s.graph, &s.info, err);
+  onnx_subject_free(&s);
+  return r;
+}
+
+/* Everything of one architecture and mask; all of it comes from the file that was written, as with the
+ * daemon. */
+static int write_case(struct bench *b, enum arch arch, const struct onnx_case *c, struct guise_error *err) {
+  const struct mask_key key = onnx_subject_key();
+  const uint32_t faces = faces_of(b, c);
+  char folder[128], path[4000], file[4096];
   _cleanup_(model_freep) struct model *model = NULL;
-  (void)snprintf(folder, sizeof(folder), "%s-%s", arch_name(arch), mask_traits(method)->name);
+  (void)snprintf(folder, sizeof(folder), "%s-%.48s", arch_name(arch), c->name);
   (void)snprintf(path, sizeof(path), "%s/%s", b->directory, folder);
+  (void)snprintf(file, sizeof(file), "%s/model.safetensors", path);
   int r = directory_make(path, err);
-  (void)snprintf(path, sizeof(path), "%s/%s/model.safetensors", b->directory, folder);
   if (r == 0)
-    r = make_model(b, arch, method, path, err);
+    r = make_model(b, arch, c, file, err);
   if (r == 0)
-    r = model_load(path, BATCH, b->threads, &model, err);
-  const bool image = r == 0 && mask_is_exportable(model->mask);
+    r = model_load_keyed(file, c->keyed ? &key : NULL, BATCH, b->threads, &model, err);
   if (r == 0)
-    r = write_embeddings(b, model, folder, err);
+    r = write_embeddings(b, model, faces, folder, err);
   if (r == 0)
-    r = write_templates(b, model, folder, err);
+    r = write_templates(b, model, faces, folder, err);
   if (r == 0)
-    r = write_onnx(b, model, folder, image, err);
+    r = onnx_export(model->graph, model->mask, &model->info, path, err);
   if (r < 0)
     return r;
   (void)printf("%s\n", folder);
   (void)fflush(stdout);
   return json_array_append_new(
-      b->entries, json_pack("{s:s, s:s, s:s, s:b, s:i, s:i, s:i}", "arch", arch_name(arch), "mask",
-                            mask_traits(method)->name, "folder", folder, "image", (int)image, "embedding",
-                            (int)model->info.embedding, "channels", (int)mask_channels(model->mask), "grid",
-                            (int)mask_grid(model->mask)));
+      b->entries,
+      json_pack("{s:s, s:s, s:s, s:i, s:b, s:i, s:i, s:i, s:i}", "arch", arch_name(arch), "mask", c->name,
+                "folder", folder, "faces", (int)faces, "image", (int)mask_is_exportable(model->mask),
+                "embedding", (int)model->info.embedding, "channels", (int)mask_channels(model->mask), "grid",
+                (int)mask_grid(model->mask), "mixes", (int)mask_inference_mixes(model->mask)));
 }
 
 static int read_faces(struct bench *b, const char *pack, struct guise_error *err) {
@@ -189,14 +150,27 @@ static int write_index(struct bench *b, struct guise_error *err) {
               : error_set(err, -ENOMEM, "out of memory");
 }
 
+_Static_assert(ONNX_CASES_MAX <= 32, "a bit each");
+
+static bool choose(const struct onnx_case *cases, uint32_t count, const char *name, uint32_t *chosen) {
+  for (uint32_t i = 0; i < count; i++)
+    if (strcmp(cases[i].name, name) == 0) {
+      *chosen |= 1u << i;
+      return true;
+    }
+  return false;
+}
+
 int bench_onnx(int argc, char **argv) {
   enum arch least = 0, most = ARCHS - 1;
-  static const struct option longs[] = {{"arch", required_argument, NULL, 'a'},
-                                        {"faces", required_argument, NULL, 'f'},
-                                        {"size", required_argument, NULL, 's'},
-                                        {"threads", required_argument, NULL, 't'},
-                                        {NULL, 0, NULL, 0}};
+  static const struct option longs[] = {
+      {"arch", required_argument, NULL, 'a'},    {"faces", required_argument, NULL, 'f'},
+      {"mask", required_argument, NULL, 'm'},    {"size", required_argument, NULL, 's'},
+      {"threads", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
   struct bench b = {.faces = 100, .size = 112, .threads = (uint32_t)omp_get_num_procs()};
+  struct onnx_case cases[ONNX_CASES_MAX];
+  const uint32_t count = onnx_cases(b.size, cases);
+  uint32_t chosen = 0; /* bits; 0 = all */
   struct guise_error err = {0};
   bool bad = false;
   optind = 0; /* argv[0] is an argument here, not a program's name */
@@ -206,7 +180,9 @@ int bench_onnx(int argc, char **argv) {
     if (c == 'a') {
       bad |= arch_from_name(optarg, &least) < 0;
       most = least;
-    } else if (c == 'f')
+    } else if (c == 'm')
+      bad |= !choose(cases, count, optarg, &chosen);
+    else if (c == 'f')
       b.faces = value;
     else if (c == 's')
       b.size = value;
@@ -217,22 +193,25 @@ int bench_onnx(int argc, char **argv) {
   }
   if (bad || argc - optind != 2 || b.faces == 0 || b.faces > FACES_MAX || b.faces % BATCH != 0 ||
       b.threads == 0) {
-    (void)fputs("usage: guise-bench onnx PACK DIRECTORY [--arch ARCH] [--faces N (a multiple of 10)] [--size "
-                "PX] [--threads N]\n",
-                stderr);
+    (void)fputs(
+        "usage: guise-bench onnx PACK DIRECTORY [--arch ARCH] [--mask MASK]... [--faces N (a multiple of "
+        "10)] [--size PX] [--threads N]\nmasks:",
+        stderr);
+    for (uint32_t i = 0; i < count; i++)
+      (void)fprintf(stderr, " %s", cases[i].name);
+    (void)fputs("\n", stderr);
     return 2;
   }
+  (void)onnx_cases(b.size, cases); /* by now it is known */
   b.directory = argv[optind + 1];
   b.entries = json_array();
   int r = b.entries ? directory_make(b.directory, &err) : -ENOMEM;
   if (r == 0)
     r = read_faces(&b, argv[optind], &err);
   for (enum arch arch = least; arch <= most; arch++)
-    for (enum mask_method method = 0; method < MASK_METHODS && r == 0; method++) {
-      const struct mask_options options = mask_options_default(method, b.size);
-      if (mask_weight_count(&options) == 0) /* else it would have to be trained first */
-        r = write_case(&b, arch, method, &err);
-    }
+    for (uint32_t i = 0; i < count && r == 0; i++)
+      if (!chosen || chosen & 1u << i)
+        r = write_case(&b, arch, &cases[i], &err);
   if (r == 0)
     r = write_index(&b, &err);
   if (r < 0)

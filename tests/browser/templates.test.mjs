@@ -30,7 +30,7 @@ before(async () => {
   await server.start();
   guise('synth', `${directory}/faces.tar`, '--identities', '6', '--images', '4', '--size', '32');
   guise('--url', server.url, 'dataset', 'add', 'drawn', `${directory}/faces.tar`, '--size', '32');
-  models = {none: await trained({method: 'none'}), blur: await trained({method: 'blur'})};
+  models = {none: await trained({method: 'none'}), drawn: await trained({method: 'ldp_slicing'})};
   guise(
     '--url',
     server.url,
@@ -111,7 +111,7 @@ test('its erasure speaks of templates', async () => {
 test('a model tells where its ONNX files begin', async () => {
   for (const [mask, text] of [
     ['none', 'from RGB pixels to the embedding, the mask inside'],
-    ['blur', 'from a masked template to the embedding'],
+    ['drawn', 'from a masked template to the embedding'],
   ]) {
     await page.goto(`${server.url}/#/models/${models[mask]}`);
     await page.getByLabel('I know that this model is not audited').check();

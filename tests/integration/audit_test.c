@@ -34,6 +34,21 @@ static void get_model(struct reply *ret_reply) {
   expect(&server, "GET", path, NULL, 200, ret_reply);
 }
 
+/* Of one of the model's files. */
+static void hash_of(const char *name, char ret_sha256[65]) {
+  struct reply reply;
+  size_t i;
+  json_t *file;
+  ret_sha256[0] = 0;
+  get_model(&reply);
+  json_array_foreach(json_object_get(reply.json, "files"), i, file) {
+    if (strcmp(text_at(file, "name"), name) == 0)
+      (void)snprintf(ret_sha256, 65, "%s", text_at(file, "sha256"));
+  }
+  reply_done(&reply);
+  assert_int_equal(strlen(ret_sha256), 64);
+}
+
 static void get_report(long status, struct reply *ret_reply) {
   char path[128];
   (void)snprintf(path, sizeof(path), "/v1/models/%s/files/report.json", model);
@@ -101,7 +116,9 @@ static int teardown(void **state) {
 static void an_audit_opens_the_model(void **state) {
   (void)state;
   struct reply reply;
-  char id[64];
+  char id[64], weights[65], onnx[65], now[65];
+  hash_of("model.safetensors", weights);
+  hash_of("model.onnx", onnx);
   get_report(403, &reply);
   assert_non_null(strstr(reply.body, "audit"));
   reply_done(&reply);
@@ -121,6 +138,19 @@ static void an_audit_opens_the_model(void **state) {
   assert_true(json_array_size(json_object_get(reply.json, "files")) >= 6); /* the weights are still there */
   reply_done(&reply);
   assert_int_equal(attacks_in_report(), 1);
+  /* the weights are the same, and what the ONNX file says of the audit is another thing */
+  hash_of("model.safetensors", now);
+  assert_string_equal(now, weights);
+  hash_of("model.onnx", now);
+  assert_string_not_equal(now, onnx);
+  get_report(200, &reply);
+  const json_t *files = json_object_get(json_object_get(reply.json, "model"), "onnx");
+  assert_string_equal(text_at(json_array_get(files, 0), "sha256"), now);
+  reply_done(&reply);
+  (void)snprintf(id, sizeof(id), "%.60s", model);
+  assert_int_equal(setenv("M", id, 1), 0);
+  (void)shell(0, "\"$G\" get $M model.onnx -o \"$D/audited\" && grep -aq '\"attack\":\"linear\"' "
+                 "\"$D/audited/model.onnx\"");
 }
 
 /* Both efforts stand in the report; the client shows them. */

@@ -276,6 +276,13 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"policy\": \"learned\"}", "/mask/policy");
   refused("\"mask\": {\"key\": true}", "/mask/key");
   refused("\"mask\": {\"public_dataset\": \"public\"}", "/mask/public_dataset");
+  refused("\"mask\": {\"level\": \"high\"}", "/mask/level");
+  refused("\"mask\": {\"level\": \"highest\"}", "/mask/level"); /* once, whatever else is wrong with it */
+  refused("\"mask\": {\"reference\": \"mdl_none\"}", "/mask/reference");
+  refused("\"mask\": {\"max_accuracy_drop\": 0.02}", "/mask/max_accuracy_drop");
+  refused("\"mask\": {\"analysis\": {\"epochs\": 3, \"gamma\": 0.5}}", "/mask/analysis/epochs");
+  refused("\"mask\": {\"analysis\": {\"gamma\": 1}}", "/mask/analysis/gamma");
+  refused("\"mask\": {\"parameters\": {\"sigma\": 2}}", "/mask/parameters/sigma");
   refused("\"audit\": {\"attacks\": [\"linear\"]}", "/audit/attacks/0");
   refused("\"audit\": {\"attacks\": \"linear\"}", "/audit/attacks");
   refused("\"defences\": [{\"method\": \"dp_sgd\"}]", "/defences/0/method");
@@ -293,7 +300,9 @@ static void trains_on_templates(void **state) {
   (void)state;
   char path[128];
   (void)shell(0, "cat >\"$D/mine.json\" <<'END'\n" TRAIN ", \"defences\": [{\"method\": \"negative_ls\"}], "
-                 "\"mask\": {\"method\": \"ahm\"}, \"labels\": {\"synthetic\": \"true\"}}\nEND\n");
+                 "\"mask\": {\"method\": \"ahm\", \"level\": null, \"max_accuracy_drop\": 0.01, "
+                 "\"analysis\": {\"epochs\": 2}, \"negatives\": \"all\"}, \"labels\": {\"synthetic\": "
+                 "\"true\"}}\nEND\n");
   struct output *output = shell(0, "\"$G\" submit \"$D/mine.json\" --follow");
   expect_text(output->out, "succeeded");
   output->out[strcspn(output->out, " ")] = 0;
@@ -304,6 +313,8 @@ static void trains_on_templates(void **state) {
   assert_non_null(report);
   assert_string_equal(json_string_value(json_object_get(data, "masked_by")), "owner");
   assert_int_equal(json_integer_value(json_object_get(data, "images")), PEOPLE * IMAGES * 2);
+  assert_int_equal(json_array_size(json_object_get(data, "removes")), 1);
+  assert_int_equal(json_array_size(json_object_get(data, "stays")), 4); /* T, labels, W, pictures */
   assert_int_equal(json_array_size(json_object_get(report, "attacks")), 0);
   assert_string_equal(json_string_value(json_object_get(json_object_get(report, "headline"), "verdict")),
                       "not audited");
@@ -316,7 +327,15 @@ static void trains_on_templates(void **state) {
   assert_true(json_number_value(json_object_get(mixing, "unmixed")) == 0.5);
   assert_true(json_number_value(json_object_get(json_object_get(mixing, "probability"), "3")) == 1);
   json_decref(report);
-  expect_text(shell(0, "\"$G\" report $J")->out, "pairs");
+  struct output *text = shell(0, "\"$G\" report $J");
+  expect_text(text->out, "pairs");
+  expect_text(text->out, "masked by the faces' owner");
+  expect_text(text->out, "removed: Who sees the faces");
+  expect_text(text->out, "stays: T: the service");
+  expect_text(text->out, "note: The faces were masked and mixed by their owner");
+  (void)shell(0, "grep -q 'What stays' \"$D/result/report.html\" && "
+                 "grep -q 'Removed by that: Who sees the faces' \"$D/result/card.md\" && "
+                 "grep -q 'were not run' \"$D/result/card.md\"");
 }
 
 static void the_model_embeds_and_can_be_attacked_with_other_faces(void **state) {
@@ -330,6 +349,10 @@ static void the_model_embeds_and_can_be_attacked_with_other_faces(void **state) 
               "succeeded");
   struct output *output = shell(0, "\"$G\" report $J");
   expect_text(output->out, "linear");
+  expect_text(output->out, "take every mix to be a fresh one");
+  (void)shell(0,
+              "\"$G\" get $J card.md -o \"$D/attacked\" && ! grep -q 'were not run' \"$D/attacked/card.md\" "
+              "&& grep -q 'run with pictures of other people' \"$D/attacked/card.md\"");
   /* the same data set, used again after a restart */
   server_kill(&server);
   server_start(&server);

@@ -26,19 +26,22 @@ static inline void give_constants(enum mask_weights kind, float *weights) {
   }
 }
 
-static inline void give_weights(struct mask *mask) {
+/* Nothing is given to a mask without weights. -ENOMEM, -EINVAL */
+static inline int give_weights(struct mask *mask, struct guise_error *err) {
   const size_t count = mask_weight_count(mask_options(mask));
   const enum mask_weights kind = mask_traits(mask_method(mask))->weights;
   struct rng rng;
   if (count == 0)
-    return;
+    return 0;
   float *weights = malloc(count * sizeof(*weights));
-  assert_non_null(weights);
+  if (!weights)
+    return error_set(err, -ENOMEM, "out of memory");
   rng_init(&rng, 4, RNG_INIT, 0, 0);
   for (size_t i = 0; i < count; i++)
     weights[i] = kind == MASK_WEIGHTS_BUDGETS ? (float)(1 + i % 5) : 0.05f * rng_normal(&rng);
   if (kind != MASK_WEIGHTS_BUDGETS)
     give_constants(kind, weights);
-  assert_int_equal(mask_set_weights(mask, weights, count, NULL), 0);
+  int r = mask_set_weights(mask, weights, count, err);
   free(weights);
+  return r;
 }

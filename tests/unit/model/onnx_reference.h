@@ -343,6 +343,25 @@ static void run_gemm(const struct call *call) {
     }
 }
 
+/* A matrix times each plane of (N,C,H,W), or each plane times a matrix. */
+static void run_matmul(const struct call *call) {
+  const struct tensor *a = call->input[0], *b = call->input[1], *x = a->rank == 4 ? a : b;
+  const size_t rows = a->shape[a->rank - 2], inner = a->shape[a->rank - 1], columns = b->shape[b->rank - 1];
+  const size_t step_a = a->rank == 4 ? rows * inner : 0, step_b = b->rank == 4 ? inner * columns : 0;
+  assert_true(a->rank == 4 ? b->rank == 2 : a->rank == 2 && b->rank == 4);
+  assert_int_equal(b->shape[b->rank - 2], inner);
+  struct tensor *y = output(call, 4, (size_t[4]){x->shape[0], x->shape[1], rows, columns});
+  for (size_t plane = 0; plane < x->shape[0] * x->shape[1]; plane++)
+    for (size_t r = 0; r < rows; r++)
+      for (size_t c = 0; c < columns; c++) {
+        double sum = 0;
+        for (size_t i = 0; i < inner; i++)
+          sum += (double)a->values[plane * step_a + r * inner + i] *
+                 (double)b->values[plane * step_b + i * columns + c];
+        y->values[(plane * rows + r) * columns + c] = (float)sum;
+      }
+}
+
 static void run_reduce_l2(const struct call *call) {
   const struct tensor *x = call->input[0];
   assert_int_equal(x->rank, 2);
@@ -373,6 +392,7 @@ static const struct {
     {"PRelu", 2, 2, run_prelu},
     {"Clip", 3, 3, run_clip},
     {"Gemm", 2, 3, run_gemm},
+    {"MatMul", 2, 2, run_matmul},
     {"BatchNormalization", 5, 5, run_batch_norm},
     {"InstanceNormalization", 3, 3, run_instance_norm},
     {"Reshape", 2, 2, run_reshape},

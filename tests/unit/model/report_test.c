@@ -98,6 +98,7 @@ static const struct report_verification verifications[] = {
 };
 
 static const json_t *sample_defences; /* of the next reports; NULL = none */
+static bool sample_by_owner;          /* likewise */
 
 static json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
   static const char *const notes[] = {"A note with " HOSTILE};
@@ -106,6 +107,7 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
       .dataset_name = "faces " HOSTILE,
       .dataset_sha256 = SHA,
       .dataset_synthetic = synthetic,
+      .masked_by_owner = sample_by_owner,
       .identities = 40,
       .images = 400,
       .train_identities = 30,
@@ -133,7 +135,7 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
   struct guise_error err = {0};
   input.spec = spec;
   if (report_json(&input, &report, &err) != 0 ||
-      report_add_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
+      report_set_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
     fail_msg("%s", err.text);
   json_decref(spec);
   return report;
@@ -173,6 +175,40 @@ static void json_fits_the_schema(void **state) {
   assert_string_equal(json_text_at(json_object_get(report, "formal"), "guarantee"), "none");
   json_decref(report);
   json_decref(bare);
+  json_decref(attacks);
+}
+
+/* What the owner's masking removes and what stays is told everywhere, and whether attacks were run. */
+static void masked_by_the_owner(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists");
+  sample_by_owner = true;
+  json_t *bare = sample_report(NULL, false), *attacked = sample_report(attacks, false);
+  sample_by_owner = false;
+  json_t *service = sample_report(NULL, false);
+  check_schema(bare);
+  assert_null(json_object_get(json_object_get(service, "data"), "stays"));
+  const json_t *data = json_object_get(bare, "data"), *stays = json_object_get(data, "stays");
+  assert_int_equal(json_array_size(json_object_get(data, "removes")), 1);
+  assert_int_equal(json_array_size(stays), 4);
+  assert_non_null(strstr(json_string_value(json_array_get(stays, 0)), "some of them of one face alone"));
+  assert_non_null(strstr(json_string_value(json_array_get(stays, 3)), "verification"));
+  char *html = NULL, *card = NULL;
+  assert_int_equal(report_html(bare, NULL, &html, NULL), 0);
+  assert_int_equal(card_markdown(bare, &card, NULL), 0);
+  assert_non_null(strstr(html, "What that removes"));
+  assert_non_null(strstr(html, "whoever has its weights can attack them"));
+  assert_non_null(strstr(card, "Stays: W: the model has learnt the people"));
+  assert_non_null(strstr(card, "were not run"));
+  free(card);
+  assert_int_equal(card_markdown(attacked, &card, NULL), 0);
+  assert_null(strstr(card, "were not run"));
+  assert_non_null(strstr(card, "run with pictures of other people"));
+  free(card);
+  free(html);
+  json_decref(bare);
+  json_decref(attacked);
+  json_decref(service);
   json_decref(attacks);
 }
 
@@ -569,6 +605,7 @@ static void other_documents_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(json_fits_the_schema),
+      cmocka_unit_test(masked_by_the_owner),
       cmocka_unit_test(schema_refuses),
       cmocka_unit_test(linkage_comes_first),
       cmocka_unit_test(audits_add_up),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <onnx.pb-c.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #define HASH "1111111111111111111111111111111111111111111111111111111111111111"
 
 static char root[] = "/tmp/guise-audit-XXXXXX";
-static char faces[64], others[64], model[128], report[128];
+static char faces[64], others[64], model[128], report[128], onnx[JOB_ONNX_FILES][128];
 
 struct record {
   char checkpoint[4096];
@@ -78,6 +79,7 @@ static int run(const char *body, const struct given *given, json_t **ret_summary
                                     .teacher_model = *spec.audit.teacher ? model : NULL,
                                     .audited_model = model,
                                     .audited_report = report,
+                                    .audited_onnx = {onnx[0], onnx[1]},
                                     .work_directory = work,
                                     .resume = given->resume,
                                     .output_directory = output,
@@ -112,6 +114,8 @@ static int setup(void **state) {
     fail_msg("%s", err.text);
   (void)snprintf(model, sizeof(model), "%s/out-job_train/model.safetensors", root);
   (void)snprintf(report, sizeof(report), "%s/out-job_train/report.json", root);
+  for (size_t i = 0; i < JOB_ONNX_FILES; i++)
+    (void)snprintf(onnx[i], sizeof(onnx[i]), "%s/out-job_train/%s", root, job_onnx_names[i]);
   return 0;
 }
 
@@ -171,6 +175,99 @@ static void an_audit_repeats_that_of_the_training(void **state) {
   json_decref(earlier);
   json_decref(json);
   json_decref(summary);
+}
+
+/* ---- ONNX files ---- */
+
+static Onnx__ModelProto *onnx_of(const char *path) {
+  _cleanup_(freep) char *bytes = NULL;
+  size_t size = 0;
+  assert_int_equal(file_read(path, 64u << 20, &bytes, &size, NULL), 0);
+  Onnx__ModelProto *proto = onnx__model_proto__unpack(NULL, size, (const uint8_t *)bytes);
+  assert_non_null(proto);
+  return proto;
+}
+
+static void same_but_for_the_audit(const Onnx__ModelProto *a, const Onnx__ModelProto *b, const char *audit) {
+  const size_t bytes = onnx__graph_proto__get_packed_size(a->graph);
+  _cleanup_(freep) uint8_t *graph_a = malloc(bytes), *graph_b = malloc(bytes);
+  assert_true(graph_a && graph_b);
+  assert_int_equal(onnx__graph_proto__get_packed_size(b->graph), bytes);
+  (void)onnx__graph_proto__pack(a->graph, graph_a);
+  (void)onnx__graph_proto__pack(b->graph, graph_b);
+  assert_memory_equal(graph_a, graph_b, bytes);
+  assert_int_equal(a->n_metadata_props, b->n_metadata_props);
+  uint32_t audits = 0;
+  for (size_t i = 0; i < a->n_metadata_props; i++) {
+    assert_string_equal(a->metadata_props[i]->key, b->metadata_props[i]->key);
+    if (strcmp(a->metadata_props[i]->key, "audit") != 0) {
+      assert_string_equal(a->metadata_props[i]->value, b->metadata_props[i]->value);
+      continue;
+    }
+    json_t *before = json_loads(a->metadata_props[i]->value, 0, NULL),
+           *after = json_loads(b->metadata_props[i]->value, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(before, "history")), 1);
+    assert_int_equal(json_array_size(json_object_get(after, "history")), 2);
+    assert_string_equal(b->metadata_props[i]->value, audit);
+    json_decref(before);
+    json_decref(after);
+    audits++;
+  }
+  assert_int_equal(audits, 1);
+}
+
+/* What they say of the audit is what the report says by now; the report lists them as they are. */
+static void onnx_files_tell_of_the_audit(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  json_t *summary;
+  if (run(AUDIT("{\"effort\":\"thorough\",\"attacks\":[\"linear\"]}"),
+          &(struct given){"job_onnx", faces, HASH, NULL, &record}, &summary, &err) < 0)
+    fail_msg("%s", err.text);
+  _cleanup_(freep) char *audit = json_dumps(json_object_get(summary, "audit"), JSON_COMPACT | JSON_SORT_KEYS);
+  json_t *json = report_of("job_onnx"), *files = json_object_get(json_object_get(json, "model"), "onnx");
+  assert_int_equal(json_array_size(files), JOB_ONNX_FILES);
+  for (size_t i = 0; i < JOB_ONNX_FILES; i++) {
+    const json_t *file = json_array_get(files, i);
+    char path[128], sha256[SHA256_HEX];
+    uint64_t bytes = 0;
+    (void)snprintf(path, sizeof(path), "%s/out-job_onnx/%s", root, job_onnx_names[i]);
+    Onnx__ModelProto *before = onnx_of(onnx[i]), *after = onnx_of(path);
+    same_but_for_the_audit(before, after, audit);
+    onnx__model_proto__free_unpacked(before, NULL);
+    onnx__model_proto__free_unpacked(after, NULL);
+    assert_int_equal(sha256_file(path, sha256, &bytes), 0);
+    assert_string_equal(json_text_at(file, "name"), job_onnx_names[i]);
+    assert_string_equal(json_text_at(file, "start"), i == 0 ? "image" : "template");
+    assert_string_equal(json_text_at(file, "sha256"), sha256);
+    assert_int_equal(json_integer_value(json_object_get(file, "bytes")), bytes);
+  }
+  json_decref(json);
+  json_decref(summary);
+}
+
+/* A model without them stays one; a damaged one stays as it is and costs no attack; one that another audit
+ * has just replaced is asked for again. */
+static void onnx_files_that_are_not_there(void **state) {
+  (void)state;
+  static const char body[] = AUDIT("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}");
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  char kept[2][128], path[128];
+  memcpy(kept, onnx, sizeof(kept));
+  memcpy(onnx[0], report, sizeof(onnx[0]));
+  if (run(body, &(struct given){"job_damaged", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  (void)snprintf(path, sizeof(path), "%s/out-job_damaged/model.onnx", root);
+  assert_int_equal(access(path, F_OK), -1);
+  (void)snprintf(path, sizeof(path), "%s/out-job_damaged/model-template.onnx", root);
+  assert_int_equal(access(path, F_OK), 0);
+  (void)snprintf(onnx[0], sizeof(onnx[0]), "%s/nowhere", root);
+  assert_int_equal(run(body, &(struct given){"job_replaced", faces, HASH, NULL, &record}, NULL, &err),
+                   -ESTALE);
+  assert_non_null(strstr(err.text, "model.onnx"));
+  memcpy(onnx, kept, sizeof(kept));
 }
 
 /* Suspended after the first attack, it goes on with the second and ends as if nothing had happened. */
@@ -272,8 +369,11 @@ static void stopped_and_spoilt(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_repeats_that_of_the_training),
+                                     cmocka_unit_test(onnx_files_tell_of_the_audit),
+                                     cmocka_unit_test(onnx_files_that_are_not_there),
                                      cmocka_unit_test(finished_attacks_are_kept),
-                                     cmocka_unit_test(other_people), cmocka_unit_test(lacks_are_told_first),
+                                     cmocka_unit_test(other_people),
+                                     cmocka_unit_test(lacks_are_told_first),
                                      cmocka_unit_test(stopped_and_spoilt)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
