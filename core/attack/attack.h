@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/base.h"
+#include "core/base/cache.h"
 #include "core/mask/mask.h"
 #include "core/mask/mixing.h"
 #include "core/metric/bootstrap.h"
@@ -76,6 +77,7 @@ struct attack_context {
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
   const char *work_directory;  /* where an attack keeps directories of what it has learnt; NULL = nowhere */
+  const struct model_cache *cache; /* for generators that later jobs can use; NULL = none */
   enum attack_effort effort;
   uint64_t seed;
   uint32_t threads;

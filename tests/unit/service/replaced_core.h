@@ -70,6 +70,9 @@ static atomic_uint jobs_begun; /* so far */
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_public[4096], last_teacher[4096];
 
+/* What a job does with the networks that are kept; NULL = nothing. */
+static void (*use_networks)(const struct job_inputs *inputs);
+
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
   uint32_t epoch = 0;
@@ -97,6 +100,8 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
   (void)snprintf(last_teacher, sizeof(last_teacher), "%s",
                  inputs->teacher_model ? inputs->teacher_model : "");
   (void)pthread_mutex_unlock(&last_lock);
+  if (use_networks)
+    use_networks(inputs);
   int r = access(inputs->dataset_pack, R_OK) == 0 ? train(inputs, callbacks, epoch, err) : -ENOENT;
   if (r == 0) {
     char path[4096];
