@@ -205,7 +205,7 @@ int job_state_from_name(const char *name, enum job_state *ret_state); /* -EINVAL
 bool job_state_terminal(enum job_state state);
 
 /* A data set or a model that a job needs besides its own. */
-#define JOB_INPUTS_MAX 8
+#define JOB_INPUTS_MAX 9
 struct job_input {
   const char *pointer; /* where the specification names it, "/mask/reference"; a literal */
   char dataset_id[STORE_ID], model_id[STORE_ID]; /* one of them; "" = none */

@@ -72,6 +72,7 @@ struct attack_context {
   struct attack_faces unseen; /* of the members' people, numbered and ordered alike */
   const char *overfitted;     /* control: a model that knows these members by heart */
   const char *undefended;     /* control: an undefended model of the members' people */
+  bool undefended_given;      /* it is not the job's own: what it teaches is not kept for other jobs */
   const char *evaluator;      /* a judge of pictures of them: another architecture, seed and, maybe, images */
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;

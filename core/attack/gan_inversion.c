@@ -129,7 +129,7 @@ static int make_generator(const struct assault *assault, const struct inverted *
       .guidance = assault->inversion->guidance,
       .wanted = people ? wanted : NULL,
       .path = *path ? path : NULL,
-      .cache = context->cache,
+      .cache = people && control && context->undefended_given ? NULL : context->cache,
       .sources = CACHE_PUBLIC | (people ? CACHE_PEOPLE : 0) | (people && !control ? CACHE_MODEL : 0),
       .stop = lessons_options_of(context)};
   r = label_faces(assault, inverted, faces, wanted, &training, &labelled, err);

@@ -93,6 +93,7 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
   context->overfitted = *comparisons->overfitted ? comparisons->overfitted : NULL;
   context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
+  context->undefended_given = subject->inputs->control_model != NULL;
   context->evaluator = *comparisons->evaluator ? comparisons->evaluator : NULL;
   context->references = comparisons->references;
   context->reference_count = comparisons->reference_count;
@@ -237,10 +238,11 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
   size_t i;
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o}", "job",
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o}", "job",
                    subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
                    (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
                    "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
                    (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
-                   name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher), "attacks", names);
+                   name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
+                   "control", name_or_null(spec->audit.control), "attacks", names);
 }

@@ -62,9 +62,15 @@ static int train_overfitted(const struct audit_subject *subject, const struct da
   return r < 0 ? r : train_references(subject, comparisons, err);
 }
 
-/* The control of attacks that draw people or look behind gradients. */
+/* The control of attacks that draw people or look behind gradients: the one that is given, or a small one. */
 static int train_undefended(const struct audit_subject *subject, const struct data_split *split,
                             struct comparisons *comparisons, struct guise_error *err) {
+  const char *given = subject->inputs->control_model;
+  if (given)
+    return snprintf(comparisons->undefended, sizeof(comparisons->undefended), "%s", given) <
+                   (int)sizeof(comparisons->undefended)
+               ? 0
+               : error_set(err, -ENAMETOOLONG, "the path of the control is too long");
   const struct keeping keeping = audit_keeping(subject->inputs, CACHE_PEOPLE);
   char directory[PATH_MAX];
   int r = directory_of(subject, "undefended", 0, directory, err);

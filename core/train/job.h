@@ -32,6 +32,7 @@ struct job_inputs {
   const char *audit_public_pack;   /* public faces of audit.public_dataset; NULL = none */
   const char *audit_public_sha256; /* of that data set; NULL: what learns from it is not kept */
   const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *control_model; /* model.safetensors of audit.control; NULL = one is trained on the people */
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
   const char *audited_report;
   const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */

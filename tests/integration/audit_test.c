@@ -230,6 +230,7 @@ static void mistakes_are_told(void **state) {
       {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"gmi\"],\"public_dataset\":\"few\"}",
        "/audit/public_dataset"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"open\",\"teacher\":\"%s\"}", "/audit/teacher"},
+      {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"gradient\"],\"control\":\"%s\"}", "/audit/control"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
     char fields[256], body[320];

@@ -192,8 +192,40 @@ static void kept_networks_serve_later_jobs(void **state) {
   assert_string_equal(hash[5], hash[0]); /* what was taken over is what would have been trained */
 }
 
+/* A control that is given is not trained. */
+static void a_given_control_is_taken(void **state) {
+  (void)state;
+  struct job_spec trained;
+  struct spec_problems problems = {0};
+  struct guise_error err = {0};
+  struct comparisons *comparisons = NULL;
+  struct job_data data;
+  json_t *body = json_pack("{s:s, s:s, s:{s:i}}", "type", "train", "dataset", "a", "model", "input", 40);
+  assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
+  json_decref(body);
+  const struct data_split split = job_spec_split(&trained);
+  assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
+  const struct job_inputs inputs = {
+      .dataset_pack = faces, .work_directory = root, .control_model = "/nowhere/model.safetensors"};
+  const struct audit_subject subject = {.spec = &trained,
+                                        .inputs = &inputs,
+                                        .callbacks = &callbacks,
+                                        .trained = &trained,
+                                        .data = &data,
+                                        .split = split,
+                                        .threads = 1};
+  trainings = 0;
+  assert_int_equal(comparisons_new(&subject, attack_find("gradient"), &comparisons, &err), 0);
+  assert_int_equal(trainings, 0);
+  assert_string_equal(comparisons->undefended, "/nowhere/model.safetensors");
+  comparisons_free(comparisons);
+  job_data_close(&data);
+  job_spec_free(&trained);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(known_people_are_learnt_once),
-                                     cmocka_unit_test(kept_networks_serve_later_jobs)};
+                                     cmocka_unit_test(kept_networks_serve_later_jobs),
+                                     cmocka_unit_test(a_given_control_is_taken)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
