@@ -27,6 +27,8 @@ static bool set_option(json_t *spec, json_t *audit, int option) {
     (void)json_object_set_new(audit, "public_dataset", json_string(optarg));
   else if (option == 't')
     (void)json_object_set_new(audit, "teacher", json_string(optarg));
+  else if (option == 'C')
+    (void)json_object_set_new(audit, "control", json_string(optarg));
   else
     return false;
   return true;

@@ -41,6 +41,9 @@ static const struct cli_option attack_options[] = {
     {"public", 'p', "P", 0, "data set of other people, from which attackers learn"},
     {"teacher", 't', "M", 0,
      "model of other people, from which attackers learn (default: trained on P, which takes long)"},
+    {"control", 'C', "M", 0,
+     "undefended model of the same people, attacked as well to compare with (default: a small one is "
+     "trained)"},
     {"follow", 'f', NULL, 0, "show progress until the job ends"},
     {0}};
 

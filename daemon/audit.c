@@ -54,7 +54,16 @@ static int check_attacks(const json_t *body, const json_t *facts, struct spec_pr
 static int resolve_model(struct service *service, const struct model_row *model, struct job_row *row,
                          json_t *body, struct spec_problems *problems) {
   json_t *facts = json_loads(model->facts, 0, NULL);
+  const json_t *holdout = json_object_get(facts, "holdout"), *train = json_object_get(facts, "train");
   int r = facts ? json_object_set(body, "model", json_object_get(facts, "model")) : -1;
+  if (r == 0) /* which people were trained on */
+    r = json_object_set_new(body, "holdout",
+                            json_pack("{s:f, s:f}", "identities",
+                                      json_number_value(json_object_get(holdout, "identities")), "images",
+                                      json_number_value(json_object_get(holdout, "images"))));
+  if (r == 0)
+    r = json_object_set_new(body, "train",
+                            json_pack("{s:I}", "seed", json_integer_value(json_object_get(train, "seed"))));
   if (r == 0 && !json_object_get(body, "dataset") && model->dataset_id[0])
     r = json_object_set_new(body, "dataset", json_string(model->dataset_id));
   if (r < 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/attack/lessons.h"
+#include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
 #include "daemon/templates.h"
@@ -18,21 +19,24 @@ struct input {
   bool foreign;       /* must know nobody of the job's own data set, as far as names tell */
   bool large;         /* images must be of the job's input size at least */
   bool judges;        /* the generator of a mask that has one learns from it */
+  bool alike;         /* must know the same people of the same data set, at the same size */
 };
 
 static const struct input table[] = {
     {"mask", "public_dataset", "/mask/public_dataset", false, NULL, offsetof(struct job_inputs, public_pack),
-     false, false, false},
+     false, false, false, false},
     {"mask", "embedder", "/mask/embedder", true, NULL, offsetof(struct job_inputs, embedder_model), false,
-     false, true},
+     false, true, false},
     {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model),
-     false, false, false},
+     false, false, false, false},
     {"defences", "model", "/defences/model", true, NULL, offsetof(struct job_inputs, pretrained_model), true,
-     false, false},
+     false, false, false},
     {"audit", "public_dataset", "/audit/public_dataset", false, NULL,
-     offsetof(struct job_inputs, audit_public_pack), true, true, false},
+     offsetof(struct job_inputs, audit_public_pack), true, true, false, false},
     {"audit", "teacher", "/audit/teacher", true, NULL, offsetof(struct job_inputs, teacher_model), true,
-     false, false},
+     false, false, false},
+    {"audit", "control", "/audit/control", true, "none", offsetof(struct job_inputs, control_model), false,
+     false, false, true},
 };
 _Static_assert(ARRAY_SIZE(table) + AUDIT_INPUTS <= JOB_INPUTS_MAX,
                "a job has a place for each of its inputs");
@@ -175,6 +179,74 @@ static int check_judge(const struct input *input, const json_t *body, const stru
   return r;
 }
 
+/* The training whose model is attacked, as far as it says who was trained on: that of the job itself, or of
+ * an audit what audit_resolve has put in. NULL: its mistakes are told elsewhere, or memory is out. */
+static json_t *training_of(const json_t *body) {
+  const char *type = json_string_value(json_object_get(body, "type"));
+  struct spec_problems unused = {0};
+  struct job_spec spec;
+  if (type && strcmp(type, job_type_name(JOB_AUDIT)) == 0)
+    return json_clone(body);
+  json_t *training = NULL;
+  if (job_spec_parse(body, &spec, &unused) == 0) {
+    training = job_spec_json(&spec);
+    job_spec_free(&spec);
+  }
+  spec_problems_free(&unused);
+  return training;
+}
+
+static double number_in(const json_t *object, const char *section, const char *key) {
+  return json_number_value(json_object_get(json_object_get(object, section), key));
+}
+
+static int compare_trainings(struct service *service, const struct client *client, const struct input *input,
+                             const json_t *training, const json_t *facts, const struct model_row *model,
+                             struct spec_problems *problems) {
+  static const char *const of_people[][2] = {
+      {"holdout", "identities"}, {"holdout", "images"}, {"train", "seed"}};
+  const char *name = json_string_value(json_object_get(training, "dataset"));
+  const char *sha256 = json_string_value(json_object_get(facts, "dataset_sha256"));
+  struct dataset_row own;
+  int r = name && *name ? store_dataset_get(service->store, name, &own) : -ENOENT;
+  if (r < 0)
+    return r == -ENOENT ? 0 : r; /* told at its own place */
+  if (!owner_sees(client->sees, own.owner))
+    return 0; /* likewise */
+  if (!sha256 || strcmp(sha256, own.sha256) != 0)
+    return spec_problems_add(problems, input->pointer, "conflict", NULL,
+                             "%s was not trained on the faces that the data set holds now: name a model with "
+                             "the mask \"none\" that was, or leave control out and a small one is trained",
+                             model->id);
+  for (size_t i = 0; i < ARRAY_SIZE(of_people); i++)
+    if (number_in(training, of_people[i][0], of_people[i][1]) !=
+        number_in(facts, of_people[i][0], of_people[i][1]))
+      return spec_problems_add(
+          problems, input->pointer, "conflict", NULL,
+          "%s knows other people of the data set than the model under attack: %s.%s must "
+          "be the same in both trainings",
+          model->id, of_people[i][0], of_people[i][1]);
+  if (number_in(training, "model", "input") != number_in(facts, "model", "input"))
+    return spec_problems_add(problems, input->pointer, "conflict", NULL,
+                             "the input of %s is %.0f pixels and that of the model under attack %.0f: they "
+                             "must be the same",
+                             model->id, number_in(facts, "model", "input"),
+                             number_in(training, "model", "input"));
+  return 0;
+}
+
+/* What succeeds on a control says something of the model only where both know the same people alike. */
+static int check_alike(struct service *service, const struct client *client, const struct input *input,
+                       const json_t *body, const struct model_row *model, struct spec_problems *problems) {
+  if (!input->alike)
+    return 0;
+  json_t *training = training_of(body), *facts = json_loads(model->facts, 0, NULL);
+  int r = training ? compare_trainings(service, client, input, training, facts, model, problems) : 0;
+  json_decref(training);
+  json_decref(facts);
+  return r;
+}
+
 static int check_model(struct service *service, const struct client *client, const struct input *input,
                        const json_t *body, const char *id, struct job_input *ret_found,
                        struct spec_problems *problems) {
@@ -203,6 +275,8 @@ static int check_model(struct service *service, const struct client *client, con
     r = check_judge(input, body, &model, problems);
   if (r == 0)
     r = check_foreign(service, client, input, body, model.dataset_id, "", problems);
+  if (r == 0)
+    r = check_alike(service, client, input, body, &model, problems);
   model_row_clear(&model);
   return r;
 }

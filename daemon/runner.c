@@ -16,6 +16,7 @@
 #include "daemon/audit.h"
 #include "daemon/inputs.h"
 #include "daemon/log.h"
+#include "daemon/networks.h"
 #include "daemon/service_internal.h"
 
 #define PAIRS_MAX_BYTES (64u << 20)
@@ -27,6 +28,7 @@ struct job_files {
   size_t pairs_bytes;
   struct input_files inputs;
   struct audit_files audit;
+  struct networks networks;
 };
 
 /* ---- callbacks: they run in the job's thread ---- */
@@ -484,6 +486,7 @@ static int run_once(struct slot *slot, const struct job_spec *spec, struct job_f
   int r = inputs_find(slot->service, slot->row.id, &files->inputs, &inputs, err);
   if (r == 0)
     r = audit_find(slot->service, slot->row.id, &files->audit, &inputs, err);
+  networks_begin(slot->service, slot, files->dataset.id, files->audit.model_id, &files->networks, &inputs);
   if (r == 0)
     r = run_watched(slot, spec, &inputs, &callbacks, &outcome, err);
   if (r == 0)

@@ -74,6 +74,8 @@ int state_file_owned(sqlite3 *db, enum state_file kind, const char *name, bool *
   return r;
 }
 
+/* Networks that are kept for later jobs are not among them: what is missing or damaged of these is trained
+ * again, and no backup needs them. */
 static int read_references(sqlite3 *db, struct state_reference **rows, uint32_t *count) {
   static const char sql[] =
       "SELECT sha256, bytes, 'data set ' || id, NULL FROM datasets WHERE sha256 IS NOT NULL "

@@ -144,6 +144,22 @@ int store_pairs_get(struct store *store, const char *dataset_id, const char *nam
 int store_pairs_list(struct store *store, const char *dataset_id, const struct store_page *page,
                      struct pairs_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
 
+/* ---- networks that jobs trained on the way, kept for later ones ---- (store_network.c) */
+struct network_row {
+  char key[SHA256_HEX], sha256[SHA256_HEX];
+  uint64_t bytes;
+  const char *dataset, *public_dataset, *model; /* ids of what it is erased with; NULL = none */
+  int64_t used_at;
+};
+int store_network_get(struct store *store, const char *key, char ret_sha256[SHA256_HEX]); /* -ENOENT */
+int store_network_used(struct store *store, const char *key, int64_t at);
+int store_network_remove(struct store *store, const char *sha256); /* all of this content */
+/* In the place of one of the same key; those that were used longest ago go until the others have most_bytes
+ * at most. *ret_blobs: what nothing refers to any more, which the caller unlinks and frees. -ENOENT: what it
+ * has to be erased with is not there. */
+int store_network_put(struct store *store, const struct network_row *row, uint64_t most_bytes,
+                      char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);
+
 /* ---- erasing ---- (store_erase.c) */
 struct store_erased {
   char (*blobs)[SHA256_HEX]; /* that nothing refers to any more; the caller unlinks them */
@@ -153,8 +169,8 @@ struct store_erased {
   uint32_t rejects, pairs, reports; /* rows; reports: private ones, which show faces */
 };
 void store_erased_clear(struct store_erased *erased);
-/* Row, rejects, pairs, and the private reports of its models. -EBUSY while a job that is not terminal uses
- * it. */
+/* Row, rejects, pairs, the networks that learnt from it, and the private reports of its models. -EBUSY while
+ * a job that is not terminal uses it. */
 int store_dataset_delete(struct store *store, const char *id, struct store_erased *ret_erased);
 /* A data set whose pack was written anew without a person, or an image of one. */
 struct store_rewrite {
@@ -192,7 +208,7 @@ int job_state_from_name(const char *name, enum job_state *ret_state); /* -EINVAL
 bool job_state_terminal(enum job_state state);
 
 /* A data set or a model that a job needs besides its own. */
-#define JOB_INPUTS_MAX 8
+#define JOB_INPUTS_MAX 9
 struct job_input {
   const char *pointer; /* where the specification names it, "/mask/reference"; a literal */
   char dataset_id[STORE_ID], model_id[STORE_ID]; /* one of them; "" = none */

@@ -85,6 +85,14 @@ static int erase_derived(sqlite3 *db, const char *dataset, struct store_erased *
   return r;
 }
 
+/* Networks that were trained on the way and kept: they know the people. */
+static int erase_networks(sqlite3 *db, const char *dataset, struct store_erased *erased) {
+#define LEARNT "FROM networks WHERE dataset = ?1 OR public_dataset = ?1"
+  int r = append_blobs(db, "SELECT DISTINCT sha256 " LEARNT, dataset, NULL, erased);
+  return r < 0 ? r : store_exec(db, "DELETE " LEARNT, "t", dataset);
+#undef LEARNT
+}
+
 /* Keeps of the blobs those that nothing refers to any more. */
 static int settle(sqlite3 *db, int r, struct store_erased *erased) {
   const uint32_t all = erased->blob_count;
@@ -114,6 +122,8 @@ static int delete_dataset(sqlite3 *db, const char *id, struct store_erased *eras
                      id, NULL, erased);
   if (r == 0)
     r = erase_derived(db, id, erased);
+  if (r == 0)
+    r = erase_networks(db, id, erased);
   if (r == 0)
     r = changed(db, store_exec(db, "DELETE FROM rejects WHERE dataset = " DATASET_SEQ, "t", id),
                 &erased->rejects);
@@ -194,6 +204,8 @@ int store_dataset_rewrite(struct store *store, const struct store_rewrite *rewri
     r = erase_pairs(db, rewrite, &erased);
   if (r == 0)
     r = erase_derived(db, rewrite->dataset, &erased);
+  if (r == 0)
+    r = erase_networks(db, rewrite->dataset, &erased);
   r = settle(db, r, &erased);
   if (r == 0)
     r = store_audit_due(db, rewrite->dataset);

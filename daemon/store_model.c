@@ -235,13 +235,14 @@ int store_model_file(struct store *store, const char *id, const char *name, stru
   return r > 0 ? 0 : r < 0 ? r : -ENOENT;
 }
 
+/* With those of networks that its weights taught: their rows go with the model's. */
 static int model_blobs(sqlite3 *db, const char *id, char (**blobs)[SHA256_HEX], uint32_t *count) {
   uint32_t capacity = 0;
   _statement_ *statement = NULL;
-  int r = store_prepare(
-      db, &statement,
-      "SELECT DISTINCT sha256 FROM model_files WHERE model = (SELECT seq FROM models WHERE id = ?1)", "t",
-      id);
+  int r = store_prepare(db, &statement,
+                        "SELECT sha256 FROM model_files WHERE model = (SELECT seq FROM models WHERE id = ?1) "
+                        "UNION SELECT sha256 FROM networks WHERE model = ?1",
+                        "t", id);
   while (r == 0 && (r = store_step(statement)) > 0) {
     char(*blob)[SHA256_HEX] = store_grow(blobs, *count, &capacity, SHA256_HEX);
     if (!blob)

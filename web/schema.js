@@ -8,6 +8,7 @@ const REFERENCES = {
   reference: 'models',
   embedder: 'models',
   teacher: 'models',
+  control: 'models',
   model: 'models',
 };
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/base.h"
+#include "core/base/cache.h"
 #include "core/mask/mask.h"
 #include "core/mask/mixing.h"
 #include "core/metric/bootstrap.h"
@@ -73,11 +74,13 @@ struct attack_context {
   struct attack_faces unseen; /* of the members' people, numbered and ordered alike */
   const char *overfitted;     /* control: a model that knows these members by heart */
   const char *undefended;     /* control: an undefended model of the members' people */
+  bool undefended_given;      /* it is not the job's own: what it teaches is not kept for other jobs */
   const char *evaluator;      /* a judge of pictures of them: another architecture, seed and, maybe, images */
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
   const char *work_directory;  /* where an attack keeps directories of what it has learnt; NULL = nowhere */
+  const struct model_cache *cache; /* for generators that later jobs can use; NULL = none */
   enum attack_effort effort;
   uint64_t seed;
   uint32_t threads;

@@ -111,22 +111,27 @@ static int make_generator(const struct assault *assault, const struct inverted *
   const struct attack_context *context = inverted->context;
   const bool people = assault->inversion->labelled > 0;
   _cleanup_(freep) uint32_t *labelled = NULL;
+  const bool control = strcmp(inverted->role, "control") == 0;
   char path[PATH_MAX];
   int r = find_place(assault, inverted, path, err);
   if (r < 0)
     return r;
-  struct gan_training training = {.gan = {.side = side_of(assault, inverted),
-                                          .classes = people ? count : 1,
-                                          .threads = context->threads,
-                                          .seed = context->seed ^ SEED_GENERATOR},
-                                  .faces = faces,
-                                  .size = mask_size(context->mask),
-                                  .steps = assault->budget->lessons,
-                                  .guide = people ? guide : NULL,
-                                  .guidance = assault->inversion->guidance,
-                                  .wanted = people ? wanted : NULL,
-                                  .path = *path ? path : NULL,
-                                  .stop = lessons_options_of(context)};
+  struct gan_training training = {
+      .gan = {.side = side_of(assault, inverted),
+              .classes = people ? count : 1,
+              .threads = context->threads,
+              .seed = context->seed ^ SEED_GENERATOR},
+      .faces = faces,
+      .size = mask_size(context->mask),
+      .steps = assault->budget->lessons,
+      .guide = people ? guide : NULL,
+      .network = control ? context->undefended : context->model,
+      .guidance = assault->inversion->guidance,
+      .wanted = people ? wanted : NULL,
+      .path = *path ? path : NULL,
+      .cache = people && control && context->undefended_given ? NULL : context->cache,
+      .sources = CACHE_PUBLIC | (people ? CACHE_PEOPLE : 0) | (people && !control ? CACHE_MODEL : 0),
+      .stop = lessons_options_of(context)};
   r = label_faces(assault, inverted, faces, wanted, &training, &labelled, err);
   return r < 0 ? r : gan_train(&training, ret_gan, err);
 }

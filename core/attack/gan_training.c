@@ -10,7 +10,7 @@
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
 
-#define CHECKPOINT_FORMAT "guise-gan-1"
+#define CHECKPOINT_FORMAT "guise-gan-2"
 #define CHECKPOINT_STEPS 250u
 #define MOVED 24u               /* the side's share that a look is moved by, each way */
 #define DRAW_BATCH (1ull << 39) /* sequence of RNG_ATTACK, beyond those of the other files */
@@ -24,6 +24,7 @@ struct course {
   struct view views[GAN_BATCH];
   uint64_t step;
   struct gan_losses losses;
+  char photographed[SHA256_HEX], network[SHA256_HEX]; /* what is learnt from; "" = no network */
 };
 
 struct view random_view(struct rng *rng, uint32_t side) {
@@ -39,19 +40,22 @@ struct view random_view(struct rng *rng, uint32_t side) {
 /* What must agree between a checkpoint and the training that goes on from it. */
 static json_t *metadata_of(const struct course *course) {
   const struct gan_training *t = course->training;
-  char text[160], step[32], labels[SHA256_HEX], rows[SHA256_HEX] = "";
+  char text[240], step[32], labels[SHA256_HEX], rows[SHA256_HEX] = "";
   sha256_data(t->labelled, (size_t)t->gan.classes * t->each * sizeof(*t->labelled), labels);
   if (t->guide) {
     const struct classifier *classifier = t->guide->inverted->classifier;
     sha256_data(head_weights(classifier->head),
                 (size_t)classifier->classes * classifier->embedding * sizeof(float), rows);
   }
-  (void)snprintf(text, sizeof(text), "side %u classes %u each %u seed %llu steps %u guidance %g faces %u",
+  (void)snprintf(text, sizeof(text),
+                 "side %u classes %u each %u seed %llu steps %u guidance %g scale %g faces %u threads %u",
                  t->gan.side, t->gan.classes, t->each, (unsigned long long)t->gan.seed, t->steps,
-                 (double)t->guidance, t->faces->count);
+                 (double)t->guidance, t->guide ? (double)t->guide->inverted->context->loss.options.scale : 0,
+                 t->faces->count, t->gan.threads);
   (void)snprintf(step, sizeof(step), "%llu", (unsigned long long)course->step);
-  return json_pack("{s:s, s:s, s:s, s:s, s:s}", "format", CHECKPOINT_FORMAT, "training", text, "labels",
-                   labels, "rows", rows, "step", step);
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "format", CHECKPOINT_FORMAT, "training", text,
+                   "faces", course->photographed, "labels", labels, "network", course->network, "rows", rows,
+                   "step", step);
 }
 
 static int write_checkpoint(struct course *course, struct guise_error *err) {
@@ -65,7 +69,7 @@ static int write_checkpoint(struct course *course, struct guise_error *err) {
 }
 
 static bool belongs(const struct course *course, const json_t *theirs) {
-  static const char *const keys[] = {"format", "training", "labels", "rows"};
+  static const char *const keys[] = {"format", "training", "faces", "labels", "network", "rows"};
   json_t *mine = metadata_of(course);
   bool same = mine != NULL;
   for (size_t i = 0; i < ARRAY_SIZE(keys) && same; i++)
@@ -93,6 +97,21 @@ static int read_checkpoint(struct course *course, struct guise_error *err) {
   }
   safetensors_free(file);
   return r;
+}
+
+/* ---- generators that earlier jobs have left ---- */
+
+static int make_key(const struct course *course, char ret_key[SHA256_HEX], struct guise_error *err) {
+  json_t *identity = metadata_of(course);
+  (void)json_object_del(identity, "step");
+  int r = cache_key(identity, ret_key);
+  return r < 0 ? error_set(err, r, "out of memory looking for a generator that was trained before") : 0;
+}
+
+/* One that is finished, in the place of what is there. */
+static int fetch(struct course *course, const char *key, struct guise_error *err) {
+  const struct gan_training *t = course->training;
+  return t->cache->fetch(t->cache->context, key, t->path) < 0 ? 0 : read_checkpoint(course, err);
 }
 
 /* ---- a step ---- */
@@ -142,7 +161,14 @@ static int stop_code(struct course *course, struct guise_error *err) {
 
 static int train(struct course *course, struct guise_error *err) {
   const struct gan_training *t = course->training;
+  const bool keeps = t->cache && t->path;
+  char key[SHA256_HEX];
   int r = read_checkpoint(course, err);
+  if (r == 0 && keeps)
+    r = make_key(course, key, err);
+  if (r == 0 && keeps && course->step < t->steps)
+    r = fetch(course, key, err);
+  const bool found = course->step == t->steps;
   while (r == 0 && course->step < t->steps) {
     r = stop_code(course, err);
     if (r < 0)
@@ -154,7 +180,17 @@ static int train(struct course *course, struct guise_error *err) {
     if (r == 0 && (course->step % CHECKPOINT_STEPS == 0 || course->step == t->steps))
       r = write_checkpoint(course, err);
   }
+  if (r == 0 && keeps && !found)
+    t->cache->keep(t->cache->context, key, t->path, t->sources);
   return r < 0 ? r : gan_settle(course->gan, err);
+}
+
+/* Hashes what is learnt from. */
+static int identify(struct course *course, struct guise_error *err) {
+  const struct gan_training *t = course->training;
+  sha256_data(course->faces.rgb, course->faces.bytes * t->faces->count, course->photographed);
+  int r = t->guide && t->network ? sha256_file(t->network, course->network, NULL) : 0;
+  return r < 0 ? error_set(err, r, "cannot read %s: %s", t->network, strerror(-r)) : 0;
 }
 
 int gan_train(const struct gan_training *training, struct gan **ret_gan, struct guise_error *err) {
@@ -164,6 +200,8 @@ int gan_train(const struct gan_training *training, struct gan **ret_gan, struct 
   int r = resized_faces_init(&course.faces, training->faces, training->size, side);
   if (r < 0 || !course.photographs)
     r = error_set(err, -ENOMEM, "out of memory for %u public faces", training->faces->count);
+  if (r == 0)
+    r = identify(&course, err);
   if (r == 0)
     r = gan_new(&training->gan, &course.gan, err);
   if (r == 0)

@@ -1,6 +1,6 @@
 /* Training a generator of public faces for an attack, with a checkpoint, so that an attack that is begun
- * again goes on where it was; the last one is the trained generator for whoever asks again. Internal to
- * core/attack.
+ * again goes on where it was; the last one is the trained generator for whoever asks again, and is kept for
+ * later jobs. Internal to core/attack.
  */
 #pragma once
 
@@ -18,9 +18,12 @@ struct gan_training {
   /* The generator also learns to draw what the guide's network takes for the class, max-margin loss, seen
    * mirrored and a little moved at random. NULL: it does not. */
   struct guide *guide;
+  const char *network;    /* the file of that network */
   float guidance;         /* that loss's weight */
   const uint32_t *wanted; /* (gan.classes) the network's classes */
   const char *path;       /* of the checkpoint; NULL = none. One of another training or damaged is replaced */
+  const struct model_cache *cache; /* where generators that are trained are kept; NULL = nowhere */
+  unsigned sources;                /* whose faces and weights this one learns from: enum cache_source */
   struct lessons_options stop;
 };
 

@@ -140,7 +140,7 @@ static void add_head(struct text *html, const json_t *report, bool private_page)
       "img-src data:\">"
       "<meta name=\"robots\" content=\"noindex\"><title>Privacy report: ");
   text_add_html(html, json_text_at(data, "name"));
-  text_add(html, "</title><style>%s</style></head><body>\n", style);
+  text_add(html, "</title><style>%s%s</style></head><body>\n", style, report_html_plots_style);
   if (private_page)
     text_add(html, "<div class=\"box leaks\"><strong>Private.</strong> This page shows real people of the "
                    "data set. Keep it "
@@ -386,6 +386,7 @@ int report_html(const json_t *report, const json_t *private_pictures, char **ret
     return error_set(err, -EINVAL, "this is not a report that this version of guise can show");
   add_head(&html, report, private_pictures != NULL);
   add_utility(&html, report);
+  report_html_plots(&html, report);
   report_html_attacks(&html, report, private_pictures);
   add_facts(&html, report);
   add_foot(&html, report);

@@ -11,3 +11,7 @@ const char *report_html_verdict(const char *verdict);
 /* Each attack with its pictures, the audits, and what was not attacked. private_pictures: NULL = without
  * them. */
 void report_html_attacks(struct text *html, const json_t *report, const json_t *private_pictures);
+
+/* The figures that decide, drawn: a plot for each surface that was attacked; nothing where none was. */
+void report_html_plots(struct text *html, const json_t *report);
+extern const char report_html_plots_style[];

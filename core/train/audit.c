@@ -5,7 +5,6 @@
 
 #include "core/model/text.h"
 #include "core/train/comparisons.h"
-#include "core/train/embedder.h"
 
 int audit_record_init(struct audit_record *record, struct guise_error *err) {
   *record = (struct audit_record){json_array(), json_array()};
@@ -100,6 +99,7 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
   context->overfitted = *comparisons->overfitted ? comparisons->overfitted : NULL;
   context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
+  context->undefended_given = subject->inputs->control_model != NULL;
   context->evaluator = *comparisons->evaluator ? comparisons->evaluator : NULL;
   context->references = comparisons->references;
   context->reference_count = comparisons->reference_count;
@@ -131,6 +131,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .mask = subject->mask,
       .mixing = subject->mixing,
       .work_directory = subject->inputs->work_directory,
+      .cache = subject->inputs->cache,
       .effort = subject->spec->audit.effort,
       .model = subject->model,
       .key = subject->key,
@@ -188,6 +189,13 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
 
 /* ---- before and after ---- */
 
+struct keeping audit_keeping(const struct job_inputs *inputs, enum cache_source source) {
+  return (struct keeping){.cache = inputs->cache,
+                          .sha256 =
+                              source == CACHE_PUBLIC ? inputs->audit_public_sha256 : inputs->dataset_sha256,
+                          .source = source};
+}
+
 int audit_check(const struct job_spec *spec, const struct job_data *data, struct guise_error *err) {
   uint32_t people = 0;
   bool needed = false;
@@ -217,8 +225,9 @@ int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t s
     return 0;
   if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  int r = embedder_train(inputs->audit_public_pack, size, seed + 1, MAX(inputs->threads, 1u), directory,
-                         callbacks, path, err);
+  const struct keeping keeping = audit_keeping(inputs, CACHE_PUBLIC);
+  int r = embedder_train(inputs->audit_public_pack, size, seed + 1, MAX(inputs->threads, 1u), &keeping,
+                         directory, callbacks, path, err);
   if (r == 0)
     inputs->teacher_model = path;
   return r;
@@ -235,11 +244,11 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
   size_t i;
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o}", "job",
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o}", "job",
                    subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
                    (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
                    "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
                    (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
                    name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
-                   "attacks", names);
+                   "control", name_or_null(spec->audit.control), "attacks", names);
 }

@@ -8,7 +8,11 @@
 
 #include "core/attack/attack.h"
 #include "core/train/data.h"
+#include "core/train/embedder.h"
 #include "core/train/job.h"
+
+/* Where the networks that a job's attacks need are kept, by what they learn from. */
+struct keeping audit_keeping(const struct job_inputs *inputs, enum cache_source source);
 
 struct audit_subject {
   const struct job_spec *spec;     /* its audit section says which attacks, with which effort */

@@ -6,16 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/file.h"
-#include "core/base/json.h"
 #include "core/mask/mixing.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
 #include "core/model/text.h"
 #include "core/train/audit.h"
+#include "core/train/audit_checkpoint.h"
 #include "core/train/export.h"
 
-#define CHECKPOINT_FORMAT "guise-audit-checkpoint-1"
 #define MODEL_BATCH 32u
 
 struct audit_job {
@@ -118,16 +116,9 @@ static int write_checkpoint(void *context, struct guise_error *err) {
   struct audit_job *job = context;
   const uint32_t done = (uint32_t)json_array_size(job->record.attacks);
   char path[PATH_MAX];
-  json_t *spec = job_spec_json(job->spec);
-  json_t *checkpoint = json_pack("{s:s, s:o, s:O, s:O}", "format", CHECKPOINT_FORMAT, "spec", spec, "attacks",
-                                 job->record.attacks, "pictures", job->record.pictures);
-  _cleanup_(freep) char *text = checkpoint ? json_print(checkpoint, JSON_COMPACT) : NULL;
-  json_decref(checkpoint);
-  if (!text)
-    return error_set(err, -ENOMEM, "out of memory for a checkpoint");
   if (snprintf(path, sizeof(path), "%s/audit-%u.json", job->inputs.work_directory, done) >= (int)sizeof(path))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
-  int r = file_write_atomic(path, text, strlen(text), err);
+  int r = audit_checkpoint_write(path, job->spec, NULL, &job->record, err);
   if (r < 0)
     return r;
   report_progress(job);
@@ -136,23 +127,8 @@ static int write_checkpoint(void *context, struct guise_error *err) {
 }
 
 static int read_checkpoint(struct audit_job *job, struct guise_error *err) {
-  if (!job->inputs.resume)
-    return 0;
-  json_error_t error;
-  json_t *spec = job_spec_json(job->spec);
-  json_t *checkpoint = json_load_file(job->inputs.resume, JSON_REJECT_DUPLICATES, &error);
-  json_t *found = json_object_get(checkpoint, "attacks"), *pictures = json_object_get(checkpoint, "pictures");
-  int r = 0;
-  if (strcmp(json_text_at(checkpoint, "format"), CHECKPOINT_FORMAT) != 0 || !json_is_array(found) ||
-      !json_is_array(pictures) || !json_equal(json_object_get(checkpoint, "spec"), spec))
-    r = error_set(err, -EBADMSG,
-                  "the checkpoint belongs to another job or version of guise: submit the job again");
-  else if (json_array_extend(job->record.attacks, found) < 0 ||
-           json_array_extend(job->record.pictures, pictures) < 0)
-    r = error_set(err, -ENOMEM, "out of memory reading a checkpoint");
-  json_decref(checkpoint);
-  json_decref(spec);
-  return r;
+  return job->inputs.resume ? audit_checkpoint_read(job->inputs.resume, job->spec, NULL, &job->record, err)
+                            : 0;
 }
 
 /* ---- the job ---- */

@@ -29,6 +29,7 @@ static int directory_of(const struct audit_subject *subject, const char *name, u
 static int train_references(const struct audit_subject *subject, struct comparisons *comparisons,
                             struct guise_error *err) {
   const struct job_inputs *inputs = subject->inputs;
+  const struct keeping keeping = audit_keeping(inputs, CACHE_PUBLIC);
   char directory[PATH_MAX];
   uint32_t *count = &comparisons->reference_count;
   int r = 0;
@@ -40,7 +41,7 @@ static int train_references(const struct audit_subject *subject, struct comparis
     r = directory_of(subject, "reference", i, directory, err);
     if (r == 0)
       r = embedder_train(inputs->audit_public_pack, MIN(subject->data->size, REFERENCE_SIZE),
-                         subject->split.seed + REFERENCE_SEED + i, subject->threads, directory,
+                         subject->split.seed + REFERENCE_SEED + i, subject->threads, &keeping, directory,
                          subject->callbacks, path, err);
     if (r == 0)
       comparisons->references[(*count)++] = path;
@@ -51,24 +52,32 @@ static int train_references(const struct audit_subject *subject, struct comparis
 /* For membership. */
 static int train_overfitted(const struct audit_subject *subject, const struct data_split *split,
                             struct comparisons *comparisons, struct guise_error *err) {
+  const struct keeping keeping = audit_keeping(subject->inputs, CACHE_PEOPLE);
   char directory[PATH_MAX];
   int r = directory_of(subject, "control", 0, directory, err);
   if (r == 0)
     r = embedder_overfit(subject->inputs->dataset_pack, split, comparisons->people.train.count,
-                         MIN(subject->data->size, CONTROL_SIZE), subject->threads, directory,
+                         MIN(subject->data->size, CONTROL_SIZE), subject->threads, &keeping, directory,
                          subject->callbacks, comparisons->overfitted, err);
   return r < 0 ? r : train_references(subject, comparisons, err);
 }
 
-/* The control of attacks that draw people or look behind gradients. */
+/* The control of attacks that draw people or look behind gradients: the one that is given, or a small one. */
 static int train_undefended(const struct audit_subject *subject, const struct data_split *split,
                             struct comparisons *comparisons, struct guise_error *err) {
+  const char *given = subject->inputs->control_model;
+  if (given)
+    return snprintf(comparisons->undefended, sizeof(comparisons->undefended), "%s", given) <
+                   (int)sizeof(comparisons->undefended)
+               ? 0
+               : error_set(err, -ENAMETOOLONG, "the path of the control is too long");
+  const struct keeping keeping = audit_keeping(subject->inputs, CACHE_PEOPLE);
   char directory[PATH_MAX];
   int r = directory_of(subject, "undefended", 0, directory, err);
   return r < 0 ? r
                : embedder_known(ARCH_FREQ_IR, subject->inputs->dataset_pack, split,
                                 comparisons->people.train.count, MIN(subject->data->size, KNOWN_SIZE),
-                                split->seed + UNDEFENDED_SEED, subject->threads, directory,
+                                split->seed + UNDEFENDED_SEED, subject->threads, &keeping, directory,
                                 subject->callbacks, comparisons->undefended, err);
 }
 
@@ -76,6 +85,7 @@ static int train_evaluator(const struct audit_subject *subject, const struct dat
                            struct comparisons *comparisons, struct guise_error *err) {
   const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
   const enum arch judging = subject->trained->model.arch == ARCH_IRESNET18 ? ARCH_FREQ_IR : ARCH_IRESNET18;
+  const struct keeping keeping = audit_keeping(subject->inputs, CACHE_PEOPLE);
   struct data_split judged = *split;
   uint32_t images = unseen->count;
   char directory[PATH_MAX];
@@ -89,7 +99,8 @@ static int train_evaluator(const struct audit_subject *subject, const struct dat
   return r < 0 ? r
                : embedder_known(judging, subject->inputs->dataset_pack, &judged, images,
                                 MIN(subject->data->size, KNOWN_SIZE), split->seed + EVALUATOR_SEED,
-                                subject->threads, directory, subject->callbacks, comparisons->evaluator, err);
+                                subject->threads, &keeping, directory, subject->callbacks,
+                                comparisons->evaluator, err);
 }
 
 static int prepare(const struct audit_subject *subject, const struct attack *attack,

@@ -19,10 +19,11 @@ struct comparisons {
 };
 
 /* Trains what `attack` needs and is missing in directories under the work directory, where a job that
- * continues finds it again. References beside a given teacher need the audit's public faces: none with quick
- * effort, one with standard, three with thorough. The evaluator learns from images that the model was not
- * trained on where there are EVALUATOR_IMAGES of each person on average, else from all. audit_check has been
- * passed. 0; -ECANCELED; -EINTR; another negative errno with err.
+ * continues finds it again, unless an earlier job has left it in the cache of inputs. References beside a
+ * given teacher need the audit's public faces: none with quick effort, one with standard, three with
+ * thorough. The evaluator learns from images that the model was not trained on where there are
+ * EVALUATOR_IMAGES of each person on average, else from all. audit_check has been passed. 0; -ECANCELED;
+ * -EINTR; another negative errno with err.
  */
 int comparisons_new(const struct audit_subject *subject, const struct attack *attack,
                     struct comparisons **ret_comparisons, struct guise_error *err);

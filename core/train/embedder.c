@@ -260,18 +260,55 @@ static int find_trained(const char *work_directory, const char *file, char ret_p
   return access(ret_path, R_OK) == 0;
 }
 
+/* ---- networks that earlier jobs have left ---- */
+
+/* "" where nothing is kept. */
+static int make_key(const struct job_spec *spec, const struct data_split *split, uint32_t threads,
+                    const struct keeping *keeping, char ret_key[SHA256_HEX], struct guise_error *err) {
+  char seed[32];
+  *ret_key = 0;
+  if (!keeping || !keeping->cache || !keeping->sha256 || !*keeping->sha256)
+    return 0;
+  const struct data_split own = split ? *split : job_spec_split(spec);
+  (void)snprintf(seed, sizeof(seed), "%llu", (unsigned long long)own.seed);
+  int r = cache_key(json_pack("{s:s, s:s, s:o, s:i, s:{s:f, s:f, s:s, s:i, s:b}}", "kind", "trained", "data",
+                              keeping->sha256, "spec", job_spec_json(spec), "threads", (int)threads, "split",
+                              "identities", own.identities, "images", own.images, "seed", seed, "most_people",
+                              (int)own.most_people, "complement", (int)own.complement),
+                    ret_key);
+  return r < 0 ? error_set(err, r, "out of memory looking for a network that was trained before") : 0;
+}
+
+/* Whether there is one. */
+static bool find_kept(const char *name, const struct keeping *keeping, const char *key,
+                      const char *work_directory, const char *path, const struct job_callbacks *callbacks) {
+  const struct inner inner = {.outer = callbacks, .name = name};
+  if (!*key || directory_make(work_directory, NULL) < 0 ||
+      keeping->cache->fetch(keeping->cache->context, key, path) < 0)
+    return false;
+  on_log((void *)&inner, "info", "taken over from an earlier job");
+  return true;
+}
+
 /* On people of the training under attack, or, without a split, on public ones; spec is spent. what: for the
  * error. */
 static int train_on(const char *name, const char *what, struct job_spec *spec, const char *pack,
-                    const struct data_split *split, uint32_t threads, const char *work_directory,
-                    const struct job_callbacks *callbacks, const char *path, struct guise_error *err) {
+                    const struct data_split *split, uint32_t threads, const struct keeping *keeping,
+                    const char *work_directory, const struct job_callbacks *callbacks, const char *path,
+                    struct guise_error *err) {
+  char key[SHA256_HEX];
   struct guise_error inner = {0};
   struct job_inputs inputs = {.dataset_pack = pack,
                               .dataset_name = split ? "members" : "public",
                               .work_directory = work_directory,
                               .threads = threads,
                               .split = split};
-  int r = train(name, spec, &inputs, path, callbacks, &inner);
+  int r = make_key(spec, split, threads, keeping, key, &inner);
+  if (r == 0 && !find_kept(name, keeping, key, work_directory, path, callbacks)) {
+    r = train(name, spec, &inputs, path, callbacks, &inner);
+    if (r == 0 && *key)
+      keeping->cache->keep(keeping->cache->context, key, path, keeping->source);
+  }
   job_spec_free(spec);
   if (r < 0 && r != -ECANCELED && r != -EINTR)
     error_set(err, r, "%s could not be trained%s: %s", what, split ? "" : " on the public data set",
@@ -280,8 +317,9 @@ static int train_on(const char *name, const char *what, struct job_spec *spec, c
 }
 
 int embedder_overfit(const char *pack, const struct data_split *split, uint32_t images, uint32_t size,
-                     uint32_t threads, const char *work_directory, const struct job_callbacks *callbacks,
-                     char ret_path[static 4096], struct guise_error *err) {
+                     uint32_t threads, const struct keeping *keeping, const char *work_directory,
+                     const struct job_callbacks *callbacks, char ret_path[static 4096],
+                     struct guise_error *err) {
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
   int r = find_trained(work_directory, "overfitted.safetensors", ret_path, err);
@@ -290,13 +328,13 @@ int embedder_overfit(const char *pack, const struct data_split *split, uint32_t 
   r = make_overfitted_spec(split, images, size, &spec, err);
   return r < 0 ? r
                : train_on("control", "the control of the membership attack", &spec, pack, split, threads,
-                          work_directory, callbacks, ret_path, err);
+                          keeping, work_directory, callbacks, ret_path, err);
 }
 
 int embedder_known(enum arch arch, const char *pack, const struct data_split *split, uint32_t images,
-                   uint32_t size, uint64_t seed, uint32_t threads, const char *work_directory,
-                   const struct job_callbacks *callbacks, char ret_path[static 4096],
-                   struct guise_error *err) {
+                   uint32_t size, uint64_t seed, uint32_t threads, const struct keeping *keeping,
+                   const char *work_directory, const struct job_callbacks *callbacks,
+                   char ret_path[static 4096], struct guise_error *err) {
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
   int r = find_trained(work_directory, "known.safetensors", ret_path, err);
@@ -305,12 +343,13 @@ int embedder_known(enum arch arch, const char *pack, const struct data_split *sp
   r = make_known_spec(arch, split, images, size, seed, &spec, err);
   return r < 0 ? r
                : train_on("comparison", "a network that attacks on weights are compared with", &spec, pack,
-                          split, threads, work_directory, callbacks, ret_path, err);
+                          split, threads, keeping, work_directory, callbacks, ret_path, err);
 }
 
 int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
-                   const char *work_directory, const struct job_callbacks *callbacks,
-                   char ret_path[static 4096], struct guise_error *err) {
+                   const struct keeping *keeping, const char *work_directory,
+                   const struct job_callbacks *callbacks, char ret_path[static 4096],
+                   struct guise_error *err) {
   struct pack *pack = NULL;
   struct job_spec spec;
   callbacks->phase(callbacks->context, "preparing");
@@ -322,8 +361,8 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
     r = make_spec(MIN(size, pack_size(pack) / 8 * 8), pack_images(pack), seed, &spec, err);
   pack_free(pack);
   return r < 0 ? r
-               : train_on("embedder", "the embedder", &spec, public_pack, NULL, threads, work_directory,
-                          callbacks, ret_path, err);
+               : train_on("embedder", "the embedder", &spec, public_pack, NULL, threads, keeping,
+                          work_directory, callbacks, ret_path, err);
 }
 
 int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint32_t threads,
@@ -336,6 +375,6 @@ int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint3
     return MIN(r, 0);
   r = make_pretraining_spec(job, &spec, err);
   return r < 0 ? r
-               : train_on("pretraining", "the network to begin with", &spec, public_pack, NULL, threads,
+               : train_on("pretraining", "the network to begin with", &spec, public_pack, NULL, threads, NULL,
                           work_directory, callbacks, ret_path, err);
 }

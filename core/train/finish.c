@@ -3,10 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include "core/base/file.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
 #include "core/train/audit.h"
+#include "core/train/audit_checkpoint.h"
 #include "core/train/export.h"
 #include "core/train/given.h"
 
@@ -296,6 +299,67 @@ static int write_key(const struct trainer *t, const char *directory, struct guis
   return mask_key_write(path, &t->key, err);
 }
 
+/* ---- attacks, of which those that are finished outlast a stop ---- */
+
+#define FINISHED_DIRECTORY "audit" /* a directory, which a job that goes on finds again */
+
+struct finished {
+  struct trainer *trainer;
+  const struct audit_subject *audited;
+  const struct audit_record *audit;
+  char path[4096], model_sha256[SHA256_HEX];
+};
+
+static int keep_finished(void *context, struct guise_error *err) {
+  const struct finished *finished = context;
+  const struct audit_subject *audited = finished->audited;
+  if (job_stop_code(audited->callbacks) == -ECANCELED) /* also for what it read does not count */
+    return -ECANCELED;
+  int r = audit_checkpoint_write(finished->path, audited->spec, finished->model_sha256, finished->audit, err);
+  /* the trained weights once more, so that whoever counts checkpoints sees that the job got somewhere */
+  return r < 0 ? r : checkpoint_write(finished->trainer, audited->inputs->work_directory, err);
+}
+
+/* None are there of an audit that begins; the weights are those of before, to the bit, on the same machine.
+ */
+static int find_finished(struct trainer *t, struct finished *finished, struct audit_record *audit,
+                         struct guise_error *err) {
+  struct guise_error other = {0};
+  char directory[4096];
+  const char *work = finished->audited->inputs->work_directory;
+  if (snprintf(directory, sizeof(directory), "%s/" FINISHED_DIRECTORY, work) >= (int)sizeof(directory) ||
+      snprintf(finished->path, sizeof(finished->path), "%s/" FINISHED_DIRECTORY "/finished.json", work) >=
+          (int)sizeof(finished->path))
+    return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
+  int r = directory_make(directory, err);
+  if (r < 0)
+    return r;
+  r = sha256_file(finished->audited->model, finished->model_sha256, NULL);
+  if (r < 0)
+    return error_set(err, r, "cannot read back %s: %s", finished->audited->model, strerror(-r));
+  if (access(finished->path, F_OK) < 0)
+    return 0;
+  r = audit_checkpoint_read(finished->path, t->spec, finished->model_sha256, audit, &other);
+  if (r == 0)
+    trainer_log(t, "info", "continuing behind %zu finished attacks", json_array_size(audit->attacks));
+  else if (r == -EBADMSG)
+    trainer_log(t, "warning",
+                "the attacks that were finished are of other weights or another version of "
+                "guise: all are run again");
+  else
+    return error_set(err, r, "%s", other.text);
+  return 0;
+}
+
+static int run_attacks(struct trainer *t, const struct audit_subject *audited, struct audit_record *audit,
+                       struct guise_error *err) {
+  struct finished finished = {.trainer = t, .audited = audited, .audit = audit};
+  if (audit_count(t->spec) == 0)
+    return 0;
+  int r = find_finished(t, &finished, audit, err);
+  return r < 0 ? r : audit_run(audited, audit, keep_finished, &finished, err);
+}
+
 int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                struct job_outcome *ret_outcome, struct guise_error *err) {
   struct report_verification entries[2 * VERIFY_SETS_MAX];
@@ -335,7 +399,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   if (r == 0)
     r = write_key(t, inputs->output_directory, err);
   if (r == 0)
-    r = audit_run(&audited, &audit, NULL, NULL, err);
+    r = run_attacks(t, &audited, &audit, err);
   if (r == 0)
     t->callbacks->phase(t->callbacks->context, "writing");
   if (r == 0)

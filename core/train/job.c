@@ -214,8 +214,8 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   if (snprintf(directory, sizeof(directory), "%s/embedder", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
-  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), directory,
-                         callbacks, path, err);
+  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), NULL,
+                         directory, callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;
   return r;

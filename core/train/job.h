@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/base/base.h"
+#include "core/base/cache.h"
 #include "core/train/spec.h"
 
 /* What a mask learnt before the training, in a directory of its own under the work directory. */
@@ -28,12 +29,14 @@ struct job_inputs {
   const char *pairs_pack; /* second data set for holdout.pairs; NULL = none */
   const char *pairs_text; /* its LFW-style list */
   size_t pairs_bytes;
-  const char *public_pack;       /* public faces of mask.public_dataset; NULL = none */
-  const char *embedder_model;    /* model.safetensors of mask.embedder; NULL = none */
-  const char *reference_model;   /* likewise of mask.reference */
-  const char *pretrained_model;  /* likewise of defences' "model" */
-  const char *audit_public_pack; /* public faces of audit.public_dataset; NULL = none */
+  const char *public_pack;         /* public faces of mask.public_dataset; NULL = none */
+  const char *embedder_model;      /* model.safetensors of mask.embedder; NULL = none */
+  const char *reference_model;     /* likewise of mask.reference */
+  const char *pretrained_model;    /* likewise of defences' "model" */
+  const char *audit_public_pack;   /* public faces of audit.public_dataset; NULL = none */
+  const char *audit_public_sha256; /* of that data set; NULL: what learns from it is not kept */
   const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
+  const char *control_model; /* model.safetensors of audit.control; NULL = one is trained on the people */
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
   const char *audited_report;
   const char *audited_onnx[JOB_ONNX_FILES]; /* its ONNX files in the order of job_onnx_names; NULL = none */
@@ -42,8 +45,9 @@ struct job_inputs {
   /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
    * job, key.json are written here at the end */
   const char *output_directory;
-  uint32_t threads;               /* the budget */
-  const struct data_split *split; /* NULL = the spec's */
+  uint32_t threads;                /* the budget */
+  const struct model_cache *cache; /* for what attacks are compared with and judged by; NULL = none */
+  const struct data_split *split;  /* NULL = the spec's */
 };
 
 enum job_stop { JOB_CONTINUE, JOB_CANCEL, JOB_SUSPEND };
@@ -75,7 +79,7 @@ struct job_callbacks {
               const char *text); /* level "info" or "warning"; no file names of people */
   /* A checkpoint was written to `path` (durable). Store the rows and the checkpoint in one transaction, then
    * older checkpoints may be removed. A negative return ends the job with it. Called after every epoch, about
-   * once a minute in between, and before a suspended job returns. */
+   * once a minute in between, after every attack, and before a suspended job returns. */
   int (*checkpoint)(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                     const struct metric_row *rows, uint32_t count);
   enum job_stop (*should_stop)(void *context); /* asked every step */

@@ -181,15 +181,16 @@ static int check_probe(const struct job_spec *spec, struct spec_problems *proble
 }
 
 struct attack_needs {
-  bool public_faces, teacher, unseen; /* of any attack that was chosen */
+  bool public_faces, teacher, unseen, undefended; /* of any attack that was chosen */
 };
 
 static struct attack_needs needs_of(const struct job_spec *spec) {
-  struct attack_needs needs = {false, false, false};
+  struct attack_needs needs = {false, false, false, false};
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++) {
     needs.public_faces |= spec->audit.attack[i] && attacks[i].needs_public_faces;
     needs.teacher |= spec->audit.attack[i] && attacks[i].needs_teacher;
     needs.unseen |= spec->audit.attack[i] && attacks[i].needs_unseen;
+    needs.undefended |= spec->audit.attack[i] && attacks[i].needs_undefended;
   }
   return needs;
 }
@@ -208,6 +209,10 @@ static int check_audit(const struct job_spec *spec, struct spec_problems *proble
     return spec_problems_add(problems, "/audit/teacher", "conflict", NULL,
                              "no attack that was chosen learns from a teacher: choose \"linkage\" and "
                              "audit.public_dataset, or leave it out");
+  if (*spec->audit.control && !needs.undefended)
+    return spec_problems_add(problems, "/audit/control", "conflict", NULL,
+                             "no attack that was chosen is compared with an undefended model: choose "
+                             "\"mi_face\" or \"gradient\", or leave it out");
   return 0;
 }
 

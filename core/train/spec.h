@@ -99,6 +99,7 @@ struct job_spec {
     enum attack_effort effort;
     char public_dataset[SPEC_NAME]; /* faces that attackers learn from; "" = none */
     char teacher[SPEC_NAME];        /* model that attackers learn from; "" = one trained on public_dataset */
+    char control[SPEC_NAME]; /* undefended model of the same people, attacked as well; "" = one is trained */
   } audit;
   struct {
     uint32_t threads;       /* 0 = the daemon's default */

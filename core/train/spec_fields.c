@@ -81,6 +81,7 @@ const struct field spec_fields[] = {
     {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
     {"audit", "public_dataset", FIELD_NAME, AT(audit.public_dataset), 0, 0, true, false, 0, NULL},
     {"audit", "teacher", FIELD_NAME, AT(audit.teacher), 0, 0, true, false, 0, NULL},
+    {"audit", "control", FIELD_NAME, AT(audit.control), 0, 0, true, false, 0, NULL},
     {"resources", "threads", FIELD_UINT, AT(resources.threads), 1, 256, true, false, 0, NULL},
     {"resources", "max_runtime_s", FIELD_UINT, AT(resources.max_runtime_s), 1, 31536000, true, false, 0,
      NULL},

@@ -260,6 +260,7 @@ static void mistakes_are_told(void **state) {
       {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"gmi\"],\"public_dataset\":\"few\"}",
        "/audit/public_dataset"},
       {"\"model\":\"%s\",\"audit\":{\"public_dataset\":\"open\",\"teacher\":\"%s\"}", "/audit/teacher"},
+      {"\"model\":\"%s\",\"audit\":{\"attacks\":[\"gradient\"],\"control\":\"%s\"}", "/audit/control"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
     char fields[256], body[320];
@@ -272,6 +273,31 @@ static void mistakes_are_told(void **state) {
         strcmp(text_at(json_array_get(errors, 0), "pointer"), cases[i].pointer) != 0)
       fail_msg("%s: %s", fields, reply.body);
     reply_done(&reply);
+  }
+}
+
+/* The teacher that one audit has trained serves the next, also of a daemon that was started anew; with the
+ * faces that it learnt from it is erased. */
+static void what_was_trained_is_kept(void **state) {
+  (void)state;
+  static const char *const said[] = {"embedder: trained;", "embedder: taken over from an earlier job",
+                                     "embedder: trained;"};
+  shell_start(&server); /* earlier tests have started it anew, at another port */
+  (void)shell(0, "\"$G\" synth \"$D/d.tar\" --identities 40 --images 2 --size 40 --seed 4 && "
+                 "\"$G\" dataset add public \"$D/d.tar\" --size 40");
+  for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    char id[64], command[128];
+    if (i == 2)
+      expect(&server, "DELETE", "/v1/datasets/public/identities/person-001", NULL, 200, NULL);
+    submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linkage\"],\"public_dataset\":\"public\"}", "", id);
+    assert_string_equal(wait_job(&server, id, 0, 300), "succeeded");
+    (void)snprintf(command, sizeof(command), "\"$G\" log %s", id);
+    struct output *output = shell(0, command);
+    expect_text(output->out, said[i]);
+    assert_null(strstr(output->out, said[i == 1 ? 0 : 1]));
+    server_kill(&server);
+    server_start(&server);
+    shell_start(&server);
   }
 }
 
@@ -296,9 +322,12 @@ static void other_people(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
-      cmocka_unit_test(two_audits_at_once),       cmocka_unit_test(interrupted),
-      cmocka_unit_test(mistakes_are_told),        cmocka_unit_test(other_people)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_opens_the_model),
+                                     cmocka_unit_test(results_stand_beside_each_other),
+                                     cmocka_unit_test(two_audits_at_once),
+                                     cmocka_unit_test(interrupted),
+                                     cmocka_unit_test(mistakes_are_told),
+                                     cmocka_unit_test(what_was_trained_is_kept),
+                                     cmocka_unit_test(other_people)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

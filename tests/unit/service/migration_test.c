@@ -81,6 +81,8 @@ static const struct {
         "UPDATE models SET owner = 'alice';"},
     {5, "INSERT INTO audit (at, actor, action, object, status)"
         " VALUES (1008, 'tok_a', 'deleteDataset', 'ds_x', 204);"},
+    {9, "INSERT INTO networks (key, sha256, bytes, dataset, public_dataset, model, used_at)"
+        " VALUES ('" SHA "', '" SHA "', 9, 'ds_a', 'ds_b', 'mdl_a', 1009);"},
 };
 
 static char *text_of(sqlite3 *db, const char *sql) {

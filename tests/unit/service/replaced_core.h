@@ -68,7 +68,10 @@ static atomic_uint jobs_begun; /* so far */
 
 /* What the last job that began was given; jobs begin side by side. */
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
-static char last_public[4096], last_teacher[4096];
+static char last_public[4096], last_teacher[4096], last_control[4096];
+
+/* What a job does with the networks that are kept; NULL = nothing. */
+static void (*use_networks)(const struct job_inputs *inputs);
 
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
@@ -96,7 +99,11 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
                  inputs->audit_public_pack ? inputs->audit_public_pack : "");
   (void)snprintf(last_teacher, sizeof(last_teacher), "%s",
                  inputs->teacher_model ? inputs->teacher_model : "");
+  (void)snprintf(last_control, sizeof(last_control), "%s",
+                 inputs->control_model ? inputs->control_model : "");
   (void)pthread_mutex_unlock(&last_lock);
+  if (use_networks)
+    use_networks(inputs);
   int r = access(inputs->dataset_pack, R_OK) == 0 ? train(inputs, callbacks, epoch, err) : -ENOENT;
   if (r == 0) {
     char path[4096];

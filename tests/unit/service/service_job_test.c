@@ -218,6 +218,62 @@ static void what_attackers_learn_from(void **state) {
   assert_int_equal(service_dataset_delete(f->service, "lfw", NULL, NULL), 0);
 }
 
+static void expect_control(struct service *service, const char *fields, const char *control,
+                           const char *wrong) {
+  char extra[400], id[STORE_ID];
+  (void)snprintf(extra, sizeof(extra), "%s,\"audit\":{\"attacks\":[\"gradient\"],\"control\":\"%s\"}", fields,
+                 control);
+  if (wrong) {
+    struct spec_problems problems = {0};
+    struct job_row row;
+    assert_int_equal(submit(service, extra, &row, &problems), -EINVAL);
+    assert_int_equal(problems.count, 1);
+    assert_string_equal(problems.problem[0].pointer, "/audit/control");
+    if (!strstr(problems.problem[0].detail, wrong))
+      fail_msg("%s", problems.problem[0].detail);
+    spec_problems_free(&problems);
+    return;
+  }
+  submit_job(service, extra, id);
+  wait_job(service, id, JOB_STATE_SUCCEEDED);
+}
+
+/* A control that is named is undefended and knows the same people of the same faces at the same size. */
+static void a_control_is_alike(void **state) {
+  struct fixture *f = *state;
+  char control[STORE_ID], masked[STORE_ID], seeded[STORE_ID], fewer[STORE_ID], small[STORE_ID],
+      other[STORE_ID], attack[200];
+  struct model_file_row file;
+  ready_dataset(f->service, "orl");
+  ready_dataset(f->service, "lfw");
+#define NONE ",\"mask\":{\"method\":\"none\"}"
+  make_model(f->service, NONE, control);
+  make_model(f->service, "", masked);
+  make_model(f->service, NONE ",\"train\":{\"seed\":5}", seeded);
+  make_model(f->service, NONE ",\"holdout\":{\"images\":0.5}", fewer);
+  make_model(f->service, NONE ",\"model\":{\"input\":64}", small);
+  make_model(f->service, NONE ",\"dataset\":\"lfw\"", other);
+#undef NONE
+  (void)snprintf(attack, sizeof(attack), ",\"type\":\"audit\",\"model\":\"%s\"", masked);
+  const char *const ways[] = {"", attack}; /* at the end of a training, and in an audit */
+  for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+    expect_control(f->service, ways[i], "mdl_none", "no model");
+    expect_control(f->service, ways[i], masked, "\"none\"");
+    expect_control(f->service, ways[i], seeded, "train.seed");
+    expect_control(f->service, ways[i], fewer, "holdout.images");
+    expect_control(f->service, ways[i], small, "64 pixels");
+    expect_control(f->service, ways[i], other, "faces that the data set holds");
+    expect_control(f->service, ways[i], control, NULL);
+    assert_int_equal(store_model_file(service_store(f->service), control, "model.safetensors", &file), 0);
+    (void)pthread_mutex_lock(&last_lock);
+    assert_non_null(strstr(last_control, file.sha256));
+    (void)pthread_mutex_unlock(&last_lock);
+  }
+  /* what is right for a training with another seed */
+  expect_control(f->service, ",\"train\":{\"seed\":5}", seeded, NULL);
+  expect_control(f->service, ",\"train\":{\"seed\":5}", control, "train.seed");
+}
+
 /* Bob's faces do not come into the private report of somebody else's model, whoever asks for the audit. */
 static void victims_are_the_model_owners(void **state) {
   struct fixture *f = *state;
@@ -436,6 +492,7 @@ int main(void) {
       TEST(models_and_public_faces_of_a_job),
       TEST(public_faces_are_waited_for),
       TEST(what_attackers_learn_from),
+      TEST(a_control_is_alike),
       TEST(failing_and_timing_out),
       TEST(what_the_machine_fails_is_tried_again),
       TEST(canceling),

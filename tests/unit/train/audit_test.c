@@ -17,7 +17,6 @@
 #include "core/model/text.h"
 #include "core/train/job.h"
 #include "unit/train/pack.h"
-#include "unit/train/quiet.h"
 
 #define HASH "1111111111111111111111111111111111111111111111111111111111111111"
 
@@ -27,8 +26,17 @@ static char faces[64], others[64], model[128], report[128], onnx[JOB_ONNX_FILES]
 struct record {
   char checkpoint[4096];
   uint32_t checkpoints, asked, stop_after; /* stop at the n-th question; 0 = never */
+  const char *stop_when;                   /* this file is there; NULL = never */
+  uint32_t continued, begun_anew;          /* said so, of finished attacks */
   double fraction;
 };
+
+static void on_log(void *context, const char *level, const char *text) {
+  struct record *record = context;
+  assert_true(*level && *text);
+  record->continued += strcmp(text, "continuing behind 1 finished attacks") == 0;
+  record->begun_anew += strstr(text, "all are run again") != NULL;
+}
 
 static void on_phase(void *context, const char *phase) {
   (void)context;
@@ -51,6 +59,8 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
 }
 static enum job_stop on_should_stop(void *context) {
   struct record *record = context;
+  if (record->stop_when && access(record->stop_when, F_OK) == 0)
+    return JOB_SUSPEND;
   return record->stop_after && ++record->asked >= record->stop_after ? JOB_SUSPEND : JOB_CONTINUE;
 }
 
@@ -85,7 +95,7 @@ static int run(const char *body, const struct given *given, json_t **ret_summary
                                     .output_directory = output,
                                     .threads = 1};
   const struct job_callbacks callbacks = {given->record, on_phase,      on_progress,
-                                          quiet_log,     on_checkpoint, on_should_stop};
+                                          on_log,        on_checkpoint, on_should_stop};
   int r = job_run(&spec, &inputs, &callbacks, &outcome, err);
   job_spec_free(&spec);
   if (ret_summary)
@@ -304,6 +314,51 @@ static void finished_attacks_are_kept(void **state) {
                    -EBADMSG);
 }
 
+/* A training that is stopped among its attacks goes on with the next one, unless the weights are others. */
+static void a_training_keeps_finished_attacks(void **state) {
+  (void)state;
+  struct record first = {.checkpoints = 0}, second = {.checkpoints = 0}, third = {.checkpoints = 0};
+  struct guise_error err = {0};
+  char finished[128], resume[4096];
+  (void)snprintf(finished, sizeof(finished), "%s/work-job_torn/audit/finished.json", root);
+  first.stop_when = finished;
+  assert_int_equal(run(TRAIN, &(struct given){"job_torn", faces, HASH, NULL, &first}, NULL, &err), -EINTR);
+  (void)snprintf(resume, sizeof(resume), "%s", first.checkpoint);
+  json_t *kept = json_load_file(finished, 0, NULL);
+  json_t *attack = json_array_get(json_object_get(kept, "attacks"), 0);
+  assert_int_equal(json_array_size(json_object_get(kept, "attacks")), 1);
+  assert_string_equal(json_text_at(attack, "attack"), "linear");
+  /* A mark that a second run of the attack would not leave. */
+  assert_int_equal(json_object_set_new(attack, "seconds", json_real(1234.5)), 0);
+  assert_int_equal(json_dump_file(kept, finished, 0), 0);
+  if (run(TRAIN, &(struct given){"job_torn", faces, HASH, resume, &second}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(second.continued, 1);
+  assert_int_equal(first.checkpoints, 2); /* the epoch's, and one behind the attack */
+  json_t *whole = report_of("job_train"), *parts = report_of("job_torn");
+  json_t *a = json_object_get(whole, "attacks"), *b = json_object_get(parts, "attacks");
+  assert_int_equal(json_array_size(b), 2);
+  assert_true(json_number_at(json_array_get(b, 0), "seconds") == 1234.5);
+  for (size_t i = 0; i < 2; i++)
+    same_attack(json_array_get(a, i), json_array_get(b, i));
+  json_decref(parts);
+  assert_int_equal(json_object_set_new(kept, "model", json_string(HASH)), 0);
+  assert_int_equal(json_dump_file(kept, finished, 0), 0);
+  if (run(TRAIN, &(struct given){"job_torn", faces, HASH, resume, &third}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(third.begun_anew, 1);
+  assert_int_equal(third.continued, 0);
+  parts = report_of("job_torn");
+  b = json_object_get(parts, "attacks");
+  assert_int_equal(json_array_size(b), 2);
+  assert_true(json_number_at(json_array_get(b, 0), "seconds") != 1234.5);
+  for (size_t i = 0; i < 2; i++)
+    same_attack(json_array_get(a, i), json_array_get(b, i));
+  json_decref(whole);
+  json_decref(parts);
+  json_decref(kept);
+}
+
 /* Of another data set all people are attacked. */
 static void other_people(void **state) {
   (void)state;
@@ -372,6 +427,7 @@ int main(void) {
                                      cmocka_unit_test(onnx_files_tell_of_the_audit),
                                      cmocka_unit_test(onnx_files_that_are_not_there),
                                      cmocka_unit_test(finished_attacks_are_kept),
+                                     cmocka_unit_test(a_training_keeps_finished_attacks),
                                      cmocka_unit_test(other_people),
                                      cmocka_unit_test(lacks_are_told_first),
                                      cmocka_unit_test(stopped_and_spoilt)};

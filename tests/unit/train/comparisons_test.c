@@ -34,6 +34,33 @@ static void on_log(void *context, const char *level, const char *text) {
 static const struct job_callbacks callbacks = {NULL,   quiet_phase,      quiet_progress,
                                                on_log, quiet_checkpoint, quiet_stop};
 
+/* ---- what earlier jobs have left ---- */
+
+static uint32_t fetched, kept;
+
+static int copy(const char *from, const char *to) {
+  _cleanup_(freep) char *data = NULL;
+  size_t bytes;
+  int r = file_read(from, 1 << 26, &data, &bytes, NULL);
+  return r < 0 ? r : file_write_atomic(to, data, bytes, NULL);
+}
+
+static int on_fetch(void *context, const char *key, const char *path) {
+  char from[256];
+  (void)snprintf(from, sizeof(from), "%s/%s", (const char *)context, key);
+  const int r = access(from, R_OK) < 0 ? -ENOENT : copy(from, path);
+  fetched += r == 0;
+  return r;
+}
+
+static void on_keep(void *context, const char *key, const char *path, unsigned sources) {
+  char to[256];
+  (void)snprintf(to, sizeof(to), "%s/%s", (const char *)context, key);
+  assert_int_equal(sources, CACHE_PEOPLE);
+  assert_int_equal(copy(path, to), 0);
+  kept++;
+}
+
 static int setup(void **state) {
   (void)state;
   assert_non_null(mkdtemp(root));
@@ -107,7 +134,98 @@ static void known_people_are_learnt_once(void **state) {
   job_spec_free(&trained);
 }
 
+/* Networks of the same data, split, seed and threads serve later jobs; any other is trained. */
+static void kept_networks_serve_later_jobs(void **state) {
+  (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: four trainings take too long under a sanitizer\n");
+  skip();
+#endif
+  static const struct {
+    const char *work, *sha256;
+    uint32_t seed, threads, trained;
+    bool keeps;
+  } jobs[] = {{"first", "aa", 3, 1, 1, true},   {"second", "aa", 3, 1, 0, false},
+              {"seed", "aa", 4, 1, 1, true},    {"data", "bb", 3, 1, 1, true},
+              {"threads", "aa", 3, 2, 1, true}, {"nameless", "", 3, 1, 1, false}};
+  char store[64], hash[ARRAY_SIZE(jobs)][SHA256_HEX];
+  (void)snprintf(store, sizeof(store), "%s/kept", root);
+  assert_int_equal(directory_make(store, NULL), 0);
+  const struct model_cache cache = {store, on_fetch, on_keep};
+  for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+    struct job_spec trained;
+    struct spec_problems problems = {0};
+    struct guise_error err = {0};
+    struct comparisons *comparisons = NULL;
+    struct job_data data;
+    char work[128];
+    json_t *body =
+        json_pack("{s:s, s:s, s:{s:i}, s:{s:i, s:f}, s:{s:i}}", "type", "train", "dataset", "a", "model",
+                  "input", 40, "holdout", "identities", 0, "images", 0.5, "train", "seed", (int)jobs[i].seed);
+    assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
+    json_decref(body);
+    const struct data_split split = job_spec_split(&trained);
+    assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
+    (void)snprintf(work, sizeof(work), "%s/%s", root, jobs[i].work);
+    const struct job_inputs inputs = {
+        .dataset_pack = faces, .dataset_sha256 = jobs[i].sha256, .cache = &cache, .work_directory = work};
+    const struct audit_subject subject = {.spec = &trained,
+                                          .inputs = &inputs,
+                                          .callbacks = &callbacks,
+                                          .trained = &trained,
+                                          .data = &data,
+                                          .split = split,
+                                          .threads = jobs[i].threads};
+    trainings = kept = fetched = 0;
+    if (comparisons_new(&subject, attack_find("gradient"), &comparisons, &err) < 0)
+      fail_msg("%s", err.text);
+    assert_int_equal(trainings, jobs[i].trained);
+    assert_int_equal(kept, jobs[i].keeps);
+    assert_int_equal(fetched, !jobs[i].trained);
+    assert_int_equal(sha256_file(comparisons->undefended, hash[i], NULL), 0);
+    comparisons_free(comparisons);
+    job_data_close(&data);
+    job_spec_free(&trained);
+  }
+  assert_string_equal(hash[1], hash[0]);
+  assert_string_not_equal(hash[2], hash[0]);
+  assert_string_equal(hash[5], hash[0]); /* what was taken over is what would have been trained */
+}
+
+/* A control that is given is not trained. */
+static void a_given_control_is_taken(void **state) {
+  (void)state;
+  struct job_spec trained;
+  struct spec_problems problems = {0};
+  struct guise_error err = {0};
+  struct comparisons *comparisons = NULL;
+  struct job_data data;
+  json_t *body = json_pack("{s:s, s:s, s:{s:i}}", "type", "train", "dataset", "a", "model", "input", 40);
+  assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
+  json_decref(body);
+  const struct data_split split = job_spec_split(&trained);
+  assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
+  const struct job_inputs inputs = {
+      .dataset_pack = faces, .work_directory = root, .control_model = "/nowhere/model.safetensors"};
+  const struct audit_subject subject = {.spec = &trained,
+                                        .inputs = &inputs,
+                                        .callbacks = &callbacks,
+                                        .trained = &trained,
+                                        .data = &data,
+                                        .split = split,
+                                        .threads = 1};
+  trainings = 0;
+  assert_int_equal(comparisons_new(&subject, attack_find("gradient"), &comparisons, &err), 0);
+  assert_int_equal(trainings, 0);
+  assert_string_equal(comparisons->undefended, "/nowhere/model.safetensors");
+  comparisons_free(comparisons);
+  job_data_close(&data);
+  job_spec_free(&trained);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(known_people_are_learnt_once)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(known_people_are_learnt_once),
+                                     cmocka_unit_test(kept_networks_serve_later_jobs),
+                                     cmocka_unit_test(a_given_control_is_taken)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -75,7 +75,7 @@ static int setup(void **state) {
   draw_pack(faces, 1, 10, 6, SIZE);
   draw_pack(others, 2, 10, 4, SIZE);
   assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
-  if (embedder_overfit(faces, &split, data.train.count, SIZE, 1, work, &callbacks, control, &err) < 0)
+  if (embedder_overfit(faces, &split, data.train.count, SIZE, 1, NULL, work, &callbacks, control, &err) < 0)
     fail_msg("%s", err.text);
   (void)snprintf(body, sizeof(body), STRANGER, 1);
   train(body, others, "stranger", stranger);

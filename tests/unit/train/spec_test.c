@@ -332,6 +332,9 @@ static void missing_and_conflicting(void **state) {
        "/audit/teacher", "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"public_dataset\":7}}", "/audit/public_dataset",
        "wrong_type"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"attacks\":[\"linear\"],\"control\":\"mdl_x\"}}",
+       "/audit/control", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"audit\":{\"control\":7}}", "/audit/control", "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"train\":5}", "/train", "wrong_type"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"norm\":\"layer\"}}", "/model/norm",
        "unknown_value"},
@@ -506,7 +509,8 @@ static void shown_and_parsed_again(void **state) {
       "\"ablation\":"
       "null}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"method\":\"mixup\",\"key\":true}}",
-      "{\"type\":\"train\",\"dataset\":\"orl\",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_1\"}}",
+      "{\"type\":\"train\",\"dataset\":\"orl\",\"audit\":{\"public_dataset\":\"lfw\",\"teacher\":\"mdl_1\","
+      "\"control\":\"mdl_2\"}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"select\":\"learnt\",\"analysis\":{\"epochs\":5,"
       "\"gamma\":0.25}}}",
       "{\"type\":\"train\",\"dataset\":\"orl\",\"model\":{\"arch\":\"freq_conv\"},\"mask\":{\"method\":"

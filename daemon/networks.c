@@ -1,0 +1,128 @@
+#include "daemon/networks.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/backup_internal.h"
+#include "daemon/log.h"
+
+/* The faces are its owner's: nobody else's job finds the network, whatever faces it has. */
+static void own_key(const struct networks *networks, const char *key, char ret_key[SHA256_HEX]) {
+  char text[STORE_NAME + SHA256_HEX + 2];
+  const int length = snprintf(text, sizeof(text), "%s\n%s", networks->slot->row.owner, key);
+  sha256_data(text, (size_t)length, ret_key);
+}
+
+/* ---- taking ---- */
+
+/* It is trained again, and kept anew. */
+static void forget(struct service *service, const char *sha256) {
+  char blob[1][SHA256_HEX];
+  memcpy(blob[0], sha256, SHA256_HEX);
+  log_warning("a network that was kept for later audits is damaged or missing: it is trained again");
+  (void)pthread_mutex_lock(&service->blob_lock);
+  if (store_network_remove(service->store, sha256) == 0)
+    blob_remove(service, blob, 1);
+  (void)pthread_mutex_unlock(&service->blob_lock);
+}
+
+static int take(struct service *service, const char *sha256, const char *path) {
+  char blob[PATH_MAX], temp[PATH_MAX], found[SHA256_HEX];
+  struct guise_error err;
+  uint64_t bytes;
+  service_blob_path(service, sha256, blob);
+  if (snprintf(temp, sizeof(temp), "%s.taken", path) >= (int)sizeof(temp))
+    return -ENAMETOOLONG;
+  (void)unlink(temp);
+  int r = copy_file(blob, temp, found, &bytes, &err);
+  if (r < 0 && access(blob, F_OK) == 0)
+    return r; /* the disk is full, or the like */
+  if (r < 0 || strcmp(found, sha256) != 0) {
+    (void)unlink(temp);
+    forget(service, sha256);
+    return -ENOENT;
+  }
+  if (rename(temp, path) == 0)
+    return 0;
+  r = -errno;
+  (void)unlink(temp);
+  return r;
+}
+
+static int on_fetch(void *context, const char *key, const char *path) {
+  const struct networks *networks = context;
+  struct service *service = networks->service;
+  char own[SHA256_HEX], sha256[SHA256_HEX];
+  own_key(networks, key, own);
+  int r = store_network_get(service->store, own, sha256);
+  if (r == 0)
+    r = take(service, sha256, path);
+  if (r == 0)
+    (void)store_network_used(service->store, own, time_now_ms());
+  return r;
+}
+
+/* ---- keeping ---- */
+
+static int publish(struct service *service, const char *temp, const struct network_row *row,
+                   struct guise_error *err) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  char own[1][SHA256_HEX];
+  uint32_t count = 0;
+  memcpy(own[0], row->sha256, SHA256_HEX);
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = blob_publish(service, temp, row->sha256, err);
+  if (r == 0) {
+    r = store_network_put(service->store, row, NETWORKS_BYTES, &blobs, &count);
+    blob_remove(service, blobs, count);
+    if (r < 0)
+      blob_remove(service, own, 1);
+  }
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  return r;
+}
+
+static const char *source(unsigned sources, enum cache_source which, const char *id) {
+  return sources & which ? id : NULL;
+}
+
+static void on_keep(void *context, const char *key, const char *path, unsigned sources) {
+  const struct networks *networks = context;
+  struct service *service = networks->service;
+  struct network_row row = {.dataset = source(sources, CACHE_PEOPLE, networks->dataset),
+                            .public_dataset = source(sources, CACHE_PUBLIC, networks->public_dataset),
+                            .model = source(sources, CACHE_MODEL, networks->model),
+                            .used_at = time_now_ms()};
+  struct guise_error err;
+  char temp[PATH_MAX];
+  const bool nameless = (row.dataset && !*row.dataset) || (row.public_dataset && !*row.public_dataset) ||
+                        (row.model && !*row.model); /* nothing could be erased with it */
+  if (nameless || atomic_load(&networks->slot->watch.failed) /* it learnt from zeros */ ||
+      state_path(temp, service, "uploads/network-%s", networks->slot->row.id) < 0)
+    return;
+  own_key(networks, key, row.key);
+  (void)unlink(temp);
+  int r = copy_file(path, temp, row.sha256, &row.bytes, &err);
+  if (r == 0)
+    r = publish(service, temp, &row, &err);
+  (void)unlink(temp); /* when it did not become a blob */
+  if (r < 0)
+    log_debug("%s: a network is not kept for later jobs: %s", networks->slot->row.id, strerror(-r));
+}
+
+void networks_begin(struct service *service, struct slot *slot, const char *dataset, const char *model,
+                    struct networks *networks, struct job_inputs *inputs) {
+  struct job_input input;
+  struct dataset_row row;
+  *networks = (struct networks){.service = service, .slot = slot, .cache = {networks, on_fetch, on_keep}};
+  (void)snprintf(networks->dataset, sizeof(networks->dataset), "%s", dataset);
+  (void)snprintf(networks->model, sizeof(networks->model), "%s", model);
+  if (store_job_input(service->store, slot->row.id, "/audit/public_dataset", &input) == 0 &&
+      store_dataset_get(service->store, input.dataset_id, &row) == 0) {
+    memcpy(networks->public_dataset, row.id, sizeof(networks->public_dataset));
+    memcpy(networks->public_sha256, row.sha256, sizeof(networks->public_sha256));
+    inputs->audit_public_sha256 = networks->public_sha256;
+  }
+  inputs->cache = &networks->cache;
+}

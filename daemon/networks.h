@@ -1,0 +1,20 @@
+/* Networks that a job trains on the way are kept as blobs, for later jobs of the same owner. */
+#pragma once
+
+#include "daemon/service_internal.h"
+
+#define NETWORKS_BYTES ((uint64_t)2 << 30) /* of all that are kept; those used longest ago go first */
+
+/* What a job keeps, and takes from what others kept. */
+struct networks {
+  struct service *service;
+  struct slot *slot;
+  char dataset[STORE_ID], public_dataset[STORE_ID], model[STORE_ID]; /* of the job; "" = none */
+  char public_sha256[SHA256_HEX];
+  struct model_cache cache;
+};
+
+/* Sets the cache in *inputs, which points into *networks. model: the id of the one under attack, "" where it
+ * is not in the store. */
+void networks_begin(struct service *service, struct slot *slot, const char *dataset, const char *model,
+                    struct networks *networks, struct job_inputs *inputs);

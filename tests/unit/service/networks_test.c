@@ -1,0 +1,267 @@
+/* Networks that jobs keep for later ones: found again by jobs of the same owner, erased with what they learnt
+ * from, trained again when they are damaged, and never too many. */
+#include "daemon/service_internal.h"
+#include "tests/unit/service/service_fixture.h"
+
+#define KEY_PEOPLE "1111111111111111111111111111111111111111111111111111111111111111"
+#define KEY_PUBLIC "2222222222222222222222222222222222222222222222222222222222222222"
+#define KEY_MODEL "3333333333333333333333333333333333333333333333333333333333333333"
+
+/* Networks that every job needs, with what each was trained to be. */
+static const struct {
+  const char *key, *content;
+  unsigned sources;
+} needed[] = {{KEY_PEOPLE, "knows people", CACHE_PEOPLE},
+              {KEY_PUBLIC, "knows public faces", CACHE_PUBLIC},
+              {KEY_MODEL, "taught by the model", CACHE_PEOPLE | CACHE_PUBLIC | CACHE_MODEL}};
+#define PEOPLE_FOUND 1u
+#define PUBLIC_FOUND 2u
+#define MODEL_FOUND 4u
+
+static atomic_uint found; /* bits of `needed`, by the last job */
+
+static void train_what_is_missing(const struct job_inputs *inputs) {
+  uint32_t bits = 0;
+  for (uint32_t i = 0; i < ARRAY_SIZE(needed); i++) {
+    _cleanup_(freep) char *text = NULL;
+    size_t bytes = 0;
+    char path[4096];
+    (void)snprintf(path, sizeof(path), "%s/network-%u", inputs->work_directory, i);
+    if (inputs->cache->fetch(inputs->cache->context, needed[i].key, path) == 0) {
+      bits |= 1u << i;
+      if (file_read(path, 100, &text, &bytes, NULL) < 0 || strcmp(text, needed[i].content) != 0)
+        bits |= 1u << 31;
+    } else if (file_write_atomic(path, needed[i].content, strlen(needed[i].content), NULL) == 0)
+      inputs->cache->keep(inputs->cache->context, needed[i].key, path, needed[i].sources);
+  }
+  atomic_store(&found, bits);
+}
+
+static int begin(void **state) {
+  use_networks = train_what_is_missing;
+  return set_up(state);
+}
+
+static int end(void **state) {
+  use_networks = NULL;
+  return tear_down(state);
+}
+
+static uint32_t run_job(struct fixture *f, const char *extra) {
+  char id[STORE_ID];
+  submit_job(f->service, extra, id);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  return atomic_load(&found);
+}
+
+#define WITH_PUBLIC ",\"audit\":{\"public_dataset\":\"others\"}"
+
+static void blob_of(struct fixture *f, const char *content, char ret_path[PATH_MAX]) {
+  char sha256[SHA256_HEX];
+  sha256_data(content, strlen(content), sha256);
+  service_blob_path(f->service, sha256, ret_path);
+}
+
+static bool is_stored(struct fixture *f, uint32_t i) {
+  char path[PATH_MAX];
+  blob_of(f, needed[i].content, path);
+  return access(path, F_OK) == 0;
+}
+
+static void datasets(struct fixture *f) {
+  ready_dataset(f->service, "orl");
+  ready_dataset(f->service, "others");
+}
+
+static void later_jobs_find_them(void **state) {
+  struct fixture *f = *state;
+  datasets(f);
+  assert_int_equal(run_job(f, ""), 0);
+  assert_int_equal(run_job(f, ""), PEOPLE_FOUND); /* without public faces there is nothing to erase with */
+  assert_false(is_stored(f, 1));
+  assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND);
+  assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND | PUBLIC_FOUND);
+  assert_false(is_stored(f, 2)); /* the job's own model is not in the store */
+  restart(f);                    /* which removes what nothing refers to */
+  assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND | PUBLIC_FOUND);
+  assert_int_equal(entries(f, "uploads"), 0);
+}
+
+/* Whoever has the same faces does not learn that others have them, nor keeps what they erase. */
+static void owners_are_apart(void **state) {
+  struct fixture *f = *state;
+  const struct client alice = {.owner = "alice", .sees = "alice"};
+  struct spec_problems problems = {0};
+  struct dataset_row row;
+  struct job_row job;
+  struct guise_error err;
+  bool created, replayed;
+  datasets(f);
+  assert_int_equal(run_job(f, ""), 0);
+  assert_int_equal(accept_upload_of(f->service, &alice, "hers", "orl", &row, &created), 0);
+  wait_dataset(f->service, "hers", DATASET_READY);
+  for (uint32_t turn = 0; turn < 2; turn++) {
+    json_t *body = json_pack("{s:s, s:s}", "type", "train", "dataset", "hers");
+    assert_int_equal(
+        service_job_submit(f->service, &alice, body, false, NULL, &problems, &job, &replayed, &err), 0);
+    json_decref(body);
+    wait_job(f->service, job.id, JOB_STATE_SUCCEEDED);
+    job_row_clear(&job);
+    assert_int_equal(atomic_load(&found), turn ? PEOPLE_FOUND : 0);
+  }
+}
+
+static bool is_in(const json_t *receipt, const char *content) {
+  char sha256[SHA256_HEX];
+  size_t i;
+  json_t *file;
+  sha256_data(content, strlen(content), sha256);
+  json_array_foreach(json_object_get(receipt, "files"), i, file) {
+    if (strcmp(json_string_value(json_object_get(file, "sha256")), sha256) == 0)
+      return json_is_true(json_object_get(file, "erased"));
+  }
+  return false;
+}
+
+static void they_go_with_the_faces(void **state) {
+  struct fixture *f = *state;
+  json_t *receipt = NULL;
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  assert_true(is_stored(f, 0) && is_stored(f, 1));
+  assert_int_equal(service_dataset_delete(f->service, "others", &receipt, NULL), 0);
+  assert_true(is_in(receipt, needed[1].content));
+  json_decref(receipt);
+  assert_true(is_stored(f, 0));
+  assert_false(is_stored(f, 1));
+  assert_int_equal(service_dataset_delete(f->service, "orl", &receipt, NULL), 0);
+  assert_true(is_in(receipt, needed[0].content));
+  json_decref(receipt);
+  assert_false(is_stored(f, 0));
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0); /* of the same faces, uploaded again */
+}
+
+/* A person is erased from one of the data sets: networks that learnt from it go, the others stay. */
+static void they_go_with_a_person(void **state) {
+  struct fixture *f = *state;
+  struct store *store = service_store(f->service);
+  struct dataset_row row, to;
+  struct store_erased erased;
+  char sha256[SHA256_HEX];
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  for (uint32_t i = 0; i < 2; i++) {
+    bool gone = false;
+    assert_int_equal(service_dataset_get(f->service, i ? "others" : "orl", &row), 0);
+    to = row;
+    sha256_data("another pack", 12 - i, to.sha256);
+    const struct store_rewrite rewrite = {
+        .dataset = row.id, .old_sha256 = row.sha256, .to = &to, .identity = "somebody"};
+    assert_int_equal(store_dataset_rewrite(store, &rewrite, &erased), 0);
+    sha256_data(needed[i].content, strlen(needed[i].content), sha256);
+    for (uint32_t b = 0; b < erased.blob_count; b++)
+      gone |= strcmp(erased.blobs[b], sha256) == 0;
+    assert_true(gone);
+    store_erased_clear(&erased);
+    bool referenced = true;
+    assert_int_equal(store_blob_referenced(store, sha256, &referenced), 0);
+    assert_false(referenced);
+    sha256_data(needed[1].content, strlen(needed[1].content), sha256);
+    assert_int_equal(store_blob_referenced(store, sha256, &referenced), 0);
+    assert_int_equal(referenced, i == 0);
+  }
+}
+
+static void put(struct fixture *f, struct network_row *row, uint64_t most_bytes, uint32_t unreferenced) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  assert_int_equal(store_network_put(service_store(f->service), row, most_bytes, &blobs, &count), 0);
+  assert_int_equal(count, unreferenced);
+}
+
+/* What a model's weights have taught goes with the model. */
+static void they_go_with_the_model(void **state) {
+  struct fixture *f = *state;
+  struct job_row job;
+  struct dataset_row row;
+  char id[STORE_ID], path[PATH_MAX], sha256[SHA256_HEX];
+  json_t *receipt = NULL;
+  datasets(f);
+  submit_job(f->service, "", id);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_job_get(f->service, id, &job), 0);
+  assert_int_equal(service_dataset_get(f->service, "orl", &row), 0);
+  struct network_row network = {.key = KEY_MODEL, .bytes = 5, .dataset = row.id, .model = job.model_id};
+  sha256_data("drawn", 5, network.sha256);
+  put(f, &network, 1000, 0);
+  blob_of(f, "drawn", path);
+  path[strlen(path) - 65] = 0;
+  assert_int_equal(directory_make(path, NULL), 0);
+  blob_of(f, "drawn", path);
+  assert_int_equal(file_write_atomic(path, "drawn", 5, NULL), 0);
+  assert_int_equal(service_model_delete(f->service, job.model_id, &receipt, NULL), 0);
+  assert_true(is_in(receipt, "drawn"));
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(store_network_get(service_store(f->service), KEY_MODEL, sha256), -ENOENT);
+  assert_true(is_stored(f, 0));
+  json_decref(receipt);
+  /* of a model or data set that is not there nothing is kept */
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  assert_int_equal(store_network_put(service_store(f->service), &network, 1000, &blobs, &count), -ENOENT);
+  job_row_clear(&job);
+}
+
+static void damaged_ones_are_trained_again(void **state) {
+  struct fixture *f = *state;
+  char path[PATH_MAX];
+  datasets(f);
+  assert_int_equal(run_job(f, ""), 0);
+  blob_of(f, needed[0].content, path);
+  for (uint32_t turn = 0; turn < 2; turn++) {
+    if (turn)
+      assert_int_equal(unlink(path), 0);
+    else
+      assert_int_equal(file_write_atomic(path, "knows peoplf", 12, NULL), 0);
+    assert_int_equal(run_job(f, ""), 0);
+    assert_int_equal(run_job(f, ""), PEOPLE_FOUND);
+  }
+}
+
+/* Those that nobody has asked for the longest go first. */
+static void there_is_an_end_to_them(void **state) {
+  struct fixture *f = *state;
+  struct store *store = service_store(f->service);
+  struct dataset_row row;
+  char sha256[SHA256_HEX];
+  static const char *const keys[] = {KEY_PEOPLE, KEY_PUBLIC, KEY_MODEL};
+  datasets(f);
+  assert_int_equal(service_dataset_get(f->service, "orl", &row), 0);
+  for (uint32_t i = 0; i < 3; i++) {
+    struct network_row network = {.bytes = 40, .dataset = row.id, .used_at = 10 + i};
+    memcpy(network.key, keys[i], SHA256_HEX);
+    sha256_data(keys[i], 64, network.sha256);
+    if (i == 2)
+      assert_int_equal(store_network_used(store, keys[0], 20), 0);
+    put(f, &network, 100, i == 2);
+  }
+  assert_int_equal(store_network_get(store, keys[0], sha256), 0);
+  assert_int_equal(store_network_get(store, keys[1], sha256), -ENOENT);
+  assert_int_equal(store_network_get(store, keys[2], sha256), 0);
+  /* another network under the same key takes the place of the first, whose file is left over */
+  struct network_row again = {.key = KEY_PEOPLE, .bytes = 10, .dataset = row.id, .used_at = 30};
+  sha256_data("again", 5, again.sha256);
+  put(f, &again, 100, 1);
+  assert_int_equal(store_network_get(store, KEY_PEOPLE, sha256), 0);
+  assert_string_equal(sha256, again.sha256);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+  const struct CMUnitTest tests[] = {TEST(later_jobs_find_them),   TEST(owners_are_apart),
+                                     TEST(they_go_with_the_faces), TEST(they_go_with_a_person),
+                                     TEST(they_go_with_the_model), TEST(damaged_ones_are_trained_again),
+                                     TEST(there_is_an_end_to_them)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
