@@ -521,7 +521,7 @@ static void synthetic_data_is_called_so(void **state) {
   (void)state;
   json_t *report = sample_report(NULL, true);
   _cleanup_(freep) char *html = NULL, *card = NULL;
-  assert_int_equal(report_add_onnx(report, "second.onnx", "template", ONNX_SHA, 7, NULL), 0);
+  assert_int_equal(report_set_onnx(report, "second.onnx", "template", ONNX_SHA, 7, NULL), 0);
   assert_int_equal(report_html(report, NULL, &html, NULL), 0);
   assert_int_equal(card_markdown(report, &card, NULL), 0);
   assert_non_null(strstr(html, "Drawn faces."));
