@@ -82,7 +82,7 @@ static void train(const char *dataset, const char *mask, const char *width, char
                  "\"train\":{\"epochs\":1,\"batch\":8},\"audit\":{\"attacks\":[]}}",
                  dataset, mask, width);
   (void)snprintf(id, sizeof(id), "%s", submit(&server, body));
-  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
   get_job(id, &reply);
   (void)snprintf(ret_model, 64, "%s", text_at(reply.json, "model"));
   reply_done(&reply);
@@ -123,7 +123,7 @@ static void an_audit_opens_the_model(void **state) {
   assert_non_null(strstr(reply.body, "audit"));
   reply_done(&reply);
   submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", id);
-  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
   get_job(id, &reply);
   assert_string_equal(text_at(reply.json, "type"), "audit");
   assert_string_equal(text_at(reply.json, "model"), model);
@@ -196,12 +196,12 @@ static void two_audits_at_once(void **state) {
   submit_audit(audit, "", first);
   wait_phase(first, "auditing");
   submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", second);
-  assert_string_equal(wait_job(&server, second, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, second, 0, 240), "succeeded");
   get_job(first, &reply);
   assert_string_equal(text_at(reply.json, "state"), "running"); /* else nothing was tried here */
   reply_done(&reply);
   assert_int_equal(attacks_in_report(), 3);
-  assert_string_equal(wait_job(&server, first, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, first, 0, 240), "succeeded");
   assert_int_equal(attacks_in_report(), 5);
 }
 
@@ -237,12 +237,12 @@ static void interrupted(void **state) {
   server_kill(&server);
   server_start(&server);
   control(id, "cancel");
-  assert_string_equal(wait_job(&server, id, 0, 60), "canceled");
+  assert_string_equal(wait_job(&server, id, 0, 240), "canceled");
   assert_int_equal(attacks_in_report(), 5);
   submit_audit("{\"effort\":\"thorough\",\"attacks\":[\"linear\"]}", "", id);
   server_kill(&server);
   server_start(&server);
-  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
   assert_int_equal(attacks_in_report(), 6);
 }
 
@@ -312,7 +312,7 @@ static void other_people(void **state) {
   assert_non_null(strstr(reply.body, "/dataset"));
   reply_done(&reply);
   submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", ",\"dataset\":\"open\"", id);
-  assert_string_equal(wait_job(&server, id, 0, 60), "succeeded");
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
   get_report(200, &reply);
   const json_t *audits = json_object_get(reply.json, "audits");
   const json_t *last = json_array_get(audits, json_array_size(audits) - 1);
