@@ -142,12 +142,14 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
   (void)pthread_mutex_unlock(&http->lock);
   request->stage = STAGE_BODY;
   request->began_ns = clock_ns();
-  bool welcome = pass_guard(request, version) && pass_router(request, method) && auth_pass(request) &&
-                 auth_pass_object(request) && take_idempotency_key(request) && rate_pass_route(request) &&
+  bool known = pass_guard(request, version); /* what the request announced */
+  bool welcome = known && pass_router(request, method) && auth_pass(request) && auth_pass_object(request) &&
+                 take_idempotency_key(request) && rate_pass_route(request) &&
                  body_begin(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                                  MHD_HTTP_HEADER_CONTENT_TYPE));
   if (!welcome) { /* before the body: the connection is closed after the answer */
-    connection_unread(http, request->peer);
+    if (!known || request->announced.chunked || request->announced.length > 0)
+      connection_unread(http, request->peer);
     return answer(request);
   }
   connection_phase(http, request->peer, CONNECTION_BODY);

@@ -170,7 +170,9 @@ static void file_headers(struct request *request, const struct model_file_row *f
   reply_header(request, MHD_HTTP_HEADER_CACHE_CONTROL, "private, no-cache");
 }
 
-static void send_file(struct request *request, const struct model_file_row *file) {
+/* Takes fd. */
+static void send_file(struct request *request, const struct model_file_row *file, int fd) {
+  _cleanup_(closep) int held = fd;
   const char *range =
       MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_RANGE);
   const char *if_range =
@@ -199,14 +201,9 @@ static void send_file(struct request *request, const struct model_file_row *file
       break;
     }
   }
-  int fd = service_blob_open(request->service, file->sha256);
-  if (fd < 0) {
-    reply_model_error(request, fd, NULL);
-    return;
-  }
-  struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(length, fd, offset);
-  if (!response)
-    (void)close(fd);
+  struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(length, held, offset);
+  if (response)
+    held = -1; /* the response's own now */
   reply_take(request, status, response);
   file_headers(request, file);
   reply_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type_of(file->name));
@@ -217,6 +214,22 @@ static void send_file(struct request *request, const struct model_file_row *file
   if (status == MHD_HTTP_PARTIAL_CONTENT)
     reply_header(request, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %llu-%llu/%llu", (unsigned long long)offset,
                  (unsigned long long)(offset + length - 1), (unsigned long long)file->size);
+}
+
+/* The row as ret_file and the file open, -1 when it is lost. An audit or an erasure may put another in its
+ * place, or none, between the two. -ENOENT: the model has no such file. */
+static int open_file(struct request *request, const char *name, struct model_file_row *ret_file,
+                     int *ret_fd) {
+  char before[SHA256_HEX] = "";
+  for (;;) {
+    int r = store_model_file(service_store(request->service), request->parameter[0], name, ret_file);
+    if (r < 0)
+      return r;
+    *ret_fd = service_blob_open(request->service, ret_file->sha256);
+    if (*ret_fd != -ENOENT || strcmp(before, ret_file->sha256) == 0)
+      return *ret_fd >= 0 || *ret_fd == -ENOENT ? 0 : *ret_fd;
+    memcpy(before, ret_file->sha256, sizeof(before));
+  }
 }
 
 void get_model_file(struct request *request) {
@@ -231,12 +244,14 @@ void get_model_file(struct request *request) {
   model_row_clear(&model);
   if (!allowed)
     return;
-  int r = store_model_file(service_store(request->service), request->parameter[0], name, &file);
+  int fd = -1, r = open_file(request, name, &file, &fd);
   if (r == -ENOENT)
     reply_problem(request, PROBLEM_NOT_FOUND, "the model has no file %s; GET /v1/models/%s lists its files",
                   name, request->parameter[0]);
   else if (r < 0)
     reply_error(request, r, NULL);
+  else if (fd < 0)
+    reply_model_error(request, fd, NULL);
   else
-    send_file(request, &file);
+    send_file(request, &file, fd);
 }

@@ -16,9 +16,8 @@ struct pair {
   gnutls_pcert_st chain[CHAIN_MAX];
   unsigned count;
   gnutls_privkey_t key;
-  crypto_generichash_state hash; /* of the two files */
-  unsigned char digest[crypto_generichash_BYTES];
-  int64_t retired_ns; /* when another took its place; 0 = it is in use */
+  unsigned char digest[crypto_generichash_BYTES]; /* of the two files */
+  int64_t retired_ns;                             /* when another took its place; 0 = it is in use */
 };
 
 struct tls {
@@ -41,14 +40,15 @@ static struct pair *pair_free(struct pair *pair) {
 }
 DEFINE_CLEANUP(struct pair *, pair_free)
 
-static int read_chain(const char *path, struct pair *pair, struct guise_error *err) {
+static int read_chain(const char *path, struct pair *pair, crypto_generichash_state *hash,
+                      struct guise_error *err) {
   _cleanup_(freep) char *text = NULL;
   size_t size = 0;
   unsigned count = CHAIN_MAX;
   int r = file_read(path, PEM_BYTES, &text, &size, err);
   if (r < 0)
     return r;
-  (void)crypto_generichash_update(&pair->hash, (unsigned char *)text, size);
+  (void)crypto_generichash_update(hash, (unsigned char *)text, size);
   const gnutls_datum_t data = {(unsigned char *)text, (unsigned)size};
   r = gnutls_pcert_list_import_x509_raw(pair->chain, &count, &data, GNUTLS_X509_FMT_PEM, 0);
   if (r < 0)
@@ -58,13 +58,14 @@ static int read_chain(const char *path, struct pair *pair, struct guise_error *e
   return 0;
 }
 
-static int read_key(const char *path, struct pair *pair, struct guise_error *err) {
+static int read_key(const char *path, struct pair *pair, crypto_generichash_state *hash,
+                    struct guise_error *err) {
   _cleanup_(freep) char *text = NULL;
   size_t size = 0;
   int r = file_read(path, PEM_BYTES, &text, &size, err);
   if (r < 0)
     return r;
-  (void)crypto_generichash_update(&pair->hash, (unsigned char *)text, size);
+  (void)crypto_generichash_update(hash, (unsigned char *)text, size);
   const gnutls_datum_t data = {(unsigned char *)text, (unsigned)size};
   r = gnutls_privkey_init(&pair->key);
   if (r >= 0)
@@ -130,18 +131,20 @@ unsigned tls_pairs(const struct tls *tls) {
 
 int tls_reload(struct tls *tls, struct guise_error *err) {
   _cleanup_(pair_freep) struct pair *pair = calloc(1, sizeof(*pair));
+  crypto_generichash_state hash; /* here, not in the pair: it has an alignment that calloc has not */
   if (!pair)
     return error_set(err, -ENOMEM, "out of memory");
-  (void)crypto_generichash_init(&pair->hash, NULL, 0, sizeof(pair->digest));
-  int r = read_chain(tls->certificate, pair, err);
+  (void)crypto_generichash_init(&hash, NULL, 0, sizeof(pair->digest));
+  int r = read_chain(tls->certificate, pair, &hash, err);
   if (r == 0)
-    r = read_key(tls->key, pair, err);
+    r = read_key(tls->key, pair, &hash, err);
+  if (r == 0)
+    (void)crypto_generichash_final(&hash, pair->digest, sizeof(pair->digest));
+  sodium_memzero(&hash, sizeof(hash));
   if (r == 0)
     r = check_pair(tls, pair, err);
   if (r < 0)
     return r;
-  (void)crypto_generichash_final(&pair->hash, pair->digest, sizeof(pair->digest));
-  sodium_memzero(&pair->hash, sizeof(pair->hash));
   (void)pthread_mutex_lock(&lock);
   put_in_use(tls, &pair);
   (void)pthread_mutex_unlock(&lock);

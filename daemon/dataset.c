@@ -100,10 +100,19 @@ static int list_templates(struct service *service, const struct dataset_row *row
   return list_people(&people, page, ret_rows, ret_count, ret_next);
 }
 
-int service_people_list(struct service *service, const char *key, const struct store_page *page,
-                        struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
-                        struct guise_error *err) {
+static int list_faces(struct service *service, const struct dataset_row *row, const struct store_page *page,
+                      struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
+                      struct guise_error *err) {
   _cleanup_(pack_freep) struct pack *pack = NULL;
+  int r = open_pack(service, row, &pack, err);
+  if (r < 0)
+    return r;
+  const struct people people = {.pack = pack, .count = pack_identities(pack)};
+  return list_people(&people, page, ret_rows, ret_count, ret_next);
+}
+
+static int find_ready(struct service *service, const char *key, struct dataset_row *ret_row,
+                      struct guise_error *err) {
   struct dataset_row row;
   int r = store_dataset_get(service->store, key, &row);
   if (r == 0 && row.state != DATASET_READY)
@@ -112,13 +121,26 @@ int service_people_list(struct service *service, const char *key, const struct s
   if (r < 0)
     return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
                      key);
-  if (row.kind == DATASET_TEMPLATES)
-    return list_templates(service, &row, page, ret_rows, ret_count, ret_next, err);
-  r = open_pack(service, &row, &pack, err);
-  if (r < 0)
-    return r;
-  const struct people people = {.pack = pack, .count = pack_identities(pack)};
-  return list_people(&people, page, ret_rows, ret_count, ret_next);
+  *ret_row = row;
+  return 0;
+}
+
+int service_people_list(struct service *service, const char *key, const struct store_page *page,
+                        struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
+                        struct guise_error *err) {
+  char before[SHA256_HEX] = "";
+  for (;;) {
+    struct dataset_row row;
+    int r = find_ready(service, key, &row, err);
+    if (r < 0)
+      return r;
+    r = (row.kind == DATASET_TEMPLATES ? list_templates : list_faces)(service, &row, page, ret_rows,
+                                                                      ret_count, ret_next, err);
+    /* an erasure may put another file in its place between the two */
+    if (r != -EIO || strcmp(before, row.sha256) == 0)
+      return r;
+    memcpy(before, row.sha256, sizeof(before));
+  }
 }
 
 /* ---- pairs ---- */

@@ -4,7 +4,6 @@
 
 #include "daemon/store_internal.h"
 
-#define PRIVATE "('report-private.html', 'model-head.safetensors')" /* files that tell of people */
 #define NOT_ENDED "state NOT IN ('canceled', 'succeeded', 'failed')"
 #define DATASET_SEQ "(SELECT seq FROM datasets WHERE id = ?1)"
 
@@ -15,6 +14,13 @@
   "OR job IN (SELECT job FROM job_inputs WHERE dataset = ?1) "                                          \
   "OR id IN (SELECT i.model FROM job_inputs i JOIN jobs j ON j.seq = i.job WHERE i.pointer = '/model' " \
   "AND (j.dataset = ?1 OR j.seq IN (SELECT job FROM job_inputs WHERE dataset = ?1)))"
+
+/* Of models the files that tell of people of the data set ?1: pictures of whoever was looked at, and the
+ * heads of those that were trained on it. */
+#define PRIVATE_FILES                                                                               \
+  "FROM model_files WHERE (name = 'report-private.html' AND model IN (" MODELS                      \
+  ")) OR (name = 'model-head.safetensors' AND model IN (SELECT seq FROM models WHERE dataset = ?1 " \
+  "OR job IN (SELECT seq FROM jobs WHERE dataset = ?1)))"
 
 void store_erased_clear(struct store_erased *erased) {
   free(erased->blobs);
@@ -74,14 +80,9 @@ static int erase_derived(sqlite3 *db, const char *dataset, struct store_erased *
   if (r == 0)
     r = store_exec(db, "UPDATE models SET erasures = erasures + 1 WHERE seq IN (" MODELS ")", "t", dataset);
   if (r == 0)
-    r = append_blobs(
-        db, "SELECT DISTINCT sha256 FROM model_files WHERE name IN " PRIVATE " AND model IN (" MODELS ")",
-        dataset, NULL, erased);
+    r = append_blobs(db, "SELECT DISTINCT sha256 " PRIVATE_FILES, dataset, NULL, erased);
   if (r == 0)
-    r = changed(db,
-                store_exec(db, "DELETE FROM model_files WHERE name IN " PRIVATE " AND model IN (" MODELS ")",
-                           "t", dataset),
-                &erased->reports);
+    r = changed(db, store_exec(db, "DELETE " PRIVATE_FILES, "t", dataset), &erased->reports);
   return r;
 }
 

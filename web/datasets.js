@@ -28,8 +28,8 @@ const isTemplates = (dataset) => dataset.kind === 'templates';
 
 const whatGoes = (dataset) =>
   isTemplates(dataset)
-    ? `The ${count(dataset.images)} templates of ${count(dataset.identities)} people are erased for good. Models keep what they have learnt.`
-    : `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good, and so are reports that show them. Models keep what they have learnt.`;
+    ? `The ${count(dataset.images)} templates of ${count(dataset.identities)} people are erased for good, and so are class heads of models that were trained on them. Models keep what they have learnt.`
+    : `The ${count(dataset.images)} images of ${count(dataset.identities)} people, the list of rejected files and the pairs lists are erased for good, and so are reports that show them and class heads of models that were trained on them. Models keep what they have learnt.`;
 
 async function remove(dataset) {
   if (

@@ -8,8 +8,8 @@ import {receiptBox} from './receipt.js';
 
 const whatGoes = (person, templates) =>
   templates
-    ? `The ${count(person.images)} templates that show this person are erased for good, whoever else is in them, and so is who is in no template then. Models keep what they have learnt.`
-    : `The ${count(person.images)} images are erased for good, and so are pairs lists that name this person, reports that show faces of the data set and class heads. Models keep what they have learnt.`;
+    ? `The ${count(person.images)} templates that show this person are erased for good, whoever else is in them, and so are who is in no template then, and the class heads of models that were trained on them. Models keep what they have learnt.`
+    : `The ${count(person.images)} images are erased for good, and so are pairs lists that name this person, reports that show faces of the data set and class heads of models that were trained on it. Models keep what they have learnt.`;
 
 async function removePerson(path, person, templates) {
   const sure = await confirm({

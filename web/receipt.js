@@ -17,7 +17,7 @@ export function receiptView(receipt) {
     ['Images', some(receipt.images)],
     ['Rejected files forgotten', some(receipt.rejects)],
     ['Pairs lists', some(receipt.pairs)],
-    ['Reports with faces', some(receipt.private_reports)],
+    ['Reports with faces, class heads', some(receipt.private_reports)],
     ['Files', `${count(gone.length)} of ${count(files.length)}, ${bytes(size)}`],
     ['Kept for others', some(receipt.kept)],
     [

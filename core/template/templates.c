@@ -203,6 +203,10 @@ const json_t *templates_metadata(const struct templates *templates) {
   return safetensors_metadata(templates->file);
 }
 
+const struct safetensors *templates_file(const struct templates *templates) {
+  return templates->file;
+}
+
 static void read_values(const struct templates *t, uint32_t i, float *ret_template) {
   const size_t n = templates_elements(t);
   if (!t->half) {

@@ -57,6 +57,7 @@ const char *templates_method(const struct templates *templates);
 const struct mask_constants *templates_constants(const struct templates *templates);
 const struct mask_mixing *templates_mixing(const struct templates *templates);
 const json_t *templates_metadata(const struct templates *templates);
+const struct safetensors *templates_file(const struct templates *templates); /* lives as long */
 
 /* ret_template (C,G,G). flip: of the mirrored faces: columns reversed, and of an odd horizontal frequency the
  * coefficient's sign turned; exact where nothing was clipped. */

@@ -4,8 +4,6 @@
 #include "core/base/file.h"
 #include "core/template/templates.h"
 
-#define TENSORS_MAX (MASK_FILE_TENSORS + 4)
-
 struct rest {
   uint32_t *row, rows;     /* templates that stay */
   uint32_t *erased, count; /* numbers of those who are in none */
@@ -61,34 +59,47 @@ static struct safetensor only_rows(const struct safetensor *whole, const struct 
   return tensor;
 }
 
-/* What this version knows, in the order in which templates_write has it. */
-static int write_rest(const struct safetensors *file, const struct rest *rest, const char *to,
+/* What this version knows, by name: the file is a stranger's. */
+static int write_rest(const struct templates *templates, const struct rest *rest, const char *to,
                       struct guise_error *err) {
-  static const char *const by_template[] = {"label.person", "label.weight"};
-  struct safetensor tensors[TENSORS_MAX] = {{.name = "label.erased",
-                                             .dtype = "U32",
-                                             .rank = 1,
-                                             .shape = {rest->count},
-                                             .data = rest->erased,
-                                             .bytes = rest->count * sizeof(uint32_t)}};
-  uint32_t n = 1;
-  for (size_t i = 0; i < ARRAY_SIZE(by_template); i++)
-    tensors[n++] = only_rows(safetensors_find(file, by_template[i]), rest);
-  for (uint32_t i = 0; i < safetensors_count(file) && n < TENSORS_MAX - 1; i++)
-    if (strncmp(safetensors_at(file, i)->name, "mask.", 5) == 0)
-      tensors[n++] = *safetensors_at(file, i);
-  tensors[n++] = only_rows(safetensors_find(file, "templates"), rest);
+  static const char *const constants[] = {"mask.channel", "mask.mean", "mask.deviation", "mask.reach",
+                                          "mask.learnt"};
+  const struct safetensors *file = templates_file(templates);
+  struct safetensor tensors[ARRAY_SIZE(constants) + 4];
+  uint32_t n = 0;
+  tensors[n++] = (struct safetensor){.name = "label.erased",
+                                     .dtype = "U32",
+                                     .rank = 1,
+                                     .shape = {rest->count},
+                                     .data = rest->erased,
+                                     .bytes = rest->count * sizeof(uint32_t)};
+  tensors[n++] = only_rows(safetensors_find(file, "label.person"), rest);
+  tensors[n++] = only_rows(safetensors_find(file, "label.weight"), rest);
+  for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
+    if (safetensors_find(file, constants[i]))
+      tensors[n++] = *safetensors_find(file, constants[i]);
+  tensors[n++] = only_rows(safetensors_find(file, "templates"), rest); /* last: halves */
   return safetensors_write(to, tensors, n, safetensors_metadata(file), err);
+}
+
+/* What was written is all there is when the old file has gone. */
+static int check_rest(const char *to, struct templates_rest *ret_rest, struct guise_error *err) {
+  _cleanup_(templates_freep) struct templates *written = NULL;
+  int r = templates_open(to, &written, err);
+  if (r == 0)
+    r = templates_check(written, NULL, NULL, err);
+  if (r < 0)
+    return r;
+  ret_rest->people = templates_people(written);
+  ret_rest->templates = templates_count(written);
+  return sha256_file(to, ret_rest->sha256, &ret_rest->bytes);
 }
 
 int templates_without(const char *from, uint32_t number, const char *to, struct templates_rest *ret_rest,
                       struct guise_error *err) {
   _cleanup_(templates_freep) struct templates *templates = NULL;
-  _cleanup_(safetensors_freep) struct safetensors *file = NULL;
   struct rest rest = {0};
   int r = templates_open(from, &templates, err);
-  if (r == 0)
-    r = safetensors_open(from, &file, err);
   if (r < 0)
     return r;
   if (number >= templates_numbers(templates) || templates_is_erased(templates, number))
@@ -99,14 +110,11 @@ int templates_without(const char *from, uint32_t number, const char *to, struct 
   else if (r < 0)
     error_set(err, r, "out of memory for what is left of %u templates", templates_count(templates));
   if (r == 0)
-    r = write_rest(file, &rest, to, err);
-  if (r == 0 && safetensors_failed(file)) /* zeros were written */
+    r = write_rest(templates, &rest, to, err);
+  if (r == 0 && safetensors_failed(templates_file(templates))) /* zeros were read, and written */
     r = error_set(err, -EIO, "the templates cannot be read from the disk");
-  if (r == 0) {
-    ret_rest->people = templates_numbers(templates) - rest.count;
-    ret_rest->templates = rest.rows;
-    r = sha256_file(to, ret_rest->sha256, &ret_rest->bytes);
-  }
+  if (r == 0)
+    r = check_rest(to, ret_rest, err);
   rest_clear(&rest);
   return r;
 }

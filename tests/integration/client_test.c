@@ -22,8 +22,8 @@
 #include "tests/integration/support/shell.h"
 
 /* Over in seconds; and a mask that cannot be a part of the network. */
-#define TINY                                                                                 \
-  "\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},\"mask\":{\"method\":\"blur\"}," \
+#define TINY                                                                                        \
+  "\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},\"mask\":{\"method\":\"ldp_slicing\"}," \
   "\"audit\":{\"attacks\":[]}"
 
 static struct server server;
@@ -146,7 +146,7 @@ static void models_are_told_of(void **state) {
   (void)shell(0, "\"$G\" follow $J");
   struct output *output = shell(0, "\"$G\" model show $J");
   expect_text(output->out, "model       mdl_");
-  expect_text(output->out, "mask        blur");
+  expect_text(output->out, "mask        ldp_slicing");
   expect_text(output->out, "--far       0.1\n"); /* 112 pairs of different people: 10 / 0.1, and no more */
   expect_text(output->out, "not audited");
   expect_text(output->out, "model.onnx");

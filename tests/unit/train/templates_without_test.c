@@ -159,6 +159,37 @@ static void whoever_is_left_in_nothing_goes_too(void **state) {
   assert_int_equal(templates_without(last_path, 4, rest_path, &rest, NULL), -ENODATA);
 }
 
+/* What a stranger has put into the file beside does not come along, and does no harm. */
+static void unknown_tensors_are_left_behind(void **state) {
+  (void)state;
+  static const char *const names[] = {"mask.a", "mask.b", "mask.c", "mask.d", "mask.e", "mask.f", "note"};
+  struct safetensors *file = NULL;
+  struct safetensor tensors[24];
+  struct templates_rest rest = {0};
+  struct guise_error err = {0};
+  const uint32_t word = 7;
+  uint32_t n = 0;
+  write_whole(true);
+  assert_int_equal(safetensors_open(whole, &file, NULL), 0);
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    tensors[n++] = (struct safetensor){
+        .name = names[i], .dtype = "U32", .rank = 1, .shape = {1}, .data = &word, .bytes = sizeof(word)};
+  for (uint32_t i = 0; i < safetensors_count(file); i++)
+    tensors[n++] = *safetensors_at(file, i);
+  tensors[n++] = (struct safetensor){
+      .name = "mask.x", .dtype = "U8", .rank = 1, .shape = {1}, .data = &word, .bytes = 1};
+  assert_int_equal(safetensors_write(last_path, tensors, n, safetensors_metadata(file), NULL), 0);
+  safetensors_free(file);
+  templates_free(open_sound(last_path));
+  if (templates_without(last_path, 0, rest_path, &rest, &err) < 0)
+    fail_msg("%s", err.text);
+  struct templates *left = open_sound(rest_path);
+  assert_int_equal(templates_count(left), 4);
+  assert_null(safetensors_find(templates_file(left), "note"));
+  assert_null(safetensors_find(templates_file(left), "mask.x"));
+  templates_free(left);
+}
+
 static void nobody_by_that_number(void **state) {
   (void)state;
   struct templates_rest rest = {0};
@@ -219,6 +250,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_person_goes_with_all_mixes),
       cmocka_unit_test(whoever_is_left_in_nothing_goes_too),
+      cmocka_unit_test(unknown_tensors_are_left_behind),
       cmocka_unit_test(nobody_by_that_number),
       cmocka_unit_test(lists_of_the_erased_are_checked),
   };
