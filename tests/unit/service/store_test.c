@@ -345,6 +345,42 @@ static void deleting_leaves_no_trace(void **state) {
   free(data);
 }
 
+/* A private report shows whoever was looked at; a head knows those alone whom its model was trained on. */
+static void a_head_goes_with_its_own_people(void **state) {
+  struct fixture *f = *state;
+  struct dataset_row trained, mixed;
+  struct model_file_row files[2] = {{"model-head.safetensors", SHA_B, 10}, {"report-private.html", SHA_C, 3}},
+                        file;
+  char facts[] = "{}", summary[] = "{}", spec[] = "{\"type\":\"train\"}", job[STORE_ID];
+  struct model_row model = {.facts = facts, .summary = summary, .files = files, .file_count = 2};
+  struct job_row row = {.created_at = time_now_ms(), .type = "train", .spec = spec, .input_count = 1};
+  struct store_erased erased;
+  int64_t seq;
+  bool replayed;
+  add_dataset(f->store, "trained", SHA_A, &trained);
+  add_dataset(f->store, "mixed", SHA_A, &mixed);
+  id_make("job_", row.id);
+  memcpy(row.dataset_id, trained.id, sizeof(trained.id));
+  row.inputs[0].pointer = "/mask/public_dataset";
+  memcpy(row.inputs[0].dataset_id, mixed.id, sizeof(mixed.id));
+  assert_int_equal(store_job_insert(f->store, &row, NULL, NULL, job, &replayed, NULL), 0);
+  assert_int_equal(store_job_claim(f->store, job, NULL, &seq), 0);
+  id_make("mdl_", model.id);
+  memcpy(model.job_id, job, sizeof(model.job_id));
+  model.created_at = time_now_ms();
+  assert_int_equal(store_model_insert(f->store, &model, &seq), 0);
+  assert_int_equal(store_dataset_delete(f->store, mixed.id, &erased), 0);
+  assert_int_equal(erased.reports, 1);
+  assert_int_equal(erased.model_count, 1);
+  store_erased_clear(&erased);
+  assert_int_equal(store_model_file(f->store, model.id, "report-private.html", &file), -ENOENT);
+  assert_int_equal(store_model_file(f->store, model.id, "model-head.safetensors", &file), 0);
+  assert_int_equal(store_dataset_delete(f->store, trained.id, &erased), 0);
+  assert_int_equal(erased.reports, 1);
+  store_erased_clear(&erased);
+  assert_int_equal(store_model_file(f->store, model.id, "model-head.safetensors", &file), -ENOENT);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -357,6 +393,7 @@ int main(void) {
       TEST(full_disk),
       TEST(models),
       TEST(auditing_a_model),
+      TEST(a_head_goes_with_its_own_people),
       TEST(deleting_leaves_no_trace),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
