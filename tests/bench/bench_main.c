@@ -24,7 +24,8 @@ static const struct {
      "NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size PX] [--k K] [--effort NAME] "
      "..."},
     {"ingest", bench_ingest, "ARCHIVE PACK [SIZE]"},
-    {"onnx", bench_onnx, "PACK DIRECTORY [--arch ARCH] [--mask MASK]... [--faces N] [--size PX] [--threads N]"},
+    {"onnx", bench_onnx,
+     "PACK DIRECTORY [--arch ARCH] [--mask MASK]... [--faces N] [--size PX] [--threads N]"},
 };
 
 int main(int argc, char **argv) {

@@ -204,8 +204,8 @@ static void the_probe_reports_itself(void **state) {
   assert_true(epoch_value(&record, "strategy.tau", 4) == DUAL_TAU_START);
   /* nothing is priced yet: R = 1 - leak */
   assert_true(epoch_value(&record, "strategy.mu", 4) == 0);
-  assert_true(fabs(epoch_value(&record, "strategy.reward", 4) -
-                   (1 - epoch_value(&record, "leak", 4))) < 1e-4);
+  assert_true(fabs(epoch_value(&record, "strategy.reward", 4) - (1 - epoch_value(&record, "leak", 4))) <
+              1e-4);
   /* each k that was decided on has its own rows; there is at least one */
   int rows = 0;
   for (uint32_t i = 0; i < record.count; i++)
