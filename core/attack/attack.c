@@ -108,6 +108,14 @@ static uint32_t people_at_most_two(const struct attack_faces *faces) {
   return faces->count > 0;
 }
 
+/* Where templates or gradients of a store were attacked whose mixes are not known for sure. */
+static void add_doubt(const char *doubt, struct attack_surface_result *surface) {
+  const size_t length = strlen(surface->reason);
+  if (surface->surface == SURFACE_TRAINING_TEMPLATES || surface->surface == SURFACE_GRADIENTS)
+    (void)snprintf(surface->reason + length, sizeof(surface->reason) - length, "%s%s", length ? " " : "",
+                   doubt);
+}
+
 int attack_run(const struct attack *attack, const struct attack_context *context,
                struct attack_result *ret_result, struct guise_error *err) {
   int64_t start = clock_ns();
@@ -131,6 +139,8 @@ int attack_run(const struct attack *attack, const struct attack_context *context
     attack_result_done(&result);
     return r;
   }
+  for (uint32_t s = 0; context->mixing.doubt && s < result.surfaces; s++)
+    add_doubt(context->mixing.doubt, &result.surface[s]);
   result.seconds = (double)(clock_ns() - start) * 1e-9;
   *ret_result = result;
   return 0;

@@ -48,6 +48,7 @@ struct attack_mixing {
   uint32_t recipes; /* frozen mixes an image; 0: mixed anew each time it is used */
   double uses; /* of a recipe whose k is drawn anew each time, and has a mix for each k; 0: k is frozen with
                   it */
+  const char *doubt; /* a sentence for results that rest on these mixes; NULL = none */
   enum mix_pool_kind pool;
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };
@@ -122,7 +123,7 @@ struct attack_surface_result {
   double threshold;       /* of that metric's mean */
   double threshold_worst_tenth;
   enum attack_verdict verdict;
-  char reason[320];
+  char reason[640];
   double mean_k; /* faces a template */
   struct attack_picture picture[2 * ATTACK_PICTURES_MAX];
   uint32_t pictures;

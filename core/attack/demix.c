@@ -11,8 +11,9 @@
  * Twice: knowing which mixes belong together (a store keeps images in order, and epochs repeat it), for 1, 2,
  * 4, 8 and 16 mixes; and without, taking with one mix those that resemble it most in the whole store. Frozen
  * mixes (recipes) repeat themselves: of R recipes there are R mixes to see, or, where k is chosen anew, one
- * for each k that a recipe has been used with. Granted are the best constant a colour, as in A1, and that all
- * mixes show the image in the same view, not mirrored or shifted.
+ * for each k that a recipe has been used with, but of a recipe that leaves the image unmixed only that one
+ * template. Of an image with fewer mixes than a figure asks for all there are are taken. Granted are the best
+ * constant a colour, as in A1, and that all mixes show the image in the same view, not mirrored or shifted.
  *
  * Control: the least squares of A1 on the unmasked transform of the same faces, unmixed. */
 #include <math.h>
@@ -102,8 +103,10 @@ static void demix(struct demix_worker *worker, const struct demix_store *store, 
   }
 }
 
-/* ret_mixes[0]: the first mix of the image; behind it those that resemble it most. */
-static void find_similar(const struct demix_store *store, uint32_t face, uint32_t ret_mixes[DEMIX_TURNS]) {
+/* ret_mixes[0]: the first mix of the image; behind it those that resemble it most. Returns how many, at most
+ * turns. */
+static uint32_t find_similar(const struct demix_store *store, uint32_t face,
+                             uint32_t ret_mixes[DEMIX_TURNS]) {
   const uint32_t all = store->sample->count * store->turns, first = face * store->turns;
   const float *sketch = store->sketch + (size_t)first * DEMIX_SKETCH;
   double best[DEMIX_TURNS] = {0};
@@ -111,7 +114,8 @@ static void find_similar(const struct demix_store *store, uint32_t face, uint32_
   ret_mixes[0] = first;
   for (uint32_t mix = 0; mix < all; mix++) {
     const double similarity = demix_dot(sketch, store->sketch + (size_t)mix * DEMIX_SKETCH, DEMIX_SKETCH);
-    if (mix == first || (found == store->turns && similarity <= best[found - 1]))
+    if (mix == first || (found == store->turns && similarity <= best[found - 1]) ||
+        demix_store_repeats(store, mix))
       continue;
     uint32_t at = found < store->turns ? found++ : found - 1;
     for (; at > 1 && best[at - 1] < similarity; at--) {
@@ -121,6 +125,7 @@ static void find_similar(const struct demix_store *store, uint32_t face, uint32_
     best[at] = similarity;
     ret_mixes[at] = mix;
   }
+  return found;
 }
 
 /* ---- one image ---- */
@@ -153,14 +158,13 @@ static void attack_grouped(struct demix_worker *worker, const struct demix_store
   struct mix own;
   mix_single(face, &own);
   const uint32_t stranger = face_sample_stranger(store->sample, &own, face, 0, store->context->seed);
-  for (uint32_t t = 0; t < store->turns; t++)
-    mixes[t] = face * store->turns + t;
-  load_views(worker, store, mixes, store->turns);
+  const uint32_t seen = demix_store_mixes(store, face, mixes);
+  load_views(worker, store, mixes, seen);
   for (int figure = SSIM_1; figure <= SSIM_ALL; figure++) {
     const uint32_t count = figure == SSIM_ALL ? store->turns : 1u << figure;
     if (count > store->turns || (figure == SSIM_ALL && is_counted(count)))
       continue;
-    demix(worker, store, count);
+    demix(worker, store, MIN(count, seen));
     struct likeness alike = recover_compare(&worker->recoverer, face_sample_image(store->sample, face)),
                     chance = recover_compare(&worker->recoverer, face_sample_image(store->sample, stranger));
     outcome->value[figure] = alike.ssim;
@@ -177,9 +181,9 @@ static void attack_similar(struct demix_worker *worker, const struct demix_store
   uint32_t mixes[DEMIX_TURNS];
   struct mix first;
   demix_store_mix(store, face * store->turns, &first);
-  find_similar(store, face, mixes);
-  load_views(worker, store, mixes, store->turns);
-  demix(worker, store, store->turns);
+  const uint32_t found = find_similar(store, face, mixes);
+  load_views(worker, store, mixes, found);
+  demix(worker, store, found);
   outcome->value[SSIM_SIMILAR] = outcome->chance[SSIM_SIMILAR] = -1;
   for (uint32_t j = 0; j < first.k; j++) {
     const uint32_t member = first.member[j];
@@ -192,9 +196,9 @@ static void attack_similar(struct demix_worker *worker, const struct demix_store
     outcome->chance[SSIM_SIMILAR] =
         fmax(outcome->chance[SSIM_SIMILAR],
              recover_compare(&worker->recoverer, face_sample_image(sample, stranger)).ssim);
-    for (uint32_t t = 1; t < store->turns; t++) {
-      outcome->value[FOUND] += mixes[t] / store->turns == member ? 1.0 / (store->turns - 1) : 0;
-      outcome->chance[FOUND] += mixes[t] / store->turns == stranger ? 1.0 / (store->turns - 1) : 0;
+    for (uint32_t t = 1; t < found; t++) {
+      outcome->value[FOUND] += mixes[t] / store->turns == member ? 1.0 / (found - 1) : 0;
+      outcome->chance[FOUND] += mixes[t] / store->turns == stranger ? 1.0 / (found - 1) : 0;
     }
   }
 }
@@ -290,7 +294,7 @@ static int fill_metric(const struct demix_store *store, size_t row, const struct
 /* The verdict rests on the most mixes of a known image. */
 static int write_surface(const struct demix_store *store, const struct outcome *outcomes,
                          const struct outcome *controls, struct attack_surface_result *surface) {
-  uint32_t faces = 0, decides = 0;
+  uint32_t faces = 0, mixes = 0, decides = 0;
   *surface = (struct attack_surface_result){.surface = SURFACE_TRAINING_TEMPLATES,
                                             .threat_model = threat_model,
                                             .given_key = mask_order(store->context->mask) != NULL};
@@ -305,11 +309,14 @@ static int write_surface(const struct demix_store *store, const struct outcome *
   }
   for (uint32_t m = 0; m < store->sample->count * store->turns; m++) {
     struct mix mix;
+    if (demix_store_repeats(store, m))
+      continue;
     demix_store_mix(store, m, &mix);
     faces += mix.k;
+    mixes++;
   }
   const struct attack_metric *metric = &surface->metric[decides];
-  surface->mean_k = (double)faces / (store->sample->count * store->turns);
+  surface->mean_k = (double)faces / mixes;
   surface->decided_by = metric->name;
   surface->threshold = fmax(LEAK_SSIM, metric->chance + LEAK_ABOVE_CHANCE);
   surface->threshold_worst_tenth = fmax(LEAK_SSIM, metric->chance_worst_tenth + LEAK_ABOVE_CHANCE);
@@ -327,19 +334,18 @@ static int take_picture(struct demix_worker *worker, const struct demix_store *s
   uint8_t *strip = malloc(store->pixels * 3);
   if (!strip)
     return -ENOMEM;
-  for (uint32_t t = 0; t < store->turns; t++)
-    mixes[t] = face * store->turns + t;
-  load_views(worker, store, mixes, store->turns);
+  const uint32_t seen = demix_store_mixes(store, face, mixes);
+  load_views(worker, store, mixes, seen);
   picture_panel(truth, size, 0, strip);
   for (uint32_t panel = 1; panel < 3; panel++) {
-    demix(worker, store, panel == 1 ? 1 : store->turns);
+    demix(worker, store, panel == 1 ? 1 : seen);
     recover_render(&worker->recoverer, truth);
     picture_panel(worker->recoverer.rgb, size, panel, strip);
   }
   *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
   (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
                  "%s face: original, what one template shows, what %u show together",
-                 victim ? "A victim's" : "A drawn", store->turns);
+                 victim ? "A victim's" : "A drawn", seen);
   return 0;
 }
 

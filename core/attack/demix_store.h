@@ -10,8 +10,8 @@
 #define DEMIX_TURNS 16u   /* mixes of an image that are seen, at most */
 #define DEMIX_SKETCH 512u /* numbers that stand for a picture when similar ones are sought */
 
-/* What the training store holds of the sample's faces: count images, turns mixes of each. Mix m is of image
- * m / turns. */
+/* What the training store holds of the sample's faces: count images, turns mixes of each, at most. Mix m is
+ * of image m / turns. */
 struct demix_store {
   const struct attack_context *context;
   const struct face_sample *sample;
@@ -21,7 +21,7 @@ struct demix_store {
   size_t pixels;
   float *mean;      /* (pixels) of all mixes' pictures */
   float *sums;      /* (count, pixels) of each image's */
-  float *sketch;    /* (count * turns, DEMIX_SKETCH), mean-free and of length 1 */
+  float *sketch;    /* (count * turns, DEMIX_SKETCH), mean-free and of length 1; 0 where there is no mix */
   uint16_t *bucket; /* (pixels) of the sketch; the lowest bit is the sign */
   double power;     /* of a face about the mean, sum of squares */
 };
@@ -41,8 +41,14 @@ void demix_worker_done(struct demix_worker *worker);
 int demix_store_init(struct demix_store *store, uint32_t *ret_steps);
 void demix_store_done(struct demix_store *store);
 
-/* Turn t is of recipe t mod R, where mixes are frozen. */
+/* Turn t is of recipe t mod R, where mixes are frozen. A recipe that leaves an image unmixed does so for
+ * ever. */
 void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *ret_mix);
+/* Whether the mix is the template of an earlier turn once more: of an unmixed recipe there is but one. */
+bool demix_store_repeats(const struct demix_store *store, uint32_t mix);
+/* The mixes of an image that differ, 1 to turns of them, in the order of their turns; returns their number.
+ */
+uint32_t demix_store_mixes(const struct demix_store *store, uint32_t face, uint32_t ret_mixes[DEMIX_TURNS]);
 /* worker->recoverer.solver.x := the picture of one mix; returns the iterations. */
 uint32_t demix_store_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t number);
 

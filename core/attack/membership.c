@@ -121,8 +121,12 @@ static void append(struct membership_targets *targets, const struct membership_t
   targets->prototypes = behind->count;
 }
 
+/* One image is left to the prototype, and where more than TARGETS_EACH are asked about PROTOTYPES_EACH, or
+ * half of all: more effort must not make the attack worse. */
 static uint32_t askable(const struct person *person) {
-  return MIN(person->unseen_count, person->member_count - 1);
+  const uint32_t few = MIN(TARGETS_EACH, person->member_count - 1),
+                 many = person->member_count - MIN(PROTOTYPES_EACH, person->member_count / 2);
+  return MIN(person->unseen_count, MAX(few, many));
 }
 
 /* How many of each person, at most: as many as all together fill the budget. */

@@ -89,15 +89,17 @@ static json_t *shares_json(const double *probability, double *ret_mean_k) {
 }
 
 static json_t *mixing_json(const struct report_reward *reward) {
-  double mean_k, stored_mean_k;
+  double mean_k, stored_mean_k, decided_mean_k;
   if (!reward->mixes)
     return json_null();
   json_t *shares = shares_json(reward->probability, &mean_k);
   json_t *stored = shares_json(reward->stored, &stored_mean_k);
-  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:b}", "policy", text_or_null(reward->policy),
-                   "reward", text_or_null(reward->reward), "unmixed", reward->unmixed, "mean_k",
-                   json_real_or_null(mean_k), "probability", shares, "stored_mean_k",
-                   json_real_or_null(stored_mean_k), "stored", stored, "accuracy_bound_enforced",
+  json_t *decided = shares_json(reward->decided, &decided_mean_k);
+  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
+                   text_or_null(reward->policy), "reward", text_or_null(reward->reward), "unmixed",
+                   reward->unmixed, "mean_k", json_real_or_null(mean_k), "probability", shares,
+                   "stored_mean_k", json_real_or_null(stored_mean_k), "stored", stored, "decided_mean_k",
+                   json_real_or_null(decided_mean_k), "decided", decided, "accuracy_bound_enforced",
                    (int)reward->accuracy_bound_enforced);
 }
 

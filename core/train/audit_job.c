@@ -77,6 +77,21 @@ static int open_data(struct audit_job *job, struct guise_error *err) {
   return r;
 }
 
+/* The shares of k in the last epoch are all that reports of earlier versions tell. They are not the whole
+ * training's where there was a warm-up or the policy has learnt. */
+static const char *doubt_of(const struct job_spec *trained, const json_t *mixing) {
+  const bool learned =
+                 mask_traits(trained->mask.method)->has_strategy && trained->mask.policy == POLICY_LEARNED,
+             warms = trained->train.margin_warmup > 0 && (learned || trained->mask.recipes == 0);
+  if (!mask_traits(trained->mask.method)->chooses_k || strcmp(json_text_at(mixing, "policy"), "owner") == 0 ||
+      json_object_get(mixing, "stored") || (!learned && !warms))
+    return NULL;
+  return warms ? "The model's report does not tell the mixes of its whole training: those of the last epoch "
+                 "were attacked, which leak less than its warm-up's."
+               : "The model's report does not tell the mixes of its whole training: those of the last epoch "
+                 "were attacked.";
+}
+
 static struct attack_mixing mixing_of(const struct audit_job *job) {
   const json_t *mixing = json_object_get(json_object_get(job->report, "mask"), "mixing"), *share;
   const char *whole = json_object_get(mixing, "stored") ? "stored" : "probability"; /* of earlier versions */
@@ -84,7 +99,8 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
   struct attack_mixing result = {.alpha = MIX_ALPHA,
                                  .pool = job->trained.mask.pool,
                                  .recipes = job->trained.mask.recipes,
-                                 .uses = audit_recipe_uses(&job->trained)};
+                                 .uses = audit_recipe_uses(&job->trained),
+                                 .doubt = doubt_of(&job->trained, mixing)};
   const char *k;
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
   json_object_foreach(json_object_get(mixing, whole), k, share) {

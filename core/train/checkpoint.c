@@ -9,8 +9,8 @@
 #include "core/model/graph_state.h"
 #include "core/train/trainer.h"
 
-#define CHECKPOINT_FORMAT "guise-checkpoint-2"
-#define STATE_TENSORS 17
+#define CHECKPOINT_FORMAT "guise-checkpoint-3"
+#define STATE_TENSORS 18
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */
 struct state_piece {
@@ -29,6 +29,7 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] =
       (struct state_piece){"state.histogram", "F64", t->last_histogram, MIX_MAX + 1, sizeof(double)};
   pieces[n++] = (struct state_piece){"state.stored", "F64", t->stored, MIX_MAX + 1, sizeof(double)};
+  pieces[n++] = (struct state_piece){"state.decided", "F64", t->decided, MIX_MAX + 1, sizeof(double)};
   pieces[n++] = (struct state_piece){"state.curve", "F64", t->curve, CURVE_POINTS, sizeof(double)};
   if (t->probe) {
     pieces[n++] =

@@ -127,6 +127,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   reward.unmixed = mixing.unmixed;
   memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
   memcpy(reward.stored, stored.probability, sizeof(reward.stored));
+  memcpy(reward.decided, trainer_is_given(t) ? mixing.probability : t->decided, sizeof(reward.decided));
   return reward;
 }
 

@@ -91,6 +91,12 @@ static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample
   return k[strategy_draw(rng, policy, ACTIONS(t))];
 }
 
+bool trainer_decides_k(const struct trainer *t) {
+  const bool chooses = mask_traits(t->spec->mask.method)->chooses_k,
+             fixed = t->spec->mask.recipes > 0 && !t->strategy; /* by the recipe: no warm-up */
+  return !chooses || fixed || !trainer_in_warmup(t);
+}
+
 /* Faces in sample `sample`. Recipes fix whether it is mixed and, but for a learned policy, its k; then there
  * is no warm-up, since the k of the warm-up would be one more mix of each image. */
 static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
@@ -107,7 +113,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
     return draw_k(t, &rng, sample, marginal);
   if (frozen)
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
-  return trainer_in_warmup(t) ? 2 : draw_k(t, &rng, sample, marginal);
+  return trainer_decides_k(t) ? draw_k(t, &rng, sample, marginal) : 2;
 }
 
 int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {

@@ -404,6 +404,7 @@ int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, floa
     rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, trainer_draw(t, i, images[i]));
     trainer_compose(t, &rng, i, k[i], &t->mixes[i]);
     t->sums.chosen[k[i]]++;
+    t->decided[k[i]] += trainer_decides_k(t);
     t->sums.mixed += k[i] > 1;
     t->sums.unmixed += k[i] == 1;
     t->sums.k += k[i] > 1 ? k[i] : 0;

@@ -82,7 +82,8 @@ struct trainer {
   double trained_seconds;             /* spent in steps, over all epochs and attempts */
   double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
   double stored[MIX_MAX + 1]; /* samples of each k in all whole epochs: what a store of the templates holds */
-  double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
+  double decided[MIX_MAX + 1]; /* of these those whose k was no warm-up's, also of the epoch under way */
+  double curve[CURVE_POINTS];  /* accuracy until now on the first verification set */
 
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
@@ -145,6 +146,8 @@ double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);
 int trainer_choose_k(struct trainer *trainer, uint32_t count, uint32_t *ret_k /* (count) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 bool trainer_in_warmup(const struct trainer *trainer);
+/* Whether the step's k are those of policy or method, and not the warm-up's two faces. */
+bool trainer_decides_k(const struct trainer *trainer);
 void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
                     uint32_t *ret_counts);
 

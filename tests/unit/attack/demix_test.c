@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/demix_store.h"
 #include "schema.h"
 #include "unit/attack/crowd.h"
 
@@ -150,6 +151,80 @@ static void recipes_of_a_learned_policy_are_all_seen(void **state) {
   mask_free(mask);
 }
 
+/* The images of a store whose recipe, of two, mixes with 2, 3 and 5 faces or not at all. */
+static uint32_t check_recipe(const struct demix_store *store, uint32_t face, uint32_t recipe) {
+  struct mix first, mix;
+  uint32_t used = 0;
+  demix_store_mix(store, face * store->turns + recipe, &first);
+  for (uint32_t turn = recipe; turn < store->turns; turn += 2) {
+    const uint32_t number = face * store->turns + turn;
+    demix_store_mix(store, number, &mix);
+    assert_int_equal(demix_store_repeats(store, number), first.k == 1 && turn > recipe);
+    if (first.k == 1) { /* nothing but the image, for ever */
+      assert_int_equal(mix.k, 1);
+      assert_int_equal(mix.member[0], face);
+      assert_true(mix.lambda[0] == 1);
+    } else {
+      assert_true(mix.k > 1 && !(used >> mix.k & 1));
+      used |= 1u << mix.k;
+    }
+  }
+  return first.k == 1 ? 1 : 3;
+}
+
+static void an_unmixed_recipe_has_one_template(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 3);
+  struct face_sample sample;
+  uint32_t all = 0;
+  context.mixing.probability[2] = context.mixing.probability[5] = 1;
+  context.mixing.recipes = 2;
+  context.mixing.uses = 1000;
+  context.mixing.unmixed = .5;
+  assert_int_equal(face_sample_draw(&context.victims, 30, context.seed, &sample), 0);
+  const struct demix_store store = {
+      .context = &context, .sample = &sample, .mask = mask, .mixing = &context.mixing, .turns = 6};
+  for (uint32_t face = 0; face < sample.count; face++) {
+    uint32_t mixes[DEMIX_TURNS], there_are = check_recipe(&store, face, 0) + check_recipe(&store, face, 1);
+    assert_int_equal(demix_store_mixes(&store, face, mixes), there_are);
+    for (uint32_t t = 0; t < there_are; t++)
+      assert_true(mixes[t] / store.turns == face && !demix_store_repeats(&store, mixes[t]));
+    all += there_are;
+  }
+  print_message("%u mixes of %u images\n", all, sample.count);
+  assert_in_range(all, 90, 150); /* of 60 recipes half have one and half three */
+  face_sample_done(&sample);
+  mask_free(mask);
+}
+
+/* An attack on unmixed recipes finds what it finds in recipes of one use, and counts no template twice. */
+static void unmixed_recipes_are_counted_once(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = few_people(mask, 3);
+  context.mixing.recipes = 2;
+  context.mixing.unmixed = 1;
+  struct attack_result once = run("demix", &context);
+  context.mixing.probability[2] = context.mixing.probability[5] = 1;
+  context.mixing.uses = 1000;
+  struct attack_result often = run("demix", &context);
+  assert_string_equal(often.surface[0].decided_by, "ssim_all");
+  assert_true(once.surface[0].mean_k == 1 && often.surface[0].mean_k == 1);
+  assert_true(fabs(figure(&often, "ssim_all") - figure(&once, "ssim_2")) < 1e-6);
+  assert_true(fabs(figure(&often, "ssim_4") - figure(&once, "ssim_2")) < 1e-6);
+  attack_result_done(&often);
+  context.mixing.unmixed = .5; /* 2 and 3 and 5 where it is mixed, else 1: 11 faces in four mixes */
+  often = run("demix", &context);
+  print(&often);
+  assert_true(often.surface[0].mean_k > 2.75 - .4 && often.surface[0].mean_k < 2.75 + .4);
+  for (uint32_t i = 0; i < often.surface[0].metrics; i++)
+    assert_true(isfinite(often.surface[0].metric[i].value.mean));
+  attack_result_done(&often);
+  attack_result_done(&once);
+  mask_free(mask);
+}
+
 static void undefended_faces_come_back(void **state) {
   (void)state;
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
@@ -259,6 +334,8 @@ int main(void) {
       cmocka_unit_test(mixes_betray_whose_they_are),
       cmocka_unit_test(recipes_bound_what_is_seen),
       cmocka_unit_test(recipes_of_a_learned_policy_are_all_seen),
+      cmocka_unit_test(an_unmixed_recipe_has_one_template),
+      cmocka_unit_test(unmixed_recipes_are_counted_once),
       cmocka_unit_test(undefended_faces_come_back),
       cmocka_unit_test(noise_is_averaged_away),
       cmocka_unit_test(broken_attacker_is_inconclusive),

@@ -131,6 +131,8 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
   input.reward.probability[6] = .5;
   input.reward.stored[2] = .75;
   input.reward.stored[6] = .25;
+  input.reward.decided[2] = 10;
+  input.reward.decided[6] = 30;
   json_t *spec = json_pack("{s:{s:s}}", "labels", "x", HOSTILE), *report = NULL;
   struct guise_error err = {0};
   input.spec = spec;
@@ -172,6 +174,8 @@ static void json_fits_the_schema(void **state) {
   assert_true(json_number_at(mixing, "mean_k") == 4);
   assert_true(json_number_at(mixing, "stored_mean_k") == 3);
   assert_true(json_number_at(json_object_get(mixing, "stored"), "2") == .75);
+  assert_true(json_number_at(mixing, "decided_mean_k") == 5);
+  assert_true(json_number_at(json_object_get(mixing, "decided"), "2") == .25);
   assert_string_equal(json_text_at(json_object_get(report, "formal"), "guarantee"), "none");
   json_decref(report);
   json_decref(bare);

@@ -187,6 +187,52 @@ static void an_audit_repeats_that_of_the_training(void **state) {
   json_decref(summary);
 }
 
+/* What the last attack in the report says of a surface. */
+static bool is_doubted(const json_t *json, const char *which) {
+  const json_t *list = json_object_get(json, "attacks"), *surface;
+  const json_t *last = json_array_get(list, json_array_size(list) - 1);
+  bool doubted = false;
+  size_t i, found = 0;
+  json_array_foreach(json_object_get(last, "surfaces"), i, surface) {
+    if (strcmp(json_text_at(surface, "surface"), which) != 0)
+      continue;
+    const char *reason = json_text_at(surface, "reason"), *doubt = strstr(reason, "those of the last epoch");
+    doubted =
+        doubt && doubt > reason && strcmp(strstr(doubt, "leak less"), "leak less than its warm-up's.") == 0;
+    found++;
+  }
+  assert_int_equal(found, 1);
+  return doubted;
+}
+
+/* Reports of earlier versions tell the mixes of the last epoch alone, and an audit by them says so. */
+static void an_earlier_report_leaves_a_doubt(void **state) {
+  (void)state;
+  static const char body[] = AUDIT("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}");
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  char kept[sizeof(report)];
+  json_t *json = report_of("job_train");
+  assert_int_equal(json_object_del(json_object_get(json_object_get(json, "mask"), "mixing"), "stored"), 0);
+  memcpy(kept, report, sizeof(kept));
+  (void)snprintf(report, sizeof(report), "%s/earlier.json", root);
+  assert_int_equal(json_dump_file(json, report, 0), 0);
+  json_decref(json);
+  const int r = run(body, &(struct given){"job_earlier", faces, HASH, NULL, &record}, NULL, &err);
+  memcpy(report, kept, sizeof(kept));
+  if (r < 0)
+    fail_msg("%s", err.text);
+  json = report_of("job_earlier");
+  assert_true(is_doubted(json, "T"));
+  assert_false(is_doubted(json, "I"));
+  json_decref(json);
+  if (run(body, &(struct given){"job_present", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  json = report_of("job_present");
+  assert_false(is_doubted(json, "T"));
+  json_decref(json);
+}
+
 /* ---- ONNX files ---- */
 
 static Onnx__ModelProto *onnx_of(const char *path) {
@@ -424,6 +470,7 @@ static void stopped_and_spoilt(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_repeats_that_of_the_training),
+                                     cmocka_unit_test(an_earlier_report_leaves_a_doubt),
                                      cmocka_unit_test(onnx_files_tell_of_the_audit),
                                      cmocka_unit_test(onnx_files_that_are_not_there),
                                      cmocka_unit_test(finished_attacks_are_kept),

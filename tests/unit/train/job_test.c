@@ -104,11 +104,15 @@ static void a_store_holds_the_warmup(void **state) {
   run_through(body, "store", NULL, &record);
   json_t *report = report_of("store");
   const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
-  const json_t *stored = json_object_get(mixing, "stored"), *last = json_object_get(mixing, "probability");
+  const json_t *stored = json_object_get(mixing, "stored"), *last = json_object_get(mixing, "probability"),
+               *decided = json_object_get(mixing, "decided");
   assert_true(json_number_value(json_object_get(last, "6")) == 1);
   assert_true(json_number_value(json_object_get(stored, "2")) == 0.5);
   assert_true(json_number_value(json_object_get(stored, "6")) == 0.5);
   assert_true(json_number_value(json_object_get(mixing, "stored_mean_k")) == 4);
+  assert_true(json_number_value(json_object_get(decided, "2")) == 0);
+  assert_true(json_number_value(json_object_get(decided, "6")) == 1);
+  assert_true(json_number_value(json_object_get(mixing, "decided_mean_k")) == 6);
   const json_t *attack = json_array_get(json_object_get(report, "attacks"), 0), *surface;
   size_t i;
   json_array_foreach(json_object_get(attack, "surfaces"), i, surface) {
@@ -121,6 +125,35 @@ static void a_store_holds_the_warmup(void **state) {
   assert_int_equal(model_load(path, 1, 1, &model, NULL), 0);
   assert_true(model->info.mixing.probability[6] == 1);
   model_free(model);
+}
+
+/* What the policy chose in all epochs behind the warm-up, which ends here with the first of them. */
+static void a_report_tells_what_was_decided(void **state) {
+  (void)state;
+  static const char body[] =
+      "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":"
+      "0},"
+      "\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},"
+      "\"train\":{\"epochs\":4,\"batch\":8,\"margin_warmup\":0.25}}";
+  struct record record = {.count = 0};
+  double sum = 0, shares = 0;
+  run_through(body, "decided", NULL, &record);
+  json_t *report = report_of("decided"), *share;
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  const char *k;
+  assert_true(epoch_value(&record, "strategy.mean_k", 1) == 2);
+  for (uint32_t epoch = 2; epoch <= 4; epoch++)
+    sum += epoch_value(&record, "strategy.mean_k", epoch);
+  const double decided = json_number_value(json_object_get(mixing, "decided_mean_k"));
+  print_message("mean k %.9f of what was decided, %.9f by epochs\n", decided, sum / 3);
+  assert_true(fabs(decided - sum / 3) < 1e-6);
+  assert_true(decided != json_number_value(json_object_get(mixing, "mean_k"))); /* the last epoch's */
+  assert_true(fabs(json_number_value(json_object_get(mixing, "stored_mean_k")) - (2 + sum) / 4) < 1e-6);
+  json_object_foreach(json_object_get(mixing, "decided"), k, share) {
+    shares += json_number_value(share);
+  }
+  assert_true(fabs(shares - 1) < 1e-6);
+  json_decref(report);
 }
 
 /* Little memory and bfloat16 train the same network: the losses are near, and the report says what was used.
@@ -376,17 +409,12 @@ static void linkage_leads_the_report(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_undefended_job_learns),
-      cmocka_unit_test(suspended_and_resumed_to_the_bit),
-      cmocka_unit_test(a_store_holds_the_warmup),
-      cmocka_unit_test(memory_and_precision),
-      cmocka_unit_test(a_learned_policy_reports_itself),
-      cmocka_unit_test(the_probe_reports_itself),
-      cmocka_unit_test(a_reference_bounds_the_accuracy),
-      cmocka_unit_test(an_embedder_of_public_faces),
-      cmocka_unit_test(ablations_take_something_away),
-      cmocka_unit_test(linkage_leads_the_report),
-      cmocka_unit_test(cancel),
+      cmocka_unit_test(an_undefended_job_learns),    cmocka_unit_test(suspended_and_resumed_to_the_bit),
+      cmocka_unit_test(a_store_holds_the_warmup),    cmocka_unit_test(a_report_tells_what_was_decided),
+      cmocka_unit_test(memory_and_precision),        cmocka_unit_test(a_learned_policy_reports_itself),
+      cmocka_unit_test(the_probe_reports_itself),    cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(an_embedder_of_public_faces), cmocka_unit_test(ablations_take_something_away),
+      cmocka_unit_test(linkage_leads_the_report),    cmocka_unit_test(cancel),
       cmocka_unit_test(errors_say_what_to_do),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
