@@ -15,6 +15,7 @@
 #include "core/base/file.h"
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
+#include "core/train/embedder.h"
 #include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
@@ -223,9 +224,59 @@ static void a_given_control_is_taken(void **state) {
   job_spec_free(&trained);
 }
 
+/* ---- a pack that cannot be read: what was learnt from zeros does not outlast the run ---- */
+
+struct fault {
+  uint32_t steps, at; /* step at which reading fails; 0 = never */
+  const char *when;   /* it fails once this file is there; NULL = never */
+};
+
+static void on_step(void *context, const struct job_progress *progress) {
+  struct fault *fault = context;
+  (void)progress;
+  fault->steps++; /* the first step of each epoch tells, and there is one */
+}
+
+static enum job_stop on_fault(void *context) {
+  const struct fault *fault = context;
+  return (fault->at && fault->steps >= fault->at) || (fault->when && access(fault->when, F_OK) == 0)
+             ? JOB_CANCEL
+             : JOB_CONTINUE;
+}
+
+static int train_known(const char *work, struct fault *fault, char path[static 4096]) {
+  const struct job_callbacks watched = {fault, quiet_phase, on_step, on_log, quiet_checkpoint, on_fault};
+  const struct data_split split = {.images = 0.5, .seed = 3};
+  return embedder_known(ARCH_FREQ_IR, faces, &split, PEOPLE * IMAGES / 2, SIZE, 7, 1, NULL, work, &watched,
+                        path, NULL);
+}
+
+static void what_was_learnt_from_faults_is_not_kept(void **state) {
+  (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: a training takes too long under a sanitizer\n");
+  skip();
+#endif
+  char work[64], path[4096], good[128], bad[128], written[128];
+  (void)snprintf(work, sizeof(work), "%s/faulty", root);
+  (void)snprintf(good, sizeof(good), "%s/checkpoint-1-1.safetensors", work);
+  (void)snprintf(bad, sizeof(bad), "%s/checkpoint-2-2.safetensors", work);
+  (void)snprintf(written, sizeof(written), "%s/output/card.md", work);
+  struct fault second = {.at = 2}, last = {.when = written}, none = {.at = 0};
+  assert_int_equal(train_known(work, &second, path), -ECANCELED);
+  assert_int_equal(access(good, F_OK), 0);
+  assert_int_equal(access(bad, F_OK), -1);
+  assert_int_equal(train_known(work, &last, path), -ECANCELED); /* of what the last step read */
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(unlink(written), 0);
+  assert_int_equal(train_known(work, &none, path), 0);
+  assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(known_people_are_learnt_once),
-                                     cmocka_unit_test(kept_networks_serve_later_jobs),
-                                     cmocka_unit_test(a_given_control_is_taken)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(known_people_are_learnt_once), cmocka_unit_test(kept_networks_serve_later_jobs),
+      cmocka_unit_test(a_given_control_is_taken),
+      cmocka_unit_test(what_was_learnt_from_faults_is_not_kept)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
