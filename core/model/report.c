@@ -18,6 +18,25 @@ static json_t *count_json(uint64_t count) {
   return json_integer((json_int_t)count);
 }
 
+/* What the owner's masking takes from whoever is at the service: how much depends on the mask. */
+static const char *removed(const struct report_input *input) {
+  if (input->model->mask.method == MASK_NONE)
+    return "Who sees the names: no name of those who were trained on has been in the service's memory, state "
+           "directory or backups. The faces it has, as the mask none leaves them: one inverse transform "
+           "turns a "
+           "template back into the picture.";
+  if (!input->reward.mixes || input->reward.unmixed > 0)
+    return "Who sees the faces: no picture and no name of those who were trained on has been in the "
+           "service's "
+           "memory, state directory or backups, but templates of one face alone have: what the mask leaves "
+           "of a "
+           "face its operator and a thief can compute.";
+  return "Who sees the faces: no picture and no name of those who were trained on has been in the service's "
+         "memory, state directory or backups, so that neither its operator nor a thief finds any, but for "
+         "what "
+         "can be computed from templates of several faces each.";
+}
+
 /* Whom faces that their owner has masked are out of reach of, and what is left to whom. */
 static int add_threats(json_t *data, const struct report_input *input) {
   char templates[256];
@@ -27,10 +46,7 @@ static int add_threats(json_t *data, const struct report_input *input) {
                  input->reward.mixes && input->reward.unmixed > 0 ? ", some of them of one face alone" : "",
                  none ? "the mask none shields nothing"
                       : "between them and the faces stands the mask alone, whose constants are in the file");
-  json_t *removes = json_pack(
-      "[s]",
-      "Who sees the faces: no pixel and no name of those who were trained on has been in the "
-      "service's memory, state directory or backups, so that neither its operator nor a thief finds any.");
+  json_t *removes = json_pack("[s]", removed(input));
   json_t *stays = json_pack("[s, s, s]", templates,
                             "Labels: how many people there are, who is in a template and with which share.",
                             "W: the model has learnt the people; whoever has its weights can attack them.");
