@@ -240,6 +240,35 @@ static void what_masking_removes(void **state) {
   sample_unmixed = .25;
 }
 
+/* Models of earlier versions do not resist either where nobody tried to link. */
+static void summaries_of_before(void **state) {
+  (void)state;
+  static const struct {
+    const char *summary, *verdict, *reason;
+  } cases[] = {
+      {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linear\",\"surface\":\"T\"},"
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"demix\",\"surface\":\"T\"}]}}",
+       "inconclusive", "No leak was found on 3 attacked surfaces, but linkage"},
+      {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linkage\",\"surface\":\"I\"}]}}",
+       "resists", "r"},
+      {"{\"audit\":{\"verdict\":\"leaks\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"}]}}",
+       "leaks", "r"},
+      {"{}", "", ""},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    json_t *summary = json_loads(cases[i].summary, 0, NULL);
+    assert_int_equal(report_cap_summary(summary), 0);
+    const json_t *audit = json_object_get(summary, "audit");
+    assert_string_equal(json_text_at(audit, "verdict"), cases[i].verdict);
+    assert_non_null(strstr(json_text_at(audit, "reason"), cases[i].reason));
+    json_decref(summary);
+  }
+  assert_int_equal(report_cap_summary(NULL), 0);
+}
+
 /* The schema and its checker are worth something only if they refuse. */
 static void schema_refuses(void **state) {
   (void)state;
@@ -741,6 +770,7 @@ int main(void) {
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(masked_by_the_owner),
       cmocka_unit_test(what_masking_removes),
+      cmocka_unit_test(summaries_of_before),
       cmocka_unit_test(schema_refuses),
       cmocka_unit_test(linkage_comes_first),
       cmocka_unit_test(audits_add_up),
