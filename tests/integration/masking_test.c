@@ -191,7 +191,8 @@ static void a_person_is_erased(void **state) {
   expect(&server, "GET", "/v1/datasets/erased/identities", NULL, 200, &reply);
   assert_int_equal(json_array_size(json_object_get(reply.json, "data")), PEOPLE - people);
   assert_string_equal(
-      json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "data"), 0), "name")), "0");
+      json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "data"), 0), "name")),
+      "0");
   reply_done(&reply);
   expect(&server, "DELETE", "/v1/datasets/erased/identities/1", NULL, 404, &reply);
   reply_done(&reply);
@@ -285,6 +286,9 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"parameters\": {\"sigma\": 2}}", "/mask/parameters/sigma");
   refused("\"audit\": {\"attacks\": [\"linear\"]}", "/audit/attacks/0");
   refused("\"audit\": {\"attacks\": \"linear\"}", "/audit/attacks");
+  refused("\"mask\": {\"probability\": [1]}", "/mask/probability");
+  refused("\"audit\": {\"control\": \"mdl_none\"}", "/audit/control");
+  refused("\"audit\": {\"teacher\": \"mdl_none\"}", "/audit/teacher");
   refused("\"defences\": [{\"method\": \"dp_sgd\"}]", "/defences/0/method");
   /* where pictures are needed */
   expect(
