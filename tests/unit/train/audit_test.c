@@ -273,6 +273,14 @@ static void onnx_files_that_are_not_there(void **state) {
   assert_int_equal(access(path, F_OK), -1);
   (void)snprintf(path, sizeof(path), "%s/out-job_damaged/model-template.onnx", root);
   assert_int_equal(access(path, F_OK), 0);
+  (void)snprintf(onnx[0], sizeof(onnx[0]), "%s/large.onnx", root); /* than any may be; a hole */
+  const int fd = open(onnx[0], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  assert_int_equal(ftruncate(fd, 3LL << 30), 0);
+  (void)close(fd);
+  if (run(body, &(struct given){"job_large", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  (void)snprintf(path, sizeof(path), "%s/out-job_large/model.onnx", root);
+  assert_int_equal(access(path, F_OK), -1);
   (void)snprintf(onnx[0], sizeof(onnx[0]), "%s/nowhere", root);
   assert_int_equal(run(body, &(struct given){"job_replaced", faces, HASH, NULL, &record}, NULL, &err),
                    -ESTALE);
