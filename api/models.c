@@ -10,6 +10,7 @@
 #include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
+#include "core/model/report.h"
 
 #define PRIVATE_REPORT "report-private.html"
 
@@ -18,6 +19,10 @@ static json_t *model_json(const struct model_row *row) {
   for (uint32_t i = 0; i < row->file_count; i++)
     files = json_append(files, json_pack("{s:s,s:I,s:s}", "name", row->files[i].name, "size",
                                          (json_int_t)row->files[i].size, "sha256", row->files[i].sha256));
+  if (report_cap_summary(summary) < 0) { /* rather nothing than too much */
+    json_decref(summary);
+    summary = NULL;
+  }
   json_t *accuracy = json_incref(json_object_get(summary, "accuracy")),
          *audit = json_incref(json_object_get(summary, "audit"));
   return json_pack("{s:s,s:o,s:o,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o}", "id", row->id, "job",

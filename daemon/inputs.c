@@ -7,6 +7,7 @@
 #include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
+#include "core/train/comparisons.h"
 #include "daemon/templates.h"
 
 #define MODEL_FILE "model.safetensors"
@@ -20,23 +21,24 @@ struct input {
   bool large;         /* images must be of the job's input size at least */
   bool judges;        /* the generator of a mask that has one learns from it */
   bool alike;         /* must know the same people of the same data set, at the same size */
+  bool undefended;    /* must have been trained without defences */
 };
 
 static const struct input table[] = {
     {"mask", "public_dataset", "/mask/public_dataset", false, NULL, offsetof(struct job_inputs, public_pack),
-     false, false, false, false},
+     false, false, false, false, false},
     {"mask", "embedder", "/mask/embedder", true, NULL, offsetof(struct job_inputs, embedder_model), false,
-     false, true, false},
+     false, true, false, false},
     {"mask", "reference", "/mask/reference", true, "none", offsetof(struct job_inputs, reference_model),
-     false, false, false, false},
+     false, false, false, false, false},
     {"defences", "model", "/defences/model", true, NULL, offsetof(struct job_inputs, pretrained_model), true,
-     false, false, false},
+     false, false, false, false},
     {"audit", "public_dataset", "/audit/public_dataset", false, NULL,
-     offsetof(struct job_inputs, audit_public_pack), true, true, false, false},
+     offsetof(struct job_inputs, audit_public_pack), true, true, false, false, false},
     {"audit", "teacher", "/audit/teacher", true, NULL, offsetof(struct job_inputs, teacher_model), true,
-     false, false, false},
+     false, false, false, false},
     {"audit", "control", "/audit/control", true, "none", offsetof(struct job_inputs, control_model), false,
-     false, false, true},
+     false, false, true, true},
 };
 _Static_assert(ARRAY_SIZE(table) + AUDIT_INPUTS <= JOB_INPUTS_MAX,
                "a job has a place for each of its inputs");
@@ -152,6 +154,49 @@ static int check_method(const struct input *input, const struct model_row *model
   return r;
 }
 
+/* The defences that it was trained with, an array of the caller's; NULL where nobody knows any more. */
+static int defences_of(struct service *service, const struct model_row *model, json_t **ret_defences) {
+  json_t *facts = json_loads(model->facts, 0, NULL), *spec;
+  struct job_row job;
+  *ret_defences = json_incref(json_object_get(facts, "defences"));
+  json_decref(facts);
+  if (*ret_defences)
+    return 0;
+  int r = store_job_get(service->store, model->job_id, &job); /* facts of earlier versions have none */
+  if (r < 0)
+    return r == -ENOENT ? 0 : r;
+  spec = json_loads(job.spec, 0, NULL);
+  job_row_clear(&job);
+  *ret_defences = json_incref(json_object_get(spec, "defences"));
+  if (spec && !*ret_defences) /* it was trained before there were any */
+    *ret_defences = json_array();
+  json_decref(spec);
+  return 0;
+}
+
+/* What a defence did to the weights would be taken for the attack's weakness. */
+static int check_undefended(struct service *service, const struct input *input, const struct model_row *model,
+                            struct spec_problems *problems) {
+  json_t *defences = NULL;
+  if (!input->undefended)
+    return 0;
+  int r = defences_of(service, model, &defences);
+  const char *method = json_string_value(json_object_get(json_array_get(defences, 0), "method"));
+  if (r == 0 && !defences)
+    r = spec_problems_add(
+        problems, input->pointer, "conflict", NULL,
+        "nobody knows any more whether %s was trained with a defence, as the job that "
+        "trained it is gone: train another, or leave control out and a small one is trained",
+        model->id);
+  else if (r == 0 && json_array_size(defences) > 0)
+    r = spec_problems_add(problems, input->pointer, "conflict", NULL,
+                          "%s was trained with the defence %.30s, and a control is undefended: name a model "
+                          "that was trained without, or leave control out and a small one is trained",
+                          model->id, method ? method : "?");
+  json_decref(defences);
+  return r;
+}
+
 /* What it looks at are pictures of the job's size, and how they would have to change must follow from it. */
 static int check_judge(const struct input *input, const json_t *body, const struct model_row *model,
                        struct spec_problems *problems) {
@@ -200,6 +245,29 @@ static double number_in(const json_t *object, const char *section, const char *k
   return json_number_value(json_object_get(json_object_get(object, section), key));
 }
 
+/* Whether an attack that an evaluator judges may run. */
+static bool draws_people(const json_t *training) {
+  const json_t *names = json_object_get(json_object_get(training, "audit"), "attacks"), *name;
+  size_t i;
+  json_array_foreach(names, i, name) {
+    const struct attack *attack = json_is_string(name) ? attack_find(json_string_value(name)) : NULL;
+    if (attack && attack->needs_evaluator)
+      return true;
+  }
+  return !json_is_array(names);
+}
+
+static bool can_be_judged(const json_t *training, const json_t *facts) {
+  const json_t *sections[] = {json_object_get(training, "model"), json_object_get(facts, "model")};
+  enum arch arch[2];
+  for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
+    const char *name = json_string_value(json_object_get(sections[i], "arch"));
+    if (!name || arch_from_name(name, &arch[i]) < 0)
+      return true; /* told elsewhere */
+  }
+  return comparisons_evaluator(arch[0], arch[1]) != ARCHS;
+}
+
 static int compare_trainings(struct service *service, const struct client *client, const struct input *input,
                              const json_t *training, const json_t *facts, const struct model_row *model,
                              struct spec_problems *problems) {
@@ -226,6 +294,12 @@ static int compare_trainings(struct service *service, const struct client *clien
           "%s knows other people of the data set than the model under attack: %s.%s must "
           "be the same in both trainings",
           model->id, of_people[i][0], of_people[i][1]);
+  if (draws_people(training) && !can_be_judged(training, facts))
+    return spec_problems_add(problems, input->pointer, "conflict", NULL,
+                             "what is drawn out of the model and out of %s is judged by a network of another "
+                             "architecture than either, and none is left: name a control of the model's own, "
+                             "or leave control out and a small one is trained",
+                             model->id);
   if (number_in(training, "model", "input") != number_in(facts, "model", "input"))
     return spec_problems_add(problems, input->pointer, "conflict", NULL,
                              "the input of %s is %.0f pixels and that of the model under attack %.0f: they "
@@ -271,6 +345,8 @@ static int check_model(struct service *service, const struct client *client, con
                           model.id);
   if (r == 0 && input->method)
     r = check_method(input, &model, problems);
+  if (r == 0)
+    r = check_undefended(service, input, &model, problems);
   if (r == 0)
     r = check_judge(input, body, &model, problems);
   if (r == 0)
@@ -318,6 +394,18 @@ static int find(struct service *service, const struct input *input, const struct
   return 0;
 }
 
+/* What the model that a job is compared with reaches itself; 0 = it was not verified. */
+static double accuracy_of(struct service *service, const char *id) {
+  struct model_row model;
+  if (store_model_get(service->store, id, &model) < 0)
+    return 0;
+  json_t *summary = json_loads(model.summary, 0, NULL);
+  const double accuracy = json_number_value(json_object_get(summary, "accuracy"));
+  json_decref(summary);
+  model_row_clear(&model);
+  return accuracy;
+}
+
 int inputs_find(struct service *service, const char *job, struct input_files *files,
                 struct job_inputs *inputs, struct guise_error *err) {
   for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -331,6 +419,8 @@ int inputs_find(struct service *service, const char *job, struct input_files *fi
       return r;
     const char *path = files->path[i];
     memcpy((char *)inputs + table[i].path, &path, sizeof(path));
+    if (table[i].undefended)
+      inputs->control_accuracy = accuracy_of(service, row.model_id);
   }
   return 0;
 }

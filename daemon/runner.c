@@ -247,7 +247,7 @@ static int parse_spec(const struct job_row *row, struct job_spec *ret_spec, stru
 /* ---- after success: the files become blobs, the model a row ---- */
 
 static json_t *model_facts(const struct slot *slot, const struct job_files *files) {
-  static const char *const sections[] = {"holdout", "model", "mask", "train"};
+  static const char *const sections[] = {"holdout", "model", "mask", "train", "defences"};
   json_t *spec = json_loads(slot->row.spec, 0, NULL);
   json_t *facts = json_pack("{s:s, s:s, s:s}", "type", slot->row.type, "dataset", files->dataset.name,
                             "dataset_sha256", files->dataset.sha256);

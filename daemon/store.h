@@ -379,8 +379,8 @@ struct model_row {
   int64_t seq;
   char id[STORE_ID], job_id[STORE_ID], dataset_id[STORE_ID]; /* dataset_id "" once deleted */
   bool audited;
-  char
-      *facts; /* JSON object: what it is: dataset (name), dataset_sha256, and the spec's model, mask, train */
+  char *facts;   /* JSON object: what it is: dataset (name), dataset_sha256, and the spec's holdout, model,
+                    mask,   train, and, of models of before not, defences */
   char *summary; /* JSON object: struct job_outcome's */
   int64_t created_at;
   struct model_file_row *files; /* sorted by name */

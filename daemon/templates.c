@@ -110,7 +110,7 @@ static void refuse_mask(struct imposing *i) {
     const char *key, *neutral;
   } members[] = {{"pool", "private"},    {"reward", "probe"}, {"ablation", "none"}, {"recipes_per_image", ""},
                  {"decoys", ""},         {"key", ""},         {"reference", ""},    {"embedder", ""},
-                 {"public_dataset", ""}, {"level", ""}};
+                 {"public_dataset", ""}, {"level", ""},       {"probability", ""}};
   static const struct {
     const char *name, *key;
     double neutral;
@@ -157,6 +157,23 @@ static void refuse_defences(struct imposing *i) {
     (void)json_object_del(i->body, "defences");
 }
 
+/* What attacks are compared with or learn from: none of them can be run. */
+static void refuse_aids(struct imposing *i, json_t *audit) {
+  static const char *const keys[] = {"control", "teacher"};
+  for (size_t n = 0; n < ARRAY_SIZE(keys); n++) {
+    const json_t *given = json_object_get(audit, keys[n]);
+    char pointer[64];
+    if (!given || json_is_null(given))
+      continue;
+    (void)snprintf(pointer, sizeof(pointer), "/audit/%s", keys[n]);
+    note(i, spec_problems_add(i->problems, pointer, "conflict", NULL,
+                              "no attack can be run on a training on templates, so that a %s is of no use: "
+                              "leave it out, and give it to guise attack --dataset with pictures of others",
+                              keys[n]));
+    (void)json_object_del(audit, keys[n]);
+  }
+}
+
 static void refuse_attacks(struct imposing *i) {
   json_t *audit = section_of(i, "audit");
   const json_t *chosen = json_object_get(audit, "attacks");
@@ -172,6 +189,7 @@ static void refuse_attacks(struct imposing *i) {
                 "--dataset",
                 json_is_string(entry) ? json_string_value(entry) : "?"));
   }
+  refuse_aids(i, audit);
   if (audit && (!chosen || json_is_null(chosen) || json_is_array(chosen))) /* else the spec's checks tell */
     note(i, json_object_set_new(audit, "attacks", json_array()) < 0 ? -ENOMEM : 0);
 }

@@ -5,9 +5,11 @@
 #include <onnx.pb-c.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/base/mapping.h"
 
 #define IR_VERSION 8 /* the first with opset 17 */
 
@@ -360,14 +362,35 @@ static int set_metadata(Onnx__ModelProto *model, const char *key, const char *va
   return 0;
 }
 
-static int read_model(const char *path, Onnx__ModelProto **ret_model, struct guise_error *err) {
-  _cleanup_(freep) char *bytes = NULL;
-  size_t size = 0;
-  int r = file_read(path, INT32_MAX, &bytes, &size, err);
+/* Mapped, as it may be large and what is unpacked of it is as large again. */
+static int unpack_file(const char *path, int fd, size_t size, Onnx__ModelProto **ret_model,
+                       struct guise_error *err) {
+  struct mapping *mapping = NULL;
+  int r = mapping_open(fd, size, &mapping);
   if (r < 0)
-    return r;
-  *ret_model = onnx__model_proto__unpack(NULL, size, (const uint8_t *)bytes);
-  return *ret_model && (*ret_model)->graph ? 0 : error_set(err, -EBADMSG, "%s is no ONNX file", path);
+    return error_set(err, r, "cannot read %s: %s", path, strerror(-r));
+  Onnx__ModelProto *model = onnx__model_proto__unpack(NULL, size, mapping_data(mapping));
+  if (mapping_failed(mapping))
+    r = error_set(err, -EIO, "%s cannot be read from the disk", path);
+  else if (!model || !model->graph)
+    r = error_set(err, -EBADMSG, "%s is no ONNX file", path);
+  mapping_free(mapping);
+  *ret_model = model;
+  return r;
+}
+
+/* *ret_model is the caller's whatever is returned. */
+static int read_model(const char *path, Onnx__ModelProto **ret_model, struct guise_error *err) {
+  _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st) < 0)
+    return error_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+  if (!S_ISREG(st.st_mode) || st.st_size == 0)
+    return error_set(err, -EBADMSG, "%s is no ONNX file", path);
+  if (st.st_size > INT32_MAX)
+    return error_set(err, -EFBIG, "%s has %lld bytes; an ONNX file holds at most 2 GiB", path,
+                     (long long)st.st_size);
+  return unpack_file(path, fd, (size_t)st.st_size, ret_model, err);
 }
 
 int onnx_write_with_metadata(const char *from, const char *to, const json_t *metadata,

@@ -18,6 +18,25 @@ static json_t *count_json(uint64_t count) {
   return json_integer((json_int_t)count);
 }
 
+/* What the owner's masking takes from whoever is at the service: how much depends on the mask. */
+static const char *removed(const struct report_input *input) {
+  if (input->model->mask.method == MASK_NONE)
+    return "Who sees the names: no name of those who were trained on has been in the service's memory, state "
+           "directory or backups. The faces it has, as the mask none leaves them: one inverse transform "
+           "turns a "
+           "template back into the picture.";
+  if (!input->reward.mixes || input->reward.unmixed > 0)
+    return "Who sees the faces: no picture and no name of those who were trained on has been in the "
+           "service's "
+           "memory, state directory or backups, but templates of one face alone have: what the mask leaves "
+           "of a "
+           "face its operator and a thief can compute.";
+  return "Who sees the faces: no picture and no name of those who were trained on has been in the service's "
+         "memory, state directory or backups, so that neither its operator nor a thief finds any, but for "
+         "what "
+         "can be computed from templates of several faces each.";
+}
+
 /* Whom faces that their owner has masked are out of reach of, and what is left to whom. */
 static int add_threats(json_t *data, const struct report_input *input) {
   char templates[256];
@@ -27,10 +46,7 @@ static int add_threats(json_t *data, const struct report_input *input) {
                  input->reward.mixes && input->reward.unmixed > 0 ? ", some of them of one face alone" : "",
                  none ? "the mask none shields nothing"
                       : "between them and the faces stands the mask alone, whose constants are in the file");
-  json_t *removes = json_pack(
-      "[s]",
-      "Who sees the faces: no pixel and no name of those who were trained on has been in the "
-      "service's memory, state directory or backups, so that neither its operator nor a thief finds any.");
+  json_t *removes = json_pack("[s]", removed(input));
   json_t *stays = json_pack("[s, s, s]", templates,
                             "Labels: how many people there are, who is in a template and with which share.",
                             "W: the model has learnt the people; whoever has its weights can attack them.");
@@ -320,12 +336,23 @@ static bool linkage_ran(const json_t *attacks) {
   return false;
 }
 
+#define UNLINKED_TEXT 320
+
+static void say_unlinked(uint32_t surfaces, char ret_text[static UNLINKED_TEXT]) {
+  (void)snprintf(
+      ret_text, UNLINKED_TEXT,
+      "No leak was found on %u attacked surfaces, but linkage, which decides whether templates tell "
+      "whose they are, was not run: it needs public faces (audit.public_dataset). This is no evidence "
+      "of privacy.",
+      surfaces);
+}
+
 /* "resists" is said only where the attack ran that decides whether templates protect people. */
 static json_t *headline_json(const json_t *attacks) {
   struct tally tally = count_verdicts(attacks);
   const bool linked = linkage_ran(attacks);
   uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
-  char text[320];
+  char text[UNLINKED_TEXT];
   const char *verdict = !all                            ? "not audited"
                         : tally.leaks                   ? "leaks"
                         : tally.inconclusive || !linked ? "inconclusive"
@@ -344,12 +371,7 @@ static json_t *headline_json(const json_t *attacks) {
         "privacy.%s",
         tally.inconclusive, all, linked ? "" : " Linkage was not run, which needs public faces.");
   else if (!linked)
-    (void)snprintf(
-        text, sizeof(text),
-        "No leak was found on %u attacked surfaces, but linkage, which decides whether templates tell whose "
-        "they "
-        "are, was not run: it needs public faces (audit.public_dataset). This is no evidence of privacy.",
-        all);
+    say_unlinked(all, text);
   else
     (void)snprintf(
         text, sizeof(text),
@@ -518,6 +540,34 @@ json_t *report_summary(const json_t *report) {
     return summary;
   json_decref(summary);
   return NULL;
+}
+
+/* Attacks that were run again count once. */
+static uint32_t count_surfaces(const json_t *verdicts) {
+  uint32_t count = 0;
+  size_t i, k;
+  json_t *entry, *before;
+  json_array_foreach(verdicts, i, entry) {
+    bool first = true;
+    json_array_foreach(verdicts, k, before) {
+      first &= k >= i || strcmp(json_text_at(before, "attack"), json_text_at(entry, "attack")) != 0 ||
+               strcmp(json_text_at(before, "surface"), json_text_at(entry, "surface")) != 0;
+    }
+    count += first;
+  }
+  return count;
+}
+
+int report_cap_summary(json_t *summary) {
+  json_t *audit = json_object_get(summary, "audit"), *verdicts = json_object_get(audit, "attacks");
+  char text[UNLINKED_TEXT];
+  if (strcmp(json_text_at(audit, "verdict"), "resists") != 0 || was_run(verdicts, "linkage"))
+    return 0;
+  say_unlinked(count_surfaces(verdicts), text);
+  return json_object_set_new(audit, "verdict", json_string("inconclusive")) < 0 ||
+                 json_object_set_new(audit, "reason", json_string(text)) < 0
+             ? -ENOMEM
+             : 0;
 }
 
 /* ---- files ---- */

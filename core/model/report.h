@@ -86,6 +86,9 @@ int report_set_onnx(json_t *report, const char *name, const char *start, const c
  * headline], "attacks":[{"attack","surface","verdict","effort","job"}..],"history":[the report's audits]}}.
  * New reference; NULL when out of memory. */
 json_t *report_summary(const json_t *report);
+/* Summaries of earlier versions say "resists" where linkage was not run: that becomes "inconclusive", with
+ * the reason. What is no summary stays as it is. 0 or -ENOMEM. */
+int report_cap_summary(json_t *summary);
 
 /* The metric that a surface's verdict rests on, borrowed; NULL when there is none. */
 const json_t *report_deciding_metric(const json_t *surface);

@@ -242,13 +242,15 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
   const struct face_list *people = victims_of(subject);
   json_t *names = json_array(), *entry;
   size_t i;
+  const double accuracy = *spec->audit.control ? subject->inputs->control_accuracy : 0;
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o}", "job",
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o}", "job",
                    subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
                    (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
                    "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
                    (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
                    name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
-                   "control", name_or_null(spec->audit.control), "attacks", names);
+                   "control", name_or_null(spec->audit.control), "control_accuracy",
+                   accuracy > 0 ? json_real(accuracy) : json_null(), "attacks", names);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "core/image/pack.h"
+#include "core/model/safetensors.h"
+#include "core/model/text.h"
 #include "core/train/embedder.h"
 
 /* Enough people for narrow intervals, few enough to be learnt by heart in a minute or two. */
@@ -81,21 +83,49 @@ static int train_undefended(const struct audit_subject *subject, const struct da
                                 subject->callbacks, comparisons->undefended, err);
 }
 
+static int control_arch(const char *path, enum arch *ret_arch, struct guise_error *err) {
+  struct safetensors *file = NULL;
+  int r = safetensors_open(path, &file, err);
+  if (r < 0)
+    return r;
+  r = arch_from_name(json_text_at(safetensors_metadata(file), "arch"), ret_arch);
+  safetensors_free(file);
+  return r < 0 ? error_set(err, -EBADMSG, "the control %s is no model of guise", path) : 0;
+}
+
+static int choose_evaluator(const struct audit_subject *subject, enum arch *ret_arch,
+                            struct guise_error *err) {
+  const char *given = subject->inputs->control_model;
+  enum arch control = ARCHS;
+  int r = given ? control_arch(given, &control, err) : 0;
+  if (r < 0)
+    return r;
+  *ret_arch = comparisons_evaluator(subject->trained->model.arch, control);
+  return *ret_arch != ARCHS ? 0
+                            : error_set(err, -EINVAL,
+                                        "the model and its control are of both architectures that judge what "
+                                        "is drawn: name a control of the model's own, %s",
+                                        arch_name(subject->trained->model.arch));
+}
+
 static int train_evaluator(const struct audit_subject *subject, const struct data_split *split,
                            struct comparisons *comparisons, struct guise_error *err) {
   const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
-  const enum arch judging = subject->trained->model.arch == ARCH_IRESNET18 ? ARCH_FREQ_IR : ARCH_IRESNET18;
   const struct keeping keeping = audit_keeping(subject->inputs, CACHE_PEOPLE);
   struct data_split judged = *split;
   uint32_t images = unseen->count;
   char directory[PATH_MAX];
+  enum arch judging;
+  int r = choose_evaluator(subject, &judging, err);
+  if (r < 0)
+    return r;
   judged.complement =
       unseen->identities == trained->identities && images >= EVALUATOR_IMAGES * unseen->identities;
   if (!judged.complement) {
     judged.images = 0;
     images += trained->count;
   }
-  int r = directory_of(subject, "evaluator", 0, directory, err);
+  r = directory_of(subject, "evaluator", 0, directory, err);
   return r < 0 ? r
                : embedder_known(judging, subject->inputs->dataset_pack, &judged, images,
                                 MIN(subject->data->size, KNOWN_SIZE), split->seed + EVALUATOR_SEED,

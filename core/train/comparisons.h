@@ -18,12 +18,22 @@ struct comparisons {
   char undefended[PATH_MAX], evaluator[PATH_MAX];
 };
 
+/* Who judges what is drawn out of both networks must be of another architecture than either, as its own kind
+ * draws what it likes to see. control: ARCHS where the job trains one. ARCHS: none is left. */
+static inline enum arch comparisons_evaluator(enum arch attacked, enum arch control) {
+  const enum arch first = attacked == ARCH_IRESNET18 ? ARCH_FREQ_IR : ARCH_IRESNET18;
+  if (control != first)
+    return first;
+  return attacked == ARCH_IRESNET18 || attacked == ARCH_FREQ_IR ? ARCHS : ARCH_FREQ_IR;
+}
+
 /* Trains what `attack` needs and is missing in directories under the work directory, where a job that
  * continues finds it again, unless an earlier job has left it in the cache of inputs. References beside a
  * given teacher need the audit's public faces: none with quick effort, one with standard, three with
  * thorough. The evaluator learns from images that the model was not trained on where there are
  * EVALUATOR_IMAGES of each person on average, else from all. audit_check has been passed. 0; -ECANCELED;
- * -EINTR; another negative errno with err.
+ * -EINTR; -EINVAL when no evaluator is left beside the control that is given; another negative errno with
+ * err.
  */
 int comparisons_new(const struct audit_subject *subject, const struct attack *attack,
                     struct comparisons **ret_comparisons, struct guise_error *err);

@@ -147,6 +147,10 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
   (void)step;
   (void)rows;
   (void)count;
+  if (job_stop_code(inner->outer) == -ECANCELED) { /* also for what it read does not count */
+    (void)unlink(path);                            /* a job that is tried again must not find it */
+    return -ECANCELED;
+  }
   if (*inner->last && strcmp(inner->last, path) != 0)
     (void)unlink(inner->last);
   (void)snprintf(inner->last, sizeof(inner->last), "%s", path);
@@ -243,6 +247,8 @@ static int train(const char *name, const struct job_spec *spec, struct job_input
   r = run(spec, inputs, &inner, &outcome, err);
   const double accuracy = json_number_value(json_object_get(outcome.summary, "accuracy"));
   json_decref(outcome.summary);
+  if (r == 0 && job_stop_code(callbacks) == -ECANCELED) /* as in on_checkpoint */
+    r = -ECANCELED;
   if (r == 0)
     r = publish(output, inputs->work_directory, path, err);
   if (r < 0)

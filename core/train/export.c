@@ -85,8 +85,11 @@ static int export_one_again(const struct job_inputs *inputs, const struct job_ca
   int r = onnx_write_with_metadata(from, path, metadata, &why);
   if (r == -ENOENT && access(from, F_OK) < 0)
     return error_set(err, -ESTALE, "the model's %s was replaced this instant", name);
-  if (r == -EBADMSG) {
-    (void)snprintf(text, sizeof(text), "the model's %s cannot be read: its metadata stay as they were", name);
+  if (r == -EBADMSG || r == -ENOMEM || r == -EFBIG) { /* no reason to lose the attacks */
+    (void)snprintf(text, sizeof(text), "the model's %s %s: its metadata stay as they were", name,
+                   r == -EBADMSG ? "cannot be read"
+                   : r == -EFBIG ? "is larger than 2 GiB"
+                                 : "does not fit into memory");
     callbacks->log(callbacks->context, "warning", text);
     return 0;
   }

@@ -17,6 +17,7 @@ int export_head(const struct trainer *t, const char *directory, const struct mod
 
 /* The files of the audited model (inputs->audited_onnx) in the output directory with what the report says by
  * now in their metadata, and their hashes in the report; graphs and constants are the same. A file that is no
- * ONNX is logged and left as it is. -ESTALE: another audit has replaced one this instant. */
+ * ONNX, or too large for one or for the memory, is logged and left as it is. -ESTALE: another audit has
+ * replaced one this instant. */
 int export_onnx_again(const struct job_inputs *inputs, const struct job_callbacks *callbacks, json_t *report,
                       struct guise_error *err);

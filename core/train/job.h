@@ -37,6 +37,7 @@ struct job_inputs {
   const char *audit_public_sha256; /* of that data set; NULL: what learns from it is not kept */
   const char *teacher_model; /* model.safetensors of audit.teacher; NULL = one is trained on these faces */
   const char *control_model; /* model.safetensors of audit.control; NULL = one is trained on the people */
+  double control_accuracy;   /* of its own verification; 0 = unknown */
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
   const char *audited_report;
   const char *audited_onnx[JOB_ONNX_FILES]; /* its ONNX files in the order of job_onnx_names; NULL = none */

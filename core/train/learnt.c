@@ -63,6 +63,8 @@ static int train_and_write(struct trainer *t, const struct learnt *learnt, const
                                     .data = learnt->values,
                                     .bytes = learnt->count * sizeof(float)};
   int r = learnt->train(t, learnt->values, err);
+  if (r == 0 && trainer_stop_code(t) == -ECANCELED) /* also for what it read does not count */
+    r = -ECANCELED;
   if (r == 0)
     r = directory_make(directory, err);
   return r < 0 ? r : safetensors_write(path, &tensor, 1, metadata, err);

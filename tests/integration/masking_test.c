@@ -286,6 +286,9 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"parameters\": {\"sigma\": 2}}", "/mask/parameters/sigma");
   refused("\"audit\": {\"attacks\": [\"linear\"]}", "/audit/attacks/0");
   refused("\"audit\": {\"attacks\": \"linear\"}", "/audit/attacks");
+  refused("\"mask\": {\"probability\": [1]}", "/mask/probability");
+  refused("\"audit\": {\"control\": \"mdl_none\"}", "/audit/control");
+  refused("\"audit\": {\"teacher\": \"mdl_none\"}", "/audit/teacher");
   refused("\"defences\": [{\"method\": \"dp_sgd\"}]", "/defences/0/method");
   /* where pictures are needed */
   expect(

@@ -99,6 +99,7 @@ static const struct report_verification verifications[] = {
 
 static const json_t *sample_defences; /* of the next reports; NULL = none */
 static bool sample_by_owner;          /* likewise */
+static double sample_unmixed = .25;   /* likewise */
 
 static json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
   static const char *const notes[] = {"A note with " HOSTILE};
@@ -119,7 +120,7 @@ static json_t *sample_report_of(const struct model_info *info, const json_t *att
       .model_sha256 = SHA,
       .model_bytes = 12345,
       .defences = sample_defences,
-      .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = .25},
+      .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = sample_unmixed},
       .verifications = verifications,
       .verification_count = 2,
       .attacks = attacks,
@@ -214,6 +215,62 @@ static void masked_by_the_owner(void **state) {
   json_decref(attacked);
   json_decref(service);
   json_decref(attacks);
+}
+
+/* No more than the mask keeps: `none` keeps nothing, and a template of one face is one of a face. */
+static void what_masking_removes(void **state) {
+  (void)state;
+  static const struct {
+    enum mask_method method;
+    double unmixed;
+    const char *says, *says_not;
+  } cases[] = {{MASK_AHM, 0, "neither its operator nor a thief finds any", "one face alone"},
+               {MASK_AHM, .25, "templates of one face alone", "finds any"},
+               {MASK_NONE, 0, "back into the picture", "thief"}};
+  sample_by_owner = true;
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct model_info info = sample_info();
+    info.mask.method = cases[i].method;
+    sample_unmixed = cases[i].unmixed;
+    json_t *report = sample_report_of(&info, NULL, false);
+    const json_t *removes = json_object_get(json_object_get(report, "data"), "removes");
+    const char *text = json_string_value(json_array_get(removes, 0));
+    assert_int_equal(json_array_size(removes), 1);
+    assert_non_null(strstr(text, cases[i].says));
+    assert_null(strstr(text, cases[i].says_not));
+    json_decref(report);
+  }
+  sample_by_owner = false;
+  sample_unmixed = .25;
+}
+
+/* Models of earlier versions do not resist either where nobody tried to link. */
+static void summaries_of_before(void **state) {
+  (void)state;
+  static const struct {
+    const char *summary, *verdict, *reason;
+  } cases[] = {
+      {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linear\",\"surface\":\"T\"},"
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"demix\",\"surface\":\"T\"}]}}",
+       "inconclusive", "No leak was found on 3 attacked surfaces, but linkage"},
+      {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linkage\",\"surface\":\"I\"}]}}",
+       "resists", "r"},
+      {"{\"audit\":{\"verdict\":\"leaks\",\"reason\":\"r\",\"attacks\":["
+       "{\"attack\":\"linear\",\"surface\":\"I\"}]}}",
+       "leaks", "r"},
+      {"{}", "", ""},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    json_t *summary = json_loads(cases[i].summary, 0, NULL);
+    assert_int_equal(report_cap_summary(summary), 0);
+    const json_t *audit = json_object_get(summary, "audit");
+    assert_string_equal(json_text_at(audit, "verdict"), cases[i].verdict);
+    assert_non_null(strstr(json_text_at(audit, "reason"), cases[i].reason));
+    json_decref(summary);
+  }
+  assert_int_equal(report_cap_summary(NULL), 0);
 }
 
 /* The schema and its checker are worth something only if they refuse. */
@@ -716,6 +773,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(masked_by_the_owner),
+      cmocka_unit_test(what_masking_removes),
+      cmocka_unit_test(summaries_of_before),
       cmocka_unit_test(schema_refuses),
       cmocka_unit_test(linkage_comes_first),
       cmocka_unit_test(audits_add_up),

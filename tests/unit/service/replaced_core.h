@@ -69,6 +69,7 @@ static atomic_uint jobs_begun; /* so far */
 /* What the last job that began was given; jobs begin side by side. */
 static pthread_mutex_t last_lock = PTHREAD_MUTEX_INITIALIZER;
 static char last_public[4096], last_teacher[4096], last_control[4096];
+static double last_accuracy; /* of the control */
 
 /* What a job does with the networks that are kept; NULL = nothing. */
 static void (*use_networks)(const struct job_inputs *inputs);
@@ -101,6 +102,7 @@ int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
                  inputs->teacher_model ? inputs->teacher_model : "");
   (void)snprintf(last_control, sizeof(last_control), "%s",
                  inputs->control_model ? inputs->control_model : "");
+  last_accuracy = inputs->control_accuracy;
   (void)pthread_mutex_unlock(&last_lock);
   if (use_networks)
     use_networks(inputs);

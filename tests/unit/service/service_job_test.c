@@ -1,6 +1,8 @@
 /* Jobs of the service: from start to model, what they are given, pausing and canceling, several at once. */
 #include "tests/unit/service/service_fixture.h"
 
+#include "daemon/store_internal.h"
+
 /* ---- jobs ---- */
 
 struct heard {
@@ -242,7 +244,7 @@ static void expect_control(struct service *service, const char *fields, const ch
 static void a_control_is_alike(void **state) {
   struct fixture *f = *state;
   char control[STORE_ID], masked[STORE_ID], seeded[STORE_ID], fewer[STORE_ID], small[STORE_ID],
-      other[STORE_ID], attack[200];
+      other[STORE_ID], defended[STORE_ID], attack[200];
   struct model_file_row file;
   ready_dataset(f->service, "orl");
   ready_dataset(f->service, "lfw");
@@ -253,12 +255,13 @@ static void a_control_is_alike(void **state) {
   make_model(f->service, NONE ",\"holdout\":{\"images\":0.5}", fewer);
   make_model(f->service, NONE ",\"model\":{\"input\":64}", small);
   make_model(f->service, NONE ",\"dataset\":\"lfw\"", other);
-#undef NONE
+  make_model(f->service, NONE ",\"defences\":[{\"method\":\"negative_ls\"}]", defended);
   (void)snprintf(attack, sizeof(attack), ",\"type\":\"audit\",\"model\":\"%s\"", masked);
   const char *const ways[] = {"", attack}; /* at the end of a training, and in an audit */
   for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
     expect_control(f->service, ways[i], "mdl_none", "no model");
     expect_control(f->service, ways[i], masked, "\"none\"");
+    expect_control(f->service, ways[i], defended, "defence negative_ls");
     expect_control(f->service, ways[i], seeded, "train.seed");
     expect_control(f->service, ways[i], fewer, "holdout.images");
     expect_control(f->service, ways[i], small, "64 pixels");
@@ -267,12 +270,48 @@ static void a_control_is_alike(void **state) {
     assert_int_equal(store_model_file(service_store(f->service), control, "model.safetensors", &file), 0);
     (void)pthread_mutex_lock(&last_lock);
     assert_non_null(strstr(last_control, file.sha256));
+    assert_true(last_accuracy == 0.9);
     (void)pthread_mutex_unlock(&last_lock);
   }
   /* what is right for a training with another seed */
   expect_control(f->service, ",\"train\":{\"seed\":5}", seeded, NULL);
   expect_control(f->service, ",\"train\":{\"seed\":5}", control, "train.seed");
+  /* facts of models of earlier versions do not tell of defences: their jobs do, as long as they are there */
+  sqlite3 *db;
+  struct store *store = service_store(f->service);
+  assert_int_equal(store_write_begin(store, &db), 0);
+  assert_int_equal(
+      store_write_end(store,
+                      store_exec(db, "UPDATE models SET facts = json_remove(facts, '$.defences')", "")),
+      0);
+  expect_control(f->service, "", defended, "defence negative_ls");
+  expect_control(f->service, "", control, NULL);
 }
+
+/* Who judges what is drawn is of another architecture than the model and its control. */
+static void a_control_leaves_a_judge(void **state) {
+  struct fixture *f = *state;
+  char control[STORE_ID], id[STORE_ID], extra[300];
+  ready_dataset(f->service, "orl");
+  make_model(f->service, NONE ",\"model\":{\"arch\":\"iresnet18\"}", control);
+  static const struct {
+    const char *arch, *attack;
+    bool fits;
+  } cases[] = {{"freq_ir", "mi_face", false},
+               {"freq_ir", "gradient", true}, /* nothing is judged */
+               {"iresnet18", "mi_face", true},
+               {"mobilefacenet", "mi_face", true}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    (void)snprintf(extra, sizeof(extra),
+                   ",\"model\":{\"arch\":\"%s\"},\"audit\":{\"attacks\":[\"%s\"],\"control\":\"%s\"}",
+                   cases[i].arch, cases[i].attack, control);
+    if (cases[i].fits)
+      submit_job(f->service, extra, id);
+    else
+      expect_problem(f->service, extra, "/audit/control", "conflict");
+  }
+}
+#undef NONE
 
 /* Bob's faces do not come into the private report of somebody else's model, whoever asks for the audit. */
 static void victims_are_the_model_owners(void **state) {
@@ -493,6 +532,7 @@ int main(void) {
       TEST(public_faces_are_waited_for),
       TEST(what_attackers_learn_from),
       TEST(a_control_is_alike),
+      TEST(a_control_leaves_a_judge),
       TEST(failing_and_timing_out),
       TEST(what_the_machine_fails_is_tried_again),
       TEST(canceling),

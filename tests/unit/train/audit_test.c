@@ -319,11 +319,28 @@ static void onnx_files_that_are_not_there(void **state) {
   assert_int_equal(access(path, F_OK), -1);
   (void)snprintf(path, sizeof(path), "%s/out-job_damaged/model-template.onnx", root);
   assert_int_equal(access(path, F_OK), 0);
+  (void)snprintf(onnx[0], sizeof(onnx[0]), "%s/large.onnx", root); /* than any may be; a hole */
+  const int fd = open(onnx[0], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  assert_int_equal(ftruncate(fd, 3LL << 30), 0);
+  (void)close(fd);
+  if (run(body, &(struct given){"job_large", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  (void)snprintf(path, sizeof(path), "%s/out-job_large/model.onnx", root);
+  assert_int_equal(access(path, F_OK), -1);
   (void)snprintf(onnx[0], sizeof(onnx[0]), "%s/nowhere", root);
   assert_int_equal(run(body, &(struct given){"job_replaced", faces, HASH, NULL, &record}, NULL, &err),
                    -ESTALE);
   assert_non_null(strstr(err.text, "model.onnx"));
   memcpy(onnx, kept, sizeof(kept));
+}
+
+/* What a checkpoint says of a job whose spec lacked a field that there is by now. */
+static void forget_control(const char *checkpoint) {
+  json_t *json = json_load_file(checkpoint, 0, NULL);
+  json_t *audit = json_object_get(json_object_get(json, "spec"), "audit");
+  assert_int_equal(json_object_del(audit, "control"), 0);
+  assert_int_equal(json_dump_file(json, checkpoint, JSON_COMPACT), 0);
+  json_decref(json);
 }
 
 /* Suspended after the first attack, it goes on with the second and ends as if nothing had happened. */
@@ -344,6 +361,7 @@ static void finished_attacks_are_kept(void **state) {
   }
   assert_int_equal(first.checkpoints, 1);
   (void)snprintf(resume, sizeof(resume), "%s", first.checkpoint);
+  forget_control(resume);
   if (run(body, &(struct given){"job_parts", faces, HASH, resume, &second}, NULL, &err) < 0)
     fail_msg("%s", err.text);
   assert_int_equal(second.checkpoints, 1); /* only the attack that was missing */

@@ -15,6 +15,7 @@
 #include "core/base/file.h"
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
+#include "core/train/embedder.h"
 #include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
@@ -192,7 +193,7 @@ static void kept_networks_serve_later_jobs(void **state) {
   assert_string_equal(hash[5], hash[0]); /* what was taken over is what would have been trained */
 }
 
-/* A control that is given is not trained. */
+/* A control that is given is not trained, and the audit tells what it reaches itself. */
 static void a_given_control_is_taken(void **state) {
   (void)state;
   struct job_spec trained;
@@ -205,8 +206,14 @@ static void a_given_control_is_taken(void **state) {
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);
   assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
-  const struct job_inputs inputs = {
-      .dataset_pack = faces, .work_directory = root, .control_model = "/nowhere/model.safetensors"};
+  const struct job_inputs inputs = {.job_id = "job_1",
+                                    .dataset_pack = faces,
+                                    .dataset_name = "a",
+                                    .dataset_sha256 = "aa",
+                                    .work_directory = root,
+                                    .control_model = "/nowhere/model.safetensors",
+                                    .control_accuracy = 0.75};
+  (void)snprintf(trained.audit.control, sizeof(trained.audit.control), "mdl_c");
   const struct audit_subject subject = {.spec = &trained,
                                         .inputs = &inputs,
                                         .callbacks = &callbacks,
@@ -219,13 +226,85 @@ static void a_given_control_is_taken(void **state) {
   assert_int_equal(trainings, 0);
   assert_string_equal(comparisons->undefended, "/nowhere/model.safetensors");
   comparisons_free(comparisons);
+  struct audit_record record;
+  assert_int_equal(audit_record_init(&record, &err), 0);
+  json_t *conditions = audit_conditions(&subject, &record);
+  assert_string_equal(json_string_value(json_object_get(conditions, "control")), "mdl_c");
+  assert_true(json_real_value(json_object_get(conditions, "control_accuracy")) == 0.75);
+  json_decref(conditions);
+  audit_record_done(&record);
   job_data_close(&data);
   job_spec_free(&trained);
 }
 
+/* The evaluator is of another kind than the model and the control that is named. */
+static void nobody_judges_its_own_kind(void **state) {
+  (void)state;
+  for (enum arch attacked = 0; attacked < ARCHS; attacked++)
+    for (enum arch control = 0; control <= ARCHS; control++) {
+      const enum arch judge = comparisons_evaluator(attacked, control);
+      const bool none = (attacked == ARCH_FREQ_IR && control == ARCH_IRESNET18) ||
+                        (attacked == ARCH_IRESNET18 && control == ARCH_FREQ_IR);
+      assert_int_equal(judge == ARCHS, none);
+      assert_true(none || (judge != attacked && judge != control));
+    }
+  assert_int_equal(comparisons_evaluator(ARCH_FREQ_IR, ARCHS), ARCH_IRESNET18);
+  assert_int_equal(comparisons_evaluator(ARCH_IRESNET18, ARCHS), ARCH_FREQ_IR);
+}
+
+/* ---- a pack that cannot be read: what was learnt from zeros does not outlast the run ---- */
+
+struct fault {
+  uint32_t steps, at; /* step at which reading fails; 0 = never */
+  const char *when;   /* it fails once this file is there; NULL = never */
+};
+
+static void on_step(void *context, const struct job_progress *progress) {
+  struct fault *fault = context;
+  (void)progress;
+  fault->steps++; /* the first step of each epoch tells, and there is one */
+}
+
+static enum job_stop on_fault(void *context) {
+  const struct fault *fault = context;
+  return (fault->at && fault->steps >= fault->at) || (fault->when && access(fault->when, F_OK) == 0)
+             ? JOB_CANCEL
+             : JOB_CONTINUE;
+}
+
+static int train_known(const char *work, struct fault *fault, char path[static 4096]) {
+  const struct job_callbacks watched = {fault, quiet_phase, on_step, on_log, quiet_checkpoint, on_fault};
+  const struct data_split split = {.images = 0.5, .seed = 3};
+  return embedder_known(ARCH_FREQ_IR, faces, &split, PEOPLE * IMAGES / 2, SIZE, 7, 1, NULL, work, &watched,
+                        path, NULL);
+}
+
+static void what_was_learnt_from_faults_is_not_kept(void **state) {
+  (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: a training takes too long under a sanitizer\n");
+  skip();
+#endif
+  char work[64], path[4096], good[128], bad[128], written[128];
+  (void)snprintf(work, sizeof(work), "%s/faulty", root);
+  (void)snprintf(good, sizeof(good), "%s/checkpoint-1-1.safetensors", work);
+  (void)snprintf(bad, sizeof(bad), "%s/checkpoint-2-2.safetensors", work);
+  (void)snprintf(written, sizeof(written), "%s/output/card.md", work);
+  struct fault second = {.at = 2}, last = {.when = written}, none = {.at = 0};
+  assert_int_equal(train_known(work, &second, path), -ECANCELED);
+  assert_int_equal(access(good, F_OK), 0);
+  assert_int_equal(access(bad, F_OK), -1);
+  assert_int_equal(train_known(work, &last, path), -ECANCELED); /* of what the last step read */
+  assert_int_equal(access(path, F_OK), -1);
+  assert_int_equal(unlink(written), 0);
+  assert_int_equal(train_known(work, &none, path), 0);
+  assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(known_people_are_learnt_once),
-                                     cmocka_unit_test(kept_networks_serve_later_jobs),
-                                     cmocka_unit_test(a_given_control_is_taken)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(known_people_are_learnt_once), cmocka_unit_test(kept_networks_serve_later_jobs),
+      cmocka_unit_test(a_given_control_is_taken), cmocka_unit_test(nobody_judges_its_own_kind),
+      cmocka_unit_test(what_was_learnt_from_faults_is_not_kept)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
