@@ -82,7 +82,8 @@ int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) 
     skipped += row->count;
     if (row->count == 0)
       continue;
-    (void)fprintf(stderr, "left out: %llu %s, the first: ", (unsigned long long)row->count, tar_skip_text(i));
+    (void)fprintf(stderr, "left out: %llu %s, the first: ", (unsigned long long)row->count,
+                  tar_skip_text((enum tar_skip)i));
     out_text(stderr, row->first);
     (void)putc('\n', stderr);
   }
