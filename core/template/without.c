@@ -23,9 +23,9 @@ static bool shows(const struct templates *templates, uint32_t i, uint32_t dense)
   return false;
 }
 
-/* seen (numbers): by how many of the templates that stay. */
+/* seen (people): whether a template that stays shows them. */
 static int divide(const struct templates *templates, uint32_t number, uint32_t *seen, struct rest *rest) {
-  const uint32_t numbers = templates_numbers(templates), people = templates_people(templates);
+  const uint32_t numbers = templates_numbers(templates);
   uint32_t dense = 0;
   for (uint32_t p = 0; p < number; p++)
     dense += !templates_is_erased(templates, p);
@@ -41,7 +41,7 @@ static int divide(const struct templates *templates, uint32_t number, uint32_t *
   for (uint32_t p = 0, d = 0; p < numbers; p++)
     if (templates_is_erased(templates, p) || !seen[d++])
       rest->erased[rest->count++] = p;
-  return people < 2 || numbers - rest->count < 2 || rest->rows == 0 ? -ENODATA : 0;
+  return numbers - rest->count < 2 ? -ENODATA : 0;
 }
 
 static int find_rest(const struct templates *templates, uint32_t number, struct rest *rest) {
@@ -59,13 +59,12 @@ static struct safetensor only_rows(const struct safetensor *whole, const struct 
   return tensor;
 }
 
-/* What this version knows, by name: the file is a stranger's. */
+/* What this version knows, no more: the file is a stranger's. */
 static int write_rest(const struct templates *templates, const struct rest *rest, const char *to,
                       struct guise_error *err) {
-  static const char *const constants[] = {"mask.channel", "mask.mean", "mask.deviation", "mask.reach",
-                                          "mask.learnt"};
   const struct safetensors *file = templates_file(templates);
-  struct safetensor tensors[ARRAY_SIZE(constants) + 4];
+  struct safetensor tensors[MASK_FILE_TENSORS + 4];
+  uint32_t channel[MASK_CHANNELS_MAX];
   uint32_t n = 0;
   tensors[n++] = (struct safetensor){.name = "label.erased",
                                      .dtype = "U32",
@@ -75,9 +74,7 @@ static int write_rest(const struct templates *templates, const struct rest *rest
                                      .bytes = rest->count * sizeof(uint32_t)};
   tensors[n++] = only_rows(safetensors_find(file, "label.person"), rest);
   tensors[n++] = only_rows(safetensors_find(file, "label.weight"), rest);
-  for (size_t i = 0; i < ARRAY_SIZE(constants); i++)
-    if (safetensors_find(file, constants[i]))
-      tensors[n++] = *safetensors_find(file, constants[i]);
+  n += mask_file_tensors(templates_constants(templates), channel, tensors + n);
   tensors[n++] = only_rows(safetensors_find(file, "templates"), rest); /* last: halves */
   return safetensors_write(to, tensors, n, safetensors_metadata(file), err);
 }
