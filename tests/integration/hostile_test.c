@@ -8,9 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,16 +50,6 @@ static int teardown(void **state) {
 }
 
 /* ---- raw requests ---- */
-
-static int dial(void) {
-  unsigned port = 0;
-  assert_int_equal(sscanf(server.url, "http://127.0.0.1:%u", &port), 1);
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-  return fd;
-}
 
 /* What comes: the first of it within `first_ms`, the rest until `quiet_ms` pass without more or the
  * connection is closed; returns whether it was. */
@@ -114,23 +102,11 @@ static long memory_kb(void) {
   return kb;
 }
 
-static unsigned open_files(void) {
-  char path[64];
-  unsigned count = 0;
-  (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)server.pid);
-  DIR *directory = opendir(path);
-  assert_non_null(directory);
-  while (readdir(directory))
-    count++;
-  (void)closedir(directory);
-  return count;
-}
-
 /* No connection is left behind, a moment after the timeout at the latest. */
 static void connections_end(unsigned files) {
-  for (int i = 0; i < 100 * (TIMEOUT_S + 8) && open_files() > files; i++)
+  for (int i = 0; i < 100 * (TIMEOUT_S + 8) && server_open_files(&server) > files; i++)
     (void)usleep(10000);
-  assert_true(open_files() <= files);
+  assert_true(server_open_files(&server) <= files);
 }
 
 static void memory_is_steady(const char *what, long before) {
@@ -144,7 +120,7 @@ static void ambiguous_framing(void **state) {
   static char answer[65536];
   for (size_t i = 0; i < ARRAY_SIZE(framings); i++) {
     const bool accepted = framings[i].outcome != REFUSED;
-    int fd = dial();
+    int fd = server_dial(&server);
     (void)send(fd, framings[i].text, framings[i].size, MSG_NOSIGNAL);
     const bool closed =
         listen_to(fd, 5000, framings[i].outcome == ACCEPTED ? 150 : 2000, answer, sizeof(answer));
@@ -178,7 +154,7 @@ static void large_heads(void **state) {
     for (unsigned n = 0; n < heads[i].times; n++)
       used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", heads[i].repeated);
     used += (size_t)snprintf(text + used, sizeof(text) - used, "%s", heads[i].after);
-    int fd = dial();
+    int fd = server_dial(&server);
     (void)send(fd, text, used, MSG_NOSIGNAL);
     (void)listen_to(fd, 5000, 2000, answer, sizeof(answer));
     (void)close(fd);
@@ -208,7 +184,7 @@ static void bodies_of_json(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
     size_t head = (size_t)snprintf(text, sizeof(text), POST "Content-Length: %zu\r\n\r\n", bodies[i].size);
     memcpy(text + head, bodies[i].body, bodies[i].size);
-    int fd = dial();
+    int fd = server_dial(&server);
     (void)send(fd, text, head + bodies[i].size, MSG_NOSIGNAL);
     (void)listen_to(fd, 5000, 300, answer, sizeof(answer));
     (void)close(fd);
@@ -225,7 +201,7 @@ static void requests_in_a_row(void **state) {
   for (int i = 0; i < 100; i++)
     used += (size_t)snprintf(text + used, sizeof(text) - used,
                              i % 2 ? GET HEAD "\r\n" : POST "Content-Length: 2\r\n\r\n{}");
-  int fd = dial();
+  int fd = server_dial(&server);
   assert_int_equal(send(fd, text, used, MSG_NOSIGNAL), used);
   (void)listen_to(fd, 5000, 1000, answer, sizeof(answer));
   (void)close(fd);
@@ -249,7 +225,7 @@ static void slow_senders(void **state) {
   bool closed[ARRAY_SIZE(starts)] = {false};
   unsigned open = ARRAY_SIZE(starts);
   for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
-    fd[i] = dial();
+    fd[i] = server_dial(&server);
     (void)send(fd[i], starts[i], strlen(starts[i]), MSG_NOSIGNAL);
   }
   const int64_t begin = clock_ns();
@@ -278,9 +254,9 @@ static void refused_uploads(void **state) {
   static const char head[] = "PUT /v1/datasets/refused HTTP/1.1\r\n" HEAD "Content-Type: text/html\r\n"
                              "Content-Length: 1000000000\r\n\r\n";
   static char waste[65536];
-  const unsigned files = open_files();
+  const unsigned files = server_open_files(&server);
   char answer[4096];
-  int fd = dial();
+  int fd = server_dial(&server);
   assert_int_equal(send(fd, head, strlen(head), MSG_NOSIGNAL), strlen(head));
   for (size_t sent = 0; sent < 8u << 20; sent += sizeof(waste))
     assert_int_equal(send(fd, waste, sizeof(waste), MSG_NOSIGNAL), sizeof(waste));
@@ -313,14 +289,14 @@ static void mutated_requests(void **state) {
       "Content-Length: 4\r\n\r\nPK\3\4",
       "DELETE /v1/datasets/none HTTP/1.1\r\n" HEAD "Origin: http://localhost\r\n\r\n"};
   static char answer[262144];
-  const unsigned files = open_files();
+  const unsigned files = server_open_files(&server);
   unsigned answered = 0;
   long before = 0;
   for (unsigned i = 0; i < requests; i++) {
     const char *text = whole[i % ARRAY_SIZE(whole)];
     const struct sample original = {(uint8_t *)(uintptr_t)text, strlen(text)};
     struct sample mutated = sample_mutate(&original, i);
-    int fd = dial();
+    int fd = server_dial(&server);
     (void)send(fd, mutated.data, mutated.size, MSG_NOSIGNAL);
     (void)shutdown(fd, SHUT_WR);
     (void)listen_to(fd, 50, 50, answer, sizeof(answer)); /* some wait for the rest of it */

@@ -303,18 +303,6 @@ static void files_suffice_for_all_connections(void **state) {
   server_clean(&limited);
 }
 
-static unsigned open_files(pid_t pid) {
-  char path[64];
-  unsigned count = 0;
-  (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-  DIR *directory = opendir(path);
-  assert_non_null(directory);
-  while (readdir(directory))
-    count++;
-  (void)closedir(directory);
-  return count;
-}
-
 /* A client that asks for much and takes a byte now and then: no byte is taken off the daemon's hands for the
  * timeout, and the connection ends. */
 static void slow_readers_are_cut(void **state) {
@@ -326,18 +314,18 @@ static void slow_readers_are_cut(void **state) {
   server_prepare(&cutting);
   cutting.option[0] = "--request-timeout-s=1"; /* and 5 s more for libmicrohttpd's own */
   server_start(&cutting);
-  const unsigned files = open_files(cutting.pid);
+  const unsigned files = server_open_files(&cutting);
   int fd = server_dial(&cutting);
   assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
   for (int i = 0; i < 200; i++) /* far more than the buffers of both sockets hold */
     assert_int_equal(send(fd, get, sizeof(get) - 1, MSG_NOSIGNAL), sizeof(get) - 1);
   assert_int_equal(recv(fd, &byte, 1, 0), 1);
-  assert_true(open_files(cutting.pid) > files);
+  assert_true(server_open_files(&cutting) > files);
   bool cut = false;
   for (int i = 0; i < 150 && !cut; i++) {
     (void)usleep(200000);
     (void)recv(fd, &byte, 1, MSG_DONTWAIT);
-    cut = open_files(cutting.pid) <= files;
+    cut = server_open_files(&cutting) <= files;
   }
   assert_true(cut);
   (void)close(fd);

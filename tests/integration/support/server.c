@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -222,6 +223,18 @@ const char *header_of(const struct reply *reply, const char *name) {
     if (strncasecmp(p, name, length) == 0 && p[length] == ':')
       (void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(p + length + 2, "\r\n"), p + length + 2);
   return value;
+}
+
+unsigned server_open_files(const struct server *server) {
+  char path[64];
+  unsigned count = 0;
+  (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)server->pid);
+  DIR *directory = opendir(path);
+  assert_non_null(directory);
+  while (readdir(directory))
+    count++;
+  (void)closedir(directory);
+  return count;
 }
 
 int server_dial(const struct server *server) {

@@ -46,6 +46,7 @@ void expect(struct server *server, const char *method, const char *path, const c
             struct reply *ret_reply);
 /* A socket that is connected to it. */
 int server_dial(const struct server *server);
+unsigned server_open_files(const struct server *server); /* of the daemon, and . and .. */
 /* Bytes to the socket, and what comes back until it closes or 5 s pass; returns the status of the answer, 0
  * without one. */
 int ask_raw(struct server *server, const void *bytes, size_t size, char *ret_answer, size_t room);
