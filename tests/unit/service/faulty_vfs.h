@@ -1,21 +1,23 @@
 /* A layer over SQLite's default VFS that fails the n-th call which changes a file (write, truncate, sync,
  * delete, growth of the shared index), and, when it is `lasting`, every later one until it is told to stop.
  * A write that fails may have written its first half. full_while makes a disk that is full until a file goes.
- * Real syncs are left out: the process does not die. One thread. */
+ * Real syncs are left out: the process does not die. Arming is for one thread; full_while may change while
+ * others write. */
 #pragma once
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
 static struct {
   sqlite3_vfs vfs, *real;
-  uint32_t calls;   /* since faulty_arm */
-  uint32_t fail_at; /* 0 = never */
-  int code;         /* SQLITE_FULL, or SQLITE_IOERR with the call's own extended code */
+  atomic_uint calls; /* since faulty_arm */
+  uint32_t fail_at;  /* 0 = never */
+  int code;          /* SQLITE_FULL, or SQLITE_IOERR with the call's own extended code */
   bool lasting, torn;
-  const char *full_while; /* every call fails while this file is there; NULL = see above */
+  const char *_Atomic full_while; /* every call fails while this file is there; NULL = see above */
 } faulty;
 
 struct faulty_file {
@@ -37,11 +39,11 @@ static void faulty_arm(uint32_t fail_at, int code, bool lasting, bool torn) {
 
 /* SQLITE_OK, or what the call shall fail with. */
 static int faulty_next(int extended) {
-  faulty.calls++;
-  if (faulty.full_while)
-    return access(faulty.full_while, F_OK) == 0 ? SQLITE_FULL : SQLITE_OK;
-  bool fails =
-      faulty.fail_at && (faulty.lasting ? faulty.calls >= faulty.fail_at : faulty.calls == faulty.fail_at);
+  const uint32_t calls = faulty.calls++ + 1;
+  const char *full_while = faulty.full_while;
+  if (full_while)
+    return access(full_while, F_OK) == 0 ? SQLITE_FULL : SQLITE_OK;
+  bool fails = faulty.fail_at && (faulty.lasting ? calls >= faulty.fail_at : calls == faulty.fail_at);
   return !fails ? SQLITE_OK : faulty.code == SQLITE_IOERR ? extended : faulty.code;
 }
 
