@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/nn/adam.h"
 
 #define BETA1 0.9f
 #define BETA2 0.999f
@@ -28,13 +29,13 @@ void descent_start(struct descent *descent) {
 
 void descent_step(struct descent *descent, float rate, uint32_t step, uint32_t steps, const float *derivative,
                   float *x) {
-  const double pi = 3.14159265358979323846, turn = step + 1.0;
-  const float now = rate * (float)(0.5 * (1 + cos(pi * step / steps)) / (1 - pow((double)BETA1, turn))),
-              root = (float)(1 / sqrt(1 - pow((double)BETA2, turn)));
-  for (size_t i = 0; i < descent->count; i++) {
-    const float g = derivative[i];
-    descent->first[i] = BETA1 * descent->first[i] + (1 - BETA1) * g;
-    descent->second[i] = BETA2 * descent->second[i] + (1 - BETA2) * g * g;
-    x[i] -= now * descent->first[i] / (sqrtf(descent->second[i]) * root + EPSILON);
-  }
+  const double pi = 3.14159265358979323846;
+  const struct adam_step adam = {.rate = rate * (float)(0.5 * (1 + cos(pi * step / steps)) /
+                                                        adam_bias((double)BETA1, (uint64_t)step + 1)),
+                                 .root = (float)(1 / sqrt(adam_bias((double)BETA2, (uint64_t)step + 1))),
+                                 .beta1 = BETA1,
+                                 .beta2 = BETA2,
+                                 .epsilon = EPSILON,
+                                 .shrink = 1};
+  adam_update(&adam, x, descent->first, descent->second, derivative, descent->count);
 }

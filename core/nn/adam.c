@@ -1,31 +1,16 @@
-/* Adam (Kingma and Ba, arXiv 1412.6980, as torch.optim.Adam):
- *
- *   g' = g + decay w,  m = beta1 m + (1 - beta1) g',  s = beta2 s + (1 - beta2) g'^2
- *   w -= rate / (1 - beta1^t)  m / (sqrt(s / (1 - beta2^t)) + epsilon)
- *
- * With decoupled weight decay (AdamW, Loshchilov and Hutter, arXiv 1711.05101) g' = g, and w shrinks by rate
- * decay w first. */
-#include <math.h>
+#include "core/nn/adam.h"
 
 #include "core/nn/graph_internal.h"
 
 #define GRAIN 16u /* floats; what parameters are padded to */
 
-struct step {
-  float rate; /* corrected for the bias of m */
-  float root; /* 1 / sqrt(1 - beta2^t) */
-  float beta1, beta2, epsilon;
-  float coupled, shrink; /* of weights with decay */
-};
-
-static void update(const struct step *step, float *restrict w, float *restrict m, float *restrict s,
-                   const float *restrict gradient, uint64_t count, bool decay) {
-  const float coupled = decay ? step->coupled : 0.0f, shrink = decay ? step->shrink : 1.0f;
-  for (uint64_t i = 0; i < count; i++) {
-    const float g = gradient[i] + coupled * w[i];
+void adam_update(const struct adam_step *step, float *restrict w, float *restrict m, float *restrict s,
+                 const float *restrict gradient, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const float g = gradient[i] + step->coupled * w[i];
     m[i] = step->beta1 * m[i] + (1.0f - step->beta1) * g;
     s[i] = step->beta2 * s[i] + (1.0f - step->beta2) * g * g;
-    w[i] = shrink * w[i] - step->rate * m[i] / (sqrtf(s[i]) * step->root + step->epsilon);
+    w[i] = step->shrink * w[i] - step->rate * m[i] / (sqrtf(s[i]) * step->root + step->epsilon);
   }
 }
 
@@ -39,17 +24,18 @@ int graph_adam(struct graph *graph, const struct adam_options *options, uint64_t
       !(options->beta2 >= 0 && options->beta2 < 1) || !isfinite(options->rate) || !isfinite(options->decay))
     return error_set(err, -EINVAL,
                      "Adam needs betas from 0 to below 1, a positive epsilon, and a finite rate and decay");
-  const double first = 1 - pow((double)options->beta1, (double)step),
-               second = 1 - pow((double)options->beta2, (double)step);
-  const struct step s = {
-      .rate = (float)((double)options->rate / first),
-      .root = (float)(1 / sqrt(second)),
+  const struct adam_step with_decay = {
+      .rate = (float)((double)options->rate / adam_bias((double)options->beta1, step)),
+      .root = (float)(1 / sqrt(adam_bias((double)options->beta2, step))),
       .beta1 = options->beta1,
       .beta2 = options->beta2,
       .epsilon = options->epsilon,
       .coupled = options->decoupled ? 0.0f : options->decay,
       .shrink = options->decoupled ? 1.0f - options->rate * options->decay : 1.0f,
   };
+  struct adam_step without = with_decay;
+  without.coupled = 0.0f;
+  without.shrink = 1.0f;
   const int threads = (int)graph->config.threads;
   const uint64_t grains = graph->trainable_count / GRAIN;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -57,10 +43,10 @@ int graph_adam(struct graph *graph, const struct adam_options *options, uint64_t
     const uint64_t begin = share_begin(grains, thread, threads) * GRAIN,
                    end = share_begin(grains, thread + 1, threads) * GRAIN;
     const uint64_t middle = MIN(MAX(begin, graph->decay_count), end);
-    update(&s, graph->values + begin, graph->momenta + begin, graph->squares + begin,
-           graph->gradients + begin, middle - begin, true);
-    update(&s, graph->values + middle, graph->momenta + middle, graph->squares + middle,
-           graph->gradients + middle, end - middle, false);
+    adam_update(&with_decay, graph->values + begin, graph->momenta + begin, graph->squares + begin,
+                graph->gradients + begin, middle - begin);
+    adam_update(&without, graph->values + middle, graph->momenta + middle, graph->squares + middle,
+                graph->gradients + middle, end - middle);
   }
   graph_parameters_changed(graph);
   return 0;

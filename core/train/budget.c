@@ -6,6 +6,7 @@
 
 #include "core/base/memory.h"
 #include "core/mask/dctdp.h"
+#include "core/nn/adam.h"
 #include "core/train/preparation.h"
 
 #define RHO_MOST 5.0
@@ -125,14 +126,12 @@ static void add_slopes(struct budget *b) {
 
 /* Adam; steps count from 1. */
 static void move(struct budget *b, double rate, uint64_t step) {
-  const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-  const double first = 1 - pow(beta1, (double)step), second = 1 - pow(beta2, (double)step);
+  const struct adam_biases biases = adam_biases(step);
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < b->count; i++) {
-    b->first[i] += (1 - beta1) * (b->gradient[i] - b->first[i]);
-    b->second[i] += (1 - beta2) * (b->gradient[i] * b->gradient[i] - b->second[i]);
-    const double moved =
-        (double)b->rho[i] - rate * (b->first[i] / first) / (sqrt(b->second[i] / second) + epsilon);
+    b->first[i] += (1 - ADAM_BETA1) * (b->gradient[i] - b->first[i]);
+    b->second[i] += (1 - ADAM_BETA2) * (b->gradient[i] * b->gradient[i] - b->second[i]);
+    const double moved = adam_moved((double)b->rho[i], rate, b->first[i], b->second[i], biases);
     b->rho[i] = (float)fmin(fmax(moved, -RHO_MOST), RHO_MOST);
   }
 }

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/nn/adam.h"
+
 #define CHANNELS MASK_CHANNELS_MAX
 
 static double sigmoid(float w) {
@@ -55,13 +57,13 @@ void gates_gradient(const struct gates *gates, const float *x, const float *gate
 }
 
 void gates_step(struct gates *gates, const double *gradient, double rate, uint64_t step) {
-  const double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
-  const double first = 1 - pow(beta1, (double)step), second = 1 - pow(beta2, (double)step);
+  const double beta1 = ADAM_BETA1, beta2 = ADAM_BETA2;
+  const struct adam_biases biases = adam_biases(step);
   for (uint32_t c = 0; c < CHANNELS; c++) {
     const double m = beta1 * (double)gates->first[c] + (1 - beta1) * gradient[c];
     const double s = beta2 * (double)gates->second[c] + (1 - beta2) * gradient[c] * gradient[c];
     gates->first[c] = (float)m;
     gates->second[c] = (float)s;
-    gates->w[c] = (float)((double)gates->w[c] - rate * (m / first) / (sqrt(s / second) + epsilon));
+    gates->w[c] = (float)adam_moved((double)gates->w[c], rate, m, s, biases);
   }
 }

@@ -209,6 +209,7 @@ static void ascend(const struct strategy *s, const struct layer layers[3], const
   backward(s, &layers[0], state, d1, NULL);
 }
 
+/* As core/nn/adam.h tells, but in float throughout: policies depend on its roundings. */
 static void adam(struct strategy *s) {
   s->updates++;
   float correct1 = 1 - powf(BETA1, (float)s->updates), correct2 = 1 - powf(BETA2, (float)s->updates);
