@@ -5,6 +5,7 @@
 
 #include "core/base/base.h"
 #include "core/base/philox.h"
+#include "core/base/quantile.h"
 
 /* P(|t| <= x) by the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4, with theta = atan(x /
  * sqrt(n)): odd n:  2/pi (theta + sin (cos + 2/3 cos^3 + ... + (2 4 .. (n-3)) / (3 5 .. (n-2)) cos^(n-2)))
@@ -64,20 +65,6 @@ struct estimate estimate_difference(const double *a, const double *b, uint32_t c
 
 /* ---- bootstrap ---- */
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* Linear interpolation between order statistics. */
-static double quantile(const double *sorted, uint32_t count, double q) {
-  double position = q * (double)(count - 1);
-  uint32_t below = (uint32_t)position;
-  if (below + 1 >= count)
-    return sorted[count - 1];
-  return sorted[below] + (position - below) * (sorted[below + 1] - sorted[below]);
-}
-
 static double mean_decision(const struct paired_decisions *seed) {
   int64_t sum = 0;
   for (uint32_t i = 0; i < seed->pairs; i++)
@@ -130,7 +117,7 @@ struct estimate bootstrap_decisions(const struct paired_decisions *seed, uint32_
     rng_init(&rng, 1, RNG_BOOTSTRAP, 0, d);
     mean[d] = shared ? resample_shared(seed, seeds, &rng, times) : resample_apart(seed, seeds, &rng);
   }
-  qsort(mean, draws, sizeof(*mean), compare_doubles);
+  qsort(mean, draws, sizeof(*mean), quantile_order);
   estimate.low = quantile(mean, draws, 0.025);
   estimate.high = quantile(mean, draws, 0.975);
   return estimate;

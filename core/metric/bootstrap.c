@@ -7,20 +7,7 @@
 
 #include "core/base/base.h"
 #include "core/base/philox.h"
-
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* Linear interpolation between order statistics (the default of numpy.quantile). */
-static double quantile(const double *sorted, uint32_t count, double q) {
-  double position = q * (double)(count - 1);
-  uint32_t below = (uint32_t)position;
-  if (below + 1 >= count)
-    return sorted[count - 1];
-  return sorted[below] + (position - (double)below) * (sorted[below + 1] - sorted[below]);
-}
+#include "core/base/quantile.h"
 
 void bootstrap_interval(double *values, uint32_t draws, struct interval *interval) {
   uint32_t finite = 0;
@@ -29,7 +16,7 @@ void bootstrap_interval(double *values, uint32_t draws, struct interval *interva
       values[finite++] = values[i];
   if (finite == 0)
     return;
-  qsort(values, finite, sizeof(*values), compare_doubles);
+  qsort(values, finite, sizeof(*values), quantile_order);
   interval->low = quantile(values, finite, 0.025);
   interval->high = quantile(values, finite, 0.975);
 }
