@@ -10,6 +10,7 @@
 #include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/metric/verify.h"
+#include "core/model/files.h"
 
 const char *model_file_hash(const struct model_row *model, const char *name) {
   for (uint32_t i = 0; i < model->file_count; i++)
@@ -21,7 +22,7 @@ const char *model_file_hash(const struct model_row *model, const char *name) {
 bool model_usable(struct request *request, struct model_row *ret_model, const char **ret_sha256) {
   if (!model_find(request, ret_model))
     return false;
-  *ret_sha256 = model_file_hash(ret_model, "model.safetensors");
+  *ret_sha256 = model_file_hash(ret_model, MODEL_FILE);
   if (!model_is_allowed(request, ret_model)) {
     model_row_clear(ret_model);
     return false;

@@ -12,8 +12,6 @@
 #include "core/model/model.h"
 #include "core/model/report.h"
 
-#define PRIVATE_REPORT "report-private.html"
-
 static json_t *model_json(const struct model_row *row) {
   json_t *files = json_array(), *summary = json_from_text(row->summary), *facts = json_from_text(row->facts);
   for (uint32_t i = 0; i < row->file_count; i++)
@@ -110,46 +108,26 @@ bool model_is_allowed(struct request *request, const struct model_row *model) {
   return false;
 }
 
-static const char *fact_of(const json_t *facts, const char *section, const char *key) {
-  const char *text = json_string_value(json_object_get(json_object_get(facts, section), key));
-  return text ? text : "";
-}
-
-/* Networks that do not begin with the inverse transform learn weights in the key's order. */
-static bool learnt_in_order(const struct model_row *model) {
-  json_t *facts = json_loads(model->facts, 0, NULL);
-  const bool ordered = strcmp(fact_of(facts, "model", "arch"), "freq_conv") == 0 ||
-                       strcmp(fact_of(facts, "mask", "dct"), "upsampled") == 0;
-  json_decref(facts);
-  return ordered;
-}
-
-/* The key itself, and networks in which it stands. */
 static bool holds_key(const struct model_row *model, const char *name) {
-  const size_t length = strlen(name);
   bool keyed = false;
   for (uint32_t i = 0; i < model->file_count; i++)
     keyed |= strcmp(model->files[i].name, MASK_KEY_FILE) == 0;
-  return keyed &&
-         (strcmp(name, MASK_KEY_FILE) == 0 || (length > 5 && strcmp(name + length - 5, ".onnx") == 0) ||
-          ((strcmp(name, MODEL_FILE) == 0 || strcmp(name, MODEL_HEAD_FILE) == 0) && learnt_in_order(model)));
+  if (!keyed)
+    return false;
+  json_t *facts = json_loads(model->facts, 0, NULL);
+  const bool holds = model_file_holds_key(name, facts);
+  json_decref(facts);
+  return holds;
 }
 
-/* Files that tell of people take a token of their scope. */
 static bool has_scope(struct request *request, const char *name) {
-  static const struct {
-    const char *name, *why;
-    enum scope scope;
-  } files[] = {
-      {PRIVATE_REPORT, "shows faces of the data set", SCOPE_MODELS_PRIVATE},
-      {MODEL_HEAD_FILE, "names the people of the training, with a template of each", SCOPE_MODELS_HEAD}};
-  for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-    if (strcmp(name, files[i].name) == 0 && !(request->principal.scopes & files[i].scope)) {
-      reply_problem(request, PROBLEM_SCOPE, "%s %s: it takes a token with the scope %s", name, files[i].why,
-                    scope_name(files[i].scope));
-      return false;
-    }
-  return true;
+  const struct model_private_file *file = model_private_file(name);
+  enum scope scope;
+  if (!file || (scope_from_name(file->scope, &scope) == 0 && (request->principal.scopes & scope)))
+    return true;
+  reply_problem(request, PROBLEM_SCOPE, "%s %s: it takes a token with the scope %s", name, file->why,
+                file->scope);
+  return false;
 }
 
 /* What may be handed out; false with an answer. */

@@ -5,9 +5,8 @@
 
 #include "core/base/json.h"
 #include "core/mask/key.h"
+#include "core/model/files.h"
 
-#define MODEL_FILE "model.safetensors"
-#define REPORT_FILE "report.json"
 #define PARTNERS "/mask/public_dataset"
 
 /* ---- submitting ---- */

@@ -10,8 +10,6 @@
 #include "core/train/comparisons.h"
 #include "daemon/templates.h"
 
-#define MODEL_FILE "model.safetensors"
-
 struct input {
   const char *section, *key, *pointer;
   bool model;         /* else a data set */

@@ -21,13 +21,12 @@
 #include "core/base/file.h"
 #include "core/mask/mask.h"
 #include "core/model/curve.h"
+#include "core/model/files.h"
 #include "core/model/mask_file.h"
 #include "core/nn/arch.h"
 #include "core/nn/graph.h"
 
 #define MODEL_FORMAT "guise-model-1"
-#define MODEL_FILE "model.safetensors"
-#define MODEL_HEAD_FILE "model-head.safetensors"
 
 /* The class head: whom the model was trained on. */
 struct model_head {

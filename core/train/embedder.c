@@ -9,6 +9,7 @@
 
 #include "core/base/file.h"
 #include "core/image/pack.h"
+#include "core/model/files.h"
 
 #define CHECKPOINT "checkpoint-" /* what checkpoint.c's names begin with */
 
@@ -203,7 +204,7 @@ static void scan_checkpoints(const char *directory, bool remove, char ret_path[P
 static int publish(const char *output, const char *work_directory, const char *path,
                    struct guise_error *err) {
   char model[PATH_MAX], unused[PATH_MAX];
-  if (snprintf(model, sizeof(model), "%s/model.safetensors", output) >= (int)sizeof(model))
+  if (snprintf(model, sizeof(model), "%s/" MODEL_FILE, output) >= (int)sizeof(model))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   int r = file_publish(model, path, err);
   if (r < 0)

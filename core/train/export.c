@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/json.h"
+#include "core/model/files.h"
 #include "core/model/onnx.h"
 #include "core/model/onnx_builder.h"
 #include "core/model/report.h"
@@ -30,7 +31,7 @@ static json_t *summary_metadata(const json_t *report) {
   return NULL;
 }
 
-const char *const job_onnx_names[JOB_ONNX_FILES] = {"model.onnx", "model-template.onnx"};
+const char *const job_onnx_names[JOB_ONNX_FILES] = {MODEL_ONNX_FILE, MODEL_TEMPLATE_ONNX_FILE};
 
 static int list_file(const char *path, const char *name, const char *start, json_t *report,
                      struct guise_error *err) {

@@ -383,7 +383,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
   struct model_info info;
   uint32_t count = 0;
   char scores[4096];
-  if (snprintf(path, sizeof(path), "%s/model.safetensors", inputs->output_directory) >= (int)sizeof(path) ||
+  if (snprintf(path, sizeof(path), "%s/" MODEL_FILE, inputs->output_directory) >= (int)sizeof(path) ||
       snprintf(scores, sizeof(scores), "%s/scores.csv", inputs->output_directory) >= (int)sizeof(scores))
     return error_set(err, -ENAMETOOLONG, "the path of the output directory is too long");
   int r = audit_record_init(&audit, err);
