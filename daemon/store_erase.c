@@ -2,6 +2,7 @@
  * nothing refers to afterwards are told to the caller, who unlinks them. */
 #include <string.h>
 
+#include "core/model/files.h"
 #include "daemon/store_internal.h"
 
 #define NOT_ENDED "state NOT IN ('canceled', 'succeeded', 'failed')"
@@ -17,9 +18,9 @@
 
 /* Of models the files that tell of people of the data set ?1: pictures of whoever was looked at, and the
  * heads of those that were trained on it. */
-#define PRIVATE_FILES                                                                               \
-  "FROM model_files WHERE (name = 'report-private.html' AND model IN (" MODELS                      \
-  ")) OR (name = 'model-head.safetensors' AND model IN (SELECT seq FROM models WHERE dataset = ?1 " \
+#define PRIVATE_FILES                                                                            \
+  "FROM model_files WHERE (name = '" REPORT_PRIVATE_FILE "' AND model IN (" MODELS               \
+  ")) OR (name = '" MODEL_HEAD_FILE "' AND model IN (SELECT seq FROM models WHERE dataset = ?1 " \
   "OR job IN (SELECT seq FROM jobs WHERE dataset = ?1)))"
 
 void store_erased_clear(struct store_erased *erased) {
@@ -28,27 +29,11 @@ void store_erased_clear(struct store_erased *erased) {
   *erased = (struct store_erased){0};
 }
 
-/* Appends the first column of what the statement gives for ?1 and, where it has one, ?2: texts of `width`
- * bytes with their NUL. */
-static int append(sqlite3 *db, const char *sql, const char *first, const char *second, void *array,
-                  uint32_t *count, size_t width) {
-  uint32_t capacity = *count;
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement, sql, second ? "tt" : "t", first, second);
-  while (r == 0 && (r = store_step(statement)) > 0) {
-    char *text = store_grow(array, *count, &capacity, width);
-    if (!text)
-      return -ENOMEM;
-    store_text(statement, 0, text, width);
-    (*count)++;
-    r = 0;
-  }
-  return r;
-}
-
+/* Those that the statement gives for ?1 and, where it has one, ?2. */
 static int append_blobs(sqlite3 *db, const char *sql, const char *first, const char *second,
                         struct store_erased *erased) {
-  return append(db, sql, first, second, &erased->blobs, &erased->blob_count, SHA256_HEX);
+  return store_append_texts(db, &erased->blobs, &erased->blob_count, SHA256_HEX, sql, second ? "tt" : "t",
+                            first, second);
 }
 
 static int in_use(sqlite3 *db, const char *dataset) {
@@ -75,8 +60,8 @@ static int changed(sqlite3 *db, int r, uint32_t *ret_rows) {
 
 /* Models are marked, and lose the files that tell of people. */
 static int erase_derived(sqlite3 *db, const char *dataset, struct store_erased *erased) {
-  int r = append(db, "SELECT id FROM models WHERE seq IN (" MODELS ") ORDER BY seq", dataset, NULL,
-                 &erased->models, &erased->model_count, STORE_ID);
+  int r = store_append_texts(db, &erased->models, &erased->model_count, STORE_ID,
+                             "SELECT id FROM models WHERE seq IN (" MODELS ") ORDER BY seq", "t", dataset);
   if (r == 0)
     r = store_exec(db, "UPDATE models SET erasures = erasures + 1 WHERE seq IN (" MODELS ")", "t", dataset);
   if (r == 0)

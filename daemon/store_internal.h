@@ -98,5 +98,12 @@ int store_job_seq(sqlite3 *db, const char *id, int64_t *ret_seq); /* -ENOENT */
 int store_event_in(sqlite3 *db, int64_t job, const char *type, json_t *data, int64_t *ret_seq);
 int store_job_move_in(sqlite3 *db, const char *id, uint32_t from, enum job_state to, const char *reason,
                       const char *error, enum job_state *ret_state, int64_t *ret_seq);
+/* Appends the first column of each row, texts of `width` bytes with their NUL, to an array. */
+int store_append_texts(sqlite3 *db, void *array_pointer, uint32_t *count, size_t width, const char *sql,
+                       const char *types, ...);
 /* Those of blobs[0..count) that nothing refers to, at the array's start; *count becomes their number. */
 int store_blobs_unused(sqlite3 *db, char (*blobs)[SHA256_HEX], uint32_t *count);
+/* Ends a write that let go of blobs, which are taken: gives back those that nothing refers to any more. With
+ * r < 0, or when that fails, nothing was written and nothing is given. */
+int store_write_end_blobs(struct store *store, sqlite3 *db, int r, char (*blobs)[SHA256_HEX], uint32_t count,
+                          char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);

@@ -1,6 +1,7 @@
 /* Models and their files. */
 #include <string.h>
 
+#include "core/model/files.h"
 #include "daemon/store_internal.h"
 
 void model_row_clear(struct model_row *row) {
@@ -51,18 +52,14 @@ int store_model_insert(struct store *store, const struct model_row *row, int64_t
 }
 
 /* Those of the model's files that `row` replaces. */
-static int replaced_blobs(sqlite3 *db, int64_t model, const struct model_row *row,
-                          char (*ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
+static int replaced_blobs(sqlite3 *db, int64_t model, const struct model_row *row, char (**blobs)[SHA256_HEX],
+                          uint32_t *count) {
   int r = 0;
-  *ret_count = 0;
-  for (uint32_t i = 0; i < row->file_count && r >= 0; i++) {
-    _statement_ *statement = NULL;
-    r = store_prepare(db, &statement, "SELECT sha256 FROM model_files WHERE model = ?1 AND name = ?2", "lt",
-                      model, row->files[i].name);
-    if (r == 0 && (r = store_step(statement)) > 0)
-      store_text(statement, 0, ret_blobs[(*ret_count)++], SHA256_HEX);
-  }
-  return r < 0 ? r : 0;
+  for (uint32_t i = 0; i < row->file_count && r == 0; i++)
+    r = store_append_texts(db, blobs, count, SHA256_HEX,
+                           "SELECT sha256 FROM model_files WHERE model = ?1 AND name = ?2", "lt", model,
+                           row->files[i].name);
+  return r;
 }
 
 static int is_current(sqlite3 *db, int64_t model, const char *name, const char *sha256) {
@@ -88,29 +85,24 @@ int store_model_audited(struct store *store, const struct model_row *row, const 
   sqlite3 *db;
   int64_t model = 0, seq = 0;
   uint32_t count = 0;
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = calloc(row->file_count + 1, SHA256_HEX);
-  int r = blobs ? store_write_begin(store, &db) : -ENOMEM;
+  char(*blobs)[SHA256_HEX] = NULL;
+  int r = store_write_begin(store, &db);
   if (r < 0)
     return r;
   r = store_integer(db, &model, "SELECT seq FROM models WHERE id = ?1", "t", row->id);
   if (r == 0)
-    r = is_current(db, model, "report.json", report_sha256);
+    r = is_current(db, model, REPORT_FILE, report_sha256);
   if (r == 0)
-    r = replaced_blobs(db, model, row, blobs, &count);
+    r = replaced_blobs(db, model, row, &blobs, &count);
   if (r == 0)
     r = replace_files(db, model, row);
   if (r == 0)
     r = store_job_move_in(db, job, 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_PAUSING, JOB_STATE_SUCCEEDED,
                           "finished", NULL, NULL, &seq);
+  r = store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
   if (r == 0)
-    r = store_blobs_unused(db, blobs, &count);
-  r = store_write_end(store, r);
-  if (r < 0)
-    return r;
-  *ret_blobs = TAKE(blobs);
-  *ret_count = count;
-  *ret_seq = seq;
-  return 0;
+    *ret_seq = seq;
+  return r;
 }
 
 #define COLUMNS                                                                                             \
@@ -237,21 +229,11 @@ int store_model_file(struct store *store, const char *id, const char *name, stru
 
 /* With those of networks that its weights taught: their rows go with the model's. */
 static int model_blobs(sqlite3 *db, const char *id, char (**blobs)[SHA256_HEX], uint32_t *count) {
-  uint32_t capacity = 0;
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement,
-                        "SELECT sha256 FROM model_files WHERE model = (SELECT seq FROM models WHERE id = ?1) "
-                        "UNION SELECT sha256 FROM networks WHERE model = ?1",
-                        "t", id);
-  while (r == 0 && (r = store_step(statement)) > 0) {
-    char(*blob)[SHA256_HEX] = store_grow(blobs, *count, &capacity, SHA256_HEX);
-    if (!blob)
-      return -ENOMEM;
-    store_text(statement, 0, *blob, SHA256_HEX);
-    (*count)++;
-    r = 0;
-  }
-  return r;
+  return store_append_texts(
+      db, blobs, count, SHA256_HEX,
+      "SELECT sha256 FROM model_files WHERE model = (SELECT seq FROM models WHERE id = ?1) "
+      "UNION SELECT sha256 FROM networks WHERE model = ?1",
+      "t", id);
 }
 
 static int model_in_use(sqlite3 *db, const char *id) {
@@ -267,7 +249,7 @@ static int model_in_use(sqlite3 *db, const char *id) {
 int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[SHA256_HEX],
                        uint32_t *ret_count) {
   sqlite3 *db;
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  char(*blobs)[SHA256_HEX] = NULL;
   uint32_t count = 0;
   int r = store_write_begin(store, &db);
   if (r < 0)
@@ -280,13 +262,6 @@ int store_model_delete(struct store *store, const char *id, char (**ret_blobs)[S
   if (r == 0 && sqlite3_changes(db) == 0)
     r = -ENOENT;
   if (r == 0)
-    r = store_blobs_unused(db, blobs, &count);
-  if (r == 0)
     r = store_audit_due(db, id);
-  r = store_write_end(store, r);
-  if (r < 0)
-    return r;
-  *ret_blobs = TAKE(blobs);
-  *ret_count = count;
-  return 0;
+  return store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
 }

@@ -30,24 +30,9 @@ int store_network_remove(struct store *store, const char *sha256) {
              : store_write_end(store, store_exec(db, "DELETE FROM networks WHERE sha256 = ?1", "t", sha256));
 }
 
-static int read_blobs(sqlite3_stmt *statement, char (**blobs)[SHA256_HEX], uint32_t *count) {
-  uint32_t capacity = *count;
-  int r;
-  while ((r = store_step(statement)) > 0) {
-    char(*blob)[SHA256_HEX] = store_grow(blobs, *count, &capacity, SHA256_HEX);
-    if (!blob)
-      return -ENOMEM;
-    store_text(statement, 0, *blob, SHA256_HEX);
-    (*count)++;
-  }
-  return r;
-}
-
 static int put(sqlite3 *db, const struct network_row *row, char (**blobs)[SHA256_HEX], uint32_t *count) {
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement, "SELECT sha256 FROM networks WHERE key = ?1", "t", row->key);
-  if (r == 0)
-    r = read_blobs(statement, blobs, count);
+  int r = store_append_texts(db, blobs, count, SHA256_HEX, "SELECT sha256 FROM networks WHERE key = ?1", "t",
+                             row->key);
   if (r == 0)
     r = store_exec(db, "DELETE FROM networks WHERE key = ?1", "t", row->key);
   return r < 0 ? r
@@ -63,10 +48,7 @@ static int make_room(sqlite3 *db, uint64_t most_bytes, char (**blobs)[SHA256_HEX
 #define TOO_MANY                                                                                         \
   "FROM (SELECT seq, sha256, sum(bytes) OVER (ORDER BY used_at DESC, seq DESC) AS total FROM networks) " \
   "WHERE total > ?1"
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement, "SELECT sha256 " TOO_MANY, "L", most_bytes);
-  if (r == 0)
-    r = read_blobs(statement, blobs, count);
+  int r = store_append_texts(db, blobs, count, SHA256_HEX, "SELECT sha256 " TOO_MANY, "L", most_bytes);
   return r < 0
              ? r
              : store_exec(db, "DELETE FROM networks WHERE seq IN (SELECT seq " TOO_MANY ")", "L", most_bytes);
@@ -76,7 +58,7 @@ static int make_room(sqlite3 *db, uint64_t most_bytes, char (**blobs)[SHA256_HEX
 int store_network_put(struct store *store, const struct network_row *row, uint64_t most_bytes,
                       char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
   sqlite3 *db;
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  char(*blobs)[SHA256_HEX] = NULL;
   uint32_t count = 0;
   int r = store_write_begin(store, &db);
   if (r < 0)
@@ -84,12 +66,5 @@ int store_network_put(struct store *store, const struct network_row *row, uint64
   r = put(db, row, &blobs, &count);
   if (r == 0)
     r = make_room(db, most_bytes, &blobs, &count);
-  if (r == 0)
-    r = store_blobs_unused(db, blobs, &count);
-  r = store_write_end(store, r);
-  if (r < 0)
-    return r;
-  *ret_blobs = TAKE(blobs);
-  *ret_count = count;
-  return 0;
+  return store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
 }

@@ -188,6 +188,25 @@ uint32_t store_page_limit(const struct store_page *page) {
   return 1 + (page->limit ? MIN(page->limit, 1000u) : 100u);
 }
 
+int store_append_texts(sqlite3 *db, void *array_pointer, uint32_t *count, size_t width, const char *sql,
+                       const char *types, ...) {
+  uint32_t capacity = *count;
+  _statement_ *statement = NULL;
+  va_list args;
+  va_start(args, types);
+  int r = prepare_list(db, &statement, sql, types, &args);
+  va_end(args);
+  while (r == 0 && (r = store_step(statement)) > 0) {
+    char *text = store_grow(array_pointer, *count, &capacity, width);
+    if (!text)
+      return -ENOMEM;
+    store_text(statement, 0, text, width);
+    (*count)++;
+    r = 0;
+  }
+  return r;
+}
+
 int store_blobs_unused(sqlite3 *db, char (*blobs)[SHA256_HEX], uint32_t *count) {
   uint32_t unused = 0;
   for (uint32_t i = 0; i < *count; i++) {
@@ -202,5 +221,19 @@ int store_blobs_unused(sqlite3 *db, char (*blobs)[SHA256_HEX], uint32_t *count) 
       unused++;
   }
   *count = unused;
+  return 0;
+}
+
+int store_write_end_blobs(struct store *store, sqlite3 *db, int r, char (*blobs)[SHA256_HEX], uint32_t count,
+                          char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
+  if (r == 0)
+    r = store_blobs_unused(db, blobs, &count);
+  r = store_write_end(store, r);
+  if (r < 0) {
+    free(blobs);
+    return r;
+  }
+  *ret_blobs = blobs;
+  *ret_count = count;
   return 0;
 }
