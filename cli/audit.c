@@ -5,22 +5,15 @@
 
 #include "cli/cli.h"
 
-static int print_rows(const json_t *rows) {
-  static const char *const heading[] = {"AT", "WHO", "DID", "TO", "STATUS"};
-  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
-  const json_t *row;
-  size_t i;
-  for (i = 0; i < ARRAY_SIZE(heading); i++)
-    table_cell(table, "%s", heading[i]);
-  json_array_foreach(rows, i, row) {
-    table_cell(table, "%s", json_text(row, "at", "?"));
-    table_cell(table, "%s", json_text(row, "actor", "?"));
-    table_cell(table, "%s", json_text(row, "action", "?"));
-    table_cell(table, "%s", json_text(row, "object", "-"));
-    table_cell(table, "%llu", (unsigned long long)json_count(row, "status"));
-  }
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+static void record_row(struct table *table, const json_t *row) {
+  table_cell(table, "%s", json_text(row, "at", "?"));
+  table_cell(table, "%s", json_text(row, "actor", "?"));
+  table_cell(table, "%s", json_text(row, "action", "?"));
+  table_cell(table, "%s", json_text(row, "object", "-"));
+  table_cell(table, "%llu", (unsigned long long)json_count(row, "status"));
 }
+
+static const struct columns columns = {record_row, {"AT", "WHO", "DID", "TO", "STATUS"}};
 
 int command_audit(struct cli *cli, int argc, char **argv) {
   const char *actor = NULL, *object = NULL;
@@ -51,7 +44,7 @@ int command_audit(struct cli *cli, int argc, char **argv) {
   if (cli->json)
     out_json(rows);
   else
-    code = print_rows(rows);
+    code = cli_print_rows(rows, &columns);
   json_decref(page);
   return code;
 }

@@ -82,6 +82,14 @@ int cli_request(struct cli *cli, const struct request *request, struct reply *re
 int cli_get(struct cli *cli, char *path, json_t **ret_json);
 /* Every row of a list resource, page after page: a JSON array. `path` is freed here. */
 int cli_get_all(struct cli *cli, char *path, json_t **ret_rows);
+/* How rows are shown as a table; an exit code. */
+struct columns {
+  void (*row)(struct table *table, const json_t *row); /* its cells */
+  const char *heading[TABLE_COLUMNS + 1];              /* to the first NULL */
+};
+int cli_print_rows(const json_t *rows, const struct columns *columns);
+/* Prints every row of a list resource, as JSON when that is asked for. `path` is freed here. */
+int cli_list(struct cli *cli, char *path, const struct columns *columns);
 /* Prints the problem details of a reply that is no success; returns EXIT_FAILED. */
 int cli_problem(const struct reply *reply);
 /* For what asks again until it is answered: the daemon was not reached, or was not ready, for the reason

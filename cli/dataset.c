@@ -8,9 +8,6 @@
 
 #define PAIRS_LIMIT ((size_t)64 << 20)
 
-static const char *const heading[] = {"NAME",   "ID",       "STATE", "KIND",   "PEOPLE",
-                                      "IMAGES", "REJECTED", "SIZE",  "CREATED"};
-
 static void dataset_row(struct table *table, const json_t *dataset) {
   char bytes[32];
   format_bytes(json_count(dataset, "bytes"), bytes, sizeof(bytes));
@@ -25,28 +22,13 @@ static void dataset_row(struct table *table, const json_t *dataset) {
   table_cell(table, "%s", json_text(dataset, "created_at", "?"));
 }
 
-static int print_datasets(const json_t *rows) {
-  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
-  const json_t *row;
-  size_t i;
-  for (i = 0; i < ARRAY_SIZE(heading); i++)
-    table_cell(table, "%s", heading[i]);
-  json_array_foreach(rows, i, row) dataset_row(table, row);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
-}
+static const struct columns dataset_columns = {
+    dataset_row, {"NAME", "ID", "STATE", "KIND", "PEOPLE", "IMAGES", "REJECTED", "SIZE", "CREATED"}};
 
 int command_dataset_ls(struct cli *cli, int argc, char **argv) {
-  json_t *rows = NULL;
   (void)argv;
-  if (argc != 1)
-    return cli_usage(cli, "dataset ls takes no argument");
-  int code = cli_get_all(cli, strdup("/v1/datasets"), &rows);
-  if (code == EXIT_DONE && cli->json)
-    out_json(rows);
-  else if (code == EXIT_DONE)
-    code = print_datasets(rows);
-  json_decref(rows);
-  return code;
+  return argc == 1 ? cli_list(cli, strdup("/v1/datasets"), &dataset_columns)
+                   : cli_usage(cli, "dataset ls takes no argument");
 }
 
 int command_dataset_show(struct cli *cli, int argc, char **argv) {
@@ -58,7 +40,7 @@ int command_dataset_show(struct cli *cli, int argc, char **argv) {
     out_json(dataset);
   } else if (code == EXIT_DONE) {
     json_t *rows = json_pack("[O]", dataset);
-    code = print_datasets(rows);
+    code = cli_print_rows(rows, &dataset_columns);
     json_decref(rows);
   }
   json_decref(dataset);
@@ -67,30 +49,16 @@ int command_dataset_show(struct cli *cli, int argc, char **argv) {
 
 /* ---- rejects ---- */
 
+static void reject_row(struct table *table, const json_t *row) {
+  table_cell(table, "%s", json_text(row, "path", "?"));
+  table_cell(table, "%s", json_text(row, "code", "?"));
+  table_cell(table, "%s", json_text(row, "detail", ""));
+}
+
 int command_dataset_rejects(struct cli *cli, int argc, char **argv) {
-  json_t *rows = NULL;
-  if (argc != 2)
-    return cli_usage(cli, "dataset rejects takes a data set's name or id");
-  int code = cli_get_all(cli, http_path("/v1/datasets/", argv[1], "/rejects", NULL), &rows);
-  if (code != EXIT_DONE || cli->json) {
-    if (code == EXIT_DONE)
-      out_json(rows);
-    json_decref(rows);
-    return code;
-  }
-  _cleanup_(table_freep) struct table *table = table_new(3);
-  const json_t *row;
-  size_t i;
-  table_cell(table, "FILE");
-  table_cell(table, "CODE");
-  table_cell(table, "REASON");
-  json_array_foreach(rows, i, row) {
-    table_cell(table, "%s", json_text(row, "path", "?"));
-    table_cell(table, "%s", json_text(row, "code", "?"));
-    table_cell(table, "%s", json_text(row, "detail", ""));
-  }
-  json_decref(rows);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+  static const struct columns columns = {reject_row, {"FILE", "CODE", "REASON"}};
+  return argc == 2 ? cli_list(cli, http_path("/v1/datasets/", argv[1], "/rejects", NULL), &columns)
+                   : cli_usage(cli, "dataset rejects takes a data set's name or id");
 }
 
 static const json_t *first_of(const json_t *rows, const char *code) {
@@ -249,29 +217,16 @@ static ssize_t read_memory(void *context, char *buffer, size_t size, struct guis
   return (ssize_t)n;
 }
 
+static void pairs_row(struct table *table, const json_t *row) {
+  table_cell(table, "%s", json_text(row, "name", "?"));
+  table_cell(table, "%llu", (unsigned long long)json_count(row, "pairs"));
+  table_cell(table, "%llu", (unsigned long long)json_count(row, "folds"));
+  table_cell(table, "%s", json_text(row, "sha256", "?"));
+}
+
 static int list_pairs(struct cli *cli, const char *dataset) {
-  static const char *const columns[] = {"NAME", "PAIRS", "FOLDS", "SHA-256"};
-  json_t *rows = NULL;
-  const json_t *row;
-  size_t i;
-  int code = cli_get_all(cli, http_path("/v1/datasets/", dataset, "/pairs", NULL), &rows);
-  if (code != EXIT_DONE || cli->json) {
-    if (code == EXIT_DONE)
-      out_json(rows);
-    json_decref(rows);
-    return code;
-  }
-  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(columns));
-  for (i = 0; i < ARRAY_SIZE(columns); i++)
-    table_cell(table, "%s", columns[i]);
-  json_array_foreach(rows, i, row) {
-    table_cell(table, "%s", json_text(row, "name", "?"));
-    table_cell(table, "%llu", (unsigned long long)json_count(row, "pairs"));
-    table_cell(table, "%llu", (unsigned long long)json_count(row, "folds"));
-    table_cell(table, "%s", json_text(row, "sha256", "?"));
-  }
-  json_decref(rows);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+  static const struct columns columns = {pairs_row, {"NAME", "PAIRS", "FOLDS", "SHA-256"}};
+  return cli_list(cli, http_path("/v1/datasets/", dataset, "/pairs", NULL), &columns);
 }
 
 int command_dataset_pairs(struct cli *cli, int argc, char **argv) {

@@ -11,29 +11,22 @@ static double latest(const json_t *job, const char *name) {
   return json_real_or(json_object_get(job, "metrics"), name, NAN);
 }
 
-static int print_jobs(const json_t *jobs) {
-  _cleanup_(table_freep) struct table *table = table_new(7);
-  static const char *const heading[] = {"JOB", "STATE", "DATASET", "MASK", "PROGRESS", "ACCURACY", "CREATED"};
-  const json_t *job;
-  size_t i;
-  for (i = 0; i < ARRAY_SIZE(heading); i++)
-    table_cell(table, "%s", heading[i]);
-  json_array_foreach(jobs, i, job) {
-    const json_t *spec = json_object_get(job, "spec");
-    char fraction[32], accuracy[32];
-    format_percent(json_real_or(json_object_get(job, "progress"), "fraction", NAN), fraction,
-                   sizeof(fraction));
-    format_percent(latest(job, "accuracy"), accuracy, sizeof(accuracy));
-    table_cell(table, "%s", json_text(job, "id", "?"));
-    table_cell(table, "%s", json_text(job, "state", "?"));
-    table_cell(table, "%s", json_text(spec, "dataset", "?"));
-    table_cell(table, "%s", json_text(json_object_get(spec, "mask"), "method", "?"));
-    table_cell(table, "%s", fraction);
-    table_cell(table, "%s", accuracy);
-    table_cell(table, "%s", json_text(job, "created_at", "?"));
-  }
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+static void job_row(struct table *table, const json_t *job) {
+  const json_t *spec = json_object_get(job, "spec");
+  char fraction[32], accuracy[32];
+  format_percent(json_real_or(json_object_get(job, "progress"), "fraction", NAN), fraction, sizeof(fraction));
+  format_percent(latest(job, "accuracy"), accuracy, sizeof(accuracy));
+  table_cell(table, "%s", json_text(job, "id", "?"));
+  table_cell(table, "%s", json_text(job, "state", "?"));
+  table_cell(table, "%s", json_text(spec, "dataset", "?"));
+  table_cell(table, "%s", json_text(json_object_get(spec, "mask"), "method", "?"));
+  table_cell(table, "%s", fraction);
+  table_cell(table, "%s", accuracy);
+  table_cell(table, "%s", json_text(job, "created_at", "?"));
 }
+
+static const struct columns job_columns = {
+    job_row, {"JOB", "STATE", "DATASET", "MASK", "PROGRESS", "ACCURACY", "CREATED"}};
 
 /* "/v1/jobs?state=running" and "20" make "/v1/jobs?state=running&limit=20"; `path` is freed. */
 static char *add_query(char *path, const char *name, const char *value) {
@@ -74,7 +67,7 @@ int command_ls(struct cli *cli, int argc, char **argv) {
   if (code == EXIT_DONE && cli->json)
     out_json(jobs);
   else if (code == EXIT_DONE)
-    code = print_jobs(jobs);
+    code = cli_print_rows(jobs, &job_columns);
   json_decref(jobs);
   return code;
 }
@@ -221,7 +214,15 @@ int command_log(struct cli *cli, int argc, char **argv) {
 
 /* ---- metrics ---- */
 
+static void metric_row(struct table *table, const json_t *row) {
+  table_cell(table, "%llu", (unsigned long long)json_count(row, "epoch"));
+  table_cell(table, "%llu", (unsigned long long)json_count(row, "step"));
+  table_cell(table, "%s", json_text(row, "name", "?"));
+  table_cell(table, "%.6g", json_real_or(row, "value", NAN));
+}
+
 int command_metrics(struct cli *cli, int argc, char **argv) {
+  static const struct columns columns = {metric_row, {"EPOCH", "STEP", "NAME", "VALUE"}};
   const char *name = NULL;
   bool steps = false;
   int option;
@@ -235,34 +236,10 @@ int command_metrics(struct cli *cli, int argc, char **argv) {
   }
   if (optind + 1 != argc)
     return cli_usage(cli, "metrics takes a job's id");
-  json_t *rows = NULL;
   const char *resolution = steps ? "/metrics?resolution=step" : "/metrics?resolution=epoch";
-  int code = cli_get_all(cli,
-                         name ? http_path("/v1/jobs/", argv[optind], resolution, "", "&name=", name, NULL)
-                              : http_path("/v1/jobs/", argv[optind], resolution, NULL),
-                         &rows);
-  if (code != EXIT_DONE)
-    return code;
-  if (cli->json) {
-    out_json(rows);
-    json_decref(rows);
-    return EXIT_DONE;
-  }
-  _cleanup_(table_freep) struct table *table = table_new(4);
-  const json_t *row;
-  size_t i;
-  table_cell(table, "EPOCH");
-  table_cell(table, "STEP");
-  table_cell(table, "NAME");
-  table_cell(table, "VALUE");
-  json_array_foreach(rows, i, row) {
-    table_cell(table, "%llu", (unsigned long long)json_count(row, "epoch"));
-    table_cell(table, "%llu", (unsigned long long)json_count(row, "step"));
-    table_cell(table, "%s", json_text(row, "name", "?"));
-    table_cell(table, "%.6g", json_real_or(row, "value", NAN));
-  }
-  json_decref(rows);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+  char *path = name ? http_path("/v1/jobs/", argv[optind], resolution, "", "&name=", name, NULL)
+                    : http_path("/v1/jobs/", argv[optind], resolution, NULL);
+  return cli_list(cli, path, &columns);
 }
 
 /* ---- ready ---- */

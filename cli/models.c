@@ -10,9 +10,10 @@
 
 #include "cli/cli.h"
 #include "core/base/file.h"
+#include "core/mask/key.h"
+#include "core/model/files.h"
 
 #define BAR_NS INT64_C(100000000) /* between two drawings of the bar */
-#define NETWORK "model.onnx"
 
 char *model_resolve(struct cli *cli, const char *id, int *ret_code) {
   json_t *job = NULL;
@@ -37,38 +38,25 @@ char *model_resolve(struct cli *cli, const char *id, int *ret_code) {
   return model;
 }
 
+static void model_row(struct table *table, const json_t *row) {
+  const json_t *facts = json_object_get(row, "facts");
+  char accuracy[32];
+  format_percent(json_real_or(row, "accuracy", NAN), accuracy, sizeof(accuracy));
+  table_cell(table, "%s", json_text(row, "id", "?"));
+  table_cell(table, "%s", json_text(row, "job", "?"));
+  table_cell(table, "%s", json_text(json_object_get(facts, "model"), "arch", "?"));
+  table_cell(table, "%s", json_text(json_object_get(facts, "mask"), "method", "?"));
+  table_cell(table, "%s", accuracy);
+  table_cell(table, "%s", json_is_true(json_object_get(row, "audited")) ? "yes" : "no");
+  table_cell(table, "%s", json_text(row, "created_at", "?"));
+}
+
 int command_models(struct cli *cli, int argc, char **argv) {
-  static const char *const heading[] = {"MODEL", "JOB", "ARCH", "MASK", "ACCURACY", "AUDITED", "CREATED"};
-  json_t *rows = NULL;
+  static const struct columns columns = {model_row,
+                                         {"MODEL", "JOB", "ARCH", "MASK", "ACCURACY", "AUDITED", "CREATED"}};
   (void)argv;
-  if (argc != 1)
-    return cli_usage(cli, "models takes no argument");
-  int code = cli_get_all(cli, strdup("/v1/models"), &rows);
-  if (code != EXIT_DONE || cli->json) {
-    if (code == EXIT_DONE)
-      out_json(rows);
-    json_decref(rows);
-    return code;
-  }
-  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
-  const json_t *row;
-  size_t i;
-  for (i = 0; i < ARRAY_SIZE(heading); i++)
-    table_cell(table, "%s", heading[i]);
-  json_array_foreach(rows, i, row) {
-    const json_t *facts = json_object_get(row, "facts");
-    char accuracy[32];
-    format_percent(json_real_or(row, "accuracy", NAN), accuracy, sizeof(accuracy));
-    table_cell(table, "%s", json_text(row, "id", "?"));
-    table_cell(table, "%s", json_text(row, "job", "?"));
-    table_cell(table, "%s", json_text(json_object_get(facts, "model"), "arch", "?"));
-    table_cell(table, "%s", json_text(json_object_get(facts, "mask"), "method", "?"));
-    table_cell(table, "%s", accuracy);
-    table_cell(table, "%s", json_is_true(json_object_get(row, "audited")) ? "yes" : "no");
-    table_cell(table, "%s", json_text(row, "created_at", "?"));
-  }
-  json_decref(rows);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+  return argc == 1 ? cli_list(cli, strdup("/v1/models"), &columns)
+                   : cli_usage(cli, "models takes no argument");
 }
 
 /* ---- model show ---- */
@@ -278,22 +266,9 @@ int model_fetch(struct cli *cli, const char *model, const char *name, const char
   return code;
 }
 
-/* Of a keyed model: the key and the networks in which it stands; of those that do not begin with the inverse
- * transform the weights are in its order. */
 static bool holds_key(const json_t *metadata, const char *name) {
-  const json_t *facts = json_object_get(metadata, "facts");
-  const char *suffix = strrchr(name, '.');
-  const bool ordered = strcmp(json_text(json_object_get(facts, "model"), "arch", ""), "freq_conv") == 0 ||
-                       strcmp(json_text(json_object_get(facts, "mask"), "dct", ""), "upsampled") == 0;
-  return find_file(json_object_get(metadata, "files"), "key.json") &&
-         (strcmp(name, "key.json") == 0 || (suffix && strcmp(suffix, ".onnx") == 0) ||
-          (ordered &&
-           (strcmp(name, "model.safetensors") == 0 || strcmp(name, "model-head.safetensors") == 0)));
-}
-
-/* Of people of the data set, for tokens of their scopes: only who names them asks for them. */
-static bool tells_of_people(const char *name) {
-  return strcmp(name, "report-private.html") == 0 || strcmp(name, "model-head.safetensors") == 0;
+  return find_file(json_object_get(metadata, "files"), MASK_KEY_FILE) &&
+         model_file_holds_key(name, json_object_get(metadata, "facts"));
 }
 
 static int get_files(struct cli *cli, const char *model, const json_t *metadata, char *const *names,
@@ -306,7 +281,8 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
   if (count == 0) {
     json_array_foreach(files, i, file) {
       const char *name = json_text(file, "name", "");
-      if (tells_of_people(name) || (!key && holds_key(metadata, name)))
+      /* only who names those that tell of people asks for them */
+      if (model_private_file(name) || (!key && holds_key(metadata, name)))
         continue;
       code = get_one(cli, model, file, directory, query);
       if (code != EXIT_DONE)
@@ -324,10 +300,10 @@ static int get_files(struct cli *cli, const char *model, const json_t *metadata,
 /* Whether model.onnx is among the files that were asked for. */
 static bool asks_for_network(const json_t *metadata, char *const *names, int count, bool key) {
   for (int n = 0; n < count; n++)
-    if (strcmp(names[n], NETWORK) == 0)
+    if (strcmp(names[n], MODEL_ONNX_FILE) == 0)
       return true;
-  return count == 0 && find_file(json_object_get(metadata, "files"), NETWORK) &&
-         (key || !holds_key(metadata, NETWORK));
+  return count == 0 && find_file(json_object_get(metadata, "files"), MODEL_ONNX_FILE) &&
+         (key || !holds_key(metadata, MODEL_ONNX_FILE));
 }
 
 /* Who expects a network that takes images is told when the mask is no part of it. The report knows; without
@@ -335,14 +311,16 @@ static bool asks_for_network(const json_t *metadata, char *const *names, int cou
 static void tell_start(struct cli *cli, const char *model, bool unsafe) {
   struct guise_error err = {0};
   struct reply reply = {0};
-  _cleanup_(freep) char *path =
-      http_path("/v1/models/", model, unsafe ? "/files/report.json?unsafe=true" : "/files/report.json", NULL);
+  _cleanup_(freep) char *path = http_path(
+      "/v1/models/", model, unsafe ? "/files/" REPORT_FILE "?unsafe=true" : "/files/" REPORT_FILE, NULL);
   if (!path || http_send(cli->http, &(struct request){.method = "GET", .path = path}, &reply, &err) < 0)
     return;
-  const json_t *network = find_file(json_object_get(json_object_get(reply.json, "model"), "onnx"), NETWORK);
+  const json_t *network =
+      find_file(json_object_get(json_object_get(reply.json, "model"), "onnx"), MODEL_ONNX_FILE);
   if (reply.status == 200 && strcmp(json_text(network, "start", ""), "template") == 0)
-    (void)fputs(NETWORK " begins at a masked template, not at an image: this mask cannot be a part of it, so "
-                        "mask faces before, or ask the daemon (guise embed)\n",
+    (void)fputs(MODEL_ONNX_FILE
+                " begins at a masked template, not at an image: this mask cannot be a part of it, so "
+                "mask faces before, or ask the daemon (guise embed)\n",
                 stderr);
   reply_free(&reply);
 }

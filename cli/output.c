@@ -40,8 +40,6 @@ bool name_is_plain(const char *name) {
 
 /* ---- tables ---- */
 
-#define TABLE_COLUMNS 12
-
 struct table {
   unsigned columns;
   char **cell;

@@ -23,7 +23,9 @@ bool name_is_plain(const char *name);
 /* Columns as wide as their widest cell; numbers (cells that start with a digit) to the right. Cells are
  * copied. */
 struct table;
-/* columns: 1..12. NULL when out of memory; the functions below take that and table_print tells it. */
+#define TABLE_COLUMNS 12
+/* columns: 1..TABLE_COLUMNS. NULL when out of memory; the functions below take that and table_print tells it.
+ */
 struct table *table_new(unsigned columns);
 struct table *table_free(struct table *table);
 DEFINE_CLEANUP(struct table *, table_free)

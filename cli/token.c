@@ -98,26 +98,10 @@ static void token_row(struct table *table, const json_t *row) {
 }
 
 int command_token_ls(struct cli *cli, int argc, char **argv) {
-  static const char *const heading[] = {"TOKEN", "NAME", "OWNER", "EXPIRES", "SCOPES"};
-  json_t *rows = NULL;
+  static const struct columns columns = {token_row, {"TOKEN", "NAME", "OWNER", "EXPIRES", "SCOPES"}};
   (void)argv;
-  if (argc != 1)
-    return cli_usage(cli, "token ls takes no argument");
-  int code = cli_get_all(cli, strdup("/v1/tokens"), &rows);
-  if (code != EXIT_DONE || cli->json) {
-    if (code == EXIT_DONE)
-      out_json(rows);
-    json_decref(rows);
-    return code;
-  }
-  _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
-  const json_t *row;
-  size_t i;
-  for (i = 0; i < ARRAY_SIZE(heading); i++)
-    table_cell(table, "%s", heading[i]);
-  json_array_foreach(rows, i, row) token_row(table, row);
-  json_decref(rows);
-  return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
+  return argc == 1 ? cli_list(cli, strdup("/v1/tokens"), &columns)
+                   : cli_usage(cli, "token ls takes no argument");
 }
 
 int command_token_revoke(struct cli *cli, int argc, char **argv) {
