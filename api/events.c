@@ -123,10 +123,7 @@ void stream_events(struct request *request) {
   int64_t after;
   int r = store_job_get(service_store(request->service), request->parameter[0], &job);
   if (r < 0) {
-    if (r == -ENOENT)
-      reply_problem(request, PROBLEM_NOT_FOUND, "there is no job %s", request->parameter[0]);
-    else
-      reply_error(request, r, NULL);
+    reply_job_error(request, r);
     return;
   }
   job_row_clear(&job);

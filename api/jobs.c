@@ -196,7 +196,7 @@ void list_jobs(struct request *request) {
 
 /* ---- one job ---- */
 
-static void no_job(struct request *request, int r) {
+void reply_job_error(struct request *request, int r) {
   if (r == -ENOENT)
     reply_problem(request, PROBLEM_NOT_FOUND, "there is no job %s; GET /v1/jobs lists those there are",
                   request->parameter[0]);
@@ -258,7 +258,7 @@ void get_job(struct request *request) {
     waiter_arm(request->http, &request->waiter);
   int r = service_job_get(request->service, request->parameter[0], &row);
   if (r < 0) {
-    no_job(request, r);
+    reply_job_error(request, r);
     return;
   }
   if (seconds > 0 && waits_on(request, &row, seconds, known)) {
@@ -279,7 +279,7 @@ static void control(struct request *request, int (*act)(struct service *service,
   struct guise_error err = {0};
   int r = act(request->service, request->parameter[0], &row, &err);
   if (r == -ENOENT) {
-    no_job(request, r);
+    reply_job_error(request, r);
     return;
   }
   if (r < 0) {

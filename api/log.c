@@ -13,11 +13,8 @@ static void refuse(struct request *request, int r) {
         request, PROBLEM_GONE,
         "the log is kept for the option log_keep_days after a job's end; its metrics and its history "
         "are still there");
-  else if (r == -ENOENT)
-    reply_problem(request, PROBLEM_NOT_FOUND, "there is no job %s; GET /v1/jobs lists those there are",
-                  request->parameter[0]);
   else
-    reply_error(request, r, NULL);
+    reply_job_error(request, r);
 }
 
 static json_t *line_json(const struct event_row *row) {

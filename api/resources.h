@@ -41,6 +41,8 @@ void pause_job(struct request *request);
 void resume_job(struct request *request);
 /* A job as the API shows it; takes the live values. New reference, NULL when out of memory. */
 json_t *job_json(struct request *request, const struct job_row *row);
+/* r < 0 from looking for the path's job: that there is none, or what failed. */
+void reply_job_error(struct request *request, int r);
 
 /* log.c */
 void get_log(struct request *request);

@@ -240,6 +240,14 @@ int work_start(struct request *request, void (*work)(struct request *request));
 struct request *request_ref(struct request *request);
 struct request *request_unref(struct request *request);
 
+/* ---- request.c: a request from its first line to its end, called by libmicrohttpd ---- */
+void *request_new(void *http, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result request_access(void *http, struct MHD_Connection *connection, const char *url,
+                               const char *method, const char *version, const char *data, size_t *size,
+                               void **request_context);
+void request_completed(void *http, struct MHD_Connection *connection, void **request_context,
+                       enum MHD_RequestTerminationCode code);
+
 /* ---- wait.c ---- */
 void waiter_add(struct http *http, struct waiter *waiter, struct MHD_Connection *connection, const char *job);
 void waiter_remove(struct http *http, struct waiter *waiter);
