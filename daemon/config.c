@@ -1,11 +1,10 @@
 #include "daemon/config.h"
 
 #include <ctype.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "daemon/config_internal.h"
 #include "daemon/listen.h"
 #include "daemon/peer.h"
 
@@ -152,29 +151,18 @@ const struct config_flag config_flags[] = {
 };
 const size_t config_flag_count = ARRAY_SIZE(config_flags);
 
-static const struct config_flag *find_flag(const char *name) {
+const struct config_flag *config_find_flag(const char *name) {
   for (size_t i = 0; i < config_flag_count; i++)
     if (strcmp(config_flags[i].name, name) == 0)
       return &config_flags[i];
   return NULL;
 }
 
-static const struct config_option *find_option(const char *name) {
+const struct config_option *config_find_option(const char *name) {
   for (size_t i = 0; i < config_option_count; i++)
     if (strcmp(config_options[i].name, name) == 0)
       return &config_options[i];
   return NULL;
-}
-
-/* Fields are reached by offset: a table cannot name them. */
-static char *text_field(const struct config_option *option, const struct config *config) {
-  return (char *)config + option->offset;
-}
-
-static uint64_t number_field(const struct config_option *option, const struct config *config) {
-  uint64_t value;
-  memcpy(&value, (const char *)config + option->offset, sizeof(value));
-  return value;
 }
 
 static void set_number(const struct config_option *option, struct config *config, uint64_t value) {
@@ -233,13 +221,13 @@ static int set_text(struct config *config, const struct config_option *option, c
   int r = option->check ? option->check(value, &why) : 0;
   if (r < 0)
     return error_set(err, r, "%s: %s: %s", source, option->name, why.text);
-  (void)snprintf(text_field(option, config), option->size, "%s", value);
+  (void)snprintf(config_text(option, config), option->size, "%s", value);
   return 0;
 }
 
 int config_set(struct config *config, const char *name, const char *value, const char *source,
                struct guise_error *err) {
-  const struct config_option *option = find_option(name);
+  const struct config_option *option = config_find_option(name);
   uint64_t number;
   if (!option)
     return error_set(err, -EINVAL, "%s: there is no option %s; guised --help lists all", source, name);
@@ -260,268 +248,6 @@ void config_defaults(struct config *config) {
   memset(config, 0, sizeof(*config));
   for (size_t i = 0; i < config_option_count; i++)
     (void)config_set(config, config_options[i].name, config_options[i].default_value, "default", NULL);
-}
-
-/* ---- environment ---- */
-
-void config_variable_name(const char *name, char ret_variable[CONFIG_NAME]) {
-  (void)snprintf(ret_variable, CONFIG_NAME, "GUISE_%s", name);
-  for (char *p = ret_variable; *p; p++)
-    *p = (char)toupper((unsigned char)*p);
-}
-
-static const char *environment_get(char *const *envp, const char *variable) {
-  size_t length = strlen(variable);
-  for (; envp && *envp; envp++)
-    if (strncmp(*envp, variable, length) == 0 && (*envp)[length] == '=')
-      return *envp + length + 1;
-  return NULL;
-}
-
-static int read_environment(struct config *config, char *const *envp, struct guise_error *err) {
-  char variable[CONFIG_NAME];
-  for (size_t i = 0; i < config_option_count; i++) {
-    config_variable_name(config_options[i].name, variable);
-    const char *value = environment_get(envp, variable);
-    int r = value ? config_set(config, config_options[i].name, value, variable, err) : 0;
-    if (r < 0)
-      return r;
-  }
-  return 0;
-}
-
-static bool variable_known(const char *variable, size_t length) {
-  static const char *const others[] = {"GUISE_CONFIG", "GUISE_URL",        "GUISE_FACES", "GUISE_TEST_DATA",
-                                       "GUISE_TOKEN",  "GUISE_TOKEN_FILE", "GUISE_CA"};
-  char name[CONFIG_NAME];
-  for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-    if (strlen(others[i]) == length && strncmp(variable, others[i], length) == 0)
-      return true;
-  for (size_t i = 0; i < config_option_count; i++) {
-    config_variable_name(config_options[i].name, name);
-    if (strlen(name) == length && strncmp(variable, name, length) == 0)
-      return true;
-  }
-  return false;
-}
-
-const char *config_unknown_variable(char *const *envp, size_t *position) {
-  while (envp && envp[*position]) {
-    const char *variable = envp[(*position)++];
-    if (strncmp(variable, "GUISE_", 6) == 0 && !variable_known(variable, strcspn(variable, "=")))
-      return variable;
-  }
-  return NULL;
-}
-
-/* ---- flags ---- */
-
-void config_flag_name(const char *name, char ret_flag[CONFIG_NAME]) {
-  (void)snprintf(ret_flag, CONFIG_NAME, "--%s", name);
-  for (char *p = ret_flag; *p; p++)
-    if (*p == '_')
-      *p = '-';
-}
-
-struct flag {
-  char name[CONFIG_NAME]; /* with _ for -; without the leading -- */
-  const char *value;      /* NULL = none given */
-};
-
-/* Reads argv[*i]; -EINVAL when it is no flag. Advances *i over a value that stands apart. */
-static int read_flag(int argc, char *const *argv, int *i, struct flag *ret_flag, struct guise_error *err) {
-  const char *text = argv[*i];
-  if (strcmp(text, "-h") == 0)
-    text = "--help";
-  const char *equals = strchr(text, '=');
-  size_t length = equals ? (size_t)(equals - text) : strlen(text);
-  if (strncmp(text, "--", 2) != 0 || length < 3 || length - 2 >= sizeof(ret_flag->name))
-    return error_set(err, -EINVAL, "\"%s\" is not understood; guised --help shows what is", text);
-  (void)snprintf(ret_flag->name, sizeof(ret_flag->name), "%.*s", (int)(length - 2), text + 2);
-  for (char *p = ret_flag->name; *p; p++)
-    if (*p == '-')
-      *p = '_';
-  ret_flag->value = equals ? equals + 1 : NULL;
-  const struct config_flag *known = find_flag(ret_flag->name);
-  if (known && !known->argument)
-    return equals ? error_set(err, -EINVAL, "%s takes no value", text) : 0;
-  if (!known && !find_option(ret_flag->name))
-    return error_set(err, -EINVAL, "there is no option %.*s; guised --help lists all", (int)length, text);
-  if (!ret_flag->value) {
-    if (*i + 1 >= argc)
-      return error_set(err, -EINVAL, "%s needs a value", text);
-    ret_flag->value = argv[++*i];
-  }
-  return 0;
-}
-
-static int take_action(const struct config_flag *known, const struct flag *flag, struct config *config,
-                       enum config_action *ret_action, struct guise_error *err) {
-  *ret_action = known->action;
-  if (!known->argument || !config)
-    return 0;
-  if (!*flag->value || strlen(flag->value) >= sizeof(config->action_directory))
-    return error_set(err, -EINVAL, "--%s names a directory", flag->name);
-  (void)snprintf(config->action_directory, sizeof(config->action_directory), "%s", flag->value);
-  return 0;
-}
-
-/* First pass (config NULL): finds action and file; second pass: sets options. */
-static int read_flags(int argc, char *const *argv, struct config *config, enum config_action *action,
-                      const char **file, struct guise_error *err) {
-  for (int i = 1; i < argc; i++) {
-    struct flag flag;
-    char source[80];
-    int r = read_flag(argc, argv, &i, &flag, err);
-    if (r < 0)
-      return r;
-    (void)snprintf(source, sizeof(source), "--%s", flag.name);
-    const struct config_flag *known = find_flag(flag.name);
-    if (known && known->action != CONFIG_RUN)
-      r = take_action(known, &flag, config, action, err);
-    else if (known)
-      *file = flag.value;
-    else if (config)
-      r = config_set(config, flag.name, flag.value, source, err);
-    if (r < 0)
-      return r;
-  }
-  return 0;
-}
-
-int config_load(int argc, char *const *argv, char *const *envp, struct config *ret_config,
-                enum config_action *ret_action, char *ret_file, struct guise_error *err) {
-  struct config config;
-  enum config_action action = CONFIG_RUN;
-  const char *file = environment_get(envp, "GUISE_CONFIG");
-  config_defaults(&config);
-  int r = read_flags(argc, argv, NULL, &action, &file, err);
-  if (r == 0 && file && strlen(file) >= CONFIG_TEXT)
-    r = error_set(err, -ENAMETOOLONG, "the path of the configuration is too long");
-  bool informing = action == CONFIG_HELP || action == CONFIG_VERSION; /* these need no valid file */
-  if (r == 0 && file && file[0] && !informing)
-    r = config_read_files(&config, file, err);
-  if (r == 0 && !informing)
-    r = read_environment(&config, envp, err);
-  if (r == 0)
-    r = read_flags(argc, argv, &config, &action, &file, err);
-  if (r < 0)
-    return r;
-  *ret_config = config;
-  *ret_action = action;
-  if (ret_file)
-    (void)snprintf(ret_file, CONFIG_TEXT, "%s", file ? file : "");
-  return 0;
-}
-
-/* ---- what the machine has ---- */
-
-static uint64_t count_cores(void) {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
-    return (uint64_t)CPU_COUNT(&set);
-  long online = sysconf(_SC_NPROCESSORS_ONLN);
-  return online > 0 ? (uint64_t)online : 1;
-}
-
-static int find_decoder(struct config *config, struct guise_error *err) {
-  static const char *const places[] = {"guise-decode", "../libexec/guise/guise-decode"};
-  char self[CONFIG_TEXT], path[CONFIG_TEXT];
-  if (config->decoder[0]) {
-    if (access(config->decoder, X_OK) < 0)
-      return error_set(err, -errno,
-                       "cannot run the decoder %s: %s; set --decoder to the program guise-decode",
-                       config->decoder, strerror(errno));
-    return 0;
-  }
-  ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-  self[MAX(n, 0)] = 0;
-  char *slash = strrchr(self, '/');
-  for (size_t i = 0; slash && i < ARRAY_SIZE(places); i++) {
-    slash[1] = 0;
-    if (snprintf(path, sizeof(path), "%s%s", self, places[i]) < (int)sizeof(path) &&
-        access(path, X_OK) == 0) {
-      (void)snprintf(config->decoder, sizeof(config->decoder), "%s", path);
-      return 0;
-    }
-  }
-  return error_set(err, -ENOENT,
-                   "the program guise-decode stands neither beside guised nor in ../libexec/guise: install "
-                   "it or set --decoder");
-}
-
-int config_resolve(struct config *config, char **ret_note, struct guise_error *err) {
-  char *note = NULL;
-  if (!config->tls_certificate[0] != !config->tls_key[0])
-    return error_set(err, -EINVAL, "HTTPS takes both tls_certificate and tls_key");
-  if (config->cores == 0)
-    config->cores = count_cores();
-  if (config->workers == 0)
-    config->workers = config->threads ? MAX(1u, config->cores / config->threads) : 1;
-  uint64_t workers = MIN(config->workers, config->cores);
-  uint64_t most = config->cores / workers;
-  uint64_t threads = config->threads ? MIN(config->threads, most) : most;
-  if (config->decoders == 0)
-    config->decoders = MIN(config->cores, 8u);
-  int r = find_decoder(config, err);
-  if (r < 0)
-    return r;
-  if ((workers != config->workers || (config->threads && threads != config->threads)) &&
-      asprintf(
-          &note, "%llu workers with %llu threads each exceed the %llu cores: running %llu with %llu each",
-          (unsigned long long)config->workers, (unsigned long long)MAX(config->threads, 1u),
-          (unsigned long long)config->cores, (unsigned long long)workers, (unsigned long long)threads) < 0)
-    return error_set(err, -ENOMEM, "out of memory");
-  config->workers = workers;
-  config->threads = threads;
-  *ret_note = note;
-  return 0;
-}
-
-/* ---- printing, reloading ---- */
-
-void config_dump(const struct config *config, FILE *out) {
-  (void)fputs("# guised --config FILE reads this\n", out);
-  for (size_t i = 0; i < config_option_count; i++) {
-    const struct config_option *option = &config_options[i];
-    (void)fprintf(out, "\n# %s\n", option->help);
-    const char *text = option->type == CONFIG_STRING ? text_field(option, config) : "";
-    if (strlen(option->name) + strlen(" = ") + strlen(text) > CONFIG_LINE)
-      (void)fprintf(out, "# %s is too long for a line of a file: give it as flag or variable\n",
-                    option->name);
-    else if (option->type == CONFIG_STRING)
-      (void)fprintf(out, "%s = %s\n", option->name, text);
-    else
-      (void)fprintf(out, "%s = %llu\n", option->name, (unsigned long long)number_field(option, config));
-  }
-}
-
-static void put_flag(FILE *out, const char *name, const char *argument) {
-  char flag[CONFIG_NAME];
-  config_flag_name(name, flag);
-  int used = fprintf(out, "  %s%s%s", flag, argument ? " " : "", argument ? argument : "");
-  (void)fprintf(out, "%*s", MAX(29 - used, 1), "");
-}
-
-void config_help(FILE *out) {
-  (void)fputs("usage: guised [OPTION VALUE]...\n\n"
-              "Trains face-recognition models that do not give the faces away. Options come from the "
-              "defaults, then a file\n"
-              "(lines \"name = value\"; then those of FILE.d/*.conf), then the environment (GUISE_LISTEN, "
-              "...), then flags; the last one "
-              "counts.\n\n",
-              out);
-  for (size_t i = 0; i < config_option_count; i++) {
-    const struct config_option *option = &config_options[i];
-    put_flag(out, option->name, option->argument);
-    (void)fprintf(out, "%s [%s]%s\n", option->help, option->default_value[0] ? option->default_value : "none",
-                  option->mutable_ ? " *" : "");
-  }
-  for (size_t i = 0; i < config_flag_count; i++) {
-    put_flag(out, config_flags[i].name, config_flags[i].argument);
-    (void)fprintf(out, "%s\n", config_flags[i].help);
-  }
-  (void)fputs("\n* SIGHUP reads the file again and applies these; the others need a restart.\n", out);
 }
 
 void config_reload(struct config *config, const struct config *fresh,
