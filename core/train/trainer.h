@@ -116,8 +116,8 @@ int trainer_init(struct trainer *trainer, const struct job_spec *spec, const str
                  const struct job_callbacks *callbacks, struct guise_error *err);
 void trainer_done(struct trainer *trainer);
 
-/* Trains to the end of the epoch under way. 0; -ECANCELED, -EINTR when asked to stop; -EDOM when the loss is
- * not finite. */
+/* trainer_step.c: trains to the end of the epoch under way. 0; -ECANCELED, -EINTR when asked to stop; -EDOM
+ * when the loss is not finite. */
 int trainer_epoch(struct trainer *trainer, const char *work_directory, struct guise_error *err);
 
 /* One batch through the recogniser: templates, mixes, forward, backward. Needs trainer->order. */
@@ -128,6 +128,7 @@ int trainer_recognition_step(struct trainer *trainer, struct guise_error *err);
  * what is verified and served. */
 int trainer_prepare_eval(struct trainer *trainer, uint32_t most, struct guise_error *err);
 
+/* trainer_report.c */
 int trainer_add_row(struct trainer *trainer, const char *name, uint32_t epoch, double value, bool per_epoch);
 void trainer_log(const struct trainer *trainer, const char *level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -135,7 +136,9 @@ void trainer_log(const struct trainer *trainer, const char *level, const char *f
 int trainer_stop_code(const struct trainer *trainer);
 bool trainer_should_stop(void *trainer); /* the same as a callback */
 void trainer_report(struct trainer *trainer, double fraction);
-/* Of what a mask learns before the training: `done` of it, 0..1; about every 0.5 s, *told is when. */
+/* The same about every 0.5 s; *told is when. */
+void trainer_report_due(struct trainer *trainer, double fraction, int64_t *told);
+/* Of what a mask learns before the training: `done` of it, 0..1. */
 void trainer_report_preparing(struct trainer *trainer, double done, int64_t *told);
 /* The share of the whole job that what came before the training and the recognition steps until now were. */
 double trainer_fraction(const struct trainer *trainer);

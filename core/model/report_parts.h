@@ -1,0 +1,31 @@
+/* What the files of the report share. Internal to core/model. */
+#pragma once
+
+#include <jansson.h>
+
+#include "core/base/base.h"
+
+static inline json_t *report_text_or_null(const char *text) {
+  return text && text[0] ? json_string(text) : json_null();
+}
+
+static inline json_t *report_count(uint64_t count) {
+  return json_integer((json_int_t)count);
+}
+
+/* ---- report_verdict.c: what the attacks that were run say together ---- */
+/* "resists" is said only where the attack ran that decides whether templates protect people. New reference;
+ * NULL when out of memory. */
+json_t *report_headline(const json_t *attacks);
+/* What this version cannot measure is said, so that silence is not read as safety. masked_by_owner: no attack
+ * could be run at the training's end, which is a reason, too. As above. */
+json_t *report_not_measured(const json_t *attacks, bool masked_by_owner);
+/* attacks: of the report or of its summary */
+bool report_attack_ran(const json_t *attacks, const char *name);
+#define REPORT_UNLINKED_TEXT 320
+/* Why nothing resists where nobody tried to link templates to people. */
+void report_say_unlinked(uint32_t surfaces, char ret_text[static REPORT_UNLINKED_TEXT]);
+
+/* ---- report.c ---- */
+/* Sets "threshold_at_far_1e-2" and its like, from numbers or from an object that has them. */
+int report_add_thresholds(json_t *target, const double *values, const json_t *from);
