@@ -10,25 +10,12 @@
 #include <string.h>
 
 #include "core/freq/dct.h"
-#include "core/image/synth.h"
 #include "core/mask/unet.h"
 #include "unit/mask/weights.h"
 
 enum { SIDE = 64, GRID = SIDE / 8, CELLS = GRID * GRID, ELEMENTS = 192 * CELLS, FACES = 8 };
 
-static uint8_t faces[FACES][SIDE * SIDE * 3];
-
-static const uint8_t *face(void *context, uint32_t i) {
-  (void)context;
-  return faces[i];
-}
-
-static int setup(void **state) {
-  (void)state;
-  for (uint32_t i = 0; i < FACES; i++)
-    synth_face(5, i / 2, i % 2, SIDE, faces[i]);
-  return 0;
-}
+#include "unit/mask/drawn_faces.h"
 
 /* hybrid's strengths: eyes, nose, mouth, rest; of generative they are taken as 0. */
 static struct mask *fitted(enum mask_method method, double eyes, double others) {
@@ -270,5 +257,5 @@ int main(void) {
       cmocka_unit_test(the_inverse_beats_the_picture),
       cmocka_unit_test(refusals),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, draw_faces, NULL);
 }

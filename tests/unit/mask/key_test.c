@@ -12,25 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/image/synth.h"
 #include "core/mask/decoys.h"
 #include "core/mask/key.h"
 
 enum { SIDE = 32, FACES = 12, PIXELS = SIDE * SIDE * 3 };
 
-static uint8_t faces[FACES][PIXELS];
-
-static const uint8_t *face(void *context, uint32_t i) {
-  (void)context;
-  return faces[i];
-}
-
-static int setup(void **state) {
-  (void)state;
-  for (uint32_t i = 0; i < FACES; i++)
-    synth_face(5, i / 2, i % 2, SIDE, faces[i]);
-  return 0;
-}
+#include "unit/mask/drawn_faces.h"
 
 static struct mask_key key_of(uint32_t first) {
   struct mask_key key;
@@ -229,5 +216,5 @@ int main(void) {
       cmocka_unit_test(not_every_mask_takes_a_key),
       cmocka_unit_test(a_key_has_a_file),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, draw_faces, NULL);
 }

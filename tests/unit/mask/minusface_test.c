@@ -10,26 +10,13 @@
 #include <string.h>
 
 #include "core/freq/dct.h"
-#include "core/image/synth.h"
 #include "core/mask/minusface.h"
 #include "core/mask/unet.h"
 #include "unit/mask/weights.h"
 
 enum { SIDE = 64, GRID = SIDE / 8, CELLS = GRID * GRID, ELEMENTS = 192 * CELLS, FACES = 8 };
 
-static uint8_t faces[FACES][SIDE * SIDE * 3];
-
-static const uint8_t *face(void *context, uint32_t i) {
-  (void)context;
-  return faces[i];
-}
-
-static int setup(void **state) {
-  (void)state;
-  for (uint32_t i = 0; i < FACES; i++)
-    synth_face(5, i / 2, i % 2, SIDE, faces[i]);
-  return 0;
-}
+#include "unit/mask/drawn_faces.h"
 
 /* Weights as they stand in a graph, run by both, on grids whose halves are even and odd. */
 static void the_generator_is_the_graphs(void **state) {
@@ -222,5 +209,5 @@ int main(void) {
       cmocka_unit_test(magnitudes_sort_the_rest),
       cmocka_unit_test(refusals),
   };
-  return cmocka_run_group_tests(tests, setup, NULL);
+  return cmocka_run_group_tests(tests, draw_faces, NULL);
 }

@@ -1,0 +1,130 @@
+/* What all attacks share: whom they look at, how those are mixed, verdicts, and names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/attack/attack.h"
+#include "core/attack/faces.h"
+
+#define PEOPLE 12
+#define IMAGES 3
+#define FACES (PEOPLE * IMAGES)
+
+static uint32_t identity[FACES];
+
+/* Nobody looks at pixels here. */
+static const uint8_t *no_image(void *context, uint32_t i) {
+  (void)context;
+  (void)i;
+  return NULL;
+}
+
+static int number_people(void **state) {
+  (void)state;
+  for (uint32_t i = 0; i < FACES; i++)
+    identity[i] = 100 + 7 * (i / IMAGES); /* any numbering */
+  return 0;
+}
+
+static void sample_spreads_over_people(void **state) {
+  (void)state;
+  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct face_sample sample;
+  uint32_t of_person[PEOPLE] = {0};
+  bool chosen[FACES] = {false};
+  assert_int_equal(face_sample_draw(&faces, 2 * PEOPLE, 1, &sample), 0);
+  assert_int_equal(sample.count, 2 * PEOPLE);
+  assert_int_equal(sample.people, PEOPLE);
+  for (uint32_t i = 0; i < sample.count; i++) {
+    assert_false(chosen[sample.index[i]]);
+    chosen[sample.index[i]] = true;
+    of_person[sample.person[i]]++;
+    assert_int_equal(sample.person[i], sample.index[i] / IMAGES); /* numbered in ascending order */
+  }
+  for (uint32_t p = 0; p < PEOPLE; p++)
+    assert_int_equal(of_person[p], 2);
+  face_sample_done(&sample);
+}
+
+static void mixes_follow_the_policy(void **state) {
+  (void)state;
+  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct attack_mixing mixing = {.unmixed = 0.25, .probability = {[2] = 0.2, [6] = 0.6}};
+  struct face_sample sample;
+  uint32_t seen[MIX_MAX + 1] = {0};
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint32_t i = 0; i < FACES; i++) {
+      struct mix mix;
+      float sum = 0;
+      face_sample_mix(&sample, &mixing, i, seed, &mix);
+      assert_int_equal(mix.member[0], i);
+      for (uint32_t j = 0; j < mix.k; j++)
+        sum += mix.lambda[j];
+      assert_true(fabsf(sum - 1) < 1e-5f);
+      seen[mix.k]++;
+      uint32_t stranger = face_sample_stranger(&sample, &mix, i, 0, seed);
+      for (uint32_t j = 0; j < mix.k; j++)
+        assert_int_not_equal(sample.person[stranger], sample.person[mix.member[j]]);
+    }
+  assert_in_range(seen[1], 800, 1000);  /* 900 of 3,600 */
+  assert_in_range(seen[2], 575, 775);   /* 675: the weights need not sum to 1 */
+  assert_in_range(seen[6], 1900, 2150); /* 2,025 */
+  assert_int_equal(seen[1] + seen[2] + seen[6], 3600);
+  face_sample_done(&sample);
+}
+
+static void verdicts(void **state) {
+  (void)state;
+  static const struct {
+    double low, high, worst, control;
+    enum attack_verdict verdict;
+  } cases[] = {
+      {.5, .6, .7, 1, VERDICT_LEAKS},           {.1, .2, .25, 1, VERDICT_RESISTS},
+      {.2, .4, .45, 1, VERDICT_LEAKS},          {.2, .4, .41, 1, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, VERDICT_LEAKS},           {.5, .6, .7, .5, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, .5, VERDICT_INCONCLUSIVE},  {.1, .2, .25, NAN, VERDICT_INCONCLUSIVE},
+      {NAN, NAN, NAN, 1, VERDICT_INCONCLUSIVE},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct attack_surface_result surface = {
+        .decided_by = "ssim", .threshold = .3, .threshold_worst_tenth = .42, .metrics = 1};
+    surface.metric[0] =
+        (struct attack_metric){.name = "ssim",
+                               .unit = "",
+                               .value = {(cases[i].low + cases[i].high) / 2, cases[i].low, cases[i].high},
+                               .worst_tenth = cases[i].worst,
+                               .control = {cases[i].control, cases[i].control, cases[i].control},
+                               .control_threshold = .99};
+    attack_decide(&surface);
+    if (surface.verdict != cases[i].verdict)
+      fail_msg("case %zu: %s", i, surface.reason);
+    assert_true(strlen(surface.reason) > 20);
+  }
+}
+
+static void names(void **state) {
+  (void)state;
+  enum attack_effort effort;
+  assert_int_equal(effort_from_name("thorough", &effort), 0);
+  assert_int_equal(effort, EFFORT_THOROUGH);
+  assert_int_equal(effort_from_name("lazy", &effort), -ENOENT);
+  assert_string_equal(surface_letter(SURFACE_TRAINING_TEMPLATES), "T");
+  for (uint32_t i = 0; i < attack_count; i++)
+    assert_ptr_equal(attack_find(attacks[i].name), &attacks[i]);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sample_spreads_over_people),
+      cmocka_unit_test(mixes_follow_the_policy),
+      cmocka_unit_test(verdicts),
+      cmocka_unit_test(names),
+  };
+  return cmocka_run_group_tests(tests, number_people, NULL);
+}
