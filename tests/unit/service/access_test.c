@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "core/model/files.h"
 #include "daemon/listen.h"
 #include "daemon/peer.h"
 #include "tests/unit/service/access_fixture.h"
@@ -37,6 +38,12 @@ static void scopes_have_one_name_each(void **state) {
   assert_string_equal(scope_name(SCOPE_NONE), "");
   assert_int_equal(scopes_parse("jobs:read jobs:fly  admin "), SCOPE_JOBS_READ | SCOPE_ADMIN);
   assert_int_equal(SCOPES_LOCAL & (SCOPE_MODELS_PRIVATE | SCOPE_MODELS_HEAD), 0);
+  /* the core knows them by name */
+  assert_int_equal(scope_from_name(model_private_file(REPORT_PRIVATE_FILE)->scope, &scope), 0);
+  assert_int_equal(scope, SCOPE_MODELS_PRIVATE);
+  assert_int_equal(scope_from_name(model_private_file(MODEL_HEAD_FILE)->scope, &scope), 0);
+  assert_int_equal(scope, SCOPE_MODELS_HEAD);
+  assert_null(model_private_file(MODEL_FILE));
 }
 
 static void a_token_is_taken_and_nothing_near_it(void **state) {
