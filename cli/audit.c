@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 
 static int print_rows(const json_t *rows) {
-  static const char *const heading[] = {"AT", "WHO", "DID", "TO", "STATUS"};
+  static const char *const heading[] = {"AT", "WHO", "DID", "TO", "FILE", "STATUS"};
   _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
   const json_t *row;
   size_t i;
@@ -17,6 +17,7 @@ static int print_rows(const json_t *rows) {
     table_cell(table, "%s", json_text(row, "actor", "?"));
     table_cell(table, "%s", json_text(row, "action", "?"));
     table_cell(table, "%s", json_text(row, "object", "-"));
+    table_cell(table, "%s", json_text(row, "file", "-"));
     table_cell(table, "%llu", (unsigned long long)json_count(row, "status"));
   }
   return table_print(table, stdout) < 0 ? cli_error("out of memory") : EXIT_DONE;
