@@ -12,13 +12,22 @@
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
-#define MOST_BYTES (UINT64_C(32) << 20)
 #define SHARE 64u /* of the file system at most */
 #define ROOM 4u   /* it is made where so many times its size are free */
 #define LOOK_NS (10 * 1000000000LL)
 
 static int reserve_path(struct service *service, char ret_path[PATH_MAX]) {
   return state_path(ret_path, service, RESERVE_FILE);
+}
+
+static uint64_t size_on(const struct statvfs *disk) {
+  return MIN(RESERVE_BYTES, (uint64_t)disk->f_blocks * disk->f_frsize / SHARE);
+}
+
+bool reserve_fits(struct service *service, uint64_t bytes) {
+  struct statvfs disk;
+  return statvfs(service->config.state, &disk) == 0 &&
+         (uint64_t)disk.f_bavail * disk.f_frsize >= bytes + ROOM * size_on(&disk);
 }
 
 /* One that is too small is of a daemon that ended while it made it. */
@@ -37,7 +46,7 @@ void reserve_keep(struct service *service, int64_t *looked_ns) {
   *looked_ns = clock_ns();
   if (reserve_path(service, path) < 0 || statvfs(service->config.state, &disk) < 0)
     return;
-  const uint64_t bytes = MIN(MOST_BYTES, (uint64_t)disk.f_blocks * disk.f_frsize / SHARE);
+  const uint64_t bytes = size_on(&disk);
   if (stat(path, &made) == 0 && (uint64_t)made.st_size >= bytes)
     return;
   if ((uint64_t)disk.f_bavail * disk.f_frsize >= ROOM * bytes)
