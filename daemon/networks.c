@@ -138,7 +138,7 @@ bool networks_give(struct service *service, int r) {
   (void)pthread_mutex_lock(&service->blob_lock);
   do
     r = store_network_clear(service->store, &blobs, &count);
-  while (bytes >= RESERVE_BYTES && reserve_give(service, r)); /* which is made anew in their room */
+  while (reserve_pays(service, bytes) && reserve_give(service, r)); /* it is made anew in their room */
   if (r == 0)
     blob_remove(service, blobs, count);
   (void)pthread_mutex_unlock(&service->blob_lock);

@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
+#define MOST_BYTES (UINT64_C(32) << 20)
 #define SHARE 64u /* of the file system at most */
 #define ROOM 4u   /* it is made where so many times its size are free */
 #define LOOK_NS (10 * 1000000000LL)
@@ -21,13 +22,18 @@ static int reserve_path(struct service *service, char ret_path[PATH_MAX]) {
 }
 
 static uint64_t size_on(const struct statvfs *disk) {
-  return MIN(RESERVE_BYTES, (uint64_t)disk->f_blocks * disk->f_frsize / SHARE);
+  return MIN(MOST_BYTES, (uint64_t)disk->f_blocks * disk->f_frsize / SHARE);
 }
 
 bool reserve_fits(struct service *service, uint64_t bytes) {
   struct statvfs disk;
   return statvfs(service->config.state, &disk) == 0 &&
          (uint64_t)disk.f_bavail * disk.f_frsize >= bytes + ROOM * size_on(&disk);
+}
+
+bool reserve_pays(struct service *service, uint64_t bytes) {
+  struct statvfs disk;
+  return statvfs(service->config.state, &disk) == 0 && bytes >= ROOM * size_on(&disk);
 }
 
 /* One that is too small is of a daemon that ended while it made it. */

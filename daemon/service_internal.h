@@ -199,14 +199,15 @@ int storage_probe(struct service *service); /* writes; 0 ends the fault */
 void storage_tick(struct service *service, int64_t *probed_ns);
 
 /* ---- reserve.c: room for erasing on a full disk ---- */
-#define RESERVE_FILE "reserve"             /* in the state directory */
-#define RESERVE_BYTES (UINT64_C(32) << 20) /* at most */
+#define RESERVE_FILE "reserve" /* in the state directory */
 /* The scheduler's part: makes it when it is not there and the disk has room. */
 void reserve_keep(struct service *service, int64_t *looked_ns);
 /* After an erasure that met r: true = it met a full disk, and there is more room now. */
 bool reserve_give(struct service *service, int r);
 /* Whether beside so many bytes more the disk would have the room in which it is made. */
 bool reserve_fits(struct service *service, uint64_t bytes);
+/* Whether it would be made anew where so many bytes came free for it. */
+bool reserve_pays(struct service *service, uint64_t bytes);
 
 #define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
 #define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
