@@ -116,8 +116,8 @@ static void small_public_faces(void **state) {
       "\"mask\":{\"decoys\":8,\"public_dataset\":\"small\"},\"audit\":{\"attacks\":[]}",
       "\"mask\":{\"method\":\"generative\",\"public_dataset\":\"small\"}",
       "\"mask\":{\"public_dataset\":\"small\"},\"defences\":[{\"method\":\"tl_dmi\"}]",
-      "\"mask\":{\"method\":\"none\",\"public_dataset\":\"small\"},"
-      "\"defences\":[{\"method\":\"dp_sgd\"}]"};
+      ("\"mask\":{\"method\":\"none\",\"public_dataset\":\"small\"},"
+       "\"defences\":[{\"method\":\"dp_sgd\"}]")};
   struct dataset_row row;
   struct upload *upload;
   char extra[400], job[STORE_ID];
