@@ -145,6 +145,7 @@ void audit(struct request *request, bool may_wait) {
     name_act(request, &row);
     row.status = request->status;
     name_object(request, row.object);
+    memcpy(row.file, request->file, sizeof(row.file));
   }
   row.receipt = request->receipt ? json_print(request->receipt, JSON_COMPACT) : NULL;
   struct audit_record *record = may_wait ? NULL : malloc(sizeof(*record));
@@ -161,9 +162,9 @@ void audit(struct request *request, bool may_wait) {
 }
 
 static json_t *row_json(const struct audit_row *row) {
-  return json_pack("{s:o,s:s,s:s,s:o,s:I,s:o}", "at", json_time(row->at), "actor", row->actor, "action",
-                   row->action, "object", json_optional(row->object), "status", (json_int_t)row->status,
-                   "receipt", json_from_text(row->receipt));
+  return json_pack("{s:o,s:s,s:s,s:o,s:o,s:I,s:o}", "at", json_time(row->at), "actor", row->actor, "action",
+                   row->action, "object", json_optional(row->object), "file", json_optional(row->file),
+                   "status", (json_int_t)row->status, "receipt", json_from_text(row->receipt));
 }
 
 void list_audit(struct request *request) {

@@ -215,6 +215,13 @@ static int open_file(struct request *request, const char *name, struct model_fil
   }
 }
 
+/* For the audit trail, whether it is handed out or not: of files there are, as a path may hold anything. */
+static void note_file(struct request *request, const struct model_row *model, const char *name) {
+  for (uint32_t i = 0; i < model->file_count; i++)
+    if (strcmp(model->files[i].name, name) == 0)
+      (void)snprintf(request->file, sizeof(request->file), "%s", name);
+}
+
 void get_model_file(struct request *request) {
   struct model_row model;
   struct model_file_row file;
@@ -223,6 +230,7 @@ void get_model_file(struct request *request) {
     name = MODEL_HEAD_FILE;
   if (!model_find(request, &model))
     return;
+  note_file(request, &model, name);
   bool allowed = may_have(request, &model, name);
   model_row_clear(&model);
   if (!allowed)

@@ -107,6 +107,10 @@ static void put_storage(FILE *out, struct service *service, const struct store_u
          (double)usage->dataset_bytes);
   single(out, "guise_models", "gauge", "Models.", (double)usage->models);
   single(out, "guise_model_bytes", "gauge", "Bytes of the models' files.", (double)usage->model_bytes);
+  single(out, "guise_kept_networks", "gauge", "Networks that are kept for later audits.",
+         (double)usage->networks);
+  single(out, "guise_kept_network_bytes", "gauge", "Their bytes, in no owner's quota.",
+         (double)usage->network_bytes);
   family(out, "guise_database_bytes", "gauge", "Size of the database and of its write-ahead log.");
   sample(out, "guise_database_bytes", "file=\"database\"", file_bytes(state, "guise.db"));
   sample(out, "guise_database_bytes", "file=\"log\"", file_bytes(state, "guise.db-wal"));

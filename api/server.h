@@ -131,6 +131,7 @@ struct request {
   struct target target;
   const char *parameter[4]; /* the path's {..} in order */
   char object[STORE_ID];    /* id of what it is about, "" = not known yet, or nothing */
+  char file[40];            /* of the model that it is about, "" = none */
   bool head;                /* HEAD: a GET without its body */
   struct principal principal;
   uint64_t client; /* whose images are counted (rate.c) */

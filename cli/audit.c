@@ -10,10 +10,11 @@ static void record_row(struct table *table, const json_t *row) {
   table_cell(table, "%s", json_text(row, "actor", "?"));
   table_cell(table, "%s", json_text(row, "action", "?"));
   table_cell(table, "%s", json_text(row, "object", "-"));
+  table_cell(table, "%s", json_text(row, "file", "-"));
   table_cell(table, "%llu", (unsigned long long)json_count(row, "status"));
 }
 
-static const struct columns columns = {record_row, {"AT", "WHO", "DID", "TO", "STATUS"}};
+static const struct columns columns = {record_row, {"AT", "WHO", "DID", "TO", "FILE", "STATUS"}};
 
 int command_audit(struct cli *cli, int argc, char **argv) {
   const char *actor = NULL, *object = NULL;

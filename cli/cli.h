@@ -155,6 +155,8 @@ int command_report(struct cli *cli, int argc, char **argv);
 int command_token_add(struct cli *cli, int argc, char **argv);
 int command_token_ls(struct cli *cli, int argc, char **argv);
 int command_token_revoke(struct cli *cli, int argc, char **argv);
+int command_backup(struct cli *cli, int argc, char **argv);
+int command_restore(struct cli *cli, int argc, char **argv);
 int command_audit(struct cli *cli, int argc, char **argv);
 int command_ready(struct cli *cli, int argc, char **argv);
 int command_mask(struct cli *cli, int argc, char **argv);

@@ -226,6 +226,14 @@ const struct command cli_commands[] = {
     {"token ls", "", "list tokens", NULL, NULL, command_token_ls},
     {"token revoke", "TOKEN_ID", "make a token worthless", NULL, NULL, command_token_revoke},
     {"audit", "", "show who did what, newest first", NULL, audit_options, command_audit},
+    {"backup", "STATE COPY", "copy a state directory of this machine, whether its daemon runs or not",
+     "COPY is new or empty. Run it as the user that guised runs as; it is guised --state STATE --backup "
+     "COPY. A "
+     "backup holds every face, the keys of keyed models and the hashes of all tokens: keep it encrypted.",
+     NULL, command_backup},
+    {"restore", "COPY STATE", "put a backup back as a new state directory",
+     "STATE is new or empty. What was erased since the backup was made is in it: erase it again.", NULL,
+     command_restore},
     {"ready", "", "tell whether the daemon is ready for work", NULL, ready_options, command_ready},
 };
 const size_t cli_command_count = ARRAY_SIZE(cli_commands);

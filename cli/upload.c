@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -12,12 +13,14 @@
 #include "core/template/templates.h"
 
 #define BAR_NS INT64_C(100000000)
+#define RETRY_MS 500
 
 struct source {
   int fd; /* the archive, or the reading end of the pipe */
   uint64_t sent, total;
   int64_t drawn_at;
   const char *path;
+  bool again; /* what is left out was told before */
   /* of a folder */
   bool threaded, joined;
   pthread_t thread;
@@ -72,7 +75,7 @@ static ssize_t read_source(void *context, char *buffer, size_t size, struct guis
 
 /* ---- what is sent ---- */
 
-int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) {
+static int look(const char *folder, bool again, uint64_t *ret_bytes, uint64_t *ret_skipped) {
   struct guise_error err = {0};
   struct tar_survey survey;
   uint64_t skipped = 0;
@@ -80,7 +83,7 @@ int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) 
   for (size_t i = 0; i < TAR_SKIPS; i++) {
     const struct tar_skipped *row = &survey.skipped[i];
     skipped += row->count;
-    if (row->count == 0)
+    if (row->count == 0 || again)
       continue;
     (void)fprintf(stderr, "left out: %llu %s, the first: ", (unsigned long long)row->count,
                   tar_skip_text((enum tar_skip)i));
@@ -94,9 +97,13 @@ int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) 
   return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
 }
 
+int folder_look(const char *folder, uint64_t *ret_bytes, uint64_t *ret_skipped) {
+  return look(folder, false, ret_bytes, ret_skipped);
+}
+
 static int open_folder(struct source *source) {
   int ends[2];
-  int code = folder_look(source->path, &source->total, NULL);
+  int code = look(source->path, source->again, &source->total, NULL);
   if (code != EXIT_DONE)
     return code;
   if (pipe2(ends, O_CLOEXEC) < 0)
@@ -144,29 +151,60 @@ static int open_source(struct source *source, const char **ret_type) {
   return EXIT_DONE;
 }
 
+/* From the beginning, since a body that was broken off is nothing. As http_send; *ret_code when there is
+ * nothing to send. */
+static int send_source(struct cli *cli, const char *target, const char *path, bool again,
+                       struct reply *ret_reply, int *ret_code, struct guise_error *err) {
+  struct source source = {.fd = -1, .write_fd = -1, .path = path, .again = again};
+  const char *type = NULL;
+  *ret_code = open_source(&source, &type);
+  if (*ret_code != EXIT_DONE)
+    return 0;
+  int r = http_send(cli->http,
+                    &(struct request){.method = "PUT",
+                                      .path = target,
+                                      .type = type,
+                                      .read = read_source,
+                                      .length = source.threaded ? -1 : (int64_t)source.total,
+                                      .context = &source},
+                    ret_reply, err);
+  bar_clear();
+  (void)close(source.fd); /* a packer that still writes gets EPIPE */
+  (void)join_packer(&source);
+  return r;
+}
+
+/* When the connection breaks nobody knows whether all of it came: it is sent again. A folder packs to the
+ * same bytes each time, so that a data set which is there already is answered with what it is, and made once.
+ */
 int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t size,
                    struct reply *ret_reply) {
-  struct source source = {.fd = -1, .write_fd = -1, .path = path};
-  const char *type = NULL;
   char query[32] = "";
   if (size > 0)
     (void)snprintf(query, sizeof(query), "?size=%u", (unsigned)size);
   _cleanup_(freep) char *target = http_path("/v1/datasets/", name, query, NULL);
   if (!target)
     return cli_error("out of memory");
-  int code = open_source(&source, &type);
-  if (code != EXIT_DONE)
-    return code;
-  code = cli_request(cli,
-                     &(struct request){.method = "PUT",
-                                       .path = target,
-                                       .type = type,
-                                       .read = read_source,
-                                       .length = source.threaded ? -1 : (int64_t)source.total,
-                                       .context = &source},
-                     ret_reply);
-  bar_clear();
-  (void)close(source.fd); /* a packer that still writes gets EPIPE */
-  (void)join_packer(&source);
-  return code;
+  int code = EXIT_DONE;
+  for (int64_t lost_at = 0;;) {
+    struct guise_error err = {0};
+    struct reply reply = {0};
+    int r = send_source(cli, target, path, lost_at > 0, &reply, &code, &err);
+    if (code != EXIT_DONE)
+      return code;
+    if (r < 0 && r != -ECONNREFUSED)
+      return cli_error("%s", err.text);
+    if (r == 0 && reply.status >= 200 && reply.status < 300) {
+      *ret_reply = reply;
+      return EXIT_DONE;
+    }
+    if (r == 0)
+      code = cli_problem(&reply);
+    else
+      code = cli_lost(cli, &lost_at, err.text);
+    reply_free(&reply);
+    if (code != EXIT_DONE)
+      return code;
+    (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+  }
 }

@@ -1,6 +1,5 @@
-/* Data sets after their upload: reading, people, pairs lists. */
+/* Data sets after their upload: reading, pairs lists. */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,7 +7,6 @@
 #include "core/base/file.h"
 #include "core/image/pack.h"
 #include "core/image/pairs.h"
-#include "core/template/templates.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
 
@@ -21,9 +19,7 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
   return r;
 }
 
-/* A file that is not there, or is none, is damage, not a mistake of whoever asks, and its path is not for
- * him. */
-static int tell_damage(const struct dataset_row *row, int r, struct guise_error *err) {
+int dataset_damage(const struct dataset_row *row, int r, struct guise_error *err) {
   if (r != -ENOENT && r != -EBADMSG)
     return r;
   return error_set(err, -EIO,
@@ -41,106 +37,7 @@ static int open_pack(struct service *service, const struct dataset_row *row, str
         "the data set %s holds templates, and a list of pairs names pictures: verify on a data set of faces",
         row->name);
   service_blob_path(service, row->sha256, path);
-  return tell_damage(row, pack_open(path, ret_pack, err), err);
-}
-
-/* ---- people ---- */
-
-/* People in the order of the cursor: by number, of templates with gaps where somebody was erased. */
-struct people {
-  const struct pack *pack; /* or NULL and: */
-  const struct templates *templates;
-  const uint32_t *shown; /* templates of each number */
-  uint32_t count;        /* with the erased */
-};
-
-/* Whether there is one. */
-static bool get_person(const struct people *people, uint32_t i, struct person_row *ret_row) {
-  uint32_t first;
-  if (people->pack) {
-    pack_identity_range(people->pack, i, &first, &ret_row->images);
-    (void)snprintf(ret_row->name, sizeof(ret_row->name), "%s", pack_identity_name(people->pack, i));
-    return true;
-  }
-  ret_row->images = people->shown[i];
-  (void)snprintf(ret_row->name, sizeof(ret_row->name), "%" PRIu32, i);
-  return !templates_is_erased(people->templates, i);
-}
-
-static int list_people(const struct people *people, const struct store_page *page,
-                       struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next) {
-  const uint32_t limit = page->limit ? page->limit : 100u;
-  uint32_t i = (uint32_t)MIN(page->cursor, (int64_t)people->count), count = 0;
-  struct person_row *rows = calloc(MIN(limit, people->count - i) + 1, sizeof(*rows));
-  if (!rows)
-    return -ENOMEM;
-  for (; i < people->count && count < limit; i++)
-    count += get_person(people, i, &rows[count]);
-  *ret_rows = rows;
-  *ret_count = count;
-  *ret_next = i < people->count ? i : 0;
-  return 0;
-}
-
-static int list_templates(struct service *service, const struct dataset_row *row,
-                          const struct store_page *page, struct person_row **ret_rows, uint32_t *ret_count,
-                          int64_t *ret_next, struct guise_error *err) {
-  _cleanup_(templates_freep) struct templates *templates = NULL;
-  char path[PATH_MAX];
-  service_blob_path(service, row->sha256, path);
-  int r = tell_damage(row, templates_open(path, &templates, err), err);
-  if (r < 0)
-    return r;
-  const uint32_t numbers = templates_numbers(templates);
-  _cleanup_(freep) uint32_t *shown = malloc(numbers * sizeof(*shown));
-  if (!shown)
-    return -ENOMEM;
-  templates_count_shown(templates, shown);
-  const struct people people = {.templates = templates, .shown = shown, .count = numbers};
-  return list_people(&people, page, ret_rows, ret_count, ret_next);
-}
-
-static int list_faces(struct service *service, const struct dataset_row *row, const struct store_page *page,
-                      struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
-                      struct guise_error *err) {
-  _cleanup_(pack_freep) struct pack *pack = NULL;
-  int r = open_pack(service, row, &pack, err);
-  if (r < 0)
-    return r;
-  const struct people people = {.pack = pack, .count = pack_identities(pack)};
-  return list_people(&people, page, ret_rows, ret_count, ret_next);
-}
-
-static int find_ready(struct service *service, const char *key, struct dataset_row *ret_row,
-                      struct guise_error *err) {
-  struct dataset_row row;
-  int r = store_dataset_get(service->store, key, &row);
-  if (r == 0 && row.state != DATASET_READY)
-    return error_set(err, -EBUSY, "the data set %s is %s: its people are known once it is ready", row.name,
-                     dataset_state_name(row.state));
-  if (r < 0)
-    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
-                     key);
-  *ret_row = row;
-  return 0;
-}
-
-int service_people_list(struct service *service, const char *key, const struct store_page *page,
-                        struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
-                        struct guise_error *err) {
-  char before[SHA256_HEX] = "";
-  for (;;) {
-    struct dataset_row row;
-    int r = find_ready(service, key, &row, err);
-    if (r < 0)
-      return r;
-    r = (row.kind == DATASET_TEMPLATES ? list_templates : list_faces)(service, &row, page, ret_rows,
-                                                                      ret_count, ret_next, err);
-    /* an erasure may put another file in its place between the two */
-    if (r != -EIO || strcmp(before, row.sha256) == 0)
-      return r;
-    memcpy(before, row.sha256, sizeof(before));
-  }
+  return dataset_damage(row, pack_open(path, ret_pack, err), err);
 }
 
 /* ---- pairs ---- */

@@ -15,6 +15,7 @@
 #include "core/image/pairs.h"
 #include "core/template/templates.h"
 #include "daemon/log.h"
+#include "daemon/networks.h"
 #include "daemon/service_internal.h"
 
 #define PAIRS_MAX_BYTES (64u << 20)
@@ -124,6 +125,7 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
     return refuse_dataset(r, row.name, err);
   }
   trials_forget(&service->trials, row.id);
+  shown_forget(&service->shown, row.sha256);
   files = erase_upload(service, &row, files);
   json_t *receipt = make_receipt(service, "dataset", row.id, files);
   receipt = add_erased(receipt, &erased, row.identities, row.images);
@@ -244,7 +246,7 @@ static int rewrite(struct erasure *e, struct guise_error *err) {
   do {
     e->to = e->row;
     r = (e->row.kind == DATASET_TEMPLATES ? rewrite_templates : rewrite_faces)(e, err);
-  } while (reserve_give(e->service, r));
+  } while (networks_give(e->service, r) || reserve_give(e->service, r));
   const bool missing = r == -ENOENT && access(e->old, F_OK) < 0; /* else it is the person that is not there */
   if (missing || r == -EBADMSG)
     return error_set(err, -EIO,
@@ -277,6 +279,7 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
   while (reserve_give(e->service, r));
   if (r == 0) {
     *files = blob_erase(e->service, ret_erased->blobs, ret_erased->blob_count, *files);
+    shown_forget(&e->service->shown, e->row.sha256);
     return 0;
   }
   memcpy(blob[0], e->to.sha256, SHA256_HEX);

@@ -16,7 +16,7 @@ struct input {
   const char *method; /* the mask that a model must have; NULL = any */
   size_t path;        /* member of struct job_inputs */
   bool foreign;       /* must know nobody of the job's own data set, as far as names tell */
-  bool large;         /* images must be of the job's input size at least */
+  bool large;         /* images must be of the job's input size at least, whatever the job does with them */
   bool judges;        /* the generator of a mask that has one learns from it */
   bool alike;         /* must know the same people of the same data set, at the same size */
   bool undefended;    /* must have been trained without defences */
@@ -100,10 +100,27 @@ static int check_foreign(struct service *service, const struct client *client, c
                    : "public faces cannot be the job's own: name another data set");
 }
 
+/* Whether public faces of the training become its templates, or those of the network that it begins with;
+ * embedders are trained on smaller ones as well. */
+static bool masks_public(const json_t *body) {
+  const char *type = json_string_value(json_object_get(body, "type"));
+  struct spec_problems unused = {0};
+  struct job_spec spec;
+  bool masks = false;
+  if (type && strcmp(type, job_type_name(JOB_AUDIT)) == 0)
+    return false;
+  if (job_spec_parse(body, &spec, &unused) == 0) { /* else its mistakes are told first */
+    masks = job_spec_public_pictures(&spec) || (job_spec_pretrained(&spec) && !*spec.defences.model);
+    job_spec_free(&spec);
+  }
+  spec_problems_free(&unused);
+  return masks;
+}
+
 static int check_size(const struct input *input, const json_t *body, const struct dataset_row *row,
                       struct spec_problems *problems) {
   uint32_t size = inputs_wanted_size(body);
-  if (!input->large || size <= row->size)
+  if (size <= row->size || (!input->large && !masks_public(body)))
     return 0;
   return spec_problems_add(problems, input->pointer, "out_of_range", NULL,
                            "model.input is %u pixels but the data set %.100s holds images of %u: upload it "

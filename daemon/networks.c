@@ -16,18 +16,23 @@ static void own_key(const struct networks *networks, const char *key, char ret_k
 
 /* ---- taking ---- */
 
-/* It is trained again, and kept anew. */
-static void forget(struct service *service, const char *sha256) {
-  char blob[1][SHA256_HEX];
+/* It is trained again, and kept anew. One that was erased or gave way to others since it was found is no
+ * damage. */
+static void forget(struct service *service, const char *own, const char *sha256, bool missing) {
+  char blob[1][SHA256_HEX], now[SHA256_HEX], path[PATH_MAX];
   memcpy(blob[0], sha256, SHA256_HEX);
-  log_warning("a network that was kept for later audits is damaged or missing: it is trained again");
+  service_blob_path(service, sha256, path);
   (void)pthread_mutex_lock(&service->blob_lock);
-  if (store_network_remove(service->store, sha256) == 0)
-    blob_remove(service, blob, 1);
+  if (store_network_get(service->store, own, now) == 0 && strcmp(now, sha256) == 0 &&
+      !(missing && access(path, F_OK) == 0) /* it was kept again */) {
+    log_warning("a network that was kept for later audits is damaged or missing: it is trained again");
+    if (store_network_remove(service->store, sha256) == 0)
+      blob_remove(service, blob, 1);
+  }
   (void)pthread_mutex_unlock(&service->blob_lock);
 }
 
-static int take(struct service *service, const char *sha256, const char *path) {
+static int take(struct service *service, const char *own, const char *sha256, const char *path) {
   char blob[PATH_MAX], temp[PATH_MAX], found[SHA256_HEX];
   struct guise_error err;
   uint64_t bytes;
@@ -40,7 +45,7 @@ static int take(struct service *service, const char *sha256, const char *path) {
     return r; /* the disk is full, or the like */
   if (r < 0 || strcmp(found, sha256) != 0) {
     (void)unlink(temp);
-    forget(service, sha256);
+    forget(service, own, sha256, r < 0);
     return -ENOENT;
   }
   if (rename(temp, path) == 0)
@@ -57,7 +62,7 @@ static int on_fetch(void *context, const char *key, const char *path) {
   own_key(networks, key, own);
   int r = store_network_get(service->store, own, sha256);
   if (r == 0)
-    r = take(service, sha256, path);
+    r = take(service, own, sha256, path);
   if (r == 0)
     (void)store_network_used(service->store, own, time_now_ms());
   return r;
@@ -83,6 +88,12 @@ static int publish(struct service *service, const char *temp, const struct netwo
   return r;
 }
 
+/* Beside one of the same size the disk must have room for what matters more. */
+static bool has_room(struct service *service, const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && reserve_fits(service, (uint64_t)st.st_size);
+}
+
 static const char *source(unsigned sources, enum cache_source which, const char *id) {
   return sources & which ? id : NULL;
 }
@@ -103,12 +114,38 @@ static void on_keep(void *context, const char *key, const char *path, unsigned s
     return;
   own_key(networks, key, row.key);
   (void)unlink(temp);
+  if (!has_room(service, path)) {
+    log_debug("%s: a network is not kept for later jobs: there is little room on the disk",
+              networks->slot->row.id);
+    return;
+  }
   int r = copy_file(path, temp, row.sha256, &row.bytes, &err);
   if (r == 0)
     r = publish(service, temp, &row, &err);
   (void)unlink(temp); /* when it did not become a blob */
   if (r < 0)
     log_debug("%s: a network is not kept for later jobs: %s", networks->slot->row.id, strerror(-r));
+}
+
+/* ---- giving way ---- */
+
+bool networks_give(struct service *service, int r) {
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint64_t bytes = 0;
+  uint32_t count = 0;
+  if (r != -ENOSPC || store_network_bytes(service->store, &bytes) < 0)
+    return false;
+  (void)pthread_mutex_lock(&service->blob_lock);
+  do
+    r = store_network_clear(service->store, &blobs, &count);
+  while (reserve_pays(service, bytes) && reserve_give(service, r)); /* it is made anew in their room */
+  if (r == 0)
+    blob_remove(service, blobs, count);
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  if (r < 0 || count == 0)
+    return false;
+  log_info("the disk is full: %u networks that were kept for later audits made room", count);
+  return true;
 }
 
 void networks_begin(struct service *service, struct slot *slot, const char *dataset, const char *model,

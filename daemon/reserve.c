@@ -21,6 +21,21 @@ static int reserve_path(struct service *service, char ret_path[PATH_MAX]) {
   return state_path(ret_path, service, RESERVE_FILE);
 }
 
+static uint64_t size_on(const struct statvfs *disk) {
+  return MIN(MOST_BYTES, (uint64_t)disk->f_blocks * disk->f_frsize / SHARE);
+}
+
+bool reserve_fits(struct service *service, uint64_t bytes) {
+  struct statvfs disk;
+  return statvfs(service->config.state, &disk) == 0 &&
+         (uint64_t)disk.f_bavail * disk.f_frsize >= bytes + ROOM * size_on(&disk);
+}
+
+bool reserve_pays(struct service *service, uint64_t bytes) {
+  struct statvfs disk;
+  return statvfs(service->config.state, &disk) == 0 && bytes >= ROOM * size_on(&disk);
+}
+
 /* One that is too small is of a daemon that ended while it made it. */
 static void make(const char *path, uint64_t bytes) {
   _cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -37,7 +52,7 @@ void reserve_keep(struct service *service, int64_t *looked_ns) {
   *looked_ns = clock_ns();
   if (reserve_path(service, path) < 0 || statvfs(service->config.state, &disk) < 0)
     return;
-  const uint64_t bytes = MIN(MOST_BYTES, (uint64_t)disk.f_blocks * disk.f_frsize / SHARE);
+  const uint64_t bytes = size_on(&disk);
   if (stat(path, &made) == 0 && (uint64_t)made.st_size >= bytes)
     return;
   if ((uint64_t)disk.f_bavail * disk.f_frsize >= ROOM * bytes)

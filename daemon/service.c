@@ -19,6 +19,7 @@ static void init_locks(struct service *service) {
   (void)pthread_mutex_init(&service->ingest.lock, NULL);
   condition_init(&service->ingest.changed);
   trials_init(&service->trials);
+  shown_init(&service->shown);
   (void)pthread_mutex_init(&service->scheduler.lock, NULL);
   condition_init(&service->scheduler.changed);
   bus_init(&service->bus);
@@ -29,6 +30,7 @@ static void destroy_locks(struct service *service) {
   (void)pthread_cond_destroy(&service->scheduler.changed);
   (void)pthread_mutex_destroy(&service->scheduler.lock);
   trials_done(&service->trials);
+  shown_done(&service->shown);
   (void)pthread_cond_destroy(&service->ingest.changed);
   (void)pthread_mutex_destroy(&service->ingest.lock);
   (void)pthread_mutex_destroy(&service->uploads.lock);

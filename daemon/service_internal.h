@@ -82,6 +82,22 @@ bool trials_again(struct trials *trials, const char *id, int64_t delay_ns);
 bool trials_due(struct trials *trials, const char *id);
 void trials_forget(struct trials *trials, const char *id); /* it ended, or got somewhere */
 
+/* ---- people.c: in how many templates each person of a data set is shown ---- */
+struct shown {
+  pthread_mutex_t lock;
+  char sha256[SHA256_HEX]; /* of the file whose counts are kept */
+  uint32_t *count;         /* (numbers); NULL = none */
+  uint32_t numbers;
+};
+void shown_init(struct shown *shown);
+void shown_done(struct shown *shown);
+void shown_forget(struct shown *shown, const char *sha256); /* the file is erased */
+
+/* ---- dataset.c ---- */
+/* What opening the data set's file ended with. A file that is not there, or is none, is damage, not a mistake
+ * of whoever asks, and its path is not for him. */
+int dataset_damage(const struct dataset_row *row, int r, struct guise_error *err);
+
 /* ---- upload.c: uploads under way, whose bytes count against their owners' quotas ---- */
 struct uploads {
   pthread_mutex_t lock;
@@ -188,6 +204,10 @@ void storage_tick(struct service *service, int64_t *probed_ns);
 void reserve_keep(struct service *service, int64_t *looked_ns);
 /* After an erasure that met r: true = it met a full disk, and there is more room now. */
 bool reserve_give(struct service *service, int r);
+/* Whether beside so many bytes more the disk would have the room in which it is made. */
+bool reserve_fits(struct service *service, uint64_t bytes);
+/* Whether it would be made anew where so many bytes came free for it. */
+bool reserve_pays(struct service *service, uint64_t bytes);
 
 #define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
 #define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
@@ -211,6 +231,7 @@ struct service {
   struct uploads uploads;
   struct ingest ingest;
   struct trials trials;
+  struct shown shown;
   struct scheduler scheduler;
   atomic_bool started, draining;
   struct stats stats;

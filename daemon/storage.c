@@ -1,12 +1,14 @@
 /* What stands in the way of writing: a full disk, one that fails, a damaged database. While something does,
  * guised only reads: what would write is answered with 503, no job begins, and what runs waits at its last
- * checkpoint. The scheduler's thread tries again every few seconds, so that it ends without a restart. */
+ * checkpoint. The scheduler's thread tries again every second or so, so that it ends without a restart; what
+ * is kept for convenience alone goes first. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/networks.h"
 #include "daemon/service_internal.h"
 
 #define PROBE_BYTES (1u << 20)
@@ -81,6 +83,7 @@ void storage_tick(struct service *service, int64_t *probed_ns) {
   storage_note(service, store_fault(service->store)); /* a probe ends both */
   if (service_storage(service) == 0 || clock_ns() - *probed_ns < PROBE_NS)
     return;
+  (void)networks_give(service, service_storage(service));
   (void)storage_probe(service);
   *probed_ns = clock_ns();
 }

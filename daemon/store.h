@@ -159,6 +159,9 @@ int store_network_remove(struct store *store, const char *sha256); /* all of thi
  * has to be erased with is not there. */
 int store_network_put(struct store *store, const struct network_row *row, uint64_t most_bytes,
                       char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);
+/* All of them; the blobs as above. Writes nothing when there are none. */
+int store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);
+int store_network_bytes(struct store *store, uint64_t *ret_bytes);
 
 /* ---- erasing ---- (store_erase.c) */
 struct store_erased {
@@ -433,6 +436,7 @@ struct store_usage {
   int64_t oldest_queued_at;                                           /* 0 = no job is queued */
   int64_t ingesting, failed, datasets, dataset_images, dataset_bytes; /* datasets: ready */
   int64_t models, model_bytes;
+  int64_t networks, network_bytes; /* kept for later jobs */
 };
 int store_usage(struct store *store, struct store_usage *ret_usage);
 
@@ -444,6 +448,7 @@ struct audit_row {
   char action[32];       /* operationId */
   char object[STORE_ID]; /* id, "" = none */
   uint32_t status;       /* of HTTP */
+  char file[40];         /* of the model that is the object, "" = none */
   char *receipt;         /* JSON object: what an erasure erased, or several jobs that were canceled; NULL */
 };
 void audit_rows_free(struct audit_row *rows, uint32_t count);

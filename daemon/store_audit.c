@@ -12,9 +12,11 @@ void audit_rows_free(struct audit_row *rows, uint32_t count) {
 }
 
 static int insert(sqlite3 *db, const struct audit_row *row, int64_t *ret_seq) {
-  int r = store_exec(
-      db, "INSERT INTO audit (at, actor, action, object, status, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-      "ltttut", row->at, row->actor, row->action, row->object, row->status, row->receipt);
+  int r = store_exec(db,
+                     "INSERT INTO audit (at, actor, action, object, status, receipt, file) "
+                     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                     "ltttutt", row->at, row->actor, row->action, row->object, row->status, row->receipt,
+                     *row->file ? row->file : NULL);
   *ret_seq = sqlite3_last_insert_rowid(db);
   return r;
 }
@@ -87,6 +89,7 @@ static int read_rows(sqlite3_stmt *statement, struct audit_row **rows, uint32_t 
     store_text(statement, 4, row->object, sizeof(row->object));
     row->status = store_u32(statement, 5);
     row->receipt = store_text_dup(statement, 6);
+    store_text(statement, 7, row->file, sizeof(row->file));
     (*count)++;
     if (!row->receipt && sqlite3_column_type(statement, 6) != SQLITE_NULL)
       return -ENOMEM;
@@ -96,8 +99,8 @@ static int read_rows(sqlite3_stmt *statement, struct audit_row **rows, uint32_t 
 
 /* Each with what its index finds: a condition that may be off would read the whole trail. */
 const char *store_audit_sql(bool actor, bool object) {
-#define ROWS(condition)                                                \
-  "SELECT seq, at, actor, action, object, status, receipt FROM audit " \
+#define ROWS(condition)                                                      \
+  "SELECT seq, at, actor, action, object, status, receipt, file FROM audit " \
   "WHERE seq < ?1 " condition "ORDER BY seq DESC LIMIT ?4"
   if (actor && object)
     return ROWS("AND actor = ?2 AND object = ?3 ");

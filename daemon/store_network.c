@@ -43,6 +43,16 @@ static int put(sqlite3 *db, const struct network_row *row, char (**blobs)[SHA256
                             row->model, row->used_at);
 }
 
+int store_network_bytes(struct store *store, uint64_t *ret_bytes) {
+  int64_t bytes = 0;
+  sqlite3 *db = store_read_begin(store);
+  int r = store_integer(db, &bytes, "SELECT coalesce(sum(bytes), 0) FROM networks", "");
+  store_read_end(store, db);
+  if (r == 0)
+    *ret_bytes = (uint64_t)bytes;
+  return r;
+}
+
 /* Those that were used longest ago, until the others have most_bytes at most. */
 static int make_room(sqlite3 *db, uint64_t most_bytes, char (**blobs)[SHA256_HEX], uint32_t *count) {
 #define TOO_MANY                                                                                         \
@@ -67,4 +77,37 @@ int store_network_put(struct store *store, const struct network_row *row, uint64
   if (r == 0)
     r = make_room(db, most_bytes, &blobs, &count);
   return store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
+}
+
+static int clear(sqlite3 *db, char (**blobs)[SHA256_HEX], uint32_t *count) {
+  _statement_ *statement = NULL;
+  int r = store_prepare(db, &statement, "SELECT sha256 FROM networks", "");
+  if (r == 0)
+    r = read_blobs(statement, blobs, count);
+  return r < 0 ? r : store_exec(db, "DELETE FROM networks", "");
+}
+
+int store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
+  sqlite3 *db;
+  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  int64_t any = 0;
+  db = store_read_begin(store);
+  int r = store_integer(db, &any, "SELECT EXISTS (SELECT 1 FROM networks)", "");
+  store_read_end(store, db);
+  if (r == 0 && any)
+    r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  if (any) {
+    r = clear(db, &blobs, &count);
+    if (r == 0)
+      r = store_blobs_unused(db, blobs, &count);
+    r = store_write_end(store, r);
+  }
+  if (r < 0)
+    return r;
+  *ret_blobs = TAKE(blobs);
+  *ret_count = count;
+  return 0;
 }

@@ -16,6 +16,8 @@ int store_usage(struct store *store, struct store_usage *ret_usage) {
       {offsetof(struct store_usage, dataset_bytes), "SELECT coalesce(sum(bytes), 0) FROM datasets"},
       {offsetof(struct store_usage, models), "SELECT count(*) FROM models"},
       {offsetof(struct store_usage, model_bytes), "SELECT coalesce(sum(size), 0) FROM model_files"},
+      {offsetof(struct store_usage, networks), "SELECT count(*) FROM networks"},
+      {offsetof(struct store_usage, network_bytes), "SELECT coalesce(sum(bytes), 0) FROM networks"},
   };
   struct store_usage usage = {0};
   int r = 0;

@@ -221,24 +221,36 @@ static int find(struct service *service, const struct client *client, const json
              : -ENOENT;
 }
 
+/* The file of the data set that the body names; *ret_templates NULL where there is nothing to impose.
+ * An erasure may put another file in its place between reading the row and opening it. */
+static int open_named(struct service *service, const struct client *client, const json_t *body,
+                      struct templates **ret_templates, struct spec_problems *problems) {
+  char before[SHA256_HEX] = "", path[PATH_MAX];
+  for (;;) {
+    struct dataset_row row;
+    int r = find(service, client, body, &row);
+    if (r < 0)
+      return r == -ENOENT ? 0 : r; /* what is missing or failed is told at its place */
+    if (row.state != DATASET_READY)
+      return spec_problems_add(
+          problems, "/dataset", "conflict", NULL,
+          "the data set %.100s holds templates that are still being read: send the job again once "
+          "it is ready",
+          row.name);
+    service_blob_path(service, row.sha256, path);
+    r = templates_open(path, ret_templates, NULL);
+    if (r != -ENOENT || strcmp(before, row.sha256) == 0)
+      return r == -ENOENT || r == -EBADMSG ? -EIO : r;
+    memcpy(before, row.sha256, sizeof(before));
+  }
+}
+
 int templates_impose(struct service *service, const struct client *client, const json_t *body,
                      json_t **ret_body, struct spec_problems *problems) {
   _cleanup_(templates_freep) struct templates *templates = NULL;
-  struct dataset_row row;
-  char path[PATH_MAX];
-  int r = find(service, client, body, &row);
-  if (r < 0)
-    return r == -ENOENT ? 0 : r; /* what is missing or failed is told at its place */
-  if (row.state != DATASET_READY)
-    return spec_problems_add(
-        problems, "/dataset", "conflict", NULL,
-        "the data set %.100s holds templates that are still being read: send the job again once "
-        "it is ready",
-        row.name);
-  service_blob_path(service, row.sha256, path);
-  r = templates_open(path, &templates, NULL);
-  if (r < 0)
-    return r == -ENOENT || r == -EBADMSG ? -EIO : r;
+  int r = open_named(service, client, body, &templates, problems);
+  if (r < 0 || !templates)
+    return r;
   struct imposing imposing = {.body = json_deep_copy(body), .templates = templates, .problems = problems};
   if (!imposing.body)
     return -ENOMEM;

@@ -174,12 +174,13 @@ export async function tokensPage(root, {signal}) {
 const records = (data) =>
   table(
     'Audit trail, newest first',
-    ['When', 'Who', 'What', {text: 'Object', class: 'wide'}, {text: 'Status', class: 'number'}, 'Receipt'],
-    data.map(({at, actor, action, object, status, receipt}) => [
+    ['When', 'Who', 'What', {text: 'Object', class: 'wide'}, 'File', {text: 'Status', class: 'number'}, 'Receipt'],
+    data.map(({at, actor, action, object, file, status, receipt}) => [
       when(at),
       h('code', null, actor),
       action,
       object ? h('code', null, object) : null,
+      file,
       String(status),
       receipt
         ? h(

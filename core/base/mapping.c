@@ -2,6 +2,8 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Slots, not a list: the signal's handler may look at them at any moment and without a lock. */
 struct mapping {
@@ -18,13 +20,15 @@ static _Thread_local struct mapping_watch *watching;
 
 /* The failure is marked before the zeros can be read. The whole mapping goes at once: what has been read of
  * it is doubtful anyway, and a page at a time a large file would come to more mappings than a process may
- * have. */
+ * have. The kernel is asked directly: other threads go on reading meanwhile, which is the point, and
+ * ThreadSanitizer takes mmap() for a write to all of it. */
 static bool put_zeros(struct mapping *mapping, uintptr_t start, size_t bytes) {
   struct mapping_watch *watch = atomic_load(&mapping->watch);
   atomic_store(&mapping->failed, true);
   if (watch)
     atomic_store(&watch->failed, true);
-  return mmap((void *)start, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
+  return syscall(SYS_mmap, start, bytes, (long)PROT_READ, (long)(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED),
+                 -1L, 0L) != -1;
 }
 
 static void on_bus_error(int signal, siginfo_t *info, void *context) {

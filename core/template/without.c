@@ -59,10 +59,50 @@ static struct safetensor only_rows(const struct safetensor *whole, const struct 
   return tensor;
 }
 
+static int put(json_t *metadata, const char *key, json_t *text) {
+  return json_object_set_new(metadata, key, text); /* -1 for NULL, too */
+}
+
+/* Of what the file says of its mask, a word that is one of guise's. */
+static int put_word(json_t *metadata, const json_t *own, const char *key, const char *const *words) {
+  for (; *words; words++)
+    if (strcmp(mask_file_text(own, key), *words) == 0)
+      return put(metadata, key, json_string(*words));
+  return 0;
+}
+
+/* Written anew from what was understood, so that no text of the file's maker stays: it may name anybody. */
+static json_t *rest_metadata(const struct templates *templates) {
+  static const char *const transforms[] = {"native", NULL}, *const selections[] = {"zigzag", "learnt", NULL};
+  const json_t *own = templates_metadata(templates);
+  const struct mask_constants *constants = templates_constants(templates);
+  json_t *metadata = json_object();
+  uint64_t drop_low = 0;
+  int r = put(metadata, "format", json_string(TEMPLATES_FORMAT)) |
+          put(metadata, "guise", json_string(GUISE_VERSION)) |
+          put(metadata, "people", json_sprintf("%u", templates_numbers(templates))) |
+          put(metadata, "input", json_sprintf("%u", templates_input(templates))) |
+          put(metadata, "mask", json_string(templates_method(templates))) |
+          put(metadata, "mask.clip", json_sprintf("%.9g", (double)constants->clip)) |
+          put(metadata, "mask.pixel_scale", json_sprintf("%.9g", (double)constants->pixel_scale)) |
+          put_word(metadata, own, "mask.dct", transforms) |
+          put_word(metadata, own, "mask.select", selections);
+  if (mask_file_number(own, "mask.drop_low", 0, MASK_CHANNELS_MAX, &drop_low, NULL) == 0)
+    r |= put(metadata, "mask.drop_low", json_sprintf("%u", (unsigned)drop_low));
+  mask_file_put_mixing(metadata, templates_mixing(templates));
+  if (r == 0)
+    return metadata;
+  json_decref(metadata);
+  return NULL;
+}
+
 /* What this version knows, no more: the file is a stranger's. */
 static int write_rest(const struct templates *templates, const struct rest *rest, const char *to,
                       struct guise_error *err) {
   const struct safetensors *file = templates_file(templates);
+  json_t *metadata = rest_metadata(templates);
+  if (!metadata)
+    return error_set(err, -ENOMEM, "out of memory for what is left of the templates");
   struct safetensor tensors[MASK_FILE_TENSORS + 4];
   uint32_t channel[MASK_CHANNELS_MAX];
   uint32_t n = 0;
@@ -76,7 +116,9 @@ static int write_rest(const struct templates *templates, const struct rest *rest
   tensors[n++] = only_rows(safetensors_find(file, "label.weight"), rest);
   n += mask_file_tensors(templates_constants(templates), channel, tensors + n);
   tensors[n++] = only_rows(safetensors_find(file, "templates"), rest); /* last: halves */
-  return safetensors_write(to, tensors, n, safetensors_metadata(file), err);
+  int r = safetensors_write(to, tensors, n, metadata, err);
+  json_decref(metadata);
+  return r;
 }
 
 /* What was written is all there is when the old file has gone. */

@@ -14,7 +14,7 @@ int trainer_open_public(struct trainer *t, const struct job_inputs *inputs, stru
   struct guise_error cause = {0};
   const struct mask_traits *traits = mask_traits(t->spec->mask.method);
   const bool partners = traits->mixes && t->spec->mask.pool != MIX_POOL_PRIVATE;
-  if (!partners && !traits->needs_public && t->spec->mask.decoys == 0 && !job_spec_public_constants(t->spec))
+  if (!job_spec_public_pictures(t->spec))
     return 0;
   if (!inputs->public_pack)
     return error_set(err, -EINVAL, "the job needs public faces: name a data set in mask.public_dataset");

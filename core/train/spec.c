@@ -133,6 +133,12 @@ static int check_network(const struct job_spec *spec, struct spec_problems *prob
   return 0;
 }
 
+bool job_spec_public_pictures(const struct job_spec *spec) {
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  return (traits->mixes && spec->mask.pool != MIX_POOL_PRIVATE) || traits->needs_public ||
+         spec->mask.decoys > 0 || job_spec_public_constants(spec);
+}
+
 /* What needs public faces must name them. */
 static int check_public_faces(const struct job_spec *spec, struct spec_problems *problems) {
   int r = 0;

@@ -136,6 +136,8 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
 struct mask_options job_spec_mask(const struct job_spec *spec);
 /* Whether a defence asks for the mask's constants to come from mask.public_dataset. */
 bool job_spec_public_constants(const struct job_spec *spec);
+/* Whether the training masks pictures of mask.public_dataset as it does its own. */
+bool job_spec_public_pictures(const struct job_spec *spec);
 /* Whether a defence begins with the weights of a model of public faces. */
 bool job_spec_pretrained(const struct job_spec *spec);
 void job_spec_free(struct job_spec *spec);

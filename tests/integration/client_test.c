@@ -130,6 +130,29 @@ static void a_lost_answer_makes_no_second_job(void **state) {
   expect_text(shell(0, "\"$G\" --json ls --label lost:no --limit 5")->out, "[]");
 }
 
+/* The daemon has the data set, or half of its bytes, and the client does not know: it sends it again, and
+ * there is one data set. */
+static void a_lost_answer_makes_no_second_upload(void **state) {
+  (void)state;
+  static const char *const sources[] = {"faces", "a.tar"};
+  char line[256];
+  for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+    proxy_lose(&proxy, 1, 2);
+    (void)snprintf(line, sizeof(line), "\"$G\" --url \"$PROXY\" dataset add lost-%zu \"$D/%s\" --size 32", i,
+                   sources[i]);
+    struct output *output = shell(0, line);
+    expect_text(output->out, "12 people, 96 images, 0 rejected");
+    expect_text(output->err, "connection lost, trying again");
+    assert_true(atomic_load(&proxy.answers) >= 3);
+    (void)snprintf(line, sizeof(line), "test $(\"$G\" dataset ls | grep -c lost-%zu) = 1", i);
+    (void)shell(0, line);
+  }
+  proxy_lose(&proxy, 0, 0);
+  /* another data set of that name is no answer that was lost */
+  (void)shell(0, "\"$G\" synth \"$D/b.tar\" --identities 12 --images 8 --size 32 --seed 9");
+  expect_text(shell(1, "\"$G\" --url \"$PROXY\" dataset add lost-1 \"$D/b.tar\" --size 32")->err, "lost-1");
+}
+
 static void an_ingest_is_waited_for_over_lost_polls(void **state) {
   (void)state;
   proxy_lose(&proxy, 2, 4);
@@ -268,6 +291,7 @@ int main(void) {
       cmocka_unit_test(a_dry_run_submits_nothing),
       cmocka_unit_test(who_never_answered_is_not_waited_for),
       cmocka_unit_test(a_lost_answer_makes_no_second_job),
+      cmocka_unit_test(a_lost_answer_makes_no_second_upload),
       cmocka_unit_test(an_ingest_is_waited_for_over_lost_polls),
       cmocka_unit_test(models_are_told_of),
       cmocka_unit_test(verify_takes_the_rate_that_there_is),

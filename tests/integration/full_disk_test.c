@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/file.h"
 #include "tests/integration/support/server.h"
 
 #define EPOCHS 100
@@ -95,23 +97,27 @@ static void wait_ready(struct server *server, long status) {
   reply_done(&reply);
 }
 
-static void full_and_back(void **state) {
-  struct server server;
-  char id[64], path[128], *upload = calloc(1, 4 << 20);
-  struct reply reply;
-  (void)state;
-  server_prepare(&server);
-  (void)snprintf(mounted, sizeof(mounted), "%s/state", server.root);
+/* A server that is not started, with a state directory of 24 MB. */
+static void prepare(struct server *server) {
+  server_prepare(server);
+  (void)snprintf(mounted, sizeof(mounted), "%s/state", server->root);
   assert_int_equal(mkdir(mounted, 0700), 0);
   if (mount("guise-test", mounted, "tmpfs", MS_NOSUID | MS_NODEV, "size=24m,mode=0700") < 0) {
     print_message("SKIPPED: a file system of the test's own cannot be mounted (%s); root can\n",
                   strerror(errno));
     *mounted = 0;
-    server_clean(&server);
-    free(upload);
+    server_clean(server);
     skip();
   }
-  (void)atexit(unmount);
+}
+
+static void full_and_back(void **state) {
+  struct server server;
+  char id[64], path[128], *upload;
+  struct reply reply;
+  (void)state;
+  prepare(&server);
+  upload = calloc(1, 4 << 20);
   server_start(&server);
   upload_faces(&server, "faces", 8, 6);
   upload_faces(&server, "spare", 4, 2);
@@ -156,7 +162,55 @@ static void full_and_back(void **state) {
   free(upload);
 }
 
+/* A network of 4 MB as an audit of the data set's people would have kept it; its file's path. */
+static void keep_network(const struct server *server, char ret_path[256]) {
+  static char bytes[4 << 20];
+  static const char sql[] = "INSERT INTO networks (key, sha256, bytes, dataset, used_at) "
+                            "SELECT '%s', '%s', %zu, id, 1 FROM datasets";
+  char sha256[SHA256_HEX], text[512];
+  sqlite3 *db = NULL;
+  sha256_data(bytes, sizeof(bytes), sha256);
+  (void)snprintf(ret_path, 256, "%s/state/blobs/%.2s", server->root, sha256);
+  assert_int_equal(directory_make(ret_path, NULL), 0);
+  (void)snprintf(ret_path, 256, "%s/state/blobs/%.2s/%s", server->root, sha256, sha256);
+  assert_int_equal(file_write_atomic(ret_path, bytes, sizeof(bytes), NULL), 0);
+  (void)snprintf(text, sizeof(text), "%s/state/guise.db", server->root);
+  assert_int_equal(sqlite3_open(text, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+  (void)snprintf(text, sizeof(text), sql, sha256, sha256, sizeof(bytes));
+  assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_changes(db), 1);
+  assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* The row has to go before the file, and there is no room to write that down: the reserve is. */
+static void networks_make_room(void **state) {
+  struct server server;
+  char path[256], reserve[128];
+  (void)state;
+  prepare(&server);
+  server_start(&server);
+  upload_faces(&server, "faces", 4, 2);
+  keep_network(&server, path);
+  (void)snprintf(reserve, sizeof(reserve), "%s/state/reserve", server.root);
+  for (int i = 0; i < 200 && access(reserve, F_OK) < 0; i++)
+    (void)usleep(50000);
+  assert_int_equal(access(reserve, F_OK), 0);
+  fill(&server);
+  expect_full(&server, "PUT", "/v1/datasets/less", "Content-Type: application/x-tar", reserve, 100);
+  wait_ready(&server, 200); /* by itself */
+  assert_int_equal(access(path, F_OK), -1);
+  upload_faces(&server, "more", 4, 2);
+  for (int i = 0; i < 300 && access(reserve, F_OK) < 0; i++)
+    (void)usleep(50000);
+  assert_int_equal(access(reserve, F_OK), 0); /* made anew */
+  assert_int_equal(server_stop(&server), 0);
+  unmount();
+  server_clean(&server);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(full_and_back)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(full_and_back), cmocka_unit_test(networks_make_room)};
+  (void)atexit(unmount);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

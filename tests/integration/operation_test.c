@@ -143,6 +143,8 @@ static void figures_follow_what_happens(void **state) {
   assert_true(exposition_value(after, "guise_refused_files_total{code=\"bad_path\"}") == 1);
   assert_true(exposition_value(after, "guise_models") == 1);
   assert_true(exposition_value(after, "guise_model_bytes") > 1000);
+  assert_true(exposition_value(after, "guise_kept_networks") >= 0);
+  assert_true(exposition_value(after, "guise_kept_network_bytes") >= 0);
   assert_true(exposition_value(after, "guise_database_bytes{file=\"database\"}") +
                   exposition_value(after, "guise_database_bytes{file=\"log\"}") >
               4096);

@@ -73,11 +73,17 @@ void contract_each(void (*visit)(void *context, const char *method, const char *
   const char *pattern;
   json_t *item;
   json_object_foreach((json_t *)paths, pattern, item) {
+    size_t visited = json_object_get(item, "parameters") ? 1 : 0;
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
       static const char *const upper[] = {"GET", "PUT", "POST", "DELETE"};
-      if (json_object_get(item, methods[i]))
-        visit(context, upper[i], pattern, json_object_get(item, methods[i]));
+      if (!json_object_get(item, methods[i]))
+        continue;
+      visit(context, upper[i], pattern, json_object_get(item, methods[i]));
+      visited++;
     }
+    if (visited != json_object_size(item))
+      fail_msg("%s has something else than get, put, post, delete and parameters: nothing looks at it",
+               pattern);
   }
 }
 

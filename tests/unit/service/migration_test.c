@@ -81,6 +81,9 @@ static const struct {
         "UPDATE models SET owner = 'alice';"},
     {5, "INSERT INTO audit (at, actor, action, object, status)"
         " VALUES (1008, 'tok_a', 'deleteDataset', 'ds_x', 204);"},
+    {8,
+     "INSERT INTO audit (at, actor, action, object, status) VALUES (1009, 'tok_a', 'getModelFile', 'mdl_a', "
+     "200);"},
     {9, "INSERT INTO networks (key, sha256, bytes, dataset, public_dataset, model, used_at)"
         " VALUES ('" SHA "', '" SHA "', 9, 'ds_a', 'ds_b', 'mdl_a', 1009);"},
 };

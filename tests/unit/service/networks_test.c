@@ -1,5 +1,10 @@
 /* Networks that jobs keep for later ones: found again by jobs of the same owner, erased with what they learnt
  * from, trained again when they are damaged, and never too many. */
+// wraps: copy_file log_message
+#include <stdarg.h>
+
+#include "daemon/backup_internal.h"
+#include "daemon/networks.h"
 #include "daemon/service_internal.h"
 #include "tests/unit/service/service_fixture.h"
 
@@ -17,6 +22,29 @@ static const struct {
 #define PEOPLE_FOUND 1u
 #define PUBLIC_FOUND 2u
 #define MODEL_FOUND 4u
+
+static void (*before_copy)(void); /* of a file, once */
+static atomic_uint warnings;
+
+int __real_copy_file(const char *from, const char *to, char ret_sha256[SHA256_HEX], uint64_t *ret_bytes,
+                     struct guise_error *err);
+int __wrap_copy_file(const char *from, const char *to, char ret_sha256[SHA256_HEX], uint64_t *ret_bytes,
+                     struct guise_error *err);
+int __wrap_copy_file(const char *from, const char *to, char ret_sha256[SHA256_HEX], uint64_t *ret_bytes,
+                     struct guise_error *err) {
+  void (*act)(void) = before_copy;
+  before_copy = NULL;
+  if (act)
+    act();
+  return __real_copy_file(from, to, ret_sha256, ret_bytes, err);
+}
+
+void __wrap_log_message(enum log_level level, const char *format, ...);
+void __wrap_log_message(enum log_level level, const char *format, ...) {
+  (void)format;
+  if (level <= LOG_LEVEL_WARNING)
+    (void)atomic_fetch_add(&warnings, 1);
+}
 
 static atomic_uint found; /* bits of `needed`, by the last job */
 
@@ -37,9 +65,15 @@ static void train_what_is_missing(const struct job_inputs *inputs) {
   atomic_store(&found, bits);
 }
 
+static struct fixture *fixture;
+
 static int begin(void **state) {
   use_networks = train_what_is_missing;
-  return set_up(state);
+  before_copy = NULL;
+  atomic_store(&warnings, 0);
+  int r = set_up(state);
+  fixture = *state;
+  return r;
 }
 
 static int end(void **state) {
@@ -227,6 +261,49 @@ static void damaged_ones_are_trained_again(void **state) {
     assert_int_equal(run_job(f, ""), 0);
     assert_int_equal(run_job(f, ""), PEOPLE_FOUND);
   }
+  assert_int_equal(atomic_load(&warnings), 2);
+}
+
+static void give_way(void) {
+  assert_true(networks_give(fixture->service, -ENOSPC));
+}
+
+/* Between finding one and copying it. */
+static void one_that_just_gave_way_is_no_damage(void **state) {
+  struct fixture *f = *state;
+  datasets(f);
+  assert_int_equal(run_job(f, ""), 0);
+  before_copy = give_way;
+  assert_int_equal(run_job(f, ""), 0);
+  assert_null(before_copy);
+  assert_int_equal(run_job(f, ""), PEOPLE_FOUND);
+  assert_int_equal(atomic_load(&warnings), 0);
+}
+
+/* They are there to save time: a full disk is a reason to do without. */
+static void a_full_disk_is_rid_of_them(void **state) {
+  struct fixture *f = *state;
+  char sha256[SHA256_HEX];
+  uint64_t bytes = 1;
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  assert_true(is_stored(f, 0) && is_stored(f, 1));
+  assert_false(networks_give(f->service, -EIO));
+  assert_true(is_stored(f, 0));
+  storage_note(f->service, -ENOSPC); /* as whoever met it does */
+  for (int i = 0; i < 1000 && service_storage(f->service) < 0; i++)
+    (void)usleep(10000);
+  assert_int_equal(service_storage(f->service), 0);
+  assert_false(is_stored(f, 0) || is_stored(f, 1));
+  assert_int_equal(store_network_bytes(service_store(f->service), &bytes), 0);
+  assert_int_equal(bytes, 0);
+  assert_false(networks_give(f->service, -ENOSPC)); /* there are none */
+  sha256_data("orl", 3, sha256);
+  bool referenced = false; /* what is no such network stays */
+  assert_int_equal(store_blob_referenced(service_store(f->service), sha256, &referenced), 0);
+  assert_true(referenced);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND | PUBLIC_FOUND);
 }
 
 /* Those that nobody has asked for the longest go first. */
@@ -259,9 +336,14 @@ static void there_is_an_end_to_them(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-  const struct CMUnitTest tests[] = {TEST(later_jobs_find_them),   TEST(owners_are_apart),
-                                     TEST(they_go_with_the_faces), TEST(they_go_with_a_person),
-                                     TEST(they_go_with_the_model), TEST(damaged_ones_are_trained_again),
+  const struct CMUnitTest tests[] = {TEST(later_jobs_find_them),
+                                     TEST(owners_are_apart),
+                                     TEST(they_go_with_the_faces),
+                                     TEST(they_go_with_a_person),
+                                     TEST(they_go_with_the_model),
+                                     TEST(damaged_ones_are_trained_again),
+                                     TEST(one_that_just_gave_way_is_no_damage),
+                                     TEST(a_full_disk_is_rid_of_them),
                                      TEST(there_is_an_end_to_them)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,6 +107,38 @@ static void expect_problem(struct service *service, const char *extra, const cha
   spec_problems_free(&problems);
 }
 
+/* Public faces that are masked like the job's own must be of its input; those an embedder learns from need
+ * not. */
+static void small_public_faces(void **state) {
+  struct fixture *f = *state;
+  static const char *const masked[] = {
+      "\"mask\":{\"pool\":\"both\",\"public_dataset\":\"small\"}",
+      "\"mask\":{\"decoys\":8,\"public_dataset\":\"small\"},\"audit\":{\"attacks\":[]}",
+      "\"mask\":{\"method\":\"generative\",\"public_dataset\":\"small\"}",
+      "\"mask\":{\"public_dataset\":\"small\"},\"defences\":[{\"method\":\"tl_dmi\"}]",
+      ("\"mask\":{\"method\":\"none\",\"public_dataset\":\"small\"},"
+       "\"defences\":[{\"method\":\"dp_sgd\"}]")};
+  struct dataset_row row;
+  struct upload *upload;
+  char extra[400], job[STORE_ID];
+  bool created;
+  ready_dataset(f->service, "orl");
+  assert_int_equal(service_upload_begin(f->service, &anybody, "small", 0, &upload, NULL), 0);
+  assert_int_equal(service_upload_write(upload, "small", 5, NULL), 0);
+  assert_int_equal(
+      service_dataset_accept(f->service, &anybody, "small", upload, DATASET_FACES, 64, &row, &created, NULL),
+      0);
+  service_upload_free(upload);
+  wait_dataset(f->service, "small", DATASET_READY);
+  for (size_t i = 0; i < ARRAY_SIZE(masked); i++) {
+    (void)snprintf(extra, sizeof(extra), ",%s", masked[i]);
+    expect_problem(f->service, extra, "/mask/public_dataset", "out_of_range");
+    (void)snprintf(extra, sizeof(extra), ",\"model\":{\"input\":64},%s", masked[i]);
+    submit_job(f->service, extra, job);
+  }
+  submit_job(f->service, ",\"mask\":{\"public_dataset\":\"small\"}", job); /* the probe's embedder */
+}
+
 static void models_and_public_faces_of_a_job(void **state) {
   struct fixture *f = *state;
   struct dataset_row own;
@@ -528,6 +560,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_job_from_start_to_model),
       TEST(mistakes_are_told_together),
+      TEST(small_public_faces),
       TEST(models_and_public_faces_of_a_job),
       TEST(public_faces_are_waited_for),
       TEST(what_attackers_learn_from),

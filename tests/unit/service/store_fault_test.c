@@ -75,6 +75,23 @@ static int add_pairs(struct store *store) {
   return store_pairs_put(store, "ds_a", &row, unused);
 }
 
+static int keep_network(struct store *store) {
+  struct network_row row = {.key = SHA_B, .sha256 = SHA_C, .bytes = 9, .dataset = "ds_a", .used_at = 1};
+  char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  int r = store_network_put(store, &row, 100, &blobs, &count);
+  free(blobs);
+  return r;
+}
+
+static int clear_networks(struct store *store) {
+  char(*blobs)[SHA256_HEX] = NULL;
+  uint32_t count = 0;
+  int r = store_network_clear(store, &blobs, &count);
+  free(blobs);
+  return r;
+}
+
 static int add_job(struct store *store) {
   static char spec[] = "{\"type\":\"train\"}";
   struct job_row row = {.id = "job_a",
@@ -165,6 +182,8 @@ static const struct {
     {"add rejects", add_rejects, COUNT("rejects") " / 50.0"},
     {"make it ready", make_ready, COUNT("datasets WHERE state = 'ready' AND images = 20")},
     {"add pairs", add_pairs, COUNT("pairs")},
+    {"keep a network", keep_network, COUNT("sqlite_sequence WHERE name = 'networks' AND seq = 1")},
+    {"give up the networks", clear_networks, "1 - " COUNT("networks")},
     {"insert a job", add_job,
      "(" COUNT("jobs") "+" COUNT("labels") "+" COUNT("job_inputs") "+" COUNT("idempotency") "+" COUNT(
          "transitions WHERE number = 1") "+" COUNT("events WHERE data LIKE '%submitted%'") ") / 7.0"},

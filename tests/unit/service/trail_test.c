@@ -85,6 +85,41 @@ static void an_erasure_has_one_record_with_its_receipt(void **state) {
   assert_null(newest.receipt);
 }
 
+/* The record of "GET .../files/WHAT", which comes a moment after the answer. */
+static void expect_file(struct fixture *f, const char *model, const char *what, int status,
+                        const char *file) {
+  struct audit_row newest = {0};
+  char line[200];
+  const uint32_t before = records(f, NULL);
+  (void)snprintf(line, sizeof(line), "GET /v1/models/%s/files/%s", model, what);
+  assert_int_equal(ask(line), status);
+  for (int i = 0; i < 1000 && records(f, NULL) == before; i++)
+    (void)usleep(5000);
+  assert_int_equal(records(f, &newest), before + 1);
+  free(newest.receipt);
+  assert_string_equal(newest.action, "getModelFile");
+  assert_string_equal(newest.object, model);
+  assert_int_equal(newest.status, status);
+  assert_string_equal(newest.file, file);
+}
+
+/* A card is not what a table of templates is. A name that no file has may be anything, and is not kept. */
+static void which_file_was_fetched_is_told(void **state) {
+  struct fixture *f = *state;
+  char id[STORE_ID];
+  struct job_row job;
+  ready_dataset(f->service, "orl");
+  submit_job(f->service, "", id);
+  wait_job(f->service, id, JOB_STATE_SUCCEEDED);
+  assert_int_equal(service_job_get(f->service, id, &job), 0);
+  expect_file(f, job.model_id, "card.md?unsafe=true", 200, "card.md");
+  expect_file(f, job.model_id, "report.json?unsafe=true", 200, "report.json");
+  expect_file(f, job.model_id, "model.safetensors?unsafe=true", 200, "model.safetensors");
+  expect_file(f, job.model_id, "Alice?unsafe=true", 404, "");
+  expect_file(f, job.model_id, "report-private.html", 403, ""); /* there is none */
+  job_row_clear(&job);
+}
+
 static sem_t gate;
 
 static void hold(void *context) {
@@ -130,6 +165,7 @@ static void none_is_lost_at_the_end(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, serve, stop)
   const struct CMUnitTest tests[] = {TEST(an_erasure_has_one_record_with_its_receipt),
-                                     TEST(records_wait_for_a_thread), TEST(none_is_lost_at_the_end)};
+                                     TEST(which_file_was_fetched_is_told), TEST(records_wait_for_a_thread),
+                                     TEST(none_is_lost_at_the_end)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,80 @@ static void unknown_tensors_are_left_behind(void **state) {
   templates_free(left);
 }
 
+static void say(json_t *metadata, const char *key, const char *text) {
+  assert_int_equal(json_object_set_new(metadata, key, json_string(text)), 0);
+}
+
+static void says(const struct templates *templates, const char *key, const char *text) {
+  assert_string_equal(mask_file_text(templates_metadata(templates), key), text);
+}
+
+/* Nor does any text: it may name whoever is erased. What guise reads is written anew, as guise writes it. */
+static void text_of_its_maker_is_left_behind(void **state) {
+  (void)state;
+  struct safetensors *file = NULL;
+  struct safetensor tensors[16];
+  struct templates_rest rest = {0};
+  struct guise_error err = {0};
+  _cleanup_(freep) char *bytes = NULL;
+  size_t size = 0;
+  uint32_t n = 0;
+  write_whole(false);
+  assert_int_equal(safetensors_open(whole, &file, NULL), 0);
+  for (; n < safetensors_count(file); n++)
+    tensors[n] = *safetensors_at(file, n);
+  json_t *metadata = json_deep_copy(safetensors_metadata(file));
+  say(metadata, "note", "0 is Alice");
+  say(metadata, "mask.note", "0 is Alice");
+  say(metadata, "mix.note", "0 is Alice");
+  say(metadata, "guise", "Alice's guise");
+  say(metadata, "mask.select", "Alice");
+  say(metadata, "mix.beta", "Alice");
+  say(metadata, "mask.drop_low", "Alice");
+  say(metadata, "mask.clip", " 0x8");
+  assert_int_equal(safetensors_write(last_path, tensors, n, metadata, NULL), 0);
+  json_decref(metadata);
+  safetensors_free(file);
+  if (templates_without(last_path, 0, rest_path, &rest, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(file_read(rest_path, 1 << 20, &bytes, &size, NULL), 0);
+  assert_null(memmem(bytes, size, "Alice", 5));
+  struct templates *left = open_sound(rest_path);
+  says(left, "format", TEMPLATES_FORMAT);
+  says(left, "guise", GUISE_VERSION);
+  says(left, "mask.clip", "8");
+  says(left, "mask.pixel_scale", "1");
+  says(left, "mask.dct", "native");
+  says(left, "mask.select", "");
+  says(left, "mix.beta", "false");
+  says(left, "people", "5");
+  templates_free(left);
+}
+
+/* What guise itself writes stays word for word, so that a job means the same before and after. */
+static void what_guise_wrote_stays(void **state) {
+  (void)state;
+  struct safetensors *file = NULL;
+  struct safetensor tensors[16];
+  struct templates_rest rest = {0};
+  uint32_t n = 0;
+  write_whole(false);
+  assert_int_equal(safetensors_open(whole, &file, NULL), 0);
+  for (; n < safetensors_count(file); n++)
+    tensors[n] = *safetensors_at(file, n);
+  json_t *metadata = json_deep_copy(safetensors_metadata(file));
+  say(metadata, "mask.drop_low", "3");
+  say(metadata, "mask.select", "learnt");
+  say(metadata, "mask.clip", "3.29999995");
+  assert_int_equal(safetensors_write(last_path, tensors, n, metadata, NULL), 0);
+  safetensors_free(file);
+  assert_int_equal(templates_without(last_path, 0, rest_path, &rest, NULL), 0);
+  struct templates *left = open_sound(rest_path);
+  assert_true(json_equal(templates_metadata(left), metadata));
+  templates_free(left);
+  json_decref(metadata);
+}
+
 static void nobody_by_that_number(void **state) {
   (void)state;
   struct templates_rest rest = {0};
@@ -251,6 +325,8 @@ int main(void) {
       cmocka_unit_test(a_person_goes_with_all_mixes),
       cmocka_unit_test(whoever_is_left_in_nothing_goes_too),
       cmocka_unit_test(unknown_tensors_are_left_behind),
+      cmocka_unit_test(text_of_its_maker_is_left_behind),
+      cmocka_unit_test(what_guise_wrote_stays),
       cmocka_unit_test(nobody_by_that_number),
       cmocka_unit_test(lists_of_the_erased_are_checked),
   };
