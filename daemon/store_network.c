@@ -79,35 +79,23 @@ int store_network_put(struct store *store, const struct network_row *row, uint64
   return store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
 }
 
-static int clear(sqlite3 *db, char (**blobs)[SHA256_HEX], uint32_t *count) {
-  _statement_ *statement = NULL;
-  int r = store_prepare(db, &statement, "SELECT sha256 FROM networks", "");
-  if (r == 0)
-    r = read_blobs(statement, blobs, count);
-  return r < 0 ? r : store_exec(db, "DELETE FROM networks", "");
-}
-
 int store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
   sqlite3 *db;
-  _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
+  char(*blobs)[SHA256_HEX] = NULL;
   uint32_t count = 0;
   int64_t any = 0;
+  *ret_blobs = NULL;
+  *ret_count = 0;
   db = store_read_begin(store);
   int r = store_integer(db, &any, "SELECT EXISTS (SELECT 1 FROM networks)", "");
   store_read_end(store, db);
-  if (r == 0 && any)
-    r = store_write_begin(store, &db);
+  if (r < 0 || !any)
+    return r;
+  r = store_write_begin(store, &db);
   if (r < 0)
     return r;
-  if (any) {
-    r = clear(db, &blobs, &count);
-    if (r == 0)
-      r = store_blobs_unused(db, blobs, &count);
-    r = store_write_end(store, r);
-  }
-  if (r < 0)
-    return r;
-  *ret_blobs = TAKE(blobs);
-  *ret_count = count;
-  return 0;
+  r = store_append_texts(db, &blobs, &count, SHA256_HEX, "SELECT sha256 FROM networks", "");
+  if (r == 0)
+    r = store_exec(db, "DELETE FROM networks", "");
+  return store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
 }
