@@ -70,7 +70,7 @@ int command_synth(struct cli *cli, int argc, char **argv) {
   if (code == EXIT_DONE && cli->json) {
     json_t *said =
         json_pack("{s:s, s:I, s:I}", "output", argv[optind], "identities", (json_int_t)drawing.identities,
-                  "images", (json_int_t)(drawing.identities * drawing.images));
+                  "images", (json_int_t)drawing.identities * (json_int_t)drawing.images);
     out_json(said);
     json_decref(said);
   } else if (code == EXIT_DONE)
