@@ -260,7 +260,9 @@ int command_ready(struct cli *cli, int argc, char **argv) {
     bool ready = r == 0 && reply.status == 200;
     bool last = clock_ns() >= deadline;
     int code = ready ? EXIT_DONE : r < 0 ? EXIT_CONNECTION : EXIT_FAILED;
-    if (ready)
+    if (ready && cli->json)
+      out_json(reply.json);
+    else if (ready)
       (void)puts("ready");
     else if (last && r < 0)
       (void)cli_error("%s", err.text);

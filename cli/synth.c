@@ -67,7 +67,13 @@ int command_synth(struct cli *cli, int argc, char **argv) {
     return draw(&drawing, STDOUT_FILENO, &err) < 0 ? cli_error("%s", err.text) : EXIT_DONE;
   }
   code = draw_file(&drawing, argv[optind]);
-  if (code == EXIT_DONE)
+  if (code == EXIT_DONE && cli->json) {
+    json_t *said =
+        json_pack("{s:s, s:I, s:I}", "output", argv[optind], "identities", (json_int_t)drawing.identities,
+                  "images", (json_int_t)drawing.identities * (json_int_t)drawing.images);
+    out_json(said);
+    json_decref(said);
+  } else if (code == EXIT_DONE)
     (void)fprintf(stderr, "%llu synthetic people with %llu images each in %s\n",
                   (unsigned long long)drawing.identities, (unsigned long long)drawing.images, argv[optind]);
   return code;

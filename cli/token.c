@@ -112,8 +112,12 @@ int command_token_revoke(struct cli *cli, int argc, char **argv) {
   if (!path)
     return cli_error("out of memory");
   int code = cli_request(cli, &(struct request){.method = "DELETE", .path = path}, &reply);
-  if (code == EXIT_DONE && !cli->json)
+  json_t *said = json_pack("{s:s, s:b}", "id", argv[1], "revoked", 1); /* the daemon's answer is empty */
+  if (code == EXIT_DONE && cli->json)
+    out_json(said);
+  else if (code == EXIT_DONE)
     (void)printf("%s revoked\n", argv[1]);
+  json_decref(said);
   reply_free(&reply);
   return code;
 }

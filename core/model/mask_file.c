@@ -42,7 +42,7 @@ bool mask_file_is_plain(const json_t *metadata, bool *ret_mixes) {
   static const struct {
     const char *name;
     bool mixes;
-  } methods[] = {{"none", false}, {"mixup", true}, {"ahm", true}};
+  } methods[] = {{"none", false}, {"mixup", true}, {"duetface", false}, {"ahm", true}};
   const char *name = mask_file_text(metadata, "mask"), *dct = mask_file_text(metadata, "mask.dct");
   if (*dct && strcmp(dct, "native") != 0)
     return false;

@@ -17,8 +17,9 @@ int mask_file_number(const json_t *metadata, const char *key, uint64_t low, uint
 int mask_file_real(const json_t *metadata, const char *key, double low, double high, float *ret_value,
                    struct guise_error *err);
 
-/* Whether the mask is one that the faces' owner can apply (core/template/plain_mask.h): none, mixup or ahm on
- * the native transform; and whether it mixes. */
+/* Whether the mask is one that the faces' owner can apply (core/template/plain_mask.h): one of these on the
+ * native transform; and whether it mixes. */
+#define MASK_PLAIN_METHODS "none, mixup, duetface and ahm"
 bool mask_file_is_plain(const json_t *metadata, bool *ret_mixes);
 
 /* The tensors mask.channel, mask.mean and mask.deviation, and mask.reach and mask.learnt where there are any,

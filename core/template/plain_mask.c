@@ -38,8 +38,8 @@ static int read_mask(const struct safetensors *file, struct plain_mask *mask, st
   if (!mask_file_is_plain(metadata, &mask->mixes))
     return error_set(
         err, -ENOTSUP,
-        "the model's mask is %.40s, transform %.40s: faces can be masked here with none, mixup and ahm, "
-        "native block DCT; name a model of one of these",
+        "the model's mask is %.40s, transform %.40s: faces can be masked here with " MASK_PLAIN_METHODS
+        ", native block DCT; name a model of one of these",
         mask_file_text(metadata, "mask"), mask_file_text(metadata, "mask.dct"));
   if (*mask_file_text(metadata, "mask.key") || safetensors_find(file, "mask.decoys"))
     return error_set(err, -ENOTSUP, "the model has a key or decoys: name a model without");

@@ -1,6 +1,6 @@
-/* A model's mask on a machine without FFTW and oneDNN: the linear masks none, mixup and ahm, whose native
- * block DCT is two products with an 8x8 matrix. The same template as core/mask to rounding; a test holds them
- * together. */
+/* A model's mask on a machine without FFTW and oneDNN: none, mixup, duetface and ahm, which do no more than
+ * choose among the coefficients of the native block DCT, and that is two products with an 8x8 matrix. The
+ * same template as core/mask to rounding; a test holds them together. */
 #pragma once
 
 #include <jansson.h>
@@ -10,7 +10,7 @@
 #include "core/model/mask_file.h"
 
 struct plain_mask {
-  const char *method;  /* "none", "mixup", "ahm"; in metadata */
+  const char *method;  /* one of MASK_PLAIN_METHODS; in metadata */
   bool mixes;          /* the method does */
   uint32_t size, grid; /* pixels and cells of a side */
   struct mask_constants constants;

@@ -40,14 +40,15 @@ static int read_mask(struct templates *t, struct guise_error *err) {
   const json_t *metadata = safetensors_metadata(t->file);
   if (!mask_file_is_plain(metadata, &t->mixes))
     return error_set(err, -EBADMSG,
-                     "the file's mask is %.40s, transform %.40s: templates are of none, mixup or ahm on the "
-                     "native transform",
+                     "the file's mask is %.40s, transform %.40s: templates are of one "
+                     "of " MASK_PLAIN_METHODS " on the native transform",
                      mask_file_text(metadata, "mask"), mask_file_text(metadata, "mask.dct"));
   int r = mask_file_mixing(metadata, &t->mixing, err);
   if (r == -ENOENT)
     return t->mixes ? -EBADMSG : 0;
   if (r == 0 && !t->mixes)
-    r = error_set(err, -EBADMSG, "the file's mask none does not mix, and the file tells of mixes");
+    r = error_set(err, -EBADMSG, "the file's mask %.40s does not mix, and the file tells of mixes",
+                  mask_file_text(metadata, "mask"));
   return r;
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/base/base.h"
 #include "core/image/synth.h"
 #include "tests/integration/support/faces.h"
 #include "tests/integration/support/proxy.h"
@@ -272,6 +274,69 @@ static void a_bar_is_drawn_on_a_terminal(void **state) {
   assert_null(strchr(shell(3, "TERM=xterm \"$G\" follow $L")->err, '\033'));
 }
 
+static void an_upload_of_a_folder_has_a_bar(void **state) {
+  (void)state;
+  int code = 0;
+  (void)shell(0, "\"$G\" synth \"$D/bar.tar\" --identities 4 --images 4 --size 64 && mkdir \"$D/bar\" && "
+                 "tar -xf \"$D/bar.tar\" -C \"$D/bar\"");
+  const char *screen = on_terminal("exec \"$G\" dataset add bar \"$D/bar\" --size 64", &code);
+  assert_int_equal(code, 0);
+  expect_text(screen, "uploading");
+  expect_text(screen, "\r\033[K");
+  expect_text(strrchr(screen, '\033'), "4 people, 16 images, 0 rejected"); /* the bar is gone by then */
+  struct output *output = shell(0, "TERM=xterm \"$G\" dataset add bar2 \"$D/bar\" --size 64");
+  assert_null(strchr(output->err, '\033'));
+  (void)shell(0, "\"$G\" dataset rm bar && \"$G\" dataset rm bar2");
+}
+
+/* One value of JSON, for commands whose answer a program has no other way to read. */
+static void answers_are_json(void **state) {
+  (void)state;
+  static const struct {
+    const char *command, *member;
+  } cases[] = {{"ready", "status"},
+               {"dataset ls", NULL},
+               {"dataset show $S", "state"},
+               {"dataset rejects $S", NULL},
+               {"dataset pairs $S", NULL},
+               {"dataset people $S", NULL},
+               {"dataset add drawn \"$D/drawn.tar\" --size 32", "state"},
+               {"dataset forget drawn person-001 01.ppm", "kind"},
+               {"dataset forget drawn person-001", "kind"},
+               {"dataset rm drawn", "kind"},
+               {"ls", NULL},
+               {"show $L", "state"},
+               {"log $L", NULL},
+               {"metrics $L", NULL},
+               {"cancel --state paused", NULL},
+               {"rm $L", NULL},
+               {"models", NULL},
+               {"token add bob --scope jobs:read", "token"},
+               {"token ls", NULL},
+               {"token revoke $(\"$G\" token ls | sed -n 's/^\\(tok_[a-z0-9]*\\) .*bob.*/\\1/p')", "revoked"},
+               {"audit", NULL}};
+  submit_long_job();
+  (void)shell(3, "\"$G\" cancel $L; \"$G\" follow $L");
+  struct output *output =
+      shell(0, "\"$G\" --json synth \"$D/drawn.tar\" --identities 2 --images 2 --size 32");
+  json_t *json = json_loads(output->out, 0, NULL);
+  assert_int_equal(json_integer_value(json_object_get(json, "images")), 4);
+  json_decref(json);
+  output = shell(0, "\"$G\" --json dataset ls");
+  json = json_loads(output->out, 0, NULL);
+  assert_int_equal(setenv("S", json_string_value(json_object_get(json_array_get(json, 0), "name")), 1), 0);
+  json_decref(json);
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    char command[256];
+    (void)snprintf(command, sizeof(command), "\"$G\" --json %s", cases[i].command);
+    output = shell(0, command);
+    json = json_loads(output->out, 0, NULL);
+    if (!json || (cases[i].member && !json_object_get(json, cases[i].member)))
+      fail_msg("%s: %s", cases[i].command, output->out);
+    json_decref(json);
+  }
+}
+
 /* The faces are damaged while the job runs. */
 static void a_job_that_fails_is_told_by_the_exit_code(void **state) {
   (void)state;
@@ -297,6 +362,8 @@ int main(void) {
       cmocka_unit_test(verify_takes_the_rate_that_there_is),
       cmocka_unit_test(a_restart_is_survived),
       cmocka_unit_test(a_bar_is_drawn_on_a_terminal),
+      cmocka_unit_test(an_upload_of_a_folder_has_a_bar),
+      cmocka_unit_test(answers_are_json),
       cmocka_unit_test(a_job_that_fails_is_told_by_the_exit_code),
   };
   return cmocka_run_group_tests(tests, start, stop);

@@ -96,8 +96,41 @@ static void in_c(void **state) {
   (void)shell(2, "\"$B/example_verify\" mdl_none \"$D/no\" \"$D/no\"");
 }
 
+/* ONNX Runtime is no package of Debian: it is looked for where the comparison of graphs installs it. */
+static void in_node(void **state) {
+  (void)state;
+  if (shell(0, "cd \"$E/../tests/bench/onnx\" && node -e 'require(\"onnxruntime-node\")' 2>\"$D/no\" && echo "
+               "yes || echo no")
+          ->out[0] != 'y') {
+    print_message("SKIPPED: no ONNX Runtime; npm ci --ignore-scripts in tests/bench/onnx installs it\n");
+    skip();
+  }
+  assert_int_equal(setenv("N", "cd \"$E/../tests/bench/onnx\" && node \"$E/predict.mjs\"", 1), 0);
+  (void)shell(
+      0, "find \"$(cat \"$D/first\")\" -type f | sort >\"$D/paths\" && test $(wc -l <\"$D/paths\") -ge 2 && "
+         "grep -o 'job_[a-z0-9]*' \"$D/result/report.json\" | head -n 1 >\"$D/job\"");
+  /* an image of another size and form is scaled as the daemon does it */
+  (void)shell(0, "{ printf 'P5\\n# grey\\n46 56\\n255\\n' && head -c 2576 \"$D/result/model.onnx\"; } "
+                 ">\"$D/other.pgm\"");
+  struct output *output = shell(
+      0, "for image in \"$(head -n 1 \"$D/paths\")\" \"$D/other.pgm\"; do "
+         "\"$G\" embed \"$(cat \"$D/job\")\" \"$image\" && eval \"$N\" '\"$D/result\"' '\"$image\"'; done | "
+         "awk '{ n += NF; for (i = 1; i <= NF; i++) v[NR % 2, i] = $i }"
+         " NR % 2 == 0 { ab = aa = bb = 0; for (i = 1; i <= NF; i++) { ab += v[0, i] * v[1, i]; aa += v[0, "
+         "i] ^ 2; bb "
+         "+= v[1, i] ^ 2 } same += ab / sqrt(aa * bb) > 0.9999 } END { print NR, n, same }'");
+  assert_string_equal(output->out, "4 128 2\n");
+  expect_text(
+      shell(0, "image=$(head -n 1 \"$D/paths\") && eval \"$N\" '\"$D/result\" \"$image\" \"$image\"'")->out,
+      "one person: similarity 1.0000, threshold ");
+  output = shell(
+      2, "head -c 100 \"$D/other.pgm\" >\"$D/torn.pgm\" && eval \"$N\" '\"$D/result\" \"$D/torn.pgm\"'");
+  expect_text(output->err, "torn.pgm is damaged");
+  expect_text(shell(2, "cd \"$D\" && node \"$E/predict.mjs\" \"$D/result\" other.pgm")->err, "npm install");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(with_curl), cmocka_unit_test(with_python),
-                                     cmocka_unit_test(in_c)};
+                                     cmocka_unit_test(in_c), cmocka_unit_test(in_node)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

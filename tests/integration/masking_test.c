@@ -342,6 +342,31 @@ static void trains_on_templates(void **state) {
                  "grep -q 'were not run' \"$D/result/card.md\"");
 }
 
+/* A mask that does not mix: a template is one face, and of its coefficients those that the mask keeps. */
+static void a_mask_without_mixes_goes_the_same_way(void **state) {
+  (void)state;
+  (void)shell(
+      0, "sed 's/\"mask\": {.*}/\"mask\": {\"method\": \"duetface\"}/' \"$D/job.json\" >\"$D/duet.json\" && "
+         "grep -q duetface \"$D/duet.json\"");
+  struct output *output = shell(0, "\"$G\" submit \"$D/duet.json\" --follow");
+  output->out[strcspn(output->out, " ")] = 0;
+  assert_int_equal(setenv("P2", output->out, 1), 0);
+  (void)shell(1, "\"$G\" mask \"$D/faces.tar\" --model $P2 --unsafe --k 2 -o \"$D/duet\"");
+  expect_text(shell(0, "\"$G\" mask \"$D/faces.tar\" --model $P2 --unsafe -o \"$D/duet\"")->out,
+              "48 templates of 48 images of 8 people, mask duetface");
+  (void)shell(0,
+              "\"$G\" dataset add duet \"$D/duet\" && "
+              "sed 's/\"dataset\": \"public\"/\"dataset\": \"duet\"/' \"$D/duet.json\" >\"$D/duet2.json\"");
+  output = shell(0, "\"$G\" submit \"$D/duet2.json\" --follow");
+  expect_text(output->out, "succeeded");
+  output->out[strcspn(output->out, " ")] = 0;
+  assert_int_equal(setenv("J2", output->out, 1), 0);
+  output = shell(0, "\"$G\" report $J2");
+  expect_text(output->out, "masked by the faces' owner");
+  expect_text(output->out, "templates of one face alone have");
+  (void)shell(1, "\"$G\" submit \"$D/duet2.json\" --mask none");
+}
+
 static void the_model_embeds_and_can_be_attacked_with_other_faces(void **state) {
   (void)state;
   expect_text(shell(0, "tar xf \"$D/public.tar\" -C \"$D\" person-001/01.ppm && "
@@ -378,6 +403,7 @@ int main(void) {
       cmocka_unit_test(hostile_uploads_fail),
       cmocka_unit_test(jobs_that_need_faces_are_refused),
       cmocka_unit_test(trains_on_templates),
+      cmocka_unit_test(a_mask_without_mixes_goes_the_same_way),
       cmocka_unit_test(the_model_embeds_and_can_be_attacked_with_other_faces),
   };
   return cmocka_run_group_tests(tests, start, stop);

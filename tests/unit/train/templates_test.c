@@ -19,7 +19,7 @@ static float largest_difference(const float *a, const float *b, size_t n) {
 
 static void same_template_as_the_daemon(void **state) {
   (void)state;
-  static const enum mask_method methods[] = {MASK_NONE, MASK_MIXUP, MASK_AHM};
+  static const enum mask_method methods[] = {MASK_NONE, MASK_MIXUP, MASK_DUETFACE, MASK_AHM};
   const struct mask_mixing mixing = {.mixes = true, .unmixed = 0.25f, .probability = {0, 0, 0.5f, 0, 0.5f}};
   for (size_t m = 0; m < ARRAY_SIZE(methods); m++) {
     struct mask *mask = make_mask(methods[m], &mixing);
