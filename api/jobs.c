@@ -123,6 +123,14 @@ void post_job(struct request *request) {
   job_row_clear(&row);
 }
 
+static void tell_state(struct spec_problems *problems, const char *text) {
+  json_t *names = json_array();
+  for (uint32_t i = 0; i < JOB_STATE_COUNT; i++)
+    names = json_append(names, json_string(job_state_name((enum job_state)i)));
+  (void)spec_problems_add(problems, "?state", "unknown_value", names, "the state \"%.60s\" is not known",
+                          text);
+}
+
 /* Filters of a list; mistakes are added to problems. `label`: storage for the label's key. */
 static void parse_filter(struct request *request, struct job_filter *filter, char label[300],
                          struct spec_problems *problems) {
@@ -131,8 +139,7 @@ static void parse_filter(struct request *request, struct job_filter *filter, cha
   for (uint32_t i = 0; (text = target_query(&request->target, "state", i)); i++) {
     enum job_state state;
     if (job_state_from_name(text, &state) < 0)
-      (void)spec_problems_add(problems, "?state", "unknown_value", NULL, "the state \"%.60s\" is not known",
-                              text);
+      tell_state(problems, text);
     else
       filter->states |= 1u << state;
   }
@@ -220,8 +227,7 @@ static void parse_wait(struct request *request, uint32_t *ret_seconds, enum job_
                             json_pack("{s:i, s:i}", "minimum", 1, "maximum", (int)WAIT_S_MAX),
                             "wait is 1 to %u seconds, such as 30 or 30s", WAIT_S_MAX);
   if (known && job_state_from_name(known, state) < 0)
-    (void)spec_problems_add(problems, "?state", "unknown_value", NULL, "the state \"%.60s\" is not known",
-                            known);
+    tell_state(problems, known);
   else if (known && !text)
     (void)spec_problems_add(problems, "?state", "conflict", NULL,
                             "state says from when to wait: give wait, too");

@@ -82,14 +82,23 @@ static int write_temporary(struct service *service, const char *text, size_t byt
   return 0;
 }
 
-static int publish_pairs(struct service *service, const char *dataset_id, const char *temp,
+/* -ESTALE: somebody was erased from the data set since the list was checked, who may be in it. An erasure
+ * looks for lists with blob_lock held, and those that come later are kept out here. */
+static int publish_pairs(struct service *service, const struct dataset_row *dataset, const char *temp,
                          const struct pairs_row *row, struct guise_error *err) {
   char blobs[2][SHA256_HEX] = {"", ""};
+  struct dataset_row now;
   memcpy(blobs[1], row->sha256, SHA256_HEX);
   (void)pthread_mutex_lock(&service->blob_lock);
-  int r = blob_publish(service, temp, row->sha256, err);
+  int r = store_dataset_get(service->store, dataset->id, &now);
+  if (r == 0 && strcmp(now.sha256, dataset->sha256) != 0)
+    r = -ESTALE;
+  else if (r == 0)
+    r = blob_publish(service, temp, row->sha256, err);
+  else
+    error_set(err, r, r == -ENOENT ? "the data set was deleted meanwhile" : "the data set cannot be read");
   if (r == 0) {
-    r = store_pairs_put(service->store, dataset_id, row, blobs[0]);
+    r = store_pairs_put(service->store, dataset->id, row, blobs[0]);
     if (r == 0 && blobs[0][0])
       blob_remove(service, &blobs[0], 1);
     if (r < 0) {
@@ -106,30 +115,51 @@ static int publish_pairs(struct service *service, const char *dataset_id, const 
   return r;
 }
 
-int service_pairs_put(struct service *service, const char *key, const char *name, const char *text,
-                      size_t bytes, struct pairs_row *ret_row, bool *ret_created, struct guise_error *err) {
-  struct pairs_row row = {.bytes = bytes}, old;
-  struct dataset_row dataset;
-  char temp[PATH_MAX];
-  if (!name_valid(name))
-    return error_set(err, -EINVAL,
-                     "a pairs list's name is 1 to 100 letters, digits, dots, hyphens and underscores");
-  int r = store_dataset_get(service->store, key, &dataset);
+static int find_for_pairs(struct service *service, const char *key, struct dataset_row *ret_row,
+                          struct guise_error *err) {
+  int r = store_dataset_get(service->store, key, ret_row);
   if (r < 0)
     return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
                      key);
-  if (dataset.state != DATASET_READY)
-    return error_set(err, -EBUSY, "the data set %s is %s: pairs can be added once it is ready", dataset.name,
-                     dataset_state_name(dataset.state));
-  (void)snprintf(row.name, sizeof(row.name), "%s", name);
-  sha256_data(text, bytes, row.sha256);
-  r = count_pairs(service, &dataset, text, bytes, &row, err);
+  if (ret_row->state != DATASET_READY)
+    return error_set(err, -EBUSY, "the data set %s is %s: pairs can be added once it is ready", ret_row->name,
+                     dataset_state_name(ret_row->state));
+  return 0;
+}
+
+/* -ESTALE: the data set's file is another by now. */
+static int put_pairs(struct service *service, const struct dataset_row *dataset, const char *text,
+                     size_t bytes, struct pairs_row *row, bool *ret_created, struct guise_error *err) {
+  struct pairs_row old;
+  struct dataset_row now;
+  char temp[PATH_MAX];
+  int r = count_pairs(service, dataset, text, bytes, row, err);
+  if (r == -EIO && store_dataset_get(service->store, dataset->id, &now) == 0 &&
+      strcmp(now.sha256, dataset->sha256) != 0)
+    return -ESTALE;
   if (r < 0)
     return r;
-  bool created = store_pairs_get(service->store, dataset.id, name, &old) == -ENOENT;
+  *ret_created = store_pairs_get(service->store, dataset->id, row->name, &old) == -ENOENT;
   r = write_temporary(service, text, bytes, temp, err);
-  if (r == 0)
-    r = publish_pairs(service, dataset.id, temp, &row, err);
+  return r < 0 ? r : publish_pairs(service, dataset, temp, row, err);
+}
+
+int service_pairs_put(struct service *service, const char *key, const char *name, const char *text,
+                      size_t bytes, struct pairs_row *ret_row, bool *ret_created, struct guise_error *err) {
+  struct pairs_row row = {.bytes = bytes};
+  struct dataset_row dataset;
+  bool created = false;
+  int r;
+  if (!name_valid(name))
+    return error_set(err, -EINVAL,
+                     "a pairs list's name is 1 to 100 letters, digits, dots, hyphens and underscores");
+  (void)snprintf(row.name, sizeof(row.name), "%s", name);
+  sha256_data(text, bytes, row.sha256);
+  do {
+    r = find_for_pairs(service, key, &dataset, err);
+    if (r == 0)
+      r = put_pairs(service, &dataset, text, bytes, &row, &created, err);
+  } while (r == -ESTALE); /* as often as somebody is erased */
   if (r < 0)
     return r;
   *ret_row = row;

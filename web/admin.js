@@ -174,7 +174,15 @@ export async function tokensPage(root, {signal}) {
 const records = (data) =>
   table(
     'Audit trail, newest first',
-    ['When', 'Who', 'What', {text: 'Object', class: 'wide'}, 'File', {text: 'Status', class: 'number'}, 'Receipt'],
+    [
+      'When',
+      'Who',
+      'What',
+      {text: 'Object', class: 'wide'},
+      'File',
+      {text: 'Status', class: 'number'},
+      'Receipt',
+    ],
     data.map(({at, actor, action, object, file, status, receipt}) => [
       when(at),
       h('code', null, actor),

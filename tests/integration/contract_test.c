@@ -129,6 +129,15 @@ static void jobs(void **state) {
   (void)snprintf(model, sizeof(model), "%s", json_string_value(json_object_get(reply.json, "model")));
   reply_done(&reply);
   answer("GET", "/v1/jobs?label=of:faces&state=succeeded&state=failed&sort=created_at", NULL, 200);
+  static const char *const wrong[] = {"/v1/jobs?state=bogus", "", "/v1/jobs/cancel?state=bogus"};
+  for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) { /* which there are is told */
+    expect(&server, i == 2 ? "POST" : "GET", i == 1 ? of("jobs", ended, "?wait=1&state=bogus") : wrong[i],
+           NULL, 422, &reply);
+    const json_t *problem = json_array_get(json_object_get(reply.json, "errors"), 0);
+    assert_string_equal(json_string_value(json_object_get(problem, "pointer")), "?state");
+    assert_int_equal(json_array_size(json_object_get(problem, "allowed")), 8);
+    reply_done(&reply);
+  }
   answer("GET", of("jobs", ended, "/metrics"), NULL, 200);
   answer("GET", of("jobs", ended, "/metrics?format=csv&resolution=epoch"), NULL, 200);
   answer("GET", of("jobs", ended, "/events"), NULL, 200);
