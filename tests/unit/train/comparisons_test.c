@@ -201,7 +201,8 @@ static void a_given_control_is_taken(void **state) {
   struct guise_error err = {0};
   struct comparisons *comparisons = NULL;
   struct job_data data;
-  json_t *body = json_pack("{s:s, s:s, s:{s:i}}", "type", "train", "dataset", "a", "model", "input", 32);
+  json_t *body = json_pack("{s:s, s:s, s:{s:i}, s:{s:i}}", "type", "train", "dataset", "a", "model", "input",
+                           32, "holdout", "identities", 0);
   assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);
