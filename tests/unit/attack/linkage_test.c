@@ -94,7 +94,6 @@ static void a_weak_attacker_is_inconclusive(void **state) {
 /* Clipped to nothing, a template holds no more than a network's rounding loses. */
 static void a_mask_that_destroys_gives_chance(void **state) {
   (void)state;
-  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_AHM, 3, 1e-20f);
   struct attack_context context = context_of(mask, 1);
   struct attack_result result = run(&context, &small);
