@@ -154,7 +154,7 @@ static void lists(struct server *server) {
   for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
     struct polls polls;
     char what[128];
-    polls_run(server, paths[i], 1, 0, 2, &polls);
+    polls_run(server, paths[i], 1, 0, plan->is_short ? 0.5 : 2, &polls);
     (void)snprintf(what, sizeof(what), "%u jobs: `GET %s`, p99", plan->jobs, paths[i]);
     tell(what, "50 ms", polls.answers ? polls.p99_ms : 1e9, 50, SLACK, "p50 %.1f ms, p99 %.1f ms",
          polls.p50_ms, polls.p99_ms);

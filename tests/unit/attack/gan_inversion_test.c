@@ -410,13 +410,20 @@ static struct attack_context with_public_faces(const char *model) {
  * evaluator's distances tell more surely than twelve people's ranks. */
 static void check_likeness(const struct gan_inversion *inversion, uint32_t lessons, uint32_t steps,
                            double nearer) {
+#ifdef GUISE_SANITIZED /* a few lessons and steps run the same code; how far they lead is told without */
+  lessons = steps = 4;
+#endif
   const struct attack_context context = with_public_faces(attacked);
   struct attack_result result = run(inversion, &context, lessons, steps);
   const struct attack_surface_result *surface = surface_of(&result, SURFACE_WEIGHTS);
   const struct attack_metric *distance = metric_of(surface, "knn_distance"),
                              *fifth = metric_of(surface, "accuracy_at_5");
+#ifdef GUISE_SANITIZED
+  assert_true(isfinite(distance->value.mean) && nearer > 0);
+#else
   assert_true(distance->value.mean < distance->chance - nearer);
   assert_true(fifth->value.mean > fifth->chance);
+#endif
   assert_true(fifth->value.mean >= metric_of(surface, "accuracy_at_1")->value.mean);
   assert_int_equal(result.people, PEOPLE);
   assert_int_equal(result.public_faces, strangers.count);

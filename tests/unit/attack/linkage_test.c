@@ -28,8 +28,18 @@ static struct attack_result run(const struct attack_context *context, const stru
   return result;
 }
 
+/* How well it links, and that the seed decides, takes a minute to find out under a sanitizer, which sees the
+ * same code in the short tests. */
+static void skip_when_slow(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: how well templates are linked, and by whose seed, is tested without a sanitizer\n");
+  skip();
+#endif
+}
+
 static void undefended_templates_are_linked(void **state) {
   (void)state;
+  skip_when_slow();
   struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
   struct attack_context context = context_of(mask, 1);
   struct attack_result result = run(&context, &small);
@@ -96,15 +106,6 @@ static void a_mask_that_destroys_gives_chance(void **state) {
     fail_msg("%s", surface->reason);
   attack_result_done(&result);
   mask_free(mask);
-}
-
-/* How well it links takes minutes to find out under a sanitizer, which sees the same code in the short tests.
- */
-static void skip_when_slow(void) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  print_message("SKIPPED: how well templates are linked is tested without a sanitizer\n");
-  skip();
-#endif
 }
 
 static void mixes_are_linked_less(void **state) {
@@ -183,6 +184,7 @@ static void decoys_do_not_stop_linkage(void **state) {
 
 static void the_seed_decides(void **state) {
   (void)state;
+  skip_when_slow();
   const struct linkage_budget tiny = {.victims = 40, .pairs = 64, .passes = 2};
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   json_t *json[3];

@@ -108,7 +108,7 @@ static int run(const char *body, const struct given *given, json_t **ret_summary
 #define TRAIN                                                                                        \
   "{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2},\"mask\":{\"method\":\"ahm\"," \
   "\"policy\":\"uniform\"},"                                                                         \
-  "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
+  "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
   "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}}"
 
 static int setup(void **state) {
@@ -118,7 +118,7 @@ static int setup(void **state) {
   assert_non_null(mkdtemp(root));
   (void)snprintf(faces, sizeof(faces), "%s/faces", root);
   (void)snprintf(others, sizeof(others), "%s/others", root);
-  draw_pack(faces, 1, 10, 6, 40);
+  draw_pack(faces, 1, 10, 4, 40);
   draw_pack(others, 2, 24, 2, 40);
   if (run(TRAIN, &(struct given){"job_train", faces, HASH, NULL, &record}, NULL, &err) < 0)
     fail_msg("%s", err.text);

@@ -19,8 +19,8 @@
 #include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
-#define SIZE 40u
-#define PEOPLE 5u
+#define SIZE 32u
+#define PEOPLE 3u
 #define IMAGES 8u
 
 static char root[] = "/tmp/guise-comparisons-XXXXXX";
@@ -95,7 +95,7 @@ static void known_people_are_learnt_once(void **state) {
   struct spec_problems problems = {0};
   struct guise_error err = {0};
   struct comparisons *comparisons = NULL;
-  json_t *body = json_loads("{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":40},\"holdout\":"
+  json_t *body = json_loads("{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"input\":32},\"holdout\":"
                             "{\"identities\":0,\"images\":0.5},\"train\":{\"seed\":3}}",
                             0, NULL);
   assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
@@ -162,7 +162,7 @@ static void kept_networks_serve_later_jobs(void **state) {
     char work[128];
     json_t *body =
         json_pack("{s:s, s:s, s:{s:i}, s:{s:i, s:f}, s:{s:i}}", "type", "train", "dataset", "a", "model",
-                  "input", 40, "holdout", "identities", 0, "images", 0.5, "train", "seed", (int)jobs[i].seed);
+                  "input", 32, "holdout", "identities", 0, "images", 0.5, "train", "seed", (int)jobs[i].seed);
     assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
     json_decref(body);
     const struct data_split split = job_spec_split(&trained);
@@ -201,7 +201,8 @@ static void a_given_control_is_taken(void **state) {
   struct guise_error err = {0};
   struct comparisons *comparisons = NULL;
   struct job_data data;
-  json_t *body = json_pack("{s:s, s:s, s:{s:i}}", "type", "train", "dataset", "a", "model", "input", 40);
+  json_t *body = json_pack("{s:s, s:s, s:{s:i}, s:{s:i}}", "type", "train", "dataset", "a", "model", "input",
+                           32, "holdout", "identities", 0);
   assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);

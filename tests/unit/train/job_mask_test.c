@@ -132,7 +132,10 @@ static void train_method(enum mask_method method, enum mask_dct dct, bool interr
                  traits->name, mask_dct_name(dct), traits->needs_public ? "," PUBLIC : "",
                  pixels ? "freq_ir" : "freq_conv");
   give_public(traits->needs_public);
-  if (run(body, "method", NULL, &record, &outcome, &err) < 0)
+  of_few = !interrupted; /* to stop in the second epoch takes more steps */
+  const int r = run(body, "method", NULL, &record, &outcome, &err);
+  of_few = false;
+  if (r < 0)
     fail_msg("%s: %s", traits->name, err.text);
   json_decref(outcome.summary);
   assert_true(epoch_value(&record, "loss", 2) > 0);

@@ -288,7 +288,7 @@ static void an_embedder_of_public_faces(void **state) {
   struct record straight = {.count = 0}, resumed = {.stop_after = 25, .stop = JOB_SUSPEND};
   struct job_outcome outcome = {NULL};
   struct guise_error err = {0};
-  public_pack = pack_path;
+  public_pack = few_path;
   (void)snprintf(body, sizeof(body), AHM, "learned", ",\"public_dataset\":\"faces\"");
   if (run(body, "judged", NULL, &straight, &outcome, &err) < 0)
     fail_msg("%s", err.text);

@@ -24,7 +24,8 @@
 #include "unit/train/pack.h"
 
 static char root[] = "/tmp/guise-job-XXXXXX";
-static char pack_path[256], audit_path[256];
+static char pack_path[256], few_path[256], audit_path[256];
+static bool of_few; /* the next jobs are of few faces: what they cost is in the attacks on those held out */
 static const char *public_pack, *embedder_model, *reference_model; /* inputs of the next jobs */
 static const char *teacher_path; /* with public faces for the audit; NULL = without */
 
@@ -99,7 +100,7 @@ static inline int run(const char *body, const char *name, const char *resume, st
   assert_int_equal(directory_make(work, NULL), 0);
   assert_int_equal(directory_make(output, NULL), 0);
   struct job_inputs inputs = {.job_id = "job_test",
-                              .dataset_pack = pack_path,
+                              .dataset_pack = of_few ? few_path : pack_path,
                               .dataset_name = "synthetic",
                               .dataset_sha256 = "0",
                               .public_pack = public_pack,
@@ -121,8 +122,10 @@ static inline int setup(void **state) {
   (void)state;
   assert_non_null(mkdtemp(root));
   (void)snprintf(pack_path, sizeof(pack_path), "%s/pack", root);
+  (void)snprintf(few_path, sizeof(few_path), "%s/few", root);
   (void)snprintf(audit_path, sizeof(audit_path), "%s/audit", root);
   draw_pack(pack_path, 1, 10, 6, 40);
+  draw_pack(few_path, 1, 10, 2, 40);
   draw_pack(audit_path, 2, 20, 2, 40); /* other people */
   return 0;
 }
