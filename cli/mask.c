@@ -15,10 +15,10 @@
 #include "core/base/file.h"
 #include "core/image/ingest.h"
 #include "core/image/tar_write.h"
+#include "core/model/files.h"
 #include "core/template/make.h"
 #include "core/template/templates.h"
 
-#define MODEL_FILE "model.safetensors"
 #define DECODERS_MAX 8
 
 DEFINE_CLEANUP(struct pack *, pack_free)

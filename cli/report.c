@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/model/files.h"
 
 /* "0.482 [0.441, 0.523]" of {"mean","low","high"} */
 static void format_interval(const json_t *interval, char *ret_text, size_t size) {
@@ -204,7 +205,8 @@ static int fetch_report(struct cli *cli, const char *id, json_t **ret_report) {
   if (!model)
     return code;
   /* The figures are what tells whether a model is safe, so that they may be read of any. */
-  return cli_get(cli, http_path("/v1/models/", model, "/files/report.json?unsafe=true", NULL), ret_report);
+  return cli_get(cli, http_path("/v1/models/", model, "/files/" REPORT_FILE "?unsafe=true", NULL),
+                 ret_report);
 }
 
 int command_report(struct cli *cli, int argc, char **argv) {

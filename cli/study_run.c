@@ -13,6 +13,7 @@
 
 #include "cli/document.h"
 #include "cli/study_run.h"
+#include "core/model/files.h"
 
 #define POLL_MS 500
 #define PLAIN_LINE_S 60 /* between lines where no bar can be drawn */
@@ -72,7 +73,7 @@ static int collect(struct study_run *run, struct planned_job *planned, const jso
   int code =
       run_get_all(run, http_path("/v1/jobs/", planned->id, "/metrics?resolution=epoch", NULL), &metrics);
   if (code == EXIT_DONE && model)
-    code = run_get(run, http_path("/v1/models/", model, "/files/report.json?unsafe=true", NULL), &missing,
+    code = run_get(run, http_path("/v1/models/", model, "/files/" REPORT_FILE "?unsafe=true", NULL), &missing,
                    &report);
   if (code == EXIT_DONE && report)
     code = save_scores(run, planned->id, model);

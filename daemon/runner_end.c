@@ -47,7 +47,7 @@ static int move_to_end(struct slot *slot, int r, const char *problem, int64_t *r
   return store_job_move_first(slot->service->store, slot->row.id, moves, count, NULL, ret_seq);
 }
 
-/* A disk that takes no writes does not end a job: give_way. */
+/* A disk that takes no writes does not end a job: runner_give_way. */
 static bool machine_failed(const struct slot *slot, int r) {
   return !atomic_load(&slot->timed_out) && machine_lacks(r);
 }

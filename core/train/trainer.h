@@ -128,6 +128,14 @@ int trainer_recognition_step(struct trainer *trainer, struct guise_error *err);
  * what is verified and served. */
 int trainer_prepare_eval(struct trainer *trainer, uint32_t most, struct guise_error *err);
 
+/* The learning rate of step `step` of `total`: warm-up, then cosine. */
+double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);
+bool trainer_in_warmup(const struct trainer *trainer);
+void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
+                    uint32_t *ret_counts);
+/* The newest value weighs .1; see struct difficulty. */
+void trainer_average(float *average, float now);
+
 /* trainer_report.c */
 int trainer_add_row(struct trainer *trainer, const char *name, uint32_t epoch, double value, bool per_epoch);
 void trainer_log(const struct trainer *trainer, const char *level, const char *format, ...)
@@ -142,20 +150,12 @@ void trainer_report_due(struct trainer *trainer, double fraction, int64_t *told)
 void trainer_report_preparing(struct trainer *trainer, double done, int64_t *told);
 /* The share of the whole job that what came before the training and the recognition steps until now were. */
 double trainer_fraction(const struct trainer *trainer);
-/* The learning rate of step `step` of `total`: warm-up, then cosine. */
-double trainer_rate(const struct job_spec *spec, uint64_t step, uint64_t total);
 
 /* strategy_step.c: how many faces each sample of the batch mixes, and learning to choose. */
 int trainer_choose_k(struct trainer *trainer, uint32_t count, uint32_t *ret_k /* (count) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
-bool trainer_in_warmup(const struct trainer *trainer);
 /* Whether the step's k are those of policy or method, and not the warm-up's two faces. */
 bool trainer_decides_k(const struct trainer *trainer);
-void trainer_labels(const struct mix *mixes, uint32_t count, struct head_label *ret_labels,
-                    uint32_t *ret_counts);
-
-/* The newest value weighs .1; see struct difficulty. */
-void trainer_average(float *average, float now);
 
 /* probe_step.c: the probe's training beside the recogniser's, and its reward. */
 int trainer_probe_step(struct trainer *trainer, struct guise_error *err);

@@ -71,16 +71,10 @@ static int write_embeddings(const struct bench *b, struct model *model, uint32_t
   return r;
 }
 
-/* The up-sampled transform makes 64 times the numbers of a face: a tenth of the faces. */
-static uint32_t faces_of(const struct bench *b, const struct onnx_case *c) {
-  return c->mask.dct == MASK_DCT_UPSAMPLED ? MAX(b->faces / 10 / BATCH * BATCH, BATCH) : b->faces;
-}
-
 /* The model as a job leaves it, at `path`. */
 static int make_model(const struct bench *b, enum arch arch, const struct onnx_case *c, const char *path,
                       struct guise_error *err) {
-  const struct onnx_faces faces = {listed_image, (void *)(uintptr_t)b, MIN(faces_of(b, c), STATISTICS_OF),
-                                   BATCH};
+  const struct onnx_faces faces = {listed_image, (void *)(uintptr_t)b, MIN(b->faces, STATISTICS_OF), BATCH};
   struct onnx_subject s;
   int r = onnx_subject_make(arch, c, arch_default_embedding(arch), 1, &faces, b->threads, &s, err);
   if (r == 0)
@@ -93,7 +87,7 @@ static int make_model(const struct bench *b, enum arch arch, const struct onnx_c
  * daemon. */
 static int write_case(struct bench *b, enum arch arch, const struct onnx_case *c, struct guise_error *err) {
   const struct mask_key key = onnx_subject_key();
-  const uint32_t faces = faces_of(b, c);
+  const uint32_t faces = b->faces;
   char folder[128], path[4000], file[4096];
   _cleanup_(model_freep) struct model *model = NULL;
   (void)snprintf(folder, sizeof(folder), "%s-%.48s", arch_name(arch), c->name);
