@@ -108,11 +108,29 @@ void server_kill(struct server *server) {
   server->pid = 0;
 }
 
+/* The log goes with the server's directory. */
+static void tell_end(const struct server *server, int status) {
+  char path[128], text[4096];
+  (void)snprintf(path, sizeof(path), "%s/log", server->root);
+  FILE *log = fopen(path, "re");
+  size_t n = 0;
+  if (log && fseek(log, 0, SEEK_END) == 0 &&
+      fseek(log, -MIN(ftell(log), (long)sizeof(text) - 1), SEEK_END) == 0)
+    n = fread(text, 1, sizeof(text) - 1, log);
+  if (log)
+    (void)fclose(log);
+  text[n] = 0;
+  print_error("guised ended with %s %d, and its log with:\n%s\n", WIFEXITED(status) ? "status" : "signal",
+              WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status), text);
+}
+
 int server_stop(struct server *server) {
   int status = 0;
   assert_int_equal(kill(server->pid, SIGTERM), 0);
   assert_int_equal(waitpid(server->pid, &status, 0), server->pid);
   server->pid = 0;
+  if (status != 0)
+    tell_end(server, status);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
