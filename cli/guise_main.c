@@ -114,7 +114,7 @@ static int take_token(struct http *http, struct guise_error *err) {
   return http_set_token(http, token, err);
 }
 
-static int run_command(struct cli *cli, const struct common *common, int argc, char **argv) {
+static int open_connection(struct cli *cli, const struct common *common) {
   struct guise_error err = {0};
   if (http_open(common->url, &cli->http, &err) < 0 || take_token(cli->http, &err) < 0) {
     (void)cli_error("%s", err.text);
@@ -122,6 +122,17 @@ static int run_command(struct cli *cli, const struct common *common, int argc, c
     return EXIT_USAGE;
   }
   http_set_ca(cli->http, common->ca);
+  return EXIT_DONE;
+}
+
+/* Those make no request: no address and no token is looked at, and cli->http is NULL. */
+static bool is_local(const struct command *command) {
+  return command->run == command_backup || command->run == command_restore || command->run == command_synth;
+}
+
+static int run_command(struct cli *cli, const struct common *common, int argc, char **argv) {
+  if (!is_local(cli->command) && open_connection(cli, common) != EXIT_DONE)
+    return EXIT_USAGE;
   optind = 0; /* getopt starts anew with the command's own words */
   int code = cli->command->run(cli, argc, argv);
   cli->http = http_close(cli->http);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,6 +15,8 @@
 
 #define BAR_NS INT64_C(100000000)
 #define RETRY_MS 500
+#define SETTLE_MS \
+  5000 /* after all bytes of an upload came the daemon may take so long to know the data set */
 
 struct source {
   int fd; /* the archive, or the reading end of the pipe */
@@ -21,6 +24,8 @@ struct source {
   int64_t drawn_at;
   const char *path;
   bool again; /* what is left out was told before */
+  bool whole; /* all of it was taken to be sent */
+  crypto_hash_sha256_state hash;
   /* of a folder */
   bool threaded, joined;
   pthread_t thread;
@@ -61,6 +66,8 @@ static ssize_t read_source(void *context, char *buffer, size_t size, struct guis
   if (n == 0 && join_packer(source) < 0)
     return error_set(err, source->result, "%s", source->err.text);
   source->sent += (uint64_t)n;
+  source->whole = n == 0 || (!source->threaded && source->sent == source->total);
+  (void)crypto_hash_sha256_update(&source->hash, (const unsigned char *)buffer, (unsigned long long)n);
   int64_t now = clock_ns();
   if (n > 0 && now - source->drawn_at >= BAR_NS && source->total > 0) {
     char text[32];
@@ -151,12 +158,20 @@ static int open_source(struct source *source, const char **ret_type) {
   return EXIT_DONE;
 }
 
-/* From the beginning, since a body that was broken off is nothing. As http_send; *ret_code when there is
- * nothing to send. */
+/* Of what was sent: "" = less than all of it, which is nothing to the daemon. */
+struct sent {
+  char sha256[crypto_hash_sha256_BYTES * 2 + 1];
+};
+
+/* As http_send; *ret_code when there is nothing to send. */
 static int send_source(struct cli *cli, const char *target, const char *path, bool again,
-                       struct reply *ret_reply, int *ret_code, struct guise_error *err) {
+                       struct reply *ret_reply, struct sent *ret_sent, int *ret_code,
+                       struct guise_error *err) {
   struct source source = {.fd = -1, .write_fd = -1, .path = path, .again = again};
+  unsigned char digest[crypto_hash_sha256_BYTES];
   const char *type = NULL;
+  *ret_sent = (struct sent){0};
+  (void)crypto_hash_sha256_init(&source.hash);
   *ret_code = open_source(&source, &type);
   if (*ret_code != EXIT_DONE)
     return 0;
@@ -171,12 +186,78 @@ static int send_source(struct cli *cli, const char *target, const char *path, bo
   bar_clear();
   (void)close(source.fd); /* a packer that still writes gets EPIPE */
   (void)join_packer(&source);
+  (void)crypto_hash_sha256_final(&source.hash, digest);
+  if (source.whole)
+    (void)sodium_bin2hex(ret_sent->sha256, sizeof(ret_sent->sha256), digest, sizeof(digest));
   return r;
 }
 
-/* When the connection breaks nobody knows whether all of it came: it is sent again. A folder packs to the
- * same bytes each time, so that a data set which is there already is answered with what it is, and made once.
- */
+/* ---- answers that were lost ---- */
+
+static void rest(void) {
+  (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+}
+
+/* EXIT_DONE with *ret_reply of any status. */
+static int ask_until_answered(struct cli *cli, const char *target, int64_t *lost_at,
+                              struct reply *ret_reply) {
+  for (;;) {
+    struct guise_error err = {0};
+    int r = http_send(cli->http, &(struct request){.method = "GET", .path = target}, ret_reply, &err);
+    if (r == 0)
+      return EXIT_DONE;
+    if (r != -ECONNREFUSED)
+      return cli_error("%s", err.text);
+    int code = cli_lost(cli, lost_at, err.text);
+    if (code != EXIT_DONE)
+      return code;
+    rest();
+  }
+}
+
+/* All bytes went out and no answer came. To send them again would bring back what somebody has erased since,
+ * so the daemon is asked what it has. */
+static int find_sent(struct cli *cli, const char *name, const struct sent *sent, int64_t *lost_at,
+                     struct reply *ret_reply) {
+  struct reply reply = {0};
+  _cleanup_(freep) char *target = http_path("/v1/datasets/", name, NULL);
+  if (!target)
+    return cli_error("out of memory");
+  for (int waited_ms = 0;; waited_ms += RETRY_MS) {
+    int code = ask_until_answered(cli, target, lost_at, &reply);
+    if (code != EXIT_DONE)
+      return code;
+    if (reply.status != 404 || waited_ms >= SETTLE_MS)
+      break;
+    reply_free(&reply);
+    rest();
+  }
+  bar_clear();
+  if (reply.status == 200 && strcmp(json_text(reply.json, "sha256", ""), sent->sha256) == 0) {
+    *ret_reply = reply;
+    return EXIT_DONE;
+  }
+  int code = EXIT_FAILED;
+  if (reply.status == 200)
+    (void)cli_error("the connection broke before the answer to the upload, and the data set %s is another: "
+                    "choose another name, or look at it with guise dataset show",
+                    name);
+  else if (reply.status == 404)
+    (void)cli_error("the connection broke before the answer to the upload, and there is no data set %s: it "
+                    "was refused, or erased since; add it again if it shall be there",
+                    name);
+  else
+    code = cli_problem(&reply);
+  reply_free(&reply);
+  return code;
+}
+
+/* What came of an upload that broke off counts in the owner's quota until the daemon has noticed. */
+static bool may_be_own(const struct reply *reply, int64_t lost_at) {
+  return lost_at > 0 && strcmp(json_text(reply->json, "type", ""), "urn:guise:problem:quota") == 0;
+}
+
+/* A body that was broken off is nothing, and is sent again from its beginning. */
 int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t size,
                    struct reply *ret_reply) {
   char query[32] = "";
@@ -189,7 +270,8 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
   for (int64_t lost_at = 0;;) {
     struct guise_error err = {0};
     struct reply reply = {0};
-    int r = send_source(cli, target, path, lost_at > 0, &reply, &code, &err);
+    struct sent sent;
+    int r = send_source(cli, target, path, lost_at > 0, &reply, &sent, &code, &err);
     if (code != EXIT_DONE)
       return code;
     if (r < 0 && r != -ECONNREFUSED)
@@ -198,13 +280,17 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
       *ret_reply = reply;
       return EXIT_DONE;
     }
-    if (r == 0)
-      code = cli_problem(&reply);
-    else
+    if (r < 0)
       code = cli_lost(cli, &lost_at, err.text);
+    else if (!may_be_own(&reply, lost_at))
+      code = cli_problem(&reply);
+    else if (cli_lost(cli, &lost_at, json_text(reply.json, "detail", "the quota is used up")) != EXIT_DONE)
+      code = EXIT_FAILED;
     reply_free(&reply);
     if (code != EXIT_DONE)
       return code;
-    (void)nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000L}, NULL);
+    rest();
+    if (r < 0 && *sent.sha256)
+      return find_sent(cli, name, &sent, &lost_at, ret_reply);
   }
 }

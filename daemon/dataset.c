@@ -127,15 +127,20 @@ static int find_for_pairs(struct service *service, const char *key, struct datas
   return 0;
 }
 
-/* -ESTALE: the data set's file is another by now. */
+/* Whether the data set is another by now, or gone. */
+static bool has_changed(struct service *service, const struct dataset_row *dataset) {
+  struct dataset_row now;
+  const int r = store_dataset_get(service->store, dataset->id, &now);
+  return r == -ENOENT || (r == 0 && strcmp(now.sha256, dataset->sha256) != 0);
+}
+
+/* -ESTALE: the data set's file is another by now, or both are gone. */
 static int put_pairs(struct service *service, const struct dataset_row *dataset, const char *text,
                      size_t bytes, struct pairs_row *row, bool *ret_created, struct guise_error *err) {
   struct pairs_row old;
-  struct dataset_row now;
   char temp[PATH_MAX];
   int r = count_pairs(service, dataset, text, bytes, row, err);
-  if (r == -EIO && store_dataset_get(service->store, dataset->id, &now) == 0 &&
-      strcmp(now.sha256, dataset->sha256) != 0)
+  if (r == -EIO && has_changed(service, dataset))
     return -ESTALE;
   if (r < 0)
     return r;
@@ -159,7 +164,7 @@ int service_pairs_put(struct service *service, const char *key, const char *name
     r = find_for_pairs(service, key, &dataset, err);
     if (r == 0)
       r = put_pairs(service, &dataset, text, bytes, &row, &created, err);
-  } while (r == -ESTALE); /* as often as somebody is erased */
+  } while (r == -ESTALE); /* as often as somebody is erased; once, when all are */
   if (r < 0)
     return r;
   *ret_row = row;

@@ -238,7 +238,17 @@ static int rewrite_templates(struct erasure *e, struct guise_error *err) {
   return r;
 }
 
-static int rewrite(struct erasure *e, struct guise_error *err) {
+/* Room is made before another try: of what the last one wrote, then of what is kept for convenience, then of
+ * the reserve, then, when there was no room even to note that they go, of the former again. No more often:
+ * what is given may be made anew meanwhile. */
+static bool make_room(struct erasure *e, int r, uint32_t *tries, json_t **files) {
+  if (r < 0)
+    (void)unlink(e->fresh);
+  return ++*tries <= 3 && (networks_give(e->service, r, files) || reserve_give(e->service, r));
+}
+
+static int rewrite(struct erasure *e, json_t **files, struct guise_error *err) {
+  uint32_t tries = 0;
   service_blob_path(e->service, e->row.sha256, e->old);
   int r = state_path(e->fresh, e->service, "uploads/erasing-%s", e->row.id);
   if (r < 0)
@@ -246,7 +256,7 @@ static int rewrite(struct erasure *e, struct guise_error *err) {
   do {
     e->to = e->row;
     r = (e->row.kind == DATASET_TEMPLATES ? rewrite_templates : rewrite_faces)(e, err);
-  } while (networks_give(e->service, r) || reserve_give(e->service, r));
+  } while (make_room(e, r, &tries, files));
   const bool missing = r == -ENOENT && access(e->old, F_OK) < 0; /* else it is the person that is not there */
   if (missing || r == -EBADMSG)
     return error_set(err, -EIO,
@@ -289,7 +299,7 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
 
 static int erase_person(struct erasure *e, json_t **files, struct store_erased *ret_erased,
                         struct guise_error *err) {
-  int r = rewrite(e, err);
+  int r = rewrite(e, files, err);
   if (r == 0) {
     (void)pthread_mutex_lock(&e->service->blob_lock);
     r = swap(e, files, ret_erased, err);

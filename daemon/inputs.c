@@ -101,27 +101,31 @@ static int check_foreign(struct service *service, const struct client *client, c
 }
 
 /* Whether public faces of the training become its templates, or those of the network that it begins with;
- * embedders are trained on smaller ones as well. */
-static bool masks_public(const json_t *body) {
+ * embedders are trained on smaller ones as well. Other mistakes of the body are told elsewhere. */
+static int masks_public(const json_t *body, bool *ret_masks) {
   const char *type = json_string_value(json_object_get(body, "type"));
   struct spec_problems unused = {0};
   struct job_spec spec;
-  bool masks = false;
+  *ret_masks = false;
   if (type && strcmp(type, job_type_name(JOB_AUDIT)) == 0)
-    return false;
-  if (job_spec_parse(body, &spec, &unused) == 0) { /* else its mistakes are told first */
-    masks = job_spec_public_pictures(&spec) || (job_spec_pretrained(&spec) && !*spec.defences.model);
+    return 0;
+  const int r = job_spec_parse(body, &spec, &unused);
+  *ret_masks = job_spec_public_pictures(&spec) || (job_spec_pretrained(&spec) && !*spec.defences.model);
+  if (r == 0)
     job_spec_free(&spec);
-  }
   spec_problems_free(&unused);
-  return masks;
+  return r == -EINVAL ? 0 : r;
 }
 
 static int check_size(const struct input *input, const json_t *body, const struct dataset_row *row,
                       struct spec_problems *problems) {
   uint32_t size = inputs_wanted_size(body);
-  if (size <= row->size || (!input->large && !masks_public(body)))
+  bool masks = true;
+  if (size <= row->size)
     return 0;
+  const int r = input->large ? 0 : masks_public(body, &masks);
+  if (r < 0 || !masks)
+    return r;
   return spec_problems_add(problems, input->pointer, "out_of_range", NULL,
                            "model.input is %u pixels but the data set %.100s holds images of %u: upload it "
                            "with a larger size, or choose a smaller input",

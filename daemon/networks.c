@@ -129,17 +129,17 @@ static void on_keep(void *context, const char *key, const char *path, unsigned s
 
 /* ---- giving way ---- */
 
-bool networks_give(struct service *service, int r) {
+bool networks_give(struct service *service, int r, json_t **files) {
   _cleanup_(freep) char(*blobs)[SHA256_HEX] = NULL;
   uint64_t bytes = 0;
   uint32_t count = 0;
-  if (r != -ENOSPC || store_network_bytes(service->store, &bytes) < 0)
+  if (!lacks_room(r) || store_network_bytes(service->store, &bytes) < 0 || bytes == 0)
     return false;
   (void)pthread_mutex_lock(&service->blob_lock);
-  do
-    r = store_network_clear(service->store, &blobs, &count);
-  while (reserve_pays(service, bytes) && reserve_give(service, r)); /* it is made anew in their room */
-  if (r == 0)
+  r = store_network_clear(service->store, &blobs, &count);
+  if (r == 0 && files)
+    *files = blob_erase(service, blobs, count, *files);
+  else if (r == 0)
     blob_remove(service, blobs, count);
   (void)pthread_mutex_unlock(&service->blob_lock);
   if (r < 0 || count == 0)

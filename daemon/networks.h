@@ -5,9 +5,10 @@
 
 #define NETWORKS_BYTES ((uint64_t)2 << 30) /* of all that are kept; those used longest ago go first */
 
-/* After a write that met r: true = the disk was full and networks that were kept made room. Without
- * blob_lock. */
-bool networks_give(struct service *service, int r);
+/* After a write that met r: true = the disk was full and networks that were kept made room. Their rows go
+ * first, which takes some room itself: where there is none they stay. An erasure's receipt lists them:
+ * `files`, NULL = no erasure. Without blob_lock. */
+bool networks_give(struct service *service, int r, json_t **files);
 
 /* What a job keeps, and takes from what others kept. */
 struct networks {

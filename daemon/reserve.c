@@ -31,11 +31,6 @@ bool reserve_fits(struct service *service, uint64_t bytes) {
          (uint64_t)disk.f_bavail * disk.f_frsize >= bytes + ROOM * size_on(&disk);
 }
 
-bool reserve_pays(struct service *service, uint64_t bytes) {
-  struct statvfs disk;
-  return statvfs(service->config.state, &disk) == 0 && bytes >= ROOM * size_on(&disk);
-}
-
 /* One that is too small is of a daemon that ended while it made it. */
 static void make(const char *path, uint64_t bytes) {
   _cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -61,7 +56,7 @@ void reserve_keep(struct service *service, int64_t *looked_ns) {
 
 bool reserve_give(struct service *service, int r) {
   char path[PATH_MAX];
-  if (r != -ENOSPC || reserve_path(service, path) < 0 || unlink(path) < 0)
+  if (!lacks_room(r) || reserve_path(service, path) < 0 || unlink(path) < 0)
     return false;
   (void)file_sync_directory(service->config.state); /* some file systems free the blocks only then */
   log_info("the disk is full: an erasure takes the room that is reserved for it");

@@ -206,8 +206,6 @@ void reserve_keep(struct service *service, int64_t *looked_ns);
 bool reserve_give(struct service *service, int r);
 /* Whether beside so many bytes more the disk would have the room in which it is made. */
 bool reserve_fits(struct service *service, uint64_t bytes);
-/* Whether it would be made anew where so many bytes came free for it. */
-bool reserve_pays(struct service *service, uint64_t bytes);
 
 #define STORAGE_RETRY_NS 1000000000LL              /* after a fault a job or ingest waits so long, */
 #define STORAGE_RETRY_MOST_NS (300 * 1000000000LL) /* twice as long after the next, and so much at most */
@@ -215,6 +213,11 @@ bool reserve_pays(struct service *service, uint64_t bytes);
 /* The negative errno of a write: a quota and a limit on a file's size are full disks. */
 static inline int write_error(int error) {
   return error == EDQUOT || error == EFBIG ? -ENOSPC : -error;
+}
+
+/* Whether r is what a write meets that room on the disk, or in its owner's share of it, would help. */
+static inline bool lacks_room(int r) {
+  return r == -ENOSPC || r == -EDQUOT;
 }
 
 struct service {

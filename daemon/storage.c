@@ -83,8 +83,8 @@ void storage_tick(struct service *service, int64_t *probed_ns) {
   storage_note(service, store_fault(service->store)); /* a probe ends both */
   if (service_storage(service) == 0 || clock_ns() - *probed_ns < PROBE_NS)
     return;
-  (void)networks_give(service, service_storage(service));
-  (void)storage_probe(service);
+  if (networks_give(service, storage_probe(service), NULL)) /* it may be that there is room again without */
+    (void)storage_probe(service);
   *probed_ns = clock_ns();
 }
 

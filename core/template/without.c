@@ -59,6 +59,20 @@ static struct safetensor only_rows(const struct safetensor *whole, const struct 
   return tensor;
 }
 
+/* The numbers of who is in a template; behind the last person a stranger's file may hold any, which go. */
+static uint32_t *only_people(const struct safetensor *person, const struct safetensor *weight,
+                             const struct rest *rest) {
+  const size_t labels = (size_t)person->shape[1];
+  uint32_t *people = calloc(rest->rows * labels, sizeof(*people));
+  for (uint32_t i = 0; people && i < rest->rows; i++)
+    for (size_t j = 0; j < labels; j++) {
+      const size_t at = rest->row[i] * labels + j;
+      if (((const float *)weight->data)[at] > 0)
+        people[i * labels + j] = ((const uint32_t *)person->data)[at];
+    }
+  return people;
+}
+
 static int put(json_t *metadata, const char *key, json_t *text) {
   return json_object_set_new(metadata, key, text); /* -1 for NULL, too */
 }
@@ -71,7 +85,8 @@ static int put_word(json_t *metadata, const json_t *own, const char *key, const 
   return 0;
 }
 
-/* Written anew from what was understood, so that no text of the file's maker stays: it may name anybody. */
+/* Written anew from what was understood, so that no text of the file's maker stays, nor a number that may be
+ * any: they may name anybody. mask.seed goes as well, which no reader of templates needs. */
 static json_t *rest_metadata(const struct templates *templates) {
   static const char *const transforms[] = {"native", NULL}, *const selections[] = {"zigzag", "learnt", NULL};
   const json_t *own = templates_metadata(templates);
@@ -100,7 +115,10 @@ static json_t *rest_metadata(const struct templates *templates) {
 static int write_rest(const struct templates *templates, const struct rest *rest, const char *to,
                       struct guise_error *err) {
   const struct safetensors *file = templates_file(templates);
-  json_t *metadata = rest_metadata(templates);
+  const struct safetensor *person = safetensors_find(file, "label.person"),
+                          *weight = safetensors_find(file, "label.weight");
+  _cleanup_(freep) uint32_t *people = only_people(person, weight, rest);
+  json_t *metadata = people ? rest_metadata(templates) : NULL;
   if (!metadata)
     return error_set(err, -ENOMEM, "out of memory for what is left of the templates");
   struct safetensor tensors[MASK_FILE_TENSORS + 4];
@@ -112,8 +130,10 @@ static int write_rest(const struct templates *templates, const struct rest *rest
                                      .shape = {rest->count},
                                      .data = rest->erased,
                                      .bytes = rest->count * sizeof(uint32_t)};
-  tensors[n++] = only_rows(safetensors_find(file, "label.person"), rest);
-  tensors[n++] = only_rows(safetensors_find(file, "label.weight"), rest);
+  tensors[n] = only_rows(person, rest);
+  tensors[n].row = NULL;
+  tensors[n++].data = people;
+  tensors[n++] = only_rows(weight, rest);
   n += mask_file_tensors(templates_constants(templates), channel, tensors + n);
   tensors[n++] = only_rows(safetensors_find(file, "templates"), rest); /* last: halves */
   int r = safetensors_write(to, tensors, n, metadata, err);

@@ -355,6 +355,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
   spec_fill_names();
   set_defaults(&spec);
   if (!json_is_object(body)) {
+    *ret_spec = spec;
     r = spec_problems_add(problems, "", "wrong_type", NULL, "a job is a JSON object");
     return r < 0 ? r : -EINVAL;
   }
@@ -373,6 +374,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
     r = -EINVAL;
   if (r < 0) {
     job_spec_free(&spec);
+    *ret_spec = spec;
     return r;
   }
   resolve(&spec);

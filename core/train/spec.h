@@ -130,7 +130,8 @@ int spec_problems_add(struct spec_problems *problems, const char *pointer, const
                       const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* Parses the body of POST /v1/jobs. 0; -EINVAL with every mistake in *problems; -ENOMEM. On 0 the caller
- * frees *ret_spec with job_spec_free. */
+ * frees *ret_spec with job_spec_free. On -EINVAL it has what could be read, no labels, and defaults for the
+ * rest, which suits checks that tell more mistakes, and no job. */
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems);
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);

@@ -95,7 +95,8 @@ static void made_beside_work_and_put_back(void **state) {
   pthread_t thread;
   assert_int_equal(pthread_create(&thread, NULL, upload_and_erase, f), 0);
   for (int i = 0; i < 3; i++)
-    (void)shell(0, "rm -rf \"$D/backup\"; \"$G\" backup \"$D/state\" \"$D/backup\"");
+    (void)shell(0, "rm -rf \"$D/backup\"; GUISE_TOKEN_FILE=/nowhere GUISE_URL=http://192.0.2.1 "
+                   "\"$G\" backup \"$D/state\" \"$D/backup\""); /* neither is looked at */
   (void)pthread_join(thread, NULL);
   (void)shell(0, "rm -rf \"$D/backup\"");
   expect_text(shell(0, GUISED " --state \"$D/state\" --backup \"$D/backup\"")->out, "backed up to");
@@ -103,7 +104,9 @@ static void made_beside_work_and_put_back(void **state) {
   expect_text(shell(1, GUISED " --state \"$D/state\" --backup \"$D/backup\"")->err, "is not empty");
   expect_text(shell(0, GUISED " --state \"$D/second/state\" --restore \"$D/backup\"")->out, "restored to");
   expect_private("second/state");
-  expect_text(shell(0, "\"$G\" restore \"$D/backup\" \"$D/third\"")->out, "restored to");
+  expect_text(
+      shell(0, "GUISE_TOKEN=t GUISE_URL=http://192.0.2.1 \"$G\" restore \"$D/backup\" \"$D/third\"")->out,
+      "restored to");
   (void)shell(0, "diff -r \"$D/second/state/blobs\" \"$D/third/blobs\"");
   (void)shell(2, "\"$G\" backup \"$D/state\"");
   expect_text(

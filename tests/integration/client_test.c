@@ -40,6 +40,7 @@ static int start(void **state) {
   server.option[1] = "--retry-delay-s=0";
   server.option[2] = "--threads=1";
   server.option[3] = "--workers=1";
+  server.option[4] = "--owner-bytes=20MiB";
   server_start(&server);
   shell_start(&server);
   proxy_start(&proxy, server.url);
@@ -132,8 +133,7 @@ static void a_lost_answer_makes_no_second_job(void **state) {
   expect_text(shell(0, "\"$G\" --json ls --label lost:no --limit 5")->out, "[]");
 }
 
-/* The daemon has the data set, or half of its bytes, and the client does not know: it sends it again, and
- * there is one data set. */
+/* The daemon has the data set, and the client does not know: it asks for it. */
 static void a_lost_answer_makes_no_second_upload(void **state) {
   (void)state;
   static const char *const sources[] = {"faces", "a.tar"};
@@ -153,6 +153,40 @@ static void a_lost_answer_makes_no_second_upload(void **state) {
   /* another data set of that name is no answer that was lost */
   (void)shell(0, "\"$G\" synth \"$D/b.tar\" --identities 12 --images 8 --size 32 --seed 9");
   expect_text(shell(1, "\"$G\" --url \"$PROXY\" dataset add lost-1 \"$D/b.tar\" --size 32")->err, "lost-1");
+}
+
+/* Nor does the client bring back what was erased before it came to ask. */
+static void what_was_erased_meanwhile_stays_away(void **state) {
+  (void)state;
+  proxy_lose(&proxy, 1, 1000);
+  (void)shell(0, "( \"$G\" --url \"$PROXY\" dataset add gone \"$D/a.tar\" --size 32 >\"$D/g.out\" "
+                 "2>\"$D/g.err\"; echo $? >\"$D/g.code\" ) & "
+                 "until \"$G\" dataset show gone >/dev/null 2>&1; do sleep .1; done; \"$G\" dataset rm gone");
+  proxy_lose(&proxy, 0, 0);
+  (void)shell(0, "until test -s \"$D/g.code\"; do sleep .1; done");
+  expect_text(shell(0, "cat \"$D/g.code\"")->out, "1");
+  expect_text(shell(0, "cat \"$D/g.err\"")->out, "there is no data set gone");
+  (void)shell(1, "\"$G\" dataset show gone");
+}
+
+/* The half that came still counts in the quota when all of it is sent again. */
+static void what_was_broken_off_is_sent_again(void **state) {
+  (void)state;
+  (void)shell(0, "\"$G\" synth \"$D/large.tar\" --identities 12 --images 8 --size 224");
+  struct output *output = shell(0, "\"$G\" token add eve --owner eve --scope datasets:read,datasets:write");
+  output->out[strcspn(output->out, "\n")] = 0;
+  assert_int_equal(setenv("T", output->out, 1), 0);
+  atomic_store(&proxy.cut, 1 << 20);
+  output = shell(0, "GUISE_TOKEN=$T \"$G\" --url \"$PROXY\" dataset add eves \"$D/large.tar\" --size 32");
+  assert_int_equal(atomic_load(&proxy.cut), 0);
+  expect_text(output->out, "12 people, 96 images, 0 rejected");
+  expect_text(output->err, "connection lost, trying again");
+  /* what is too much without any loss is told at once */
+  (void)shell(0, "cat \"$D/large.tar\" \"$D/large.tar\" >\"$D/larger.tar\"");
+  expect_text(shell(1, "GUISE_TOKEN=$T \"$G\" --url \"$PROXY\" dataset add more \"$D/larger.tar\"")->err,
+              "owner_bytes");
+  (void)shell(0, "\"$G\" dataset rm eves && \"$G\" token revoke "
+                 "$(\"$G\" token ls | sed -n 's/^\\(tok_[a-z0-9]*\\) .*eve.*/\\1/p')");
 }
 
 static void an_ingest_is_waited_for_over_lost_polls(void **state) {
@@ -357,6 +391,8 @@ int main(void) {
       cmocka_unit_test(who_never_answered_is_not_waited_for),
       cmocka_unit_test(a_lost_answer_makes_no_second_job),
       cmocka_unit_test(a_lost_answer_makes_no_second_upload),
+      cmocka_unit_test(what_was_erased_meanwhile_stays_away),
+      cmocka_unit_test(what_was_broken_off_is_sent_again),
       cmocka_unit_test(an_ingest_is_waited_for_over_lost_polls),
       cmocka_unit_test(models_are_told_of),
       cmocka_unit_test(verify_takes_the_rate_that_there_is),

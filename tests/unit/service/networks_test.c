@@ -1,8 +1,9 @@
 /* Networks that jobs keep for later ones: found again by jobs of the same owner, erased with what they learnt
  * from, trained again when they are damaged, and never too many. */
-// wraps: copy_file log_message
+// wraps: copy_file log_message pack_find_identity pack_open pack_without store_network_clear store_probe
 #include <stdarg.h>
 
+#include "core/image/pack.h"
 #include "daemon/backup_internal.h"
 #include "daemon/networks.h"
 #include "daemon/service_internal.h"
@@ -46,6 +47,73 @@ void __wrap_log_message(enum log_level level, const char *format, ...) {
     (void)atomic_fetch_add(&warnings, 1);
 }
 
+/* ---- a full disk ---- */
+
+static struct fixture *fixture;
+static atomic_bool full;   /* for as long as networks are kept, or the reserve where that is in the way */
+static bool needs_reserve; /* even to note that networks go */
+static int full_result;    /* what those get who write */
+static uint32_t rewrites;
+static bool half_left; /* when room was to be made */
+
+static bool path_is_there(const char *name) {
+  char path[PATH_MAX];
+  return state_path(path, fixture->service, "%s", name) == 0 && access(path, F_OK) == 0;
+}
+
+static bool has_networks(void) {
+  uint64_t bytes = 0;
+  return store_network_bytes(service_store(fixture->service), &bytes) == 0 && bytes > 0;
+}
+
+int __real_store_probe(struct store *store);
+int __wrap_store_probe(struct store *store);
+int __wrap_store_probe(struct store *store) {
+  return atomic_load(&full) && has_networks() ? full_result : __real_store_probe(store);
+}
+
+int __real_store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);
+int __wrap_store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count);
+int __wrap_store_network_clear(struct store *store, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count) {
+  *ret_blobs = NULL;
+  *ret_count = 0;
+  half_left |= rewrites > 0 && entries(fixture, "uploads") > 0;
+  return needs_reserve && path_is_there(RESERVE_FILE)
+             ? -ENOSPC
+             : __real_store_network_clear(store, ret_blobs, ret_count);
+}
+
+/* Half of it was written when the disk was full. */
+int __real_pack_without(const char *from, const char *identity, const char *image, const char *to,
+                        struct ingest_result *ret_result, struct guise_error *err);
+int __wrap_pack_without(const char *from, const char *identity, const char *image, const char *to,
+                        struct ingest_result *ret_result, struct guise_error *err);
+int __wrap_pack_without(const char *from, const char *identity, const char *image, const char *to,
+                        struct ingest_result *ret_result, struct guise_error *err) {
+  if (!atomic_load(&full))
+    return __real_pack_without(from, identity, image, to, ret_result, err);
+  rewrites++;
+  *ret_result = (struct ingest_result){.identities = 2, .images = 4};
+  if (file_write_atomic(to, "rest", 4, err) < 0 || has_networks())
+    return full_result;
+  return sha256_file(to, ret_result->sha256, &ret_result->bytes);
+}
+
+int __real_pack_open(const char *path, struct pack **ret_pack, struct guise_error *err);
+int __wrap_pack_open(const char *path, struct pack **ret_pack, struct guise_error *err);
+int __wrap_pack_open(const char *path, struct pack **ret_pack, struct guise_error *err) {
+  *ret_pack = NULL;
+  return atomic_load(&full) ? 0 : __real_pack_open(path, ret_pack, err);
+}
+
+int __real_pack_find_identity(const struct pack *pack, const char *identity, uint32_t *ret_index);
+int __wrap_pack_find_identity(const struct pack *pack, const char *identity, uint32_t *ret_index);
+int __wrap_pack_find_identity(const struct pack *pack, const char *identity, uint32_t *ret_index) {
+  return atomic_load(&full) ? 0 : __real_pack_find_identity(pack, identity, ret_index);
+}
+
+/* ---- jobs ---- */
+
 static atomic_uint found; /* bits of `needed`, by the last job */
 
 static void train_what_is_missing(const struct job_inputs *inputs) {
@@ -65,10 +133,12 @@ static void train_what_is_missing(const struct job_inputs *inputs) {
   atomic_store(&found, bits);
 }
 
-static struct fixture *fixture;
-
 static int begin(void **state) {
   use_networks = train_what_is_missing;
+  atomic_store(&full, false);
+  needs_reserve = half_left = false;
+  full_result = -ENOSPC;
+  rewrites = 0;
   before_copy = NULL;
   atomic_store(&warnings, 0);
   int r = set_up(state);
@@ -265,7 +335,7 @@ static void damaged_ones_are_trained_again(void **state) {
 }
 
 static void give_way(void) {
-  assert_true(networks_give(fixture->service, -ENOSPC));
+  assert_true(networks_give(fixture->service, -ENOSPC, NULL));
 }
 
 /* Between finding one and copying it. */
@@ -280,30 +350,96 @@ static void one_that_just_gave_way_is_no_damage(void **state) {
   assert_int_equal(atomic_load(&warnings), 0);
 }
 
-/* They are there to save time: a full disk is a reason to do without. */
-static void a_full_disk_is_rid_of_them(void **state) {
-  struct fixture *f = *state;
-  char sha256[SHA256_HEX];
-  uint64_t bytes = 1;
-  datasets(f);
-  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
-  assert_true(is_stored(f, 0) && is_stored(f, 1));
-  assert_false(networks_give(f->service, -EIO));
-  assert_true(is_stored(f, 0));
-  storage_note(f->service, -ENOSPC); /* as whoever met it does */
+static void wait_writes(struct fixture *f, int r) {
+  storage_note(f->service, r); /* as whoever met it does */
   for (int i = 0; i < 1000 && service_storage(f->service) < 0; i++)
     (void)usleep(10000);
   assert_int_equal(service_storage(f->service), 0);
-  assert_false(is_stored(f, 0) || is_stored(f, 1));
-  assert_int_equal(store_network_bytes(service_store(f->service), &bytes), 0);
-  assert_int_equal(bytes, 0);
-  assert_false(networks_give(f->service, -ENOSPC)); /* there are none */
+}
+
+/* One upload was too large, and what came of it is gone. */
+static void a_disk_with_room_again_keeps_them(void **state) {
+  struct fixture *f = *state;
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  wait_writes(f, -ENOSPC);
+  assert_true(is_stored(f, 0) && is_stored(f, 1));
+  assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND | PUBLIC_FOUND);
+}
+
+/* They are there to save time: a full disk is a reason to do without, and so is a quota. */
+static void a_full_disk_is_rid_of_them(void **state) {
+  struct fixture *f = *state;
+  char sha256[SHA256_HEX];
+  datasets(f);
+  for (uint32_t i = 0; i < 2; i++) {
+    full_result = i ? -EDQUOT : -ENOSPC;
+    assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+    assert_true(is_stored(f, 0) && is_stored(f, 1));
+    assert_false(networks_give(f->service, -EIO, NULL));
+    assert_true(is_stored(f, 0));
+    atomic_store(&full, true);
+    wait_writes(f, full_result);
+    atomic_store(&full, false);
+    assert_false(is_stored(f, 0) || is_stored(f, 1));
+    assert_false(has_networks());
+  }
+  (void)pthread_mutex_lock(&f->service->blob_lock); /* there are none: nobody is kept waiting for that */
+  assert_false(networks_give(f->service, -ENOSPC, NULL));
+  (void)pthread_mutex_unlock(&f->service->blob_lock);
   sha256_data("orl", 3, sha256);
   bool referenced = false; /* what is no such network stays */
   assert_int_equal(store_blob_referenced(service_store(f->service), sha256, &referenced), 0);
   assert_true(referenced);
   assert_int_equal(run_job(f, WITH_PUBLIC), 0);
   assert_int_equal(run_job(f, WITH_PUBLIC), PEOPLE_FOUND | PUBLIC_FOUND);
+}
+
+static void write_reserve(struct fixture *f) {
+  char path[PATH_MAX];
+  assert_int_equal(state_path(path, f->service, RESERVE_FILE), 0);
+  assert_int_equal(file_write_atomic(path, "x", 1, NULL), 0);
+}
+
+/* It is there for what somebody asked to be gone. */
+static void the_reserve_is_not_theirs(void **state) {
+  struct fixture *f = *state;
+  datasets(f);
+  assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+  write_reserve(f);
+  needs_reserve = true;
+  assert_false(networks_give(f->service, -ENOSPC, NULL));
+  assert_true(path_is_there(RESERVE_FILE));
+  assert_true(is_stored(f, 0) && is_stored(f, 1));
+}
+
+/* What the erasure had written is gone first, and whatever gave way is in the receipt; the network of public
+ * faces is not of those whom the erasure is of. */
+static void an_erasure_tells_of_them(void **state) {
+  struct fixture *f = *state;
+  for (uint32_t i = 0; i < 3; i++) {
+    struct guise_error err = {0};
+    json_t *receipt = NULL;
+    datasets(f);
+    assert_int_equal(run_job(f, WITH_PUBLIC), 0);
+    assert_true(is_stored(f, 1));
+    write_reserve(f);
+    full_result = i == 1 ? -EDQUOT : -ENOSPC;
+    needs_reserve = i == 2;
+    rewrites = 0;
+    atomic_store(&full, true);
+    if (service_person_erase(f->service, "orl", "somebody", NULL, &receipt, &err) < 0)
+      fail_msg("%s", err.text);
+    atomic_store(&full, false);
+    assert_int_equal(rewrites, i == 2 ? 3 : 2);
+    assert_int_equal(path_is_there(RESERVE_FILE), i != 2);
+    assert_false(half_left);
+    assert_false(is_stored(f, 0) || is_stored(f, 1));
+    assert_true(is_in(receipt, needed[0].content) && is_in(receipt, needed[1].content));
+    json_decref(receipt);
+    assert_int_equal(service_dataset_delete(f->service, "orl", NULL, NULL), 0);
+    assert_int_equal(service_dataset_delete(f->service, "others", NULL, NULL), 0);
+  }
 }
 
 /* Those that nobody has asked for the longest go first. */
@@ -343,7 +479,10 @@ int main(void) {
                                      TEST(they_go_with_the_model),
                                      TEST(damaged_ones_are_trained_again),
                                      TEST(one_that_just_gave_way_is_no_damage),
+                                     TEST(a_disk_with_room_again_keeps_them),
                                      TEST(a_full_disk_is_rid_of_them),
+                                     TEST(the_reserve_is_not_theirs),
+                                     TEST(an_erasure_tells_of_them),
                                      TEST(there_is_an_end_to_them)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,10 +162,29 @@ static void a_pack_that_is_written_anew_meanwhile(void **state) {
   assert_true(is_stored());
 }
 
+static void erase_all(void) {
+  json_t *receipt = NULL;
+  assert_int_equal(service_dataset_delete(f.service, "faces", &receipt, NULL), 0);
+  json_decref(receipt);
+}
+
+/* Nor is one that is gone with its data set, at whatever point. */
+static void a_data_set_that_is_deleted_meanwhile(void **state) {
+  (void)state;
+  struct guise_error err = {0};
+  before_opening = erase_all;
+  assert_int_equal(put(&err), -ENOENT);
+  assert_non_null(strstr(err.text, "no data set faces"));
+  add_faces();
+  after_parsing = erase_all;
+  assert_int_equal(put(&err), -ENOENT);
+  assert_false(is_stored());
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-  const struct CMUnitTest tests[] = {TEST(whoever_is_erased_meanwhile_is_in_no_list),
-                                     TEST(lists_of_others_are_stored),
-                                     TEST(a_pack_that_is_written_anew_meanwhile)};
+  const struct CMUnitTest tests[] = {
+      TEST(whoever_is_erased_meanwhile_is_in_no_list), TEST(lists_of_others_are_stored),
+      TEST(a_pack_that_is_written_anew_meanwhile), TEST(a_data_set_that_is_deleted_meanwhile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,15 @@ static void small_public_faces(void **state) {
     submit_job(f->service, extra, job);
   }
   submit_job(f->service, ",\"mask\":{\"public_dataset\":\"small\"}", job); /* the probe's embedder */
+  /* another mistake hides none */
+  struct spec_problems problems = {0};
+  struct job_row job_row;
+  (void)snprintf(extra, sizeof(extra), ",\"train\":{\"epochs\":0},\"labels\":{\"a\":\"b\"},%s", masked[0]);
+  assert_int_equal(submit(f->service, extra, &job_row, &problems), -EINVAL);
+  assert_int_equal(problems.count, 2);
+  assert_string_equal(problems.problem[0].pointer, "/train/epochs");
+  assert_string_equal(problems.problem[1].pointer, "/mask/public_dataset");
+  spec_problems_free(&problems);
 }
 
 static void models_and_public_faces_of_a_job(void **state) {
