@@ -101,14 +101,14 @@ static int publish_pairs(struct service *service, const struct dataset_row *data
     r = store_pairs_put(service->store, dataset->id, row, blobs[0]);
     if (r == 0 && blobs[0][0])
       blob_remove(service, &blobs[0], 1);
-    if (r < 0) {
+    if (r < 0)
       error_set(err, r,
                 r == -ENOENT ? "the data set was deleted meanwhile"
                              : "the pairs list could not be recorded: %s",
                 strerror(-r));
-      blob_remove(service, &blobs[1], 1);
-    }
   }
+  if (r < 0)
+    blob_remove(service, &blobs[1], 1); /* published, perhaps but for the sync of its folder */
   (void)pthread_mutex_unlock(&service->blob_lock);
   if (r < 0)
     (void)unlink(temp);

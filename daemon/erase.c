@@ -275,8 +275,11 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
   int r = e->row.kind == DATASET_TEMPLATES ? 0 : find_pairs(e, err); /* templates have none */
   if (r == 0)
     r = blob_publish(e->service, e->fresh, e->to.sha256, err);
-  if (r < 0)
+  memcpy(blob[0], e->to.sha256, SHA256_HEX);
+  if (r < 0) {
+    blob_remove(e->service, blob, 1); /* published, perhaps but for the sync of its folder */
     return r;
+  }
   const struct store_rewrite rewrite = {.dataset = e->row.id,
                                         .old_sha256 = e->row.sha256,
                                         .to = &e->to,
@@ -292,7 +295,6 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
     shown_forget(&e->service->shown, e->row.sha256);
     return 0;
   }
-  memcpy(blob[0], e->to.sha256, SHA256_HEX);
   blob_remove(e->service, blob, 1);
   return refuse_dataset(r == -ESTALE ? -ENOENT : r, e->row.name, err);
 }

@@ -81,9 +81,9 @@ static int publish(struct service *service, const char *temp, const struct netwo
   if (r == 0) {
     r = store_network_put(service->store, row, NETWORKS_BYTES, &blobs, &count);
     blob_remove(service, blobs, count);
-    if (r < 0)
-      blob_remove(service, own, 1);
   }
+  if (r < 0)
+    blob_remove(service, own, 1); /* published, perhaps but for the sync of its folder */
   (void)pthread_mutex_unlock(&service->blob_lock);
   return r;
 }

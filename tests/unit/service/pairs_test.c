@@ -14,9 +14,9 @@
 #include "core/base/file.h"
 #include "core/image/pack.h"
 #include "core/image/pairs.h"
-#include "core/image/tar_write.h"
 #include "daemon/log.h"
 #include "daemon/service_internal.h"
+#include "tests/unit/service/drawn_faces.h"
 
 static const struct client anybody = {.owner = "", .sees = NULL};
 static const char list[] = "1\nperson-001 1 2\nperson-001 1 person-002 1\n";
@@ -56,32 +56,6 @@ int __wrap_pairs_parse(const char *text, size_t bytes, const struct pack *pack,
   return r;
 }
 
-static void add_faces(void) {
-  struct dataset_row row = {.state = DATASET_INGESTING};
-  struct upload *upload;
-  _cleanup_(freep) char *text = NULL;
-  char path[96];
-  size_t bytes = 0;
-  bool created;
-  (void)snprintf(path, sizeof(path), "%s/faces.tar", f.directory);
-  FILE *tar = fopen(path, "we");
-  assert_non_null(tar);
-  assert_int_equal(synth_write_tar(fileno(tar), 1, 5, 2, 32, NULL), 0);
-  (void)fclose(tar);
-  assert_int_equal(file_read(path, 1 << 20, &text, &bytes, NULL), 0);
-  assert_int_equal(service_upload_begin(f.service, &anybody, "faces", 0, &upload, NULL), 0);
-  assert_int_equal(service_upload_write(upload, text, bytes, NULL), 0);
-  assert_int_equal(
-      service_dataset_accept(f.service, &anybody, "faces", upload, DATASET_FACES, 32, &row, &created, NULL),
-      0);
-  service_upload_free(upload);
-  for (int i = 0; i < 3000 && row.state == DATASET_INGESTING; i++) {
-    (void)usleep(10000);
-    assert_int_equal(service_dataset_get(f.service, "faces", &row), 0);
-  }
-  assert_int_equal(row.state, DATASET_READY);
-}
-
 static int set_up(void **state) {
   struct config config;
   (void)state;
@@ -96,7 +70,7 @@ static int set_up(void **state) {
   config.cores = config.workers = config.threads = config.decoders = 1;
   if (service_open(&config, &f.service, NULL) < 0 || service_start(f.service, NULL) < 0)
     return -1;
-  add_faces();
+  add_drawn_faces(f.service, &anybody, f.directory);
   return 0;
 }
 
@@ -175,7 +149,7 @@ static void a_data_set_that_is_deleted_meanwhile(void **state) {
   before_opening = erase_all;
   assert_int_equal(put(&err), -ENOENT);
   assert_non_null(strstr(err.text, "no data set faces"));
-  add_faces();
+  add_drawn_faces(f.service, &anybody, f.directory);
   after_parsing = erase_all;
   assert_int_equal(put(&err), -ENOENT);
   assert_false(is_stored());
