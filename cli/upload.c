@@ -15,8 +15,10 @@
 
 #define BAR_NS INT64_C(100000000)
 #define RETRY_MS 500
-#define SETTLE_MS \
-  5000 /* after all bytes of an upload came the daemon may take so long to know the data set */
+/* How long the daemon may take to write what came to its disk and to know the data set: at least so long, and
+ * longer where that much is slow to write. */
+#define SETTLE_MS 5000u
+#define SETTLE_BYTES_MS 20000u
 
 struct source {
   int fd; /* the archive, or the reading end of the pipe */
@@ -161,6 +163,7 @@ static int open_source(struct source *source, const char **ret_type) {
 /* Of what was sent: "" = less than all of it, which is nothing to the daemon. */
 struct sent {
   char sha256[crypto_hash_sha256_BYTES * 2 + 1];
+  uint64_t bytes;
 };
 
 /* As http_send; *ret_code when there is nothing to send. */
@@ -186,6 +189,7 @@ static int send_source(struct cli *cli, const char *target, const char *path, bo
   bar_clear();
   (void)close(source.fd); /* a packer that still writes gets EPIPE */
   (void)join_packer(&source);
+  ret_sent->bytes = source.sent;
   (void)crypto_hash_sha256_final(&source.hash, digest);
   if (source.whole)
     (void)sodium_bin2hex(ret_sent->sha256, sizeof(ret_sent->sha256), digest, sizeof(digest));
@@ -223,11 +227,12 @@ static int find_sent(struct cli *cli, const char *name, const struct sent *sent,
   _cleanup_(freep) char *target = http_path("/v1/datasets/", name, NULL);
   if (!target)
     return cli_error("out of memory");
-  for (int waited_ms = 0;; waited_ms += RETRY_MS) {
+  const uint64_t settle_ms = SETTLE_MS + sent->bytes / SETTLE_BYTES_MS;
+  for (uint64_t waited_ms = 0;; waited_ms += RETRY_MS) {
     int code = ask_until_answered(cli, target, lost_at, &reply);
     if (code != EXIT_DONE)
       return code;
-    if (reply.status != 404 || waited_ms >= SETTLE_MS)
+    if (reply.status != 404 || waited_ms >= settle_ms)
       break;
     reply_free(&reply);
     rest();
@@ -280,6 +285,8 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
       *ret_reply = reply;
       return EXIT_DONE;
     }
+    if (r < 0 && *sent.sha256)
+      lost_at = 0; /* it took as long as it took: from now on the daemon is asked */
     if (r < 0)
       code = cli_lost(cli, &lost_at, err.text);
     else if (!may_be_own(&reply, lost_at))

@@ -274,7 +274,9 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
   char blob[1][SHA256_HEX];
   int r = e->row.kind == DATASET_TEMPLATES ? 0 : find_pairs(e, err); /* templates have none */
   if (r == 0)
-    r = blob_publish(e->service, e->fresh, e->to.sha256, err);
+    do
+      r = blob_publish(e->service, e->fresh, e->to.sha256, err);
+    while (reserve_give(e->service, r));
   memcpy(blob[0], e->to.sha256, SHA256_HEX);
   if (r < 0) {
     blob_remove(e->service, blob, 1); /* published, perhaps but for the sync of its folder */
