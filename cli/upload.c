@@ -221,8 +221,8 @@ static int ask_until_answered(struct cli *cli, const char *target, int64_t *lost
 
 /* All bytes went out and no answer came. To send them again would bring back what somebody has erased since,
  * so the daemon is asked what it has. */
-static int find_sent(struct cli *cli, const char *name, const struct sent *sent, int64_t *lost_at,
-                     struct reply *ret_reply) {
+static int find_sent(struct cli *cli, const char *name, const struct sent *sent, uint64_t size,
+                     int64_t *lost_at, struct reply *ret_reply) {
   struct reply reply = {0};
   _cleanup_(freep) char *target = http_path("/v1/datasets/", name, NULL);
   if (!target)
@@ -238,7 +238,8 @@ static int find_sent(struct cli *cli, const char *name, const struct sent *sent,
     rest();
   }
   bar_clear();
-  if (reply.status == 200 && strcmp(json_text(reply.json, "sha256", ""), sent->sha256) == 0) {
+  if (reply.status == 200 && strcmp(json_text(reply.json, "sha256", ""), sent->sha256) == 0 &&
+      (size == 0 || json_count(reply.json, "size") == size)) {
     *ret_reply = reply;
     return EXIT_DONE;
   }
@@ -298,6 +299,6 @@ int upload_dataset(struct cli *cli, const char *name, const char *path, uint64_t
       return code;
     rest();
     if (r < 0 && *sent.sha256)
-      return find_sent(cli, name, &sent, &lost_at, ret_reply);
+      return find_sent(cli, name, &sent, size, &lost_at, ret_reply);
   }
 }

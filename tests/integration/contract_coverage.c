@@ -32,6 +32,13 @@ static void read_notes(const char *name) {
   (void)fclose(file);
 }
 
+#define KEY 128
+
+/* As tests note an answer. */
+static void key_of(const json_t *operation, const char *status, char ret_key[KEY]) {
+  (void)snprintf(ret_key, KEY, "%s %s", json_string_value(json_object_get(operation, "operationId")), status);
+}
+
 static void look_for(void *context, const char *method, const char *pattern, const json_t *operation) {
   struct missing *missing = context;
   const char *status;
@@ -39,9 +46,8 @@ static void look_for(void *context, const char *method, const char *pattern, con
   (void)method;
   (void)pattern;
   json_object_foreach(json_object_get(operation, "responses"), status, response) {
-    char key[128];
-    (void)snprintf(key, sizeof(key), "%s %s", json_string_value(json_object_get(operation, "operationId")),
-                   status);
+    char key[KEY];
+    key_of(operation, status, key);
     if (json_object_get(seen, key))
       continue;
     if (!missing->silent)
@@ -70,9 +76,8 @@ static void unsee(void *context, const char *method, const char *pattern, const 
   (void)method;
   (void)pattern;
   json_object_foreach(json_object_get(operation, "responses"), status, response) {
-    char key[128];
-    (void)snprintf(key, sizeof(key), "%s %s", json_string_value(json_object_get(operation, "operationId")),
-                   status);
+    char key[KEY];
+    key_of(operation, status, key);
     if (json_object_del(seen, key) < 0)
       continue; /* it is missing anyway */
     assert_int_equal(count_missing(true), before + 1);
