@@ -19,6 +19,18 @@ int service_dataset_get(struct service *service, const char *key, struct dataset
   return r;
 }
 
+int dataset_find_ready(struct service *service, const char *key, const char *what,
+                       struct dataset_row *ret_row, struct guise_error *err) {
+  int r = store_dataset_get(service->store, key, ret_row);
+  if (r < 0)
+    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
+                     key);
+  if (ret_row->state != DATASET_READY)
+    return error_set(err, -EBUSY, "the data set %s is %s: %s once it is ready", ret_row->name,
+                     dataset_state_name(ret_row->state), what);
+  return 0;
+}
+
 int dataset_damage(const struct dataset_row *row, int r, struct guise_error *err) {
   if (r != -ENOENT && r != -EBADMSG)
     return r;
@@ -115,18 +127,6 @@ static int publish_pairs(struct service *service, const struct dataset_row *data
   return r;
 }
 
-static int find_for_pairs(struct service *service, const char *key, struct dataset_row *ret_row,
-                          struct guise_error *err) {
-  int r = store_dataset_get(service->store, key, ret_row);
-  if (r < 0)
-    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
-                     key);
-  if (ret_row->state != DATASET_READY)
-    return error_set(err, -EBUSY, "the data set %s is %s: pairs can be added once it is ready", ret_row->name,
-                     dataset_state_name(ret_row->state));
-  return 0;
-}
-
 /* Whether the data set is another by now, or gone. */
 static bool has_changed(struct service *service, const struct dataset_row *dataset) {
   struct dataset_row now;
@@ -161,7 +161,7 @@ int service_pairs_put(struct service *service, const char *key, const char *name
   (void)snprintf(row.name, sizeof(row.name), "%s", name);
   sha256_data(text, bytes, row.sha256);
   do {
-    r = find_for_pairs(service, key, &dataset, err);
+    r = dataset_find_ready(service, key, "pairs can be added", &dataset, err);
     if (r == 0)
       r = put_pairs(service, &dataset, text, bytes, &row, &created, err);
   } while (r == -ESTALE); /* as often as somebody is erased; once, when all are */

@@ -138,27 +138,13 @@ static int list_faces(struct service *service, const struct dataset_row *row, co
   return r < 0 ? r : list_pack(pack, page, ret_rows, ret_count, ret_next);
 }
 
-static int find_ready(struct service *service, const char *key, struct dataset_row *ret_row,
-                      struct guise_error *err) {
-  struct dataset_row row;
-  int r = store_dataset_get(service->store, key, &row);
-  if (r == 0 && row.state != DATASET_READY)
-    return error_set(err, -EBUSY, "the data set %s is %s: its people are known once it is ready", row.name,
-                     dataset_state_name(row.state));
-  if (r < 0)
-    return error_set(err, r, r == -ENOENT ? "there is no data set %s" : "the data set %s cannot be read",
-                     key);
-  *ret_row = row;
-  return 0;
-}
-
 int service_people_list(struct service *service, const char *key, const struct store_page *page,
                         struct person_row **ret_rows, uint32_t *ret_count, int64_t *ret_next,
                         struct guise_error *err) {
   char before[SHA256_HEX] = "";
   for (;;) {
     struct dataset_row row;
-    int r = find_ready(service, key, &row, err);
+    int r = dataset_find_ready(service, key, "its people are known", &row, err);
     if (r < 0)
       return r;
     r = (row.kind == DATASET_TEMPLATES ? list_templates : list_faces)(service, &row, page, ret_rows,

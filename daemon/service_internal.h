@@ -97,6 +97,9 @@ void shown_forget(struct shown *shown, const char *sha256); /* the file is erase
 /* What opening the data set's file ended with. A file that is not there, or is none, is damage, not a mistake
  * of whoever asks, and its path is not for him. */
 int dataset_damage(const struct dataset_row *row, int r, struct guise_error *err);
+/* -EBUSY, which tells `what` has to wait, while it is not ready. */
+int dataset_find_ready(struct service *service, const char *key, const char *what,
+                       struct dataset_row *ret_row, struct guise_error *err);
 
 /* ---- upload.c: uploads under way, whose bytes count against their owners' quotas ---- */
 struct uploads {
