@@ -47,14 +47,14 @@ static int make_graph(const struct classifier_options *options, uint32_t batch, 
 
 /* ---- its norms' statistics, from undefended templates ---- */
 
-static int look_at(const struct classifier_options *options, struct graph *graph, uint32_t first,
-                   float *scratch, struct guise_error *err) {
+static int look_at(const struct classifier_options *options, struct graph *graph, uint32_t pass,
+                   uint32_t passes, float *scratch, struct guise_error *err) {
   const size_t elements = mask_elements(options->mask), stride = mask_scratch(options->mask);
   if (options->should_stop && options->should_stop(options->stop_context))
     return error_set(err, -ECANCELED, "the attack was stopped");
 #pragma omp parallel for schedule(static) num_threads(options->threads)
   for (uint32_t i = 0; i < EMBED_BATCH; i++) {
-    const uint32_t face = (first + i) % options->known->count;
+    const uint32_t face = graph_statistics_image(pass, passes, EMBED_BATCH, i, options->known->count);
     struct rng rng;
     mask_rng_inference(&rng, options->known->index[face]);
     mask_template(options->mask, face_sample_image(options->known, face), false, &rng,
@@ -64,13 +64,14 @@ static int look_at(const struct classifier_options *options, struct graph *graph
 }
 
 static int adapt(const struct classifier_options *options, struct graph *graph, struct guise_error *err) {
+  const uint32_t passes = (options->known->count + EMBED_BATCH - 1) / EMBED_BATCH;
   float *scratch =
       tensor_alloc(MAX(options->threads * mask_scratch(options->mask), (size_t)1) * sizeof(float));
   int r = scratch ? 0 : error_set(err, -ENOMEM, "out of memory for a control's network");
   if (r == 0)
     graph_statistics_reset(graph);
-  for (uint32_t first = 0; first < options->known->count && r == 0; first += EMBED_BATCH)
-    r = look_at(options, graph, first, scratch, err);
+  for (uint32_t pass = 0; pass < passes && r == 0; pass++)
+    r = look_at(options, graph, pass, passes, scratch, err);
   if (r == 0)
     graph_statistics_finish(graph);
   tensor_free(scratch);

@@ -147,6 +147,14 @@ int graph_backward(struct graph *graph, struct guise_error *err);
  * training). */
 void graph_statistics_reset(struct graph *graph);
 void graph_statistics_finish(struct graph *graph);
+/* Which of `count` images, listed person by person, is sample i of a pass of `batch` images. Each pass is
+ * normalised by itself, so it must hold as many people as a training batch does: a pass of one person would
+ * lose what tells people apart, and with it the variance that deeper layers see. Passes take every n-th
+ * image. */
+static inline uint32_t graph_statistics_image(uint32_t pass, uint32_t passes, uint32_t batch, uint32_t i,
+                                              uint32_t count) {
+  return (uint32_t)(((uint64_t)i * passes + pass) * count / ((uint64_t)passes * batch));
+}
 
 /* ---- parameters ---- in plain layouts: conv (O,I,K,K), linear (O,I), vectors (C). Includes running
  * statistics. */

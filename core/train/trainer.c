@@ -239,15 +239,14 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       return r;
 #pragma omp parallel for schedule(static)
     for (uint32_t i = 0; i < t->eval_batch; i++) {
-      uint64_t at =
-          ((uint64_t)pass * t->eval_batch + i) * t->data.train.count / ((uint64_t)passes * t->eval_batch);
+      const uint32_t at = graph_statistics_image(pass, passes, t->eval_batch, i, t->data.train.count);
       struct rng rng;
       if (trainer_is_given(t)) {
-        given_unmixed(t, (uint32_t)at, input + i * elements);
+        given_unmixed(t, at, input + i * elements);
         continue;
       }
       const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);
-      mask_rng_inference(&rng, (uint32_t)at);
+      mask_rng_inference(&rng, at);
       mask_inference_template(t->mask, rgb, false, i % mask_inference_mixes(t->mask), &rng,
                               t->scratch + (size_t)omp_get_thread_num() * scratch, input + i * elements);
     }

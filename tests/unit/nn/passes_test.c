@@ -95,6 +95,34 @@ static void pooled_statistics(void **state) {
   graph_free(graph);
 }
 
+/* Every image is in a pass when the passes hold as many as there are, and each pass has all people in it
+ * though they are listed one after the other. */
+static void passes_hold_many_people(void **state) {
+  (void)state;
+  const struct {
+    uint32_t people, each, batch, passes;
+  } row[] = {{40, 8, 32, 10}, {200, 32, 64, 100}, {3, 5, 4, 4}, {757, 31, 64, 64}, {2, 1, 8, 1}};
+  for (size_t r = 0; r < ARRAY_SIZE(row); r++) {
+    const uint32_t count = row[r].people * row[r].each, seats = row[r].passes * row[r].batch;
+    uint8_t *seen = calloc(count, 1);
+    uint32_t images = 0;
+    for (uint32_t pass = 0; pass < row[r].passes; pass++) {
+      uint32_t people = 0, last = UINT32_MAX;
+      for (uint32_t i = 0; i < row[r].batch; i++) {
+        const uint32_t at = graph_statistics_image(pass, row[r].passes, row[r].batch, i, count);
+        assert_true(at < count);
+        people += at / row[r].each != last;
+        last = at / row[r].each;
+        images += !seen[at];
+        seen[at] = 1;
+      }
+      assert_int_equal(people, MIN(row[r].people, row[r].batch));
+    }
+    assert_int_equal(images, MIN(count, seats));
+    free(seen);
+  }
+}
+
 /* ---- copies, other batches ---- */
 
 static void copies_between_batches(void **state) {
@@ -204,9 +232,9 @@ static void gradient_steps(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(dropout_masks),          cmocka_unit_test(pooled_statistics),
-      cmocka_unit_test(copies_between_batches), cmocka_unit_test(directional_derivative),
-      cmocka_unit_test(gradient_steps),
+      cmocka_unit_test(dropout_masks),           cmocka_unit_test(pooled_statistics),
+      cmocka_unit_test(passes_hold_many_people), cmocka_unit_test(copies_between_batches),
+      cmocka_unit_test(directional_derivative),  cmocka_unit_test(gradient_steps),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
