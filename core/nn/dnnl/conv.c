@@ -1,9 +1,11 @@
 #include "core/nn/dnnl/conv.h"
 
+#include <omp.h>
 #include <string.h>
 
 #include "core/nn/dnnl/context.h"
 #include "core/nn/dnnl/conv_gradient.h"
+#include "core/nn/winograd/winograd.h"
 
 struct conv {
   struct dnnl_context *context;
@@ -15,6 +17,7 @@ struct conv {
     dnnl_primitive_desc_t description;
     dnnl_primitive_t primitive;
     const char *algorithm;
+    bool tiled;                 /* winograd.h does the pass, the library does not */
     dnnl_memory_desc_t weights; /* this pass's format */
     bool own;                   /* it differs from the plain one */
     dnnl_primitive_t reorder;   /* plain -> own; for the weights' gradient own -> plain */
@@ -22,9 +25,9 @@ struct conv {
     int argument_count;
   } run[CONV_PASSES];
   dnnl_exec_arg_t again[5]; /* arguments of conv_run_again() */
-  bool loops; /* conv_gradient_run() takes the place of the gradient of the weights, on these: */
-  const float *loops_x, *loops_dy;
-  float *loops_weights, *loops_bias;
+  bool loops;               /* conv_gradient_run() takes the place of the gradient of the weights */
+  struct conv_memory where; /* for the passes that the library does not do */
+  uint32_t threads;
   dnnl_memory_t memory[20];
   int memory_count;
 };
@@ -32,11 +35,38 @@ struct conv {
 DEFINE_CLEANUP(struct conv *, conv_free)
 
 bool conv_wants_winograd(const struct conv_shape *s) {
-  const uint64_t tiles = (uint64_t)s->batch * ((s->out_height + 3) / 4) * ((s->out_width + 3) / 4);
+  const uint64_t down = (s->out_height + 3) / 4, across = (s->out_width + 3) / 4,
+                 tiles = s->batch * down * across;
+  const bool filled = s->block == 8 ? 2 * (uint64_t)s->out_height * s->out_width >= 16 * down * across
+                                    : s->out_height >= 7 && s->out_width >= 7;
   return !s->transposed && s->kernel == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 &&
          !s->half && !s->plain_input && s->in_channels >= 32 && s->out_channels >= 32 &&
-         s->in_channels % 16 == 0 && s->out_channels % 16 == 0 && s->out_height >= 7 && s->out_width >= 7 &&
-         tiles >= 48;
+         s->in_channels % 16 == 0 && s->out_channels % 16 == 0 && filled && tiles >= 48;
+}
+
+/* The pass as winograd.h wants it; the one with respect to x reads dy. */
+static struct winograd_shape tiled_shape(const struct conv *conv, enum conv_pass pass) {
+  const struct conv_shape *s = &conv->shape;
+  const bool turned = pass == CONV_BACKWARD_DATA;
+  return (struct winograd_shape){.batch = s->batch,
+                                 .in_channels = turned ? s->out_channels : s->in_channels,
+                                 .out_channels = turned ? s->in_channels : s->out_channels,
+                                 .height = s->out_height,
+                                 .width = s->out_width,
+                                 .threads = conv->threads};
+}
+
+static size_t tiled_scratch_bytes(const struct conv *conv, enum conv_pass pass) {
+  const struct winograd_shape shape = tiled_shape(conv, pass);
+  return sizeof(float) * (pass == CONV_BACKWARD_WEIGHTS ? winograd_gradient_scratch(&shape)
+                                                        : winograd_forward_scratch(&shape));
+}
+
+/* Whether winograd.h does a pass that conv_wants_winograd() is for and the library has no Winograd for. */
+static bool tiled_does(const struct conv *conv, enum conv_pass pass) {
+  const struct conv_shape *s = &conv->shape;
+  return winograd_available() && s->block == 8 && !(pass == CONV_BACKWARD_WEIGHTS && s->bias) &&
+         (s->scratch_most == 0 || tiled_scratch_bytes(conv, pass) <= s->scratch_most);
 }
 
 /* Plain dimensions of the weights, with a leading one for groups. */
@@ -179,6 +209,11 @@ static int create_pass(struct conv *conv, enum conv_pass pass, const char *name,
       run->description = NULL;
       status = dnnl_unimplemented;
     }
+    if (status != dnnl_success && tiled_does(conv, pass)) {
+      run->tiled = true;
+      conv->sums |= pass == CONV_FORWARD && conv->adding;
+      return 0;
+    }
   }
   if (status != dnnl_success) {
     status = try_algorithm(conv, pass,
@@ -229,6 +264,7 @@ int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const
     return error_set(err, -ENOMEM, "out of memory");
   conv->context = context;
   conv->shape = *shape;
+  conv->threads = (uint32_t)omp_get_max_threads();
   int r = dnnl_error(err, describe_tensors(conv), name);
   if (r == 0 && shape->sum)
     r = dnnl_error(err, describe_sum(conv), name);
@@ -263,10 +299,16 @@ bool conv_sums(const struct conv *conv) {
 
 size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass) {
   const struct conv_run *run = &conv->run[pass];
+  if (run->tiled) {
+    const struct winograd_shape shape = tiled_shape(conv, pass);
+    return winograd_weights_count(&shape) * sizeof(float);
+  }
   return run->primitive && run->own ? dnnl_memory_desc_get_size(&run->weights) : 0;
 }
 
 size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass) {
+  if (conv->run[pass].tiled)
+    return tiled_scratch_bytes(conv, pass);
   const_dnnl_primitive_desc_t description = conv->run[pass].description;
   return description ? dnnl_memory_desc_get_size(
                            dnnl_primitive_desc_query_md(description, dnnl_query_scratchpad_md, 0))
@@ -315,6 +357,8 @@ static int bind_pass(struct conv *conv, enum conv_pass pass, const struct conv_m
   };
   struct conv_run *run = &conv->run[pass];
   const bool gradient = pass == CONV_BACKWARD_WEIGHTS;
+  if (!run->primitive)
+    return 0;
   dnnl_memory_t plain = wrap(conv, &conv->plain, gradient ? m->weights_gradient : m->weights);
   dnnl_memory_t weights = run->own ? wrap(conv, &run->weights, m->own[pass]) : plain;
   dnnl_memory_t scratch = wrap(
@@ -340,6 +384,7 @@ static int bind_pass(struct conv *conv, enum conv_pass pass, const struct conv_m
 }
 
 int conv_bind(struct conv *conv, const struct conv_memory *m, struct guise_error *err) {
+  conv->where = *m;
   dnnl_memory_t x = wrap(conv, &conv->x, m->x);
   int r = bind_pass(conv, CONV_FORWARD, m, x, wrap(conv, &conv->y, m->y), err);
   if (r < 0 || !conv->shape.training)
@@ -350,19 +395,34 @@ int conv_bind(struct conv *conv, const struct conv_memory *m, struct guise_error
   dnnl_memory_t dy = wrap(conv, &conv->y, m->dy);
   if (conv->run[CONV_BACKWARD_DATA].primitive)
     r = bind_pass(conv, CONV_BACKWARD_DATA, m, wrap(conv, &conv->dx, m->dx), dy, err);
-  if (r < 0)
-    return r;
-  if (!conv->loops)
-    return bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, wrap(conv, &conv->x, m->x_again), dy, err);
-  conv->loops_x = m->x_again;
-  conv->loops_dy = m->dy;
-  conv->loops_weights = m->weights_gradient;
-  conv->loops_bias = m->bias_gradient;
-  return 0;
+  return r < 0 ? r : bind_pass(conv, CONV_BACKWARD_WEIGHTS, m, wrap(conv, &conv->x, m->x_again), dy, err);
+}
+
+/* ---- passes that the library does not do ---- */
+
+static void load_tiled(const struct conv *conv, enum conv_pass pass) {
+  const struct winograd_shape shape = tiled_shape(conv, pass);
+  if (pass == CONV_FORWARD)
+    winograd_weights(&shape, conv->where.weights, conv->where.own[pass]);
+  else if (pass == CONV_BACKWARD_DATA)
+    winograd_turned_weights(&shape, conv->where.weights, conv->where.own[pass]);
+}
+
+static void run_tiled(const struct conv *conv, enum conv_pass pass, void *y) {
+  const struct conv_memory *m = &conv->where;
+  const struct winograd_shape shape = tiled_shape(conv, pass);
+  if (pass == CONV_FORWARD)
+    winograd_forward(&shape, m->x, m->own[pass], m->bias, conv->sums, m->scratch[pass], y);
+  else if (pass == CONV_BACKWARD_DATA)
+    winograd_forward(&shape, m->dy, m->own[pass], NULL, false, m->scratch[pass], m->dx);
+  else
+    winograd_gradient(&shape, m->x_again, m->dy, m->scratch[pass], m->own[pass], m->weights_gradient);
 }
 
 int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
   struct conv_run *run = &conv->run[pass];
+  if (run->tiled)
+    load_tiled(conv, pass);
   if (!run->reorder)
     return 0;
   return dnnl_error(err,
@@ -373,7 +433,12 @@ int conv_load_weights(struct conv *conv, enum conv_pass pass, struct guise_error
 int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
   struct conv_run *run = &conv->run[pass];
   if (pass == CONV_BACKWARD_WEIGHTS && conv->loops) {
-    conv_gradient_run(&conv->shape, conv->loops_x, conv->loops_dy, conv->loops_weights, conv->loops_bias);
+    conv_gradient_run(&conv->shape, conv->where.x_again, conv->where.dy, conv->where.weights_gradient,
+                      conv->where.bias_gradient);
+    return 0;
+  }
+  if (run->tiled) {
+    run_tiled(conv, pass, conv->where.y);
     return 0;
   }
   dnnl_status_t status =
@@ -385,6 +450,10 @@ int conv_run(struct conv *conv, enum conv_pass pass, struct guise_error *err) {
 
 int conv_run_again(struct conv *conv, struct guise_error *err) {
   struct conv_run *run = &conv->run[CONV_FORWARD];
+  if (run->tiled) {
+    run_tiled(conv, CONV_FORWARD, conv->where.y_again);
+    return 0;
+  }
   return dnnl_error(
       err, dnnl_primitive_execute(run->primitive, conv->context->stream, run->argument_count, conv->again),
       "a convolution");

@@ -43,7 +43,10 @@ struct conv *conv_free(struct conv *conv);
 
 /* The written rule, measured once: Winograd F(4x4, 3x3) is 1.2 to 2.4 times as fast as direct convolution in
  * every pass of 3x3 stride-1 layers with whole blocks of channels, at least 32, as soon as the batch has 48
- * tiles of 4x4 outputs; below that its transformed weights cost more than they save. */
+ * tiles of 4x4 outputs (below that its transformed weights cost more than they save), and the tiles are not
+ * mostly empty: with blocks of 8 at least half of their outputs exist (4x4 or 7x7, not 5x5), with blocks of
+ * 16, where this was measured less finely, outputs are 7x7 at least. The library has it for AVX-512; for AVX2
+ * it is our own (core/nn/winograd). */
 bool conv_wants_winograd(const struct conv_shape *shape);
 
 /* Bytes of the library's own format of weights (forward, backward data) or their gradient; 0 where the plain
@@ -51,8 +54,8 @@ bool conv_wants_winograd(const struct conv_shape *shape);
 size_t conv_weights_bytes(const struct conv *conv, enum conv_pass pass);
 /* What a pass needs while it runs, and no longer. */
 size_t conv_scratch_bytes(const struct conv *conv, enum conv_pass pass);
-/* "direct", "winograd", "loops" (conv_gradient.h) or "other" (the library's general fallback); NULL where the
- * pass does not exist. */
+/* "direct", "winograd" (the library's or ours), "loops" (conv_gradient.h) or "other" (the library's general
+ * fallback); NULL where the pass does not exist. */
 const char *conv_algorithm(const struct conv *conv, enum conv_pass pass);
 
 /* Whether the library adds to y, at no loss of its algorithm. (It has no fast PReLU as part of a
