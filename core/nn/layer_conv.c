@@ -176,12 +176,13 @@ int convs_load_weights(struct graph *graph, enum conv_pass pass, struct guise_er
 
 /* ---- operations ---- */
 
-/* Bytes. Low memory leaves Winograd out where its scratch memory would outgrow this. */
-static size_t largest_tensor(const struct graph *graph) {
+/* Bytes. Low memory leaves Winograd out where its scratch memory would outgrow this: the largest tensor, or a
+ * huge page, to whole ones of which the arena is rounded up anyway. */
+static size_t scratch_most(const struct graph *graph) {
   size_t most = 0;
   for (uint32_t i = 0; i < graph->node_count; i++)
     most = MAX(most, layout_count(graph, &graph->nodes[i]) * node_element(&graph->nodes[i]));
-  return most * graph->config.batch;
+  return MAX(most * graph->config.batch, (size_t)2 << 20);
 }
 
 /* An operation of a pass, for the convolution `at`. */
@@ -240,7 +241,7 @@ static int forward(struct graph *graph, int index) {
       .training = graph->config.training,
       .input_gradient = source->wants_gradient,
       .winograd = graph->config.winograd,
-      .scratch_most = graph->config.low_memory ? largest_tensor(graph) : 0,
+      .scratch_most = graph->config.low_memory ? scratch_most(graph) : 0,
   };
   int target;
   const int add = choose_fusion(graph, index, slot, &shape, &target);

@@ -22,27 +22,12 @@ int audit_checkpoint_write(const char *path, const struct job_spec *spec, const 
   return file_write_atomic(path, text, strlen(text), err);
 }
 
-/* With the defaults of this version: earlier ones knew fewer fields. */
-static bool same_job(const json_t *written, const json_t *own) {
-  struct spec_problems problems = {0};
-  struct job_spec spec;
-  bool same = json_equal(written, own);
-  if (!same && json_is_object(written) && job_spec_parse(written, &spec, &problems) == 0) {
-    json_t *completed = job_spec_json(&spec);
-    same = json_equal(completed, own);
-    json_decref(completed);
-    job_spec_free(&spec);
-  }
-  spec_problems_free(&problems);
-  return same;
-}
-
 static bool belongs(const json_t *checkpoint, const json_t *spec, const char *model_sha256) {
   return strcmp(json_text_at(checkpoint, "format"), CHECKPOINT_FORMAT) == 0 &&
          strcmp(json_text_at(checkpoint, "model"), model_sha256 ? model_sha256 : "") == 0 &&
          json_is_array(json_object_get(checkpoint, "attacks")) &&
          json_is_array(json_object_get(checkpoint, "pictures")) &&
-         same_job(json_object_get(checkpoint, "spec"), spec);
+         job_spec_same(json_object_get(checkpoint, "spec"), spec);
 }
 
 int audit_checkpoint_read(const char *path, const struct job_spec *spec, const char *model_sha256,

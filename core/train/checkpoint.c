@@ -154,6 +154,16 @@ static int restore_all(struct trainer *t, const struct safetensors *file, struct
   return r;
 }
 
+static bool same_spec(const json_t *metadata, const json_t *mine) {
+  const char *text = json_string_value(json_object_get(metadata, "spec"));
+  json_t *written = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+  json_t *own = json_loads(json_string_value(json_object_get(mine, "spec")), 0, NULL);
+  const bool same = written && own && job_spec_same(written, own);
+  json_decref(written);
+  json_decref(own);
+  return same;
+}
+
 /* A number in the metadata, or UINT64_MAX. */
 static uint64_t metadata_number(const json_t *metadata, const char *key) {
   const char *text = json_string_value(json_object_get(metadata, key));
@@ -175,8 +185,8 @@ int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err
   const json_t *metadata = safetensors_metadata(file);
   uint64_t step = metadata_number(metadata, "step"), epochs = metadata_number(metadata, "epochs_done");
   if (!json_equal(json_object_get(metadata, "format"), json_object_get(mine, "format")) ||
-      !json_equal(json_object_get(metadata, "spec"), json_object_get(mine, "spec")) ||
-      !same_key(metadata, mine) || step > t->total || epochs > t->spec->train.epochs)
+      !same_spec(metadata, mine) || !same_key(metadata, mine) || step > t->total ||
+      epochs > t->spec->train.epochs)
     r = error_set(err, -EBADMSG,
                   "the checkpoint belongs to another job or version of guise: submit the job again");
   if (r == 0)

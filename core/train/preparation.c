@@ -69,7 +69,7 @@ int preparation_add_recogniser(struct preparation *p, enum arch arch, enum head_
                                       .training = true,
                                       .input_gradient = true,
                                       .low_memory = spec->train.memory == MEMORY_LOW,
-                                      .winograd = true,
+                                      .winograd = spec->train.winograd,
                                       .seed = seed};
   const struct arch_options options =
       arch_options_for(p->plain, spec->model.embedding, (float)spec->model.width, (float)spec->model.dropout);

@@ -37,6 +37,7 @@ static void set_defaults(struct job_spec *spec) {
   spec->train.weight_decay = 5e-4;
   spec->train.momentum = 0.9;
   spec->train.flip = true;
+  spec->train.winograd = true;
   spec->train.shift = UINT32_MAX;
   spec->train.seed = 1;
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)

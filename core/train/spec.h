@@ -89,6 +89,7 @@ struct job_spec {
     enum head_kind head;
     double scale, margin, margin_warmup, weight_decay, momentum;
     bool flip;
+    bool winograd; /* where the written rule takes it; else direct convolutions alone */
     uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
     enum memory_use memory;   /* low: activations are computed again instead of kept */
@@ -146,3 +147,6 @@ const char *job_type_name(enum job_type type); /* "train" */
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.
  */
 json_t *job_spec_json(const struct job_spec *spec);
+/* Whether a resolved job that a checkpoint has is `own`. What an earlier version did not write has this
+ * version's defaults, which is what it did. */
+bool job_spec_same(const json_t *written, const json_t *own);

@@ -77,6 +77,7 @@ const struct field spec_fields[] = {
     {"train", "shift", FIELD_UINT, AT(train.shift), 0, 16, true, false, 0, NULL},
     {"train", "seed", FIELD_UINT, AT(train.seed), 0, 9007199254740991.0, false, false, 0, NULL},
     {"train", "precision", FIELD_ENUM, AT(train.precision), 0, 0, false, false, 0, names_precision},
+    {"train", "winograd", FIELD_BOOL, AT(train.winograd), 0, 0, false, false, 0, NULL},
     {"train", "memory", FIELD_ENUM, AT(train.memory), 0, 0, false, false, 0, names_memory},
     {"audit", "effort", FIELD_ENUM, AT(audit.effort), 0, 0, false, false, 0, names_effort},
     {"audit", "public_dataset", FIELD_NAME, AT(audit.public_dataset), 0, 0, true, false, 0, NULL},

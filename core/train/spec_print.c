@@ -124,3 +124,17 @@ json_t *job_spec_json(const struct job_spec *spec) {
   }
   return root;
 }
+
+bool job_spec_same(const json_t *written, const json_t *own) {
+  struct spec_problems problems = {0};
+  struct job_spec spec;
+  bool same = json_equal(written, own);
+  if (!same && json_is_object(written) && job_spec_parse(written, &spec, &problems) == 0) {
+    json_t *completed = job_spec_json(&spec);
+    same = json_equal(completed, own);
+    json_decref(completed);
+    job_spec_free(&spec);
+  }
+  spec_problems_free(&problems);
+  return same;
+}

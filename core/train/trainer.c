@@ -21,7 +21,7 @@ static int describe(const struct trainer *t, uint32_t batch, enum purpose purpos
                                 .training = purpose == FOR_TRAINING,
                                 .folded = purpose == FOR_EVALUATION,
                                 .low_memory = purpose == FOR_TRAINING && t->spec->train.memory == MEMORY_LOW,
-                                .winograd = true,
+                                .winograd = t->spec->train.winograd,
                                 .bfloat16 =
                                     purpose == FOR_TRAINING && t->spec->train.precision == PRECISION_BF16,
                                 .seed = t->spec->train.seed};

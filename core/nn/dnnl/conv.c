@@ -35,13 +35,14 @@ struct conv {
 DEFINE_CLEANUP(struct conv *, conv_free)
 
 bool conv_wants_winograd(const struct conv_shape *s) {
-  const uint64_t down = (s->out_height + 3) / 4, across = (s->out_width + 3) / 4,
-                 tiles = s->batch * down * across;
-  const bool filled = s->block == 8 ? 2 * (uint64_t)s->out_height * s->out_width >= 16 * down * across
-                                    : s->out_height >= 7 && s->out_width >= 7;
+  const uint64_t down = (s->out_height + 3) / 4, across = (s->out_width + 3) / 4;
+  const bool ours = s->block == 8;
+  const bool filled = ours ? 2 * (uint64_t)s->out_height * s->out_width >= 16 * down * across
+                           : s->out_height >= 7 && s->out_width >= 7;
+  const uint32_t channels = ours ? 16 : 32;
   return !s->transposed && s->kernel == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 &&
-         !s->half && !s->plain_input && s->in_channels >= 32 && s->out_channels >= 32 &&
-         s->in_channels % 16 == 0 && s->out_channels % 16 == 0 && filled && tiles >= 48;
+         !s->half && !s->plain_input && s->in_channels >= channels && s->out_channels >= channels &&
+         s->in_channels % 16 == 0 && s->out_channels % 16 == 0 && filled && s->batch * down * across >= 48;
 }
 
 /* The pass as winograd.h wants it; the one with respect to x reads dy. */

@@ -42,11 +42,10 @@ int conv_new(struct dnnl_context *context, const struct conv_shape *shape, const
 struct conv *conv_free(struct conv *conv);
 
 /* The written rule, measured once: Winograd F(4x4, 3x3) is 1.2 to 2.4 times as fast as direct convolution in
- * every pass of 3x3 stride-1 layers with whole blocks of channels, at least 32, as soon as the batch has 48
- * tiles of 4x4 outputs (below that its transformed weights cost more than they save), and the tiles are not
- * mostly empty: with blocks of 8 at least half of their outputs exist (4x4 or 7x7, not 5x5), with blocks of
- * 16, where this was measured less finely, outputs are 7x7 at least. The library has it for AVX-512; for AVX2
- * it is our own (core/nn/winograd). */
+ * every pass of 3x3 stride-1 layers with whole blocks of channels, at least 32, and outputs of 7x7 at least,
+ * as soon as the batch has 48 tiles of 4x4 outputs; below that its transformed weights cost more than they
+ * save. That is the library's, for AVX-512. Ours for AVX2 (core/nn/winograd, blocks of 8) gains from 16
+ * channels on, and wherever at least half of the tiles' outputs exist: 4x4 and 7x7, not 5x5. */
 bool conv_wants_winograd(const struct conv_shape *shape);
 
 /* Bytes of the library's own format of weights (forward, backward data) or their gradient; 0 where the plain
