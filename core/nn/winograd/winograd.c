@@ -58,7 +58,7 @@ size_t winograd_gradient_scratch(const struct winograd_shape *s) {
   return piece_floats(s, &p);
 }
 
-/* ---- weights ---- */
+/* ---- what the processor can do ---- */
 
 #if defined(__x86_64__)
 static const struct winograd_kernels *const kernels = &winograd_avx2;
@@ -66,6 +66,15 @@ static const struct winograd_kernels *const kernels = &winograd_avx2;
 bool winograd_available(void) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+#else
+static const struct winograd_kernels *const kernels = NULL;
+
+bool winograd_available(void) {
+  return false;
+}
+#endif
+
+/* ---- weights ---- */
 
 /* Transformed weights are (36, O/16, I, 16). */
 static void transform(const struct winograd_shape *s, const float *plain, size_t out_stride, size_t in_stride,
@@ -163,4 +172,3 @@ void winograd_gradient(const struct winograd_shape *s, const float *x, const flo
                                   ret_gradient + ((size_t)panel * WINOGRAD_PANEL * s->in_channels + i) * 9);
   }
 }
-#endif
