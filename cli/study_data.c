@@ -6,8 +6,7 @@
 
 #include "cli/output.h"
 #include "cli/study.h"
-
-#define FILE_LIMIT ((size_t)64 << 20)
+#include "cli/study_decisions.h"
 
 /* ---- figures ---- */
 
@@ -266,64 +265,31 @@ int study_data_epochs(const struct study_data *data, uint32_t cell, const char *
 
 #define BOOTSTRAP_DRAWS 2000u
 
-struct scores {
-  uint32_t pairs;
-  uint8_t *kind; /* 2 fold + same, modulo 256: tells whether two lists are alike */
-  int8_t *right; /* 1 = decided rightly */
-};
-
-static void scores_done(struct scores *scores) {
-  free(scores->kind);
-  free(scores->right);
-}
-
-/* "pair,fold,same,similarity,accepted" and a line a pair. false = missing, damaged, or out of memory. */
-static bool load_scores(const struct study_data *data, const json_t *row, struct scores *ret_scores) {
+static bool load_decisions(const struct study_data *data, const json_t *row,
+                           struct decisions *ret_decisions) {
   char path[4096], name[128];
-  _cleanup_(freep) char *text = NULL;
-  size_t size = 0, lines = 0;
-  struct scores scores = {.pairs = 0};
-  (void)snprintf(name, sizeof(name), "%s.csv", json_text(row, "job", ""));
-  if (study_path(data->directory, "scores", name, path, NULL) < 0 ||
-      file_read(path, FILE_LIMIT, &text, &size, NULL) < 0)
+  (void)snprintf(name, sizeof(name), "%s.json", json_text(row, "job", ""));
+  if (study_path(data->directory, "decisions", name, path, NULL) < 0)
     return false;
-  for (const char *p = text; (p = strchr(p, '\n')); p++)
-    lines++;
-  scores.kind = malloc(lines + 1);
-  scores.right = malloc(lines + 1);
-  bool good = scores.kind && scores.right && strncmp(text, "pair,fold,same,", 15) == 0;
-  for (const char *p = good ? strchr(text, '\n') + 1 : ""; good && *p; p = strchr(p, '\n') + 1) {
-    unsigned pair, fold, same, accepted;
-    good = strchr(p, '\n') &&
-           sscanf(p, "%u,%u,%u,%*f,%u", &pair, &fold, &same, &accepted) == 4 && /* NOLINT(cert-err34-c) */
-           pair == scores.pairs;
-    if (!good)
-      break;
-    scores.kind[pair] = (uint8_t)(2 * fold + (same != 0));
-    scores.right[pair] = (same != 0) == (accepted != 0);
-    scores.pairs++;
-  }
-  if (!good || scores.pairs == 0) {
-    scores_done(&scores);
-    return false;
-  }
-  *ret_scores = scores;
-  return true;
+  json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+  const bool good = decisions_from_json(json, ret_decisions);
+  json_decref(json);
+  return good;
 }
 
 /* Right here minus right there, of one seed. NULL when the lists of pairs are not alike. */
 static int8_t *subtract(const struct study_data *data, const json_t *here, const json_t *there,
                         uint32_t *ret_pairs) {
-  struct scores a = {.pairs = 0}, b = {.pairs = 0};
+  struct decisions a = {.pairs = 0}, b = {.pairs = 0};
   int8_t *difference = NULL;
-  if (load_scores(data, here, &a) && load_scores(data, there, &b) && a.pairs == b.pairs &&
+  if (load_decisions(data, here, &a) && load_decisions(data, there, &b) && a.pairs == b.pairs &&
       memcmp(a.kind, b.kind, a.pairs) == 0)
     difference = malloc(a.pairs);
   for (uint32_t i = 0; difference && i < a.pairs; i++)
     difference[i] = (int8_t)(a.right[i] - b.right[i]);
   *ret_pairs = a.pairs;
-  scores_done(&a);
-  scores_done(&b);
+  decisions_free(&a);
+  decisions_free(&b);
   return difference;
 }
 

@@ -45,8 +45,8 @@ struct epoch_value {
 int study_data_epochs(const struct study_data *data, uint32_t cell, const char *metric,
                       struct epoch_value **ret_epochs, uint32_t *ret_count, struct guise_error *err);
 
-/* Difference of two cells' k-fold decisions by paired bootstrap over pairs and seeds (scores/JOB.csv); all
- * NAN when the scores are missing or the pairs are not the same ones. */
+/* Difference of two cells' k-fold decisions by paired bootstrap over pairs and seeds (decisions/JOB.json);
+ * all NAN when they are missing or the pairs are not the same ones. */
 struct estimate study_data_bootstrap(const struct study_data *data, uint32_t cell, uint32_t baseline);
 
 /* ---- study_table.c, study_plots.c: the files of a report ---- */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/document.h"
+#include "cli/study_decisions.h"
 #include "cli/study_run.h"
 #include "core/model/files.h"
 
@@ -33,10 +34,27 @@ static int save_metrics(const struct study_run *run, const char *id, const json_
   return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
 }
 
-/* The pair scores of a model, where it has them. */
-static int save_scores(struct study_run *run, const char *id, const char *model) {
+static int write_decisions(const struct study_run *run, const char *id, const char *scores) {
   char path[4096], name[80];
   struct guise_error err = {0};
+  struct decisions decisions;
+  if (!decisions_from_scores(scores, &decisions))
+    return cli_error("the daemon's scores.csv of job %s cannot be read", id);
+  json_t *json = decisions_json(&decisions);
+  decisions_free(&decisions);
+  _cleanup_(freep) char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+  json_decref(json);
+  (void)snprintf(name, sizeof(name), "%s.json", id);
+  if (!text)
+    return cli_error("out of memory");
+  int r = study_path(run->directory, "decisions", name, path, &err);
+  if (r == 0)
+    r = file_write_atomic(path, text, strlen(text), &err);
+  return r < 0 ? cli_error("%s", err.text) : EXIT_DONE;
+}
+
+/* How a model decided its pairs, where it has any. */
+static int save_decisions(struct study_run *run, const char *id, const char *model) {
   struct reply reply = {0};
   _cleanup_(freep) char *url = http_path("/v1/models/", model, "/files/scores.csv?unsafe=true", NULL);
   if (!url)
@@ -44,10 +62,8 @@ static int save_scores(struct study_run *run, const char *id, const char *model)
   int code = run_request(run, &(struct request){.method = "GET", .path = url}, &reply);
   if (code != EXIT_DONE)
     return code;
-  (void)snprintf(name, sizeof(name), "%s.csv", id);
-  if (reply.status == 200 && (study_path(run->directory, "scores", name, path, &err) < 0 ||
-                              file_write_atomic(path, reply.text, reply.size, &err) < 0))
-    code = cli_error("%s", err.text);
+  if (reply.status == 200)
+    code = write_decisions(run, id, reply.text);
   reply_free(&reply);
   return code;
 }
@@ -76,7 +92,7 @@ static int collect(struct study_run *run, struct planned_job *planned, const jso
     code = run_get(run, http_path("/v1/models/", model, "/files/" REPORT_FILE "?unsafe=true", NULL), &missing,
                    &report);
   if (code == EXIT_DONE && report)
-    code = save_scores(run, planned->id, model);
+    code = save_decisions(run, planned->id, model);
   if (code == EXIT_DONE)
     code = save_metrics(run, planned->id, metrics);
   if (code == EXIT_DONE)
@@ -359,7 +375,7 @@ static int load(struct study_run *run, const char *file) {
 /* Makes the folder and keeps a second run out of it. */
 static int open_folder(struct study_run *run, int *ret_lock) {
   char path[4096];
-  static const char *const parts[] = {"metrics", "scores"};
+  static const char *const parts[] = {"metrics", "decisions"};
   struct guise_error err = {0};
   int r = directory_make(run->directory, &err);
   for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++) {

@@ -2,10 +2,12 @@
  * and gone on with, the daemon restarted meanwhile, nothing run twice; then the report, also with the daemon
  * gone. The tests build on each other in the order of main(). */
 #include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -120,23 +122,36 @@ static void nothing_runs_twice(void **state) {
   json_decref(row);
 }
 
-/* One file of pair scores a model; its decisions give the accuracy of the report. */
-static void scores_are_those_of_the_report(void **state) {
+/* One file a job of how its pairs were decided, which gives the accuracy of the report: rightly decided pairs
+ * by fold. */
+static void decisions_are_those_of_the_report(void **state) {
   (void)state;
-  struct output *output = shell(0, "for f in \"$D\"/study/scores/*.csv; do head -n 1 \"$f\"; done | sort -u; "
-                                   "ls \"$D/study/scores\" | wc -l");
-  assert_string_equal(output->out, "pair,fold,same,similarity,accepted\n4\n");
-  json_t *row = json_loads(shell(0, "head -n 1 \"$D/study/results.jsonl\"")->out, 0, NULL);
-  double accuracy = json_real_value(json_object_get(row, "accuracy"));
   char command[512];
-  (void)snprintf(
-      command, sizeof(command),
-      "awk -F, 'NR > 1 {n[$2]++; right[$2] += $3 == $5} END {for (f in n) {sum += right[f]/n[f]; folds++}; "
-      "printf \"%%.6f\", sum/folds}' \"$D/study/scores/%s.csv\"",
-      json_string_value(json_object_get(row, "job")));
+  assert_string_equal(shell(0, "ls \"$D/study/decisions\" | wc -l")->out, "4\n");
+  json_t *row = json_loads(shell(0, "head -n 1 \"$D/study/results.jsonl\"")->out, 0, NULL);
+  const double accuracy = json_real_value(json_object_get(row, "accuracy"));
+  (void)snprintf(command, sizeof(command), "cat \"$D/study/decisions/%s.json\"",
+                 json_string_value(json_object_get(row, "job")));
   json_decref(row);
-  assert_true(strtod(shell(0, command)->out, NULL) - accuracy < 2e-6);
-  assert_true(accuracy - strtod(shell(0, command)->out, NULL) < 2e-6);
+  json_t *json = json_loads(shell(0, command)->out, 0, NULL);
+  const char *digits = json_string_value(json_object_get(json, "right"));
+  const json_t *run;
+  double sum = 0, right[16] = {0}, pairs[16] = {0};
+  size_t i, pair = 0;
+  json_array_foreach(json_object_get(json, "runs"), i, run) {
+    const json_int_t fold = json_integer_value(json_array_get(run, 0));
+    assert_true(fold >= 0 && fold < 10);
+    for (json_int_t k = json_integer_value(json_array_get(run, 2)); k > 0; k--, pair++) {
+      const char digit[] = {digits[pair / 4], 0};
+      right[fold] += (double)(strtoul(digit, NULL, 16) >> (3 - pair % 4) & 1);
+      pairs[fold]++;
+    }
+  }
+  assert_int_equal(strlen(digits), (pair + 3) / 4);
+  json_decref(json);
+  for (int fold = 0; fold < 10; fold++)
+    sum += right[fold] / pairs[fold];
+  assert_true(fabs(sum / 10 - accuracy) < 2e-6);
 }
 
 static void a_changed_cell_runs_anew(void **state) {
@@ -203,7 +218,7 @@ static void reports_without_the_daemon(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(mistakes_start_nothing),     cmocka_unit_test(goes_on_after_a_kill),
-      cmocka_unit_test(nothing_runs_twice),         cmocka_unit_test(scores_are_those_of_the_report),
+      cmocka_unit_test(nothing_runs_twice),         cmocka_unit_test(decisions_are_those_of_the_report),
       cmocka_unit_test(a_changed_cell_runs_anew),   cmocka_unit_test(tries_again_when_asked),
       cmocka_unit_test(reports_without_the_daemon),
   };
