@@ -82,18 +82,32 @@ static void mixes_follow_the_policy(void **state) {
 static void verdicts(void **state) {
   (void)state;
   static const struct {
-    double low, high, worst, control;
+    double low, high, worst, control, threshold, threshold_worst;
     enum attack_verdict verdict;
   } cases[] = {
-      {.5, .6, .7, 1, VERDICT_LEAKS},           {.1, .2, .25, 1, VERDICT_RESISTS},
-      {.2, .4, .45, 1, VERDICT_LEAKS},          {.2, .4, .41, 1, VERDICT_INCONCLUSIVE},
-      {.1, .2, .5, 1, VERDICT_LEAKS},           {.5, .6, .7, .5, VERDICT_INCONCLUSIVE},
-      {.1, .2, .25, .5, VERDICT_INCONCLUSIVE},  {.1, .2, .25, NAN, VERDICT_INCONCLUSIVE},
-      {NAN, NAN, NAN, 1, VERDICT_INCONCLUSIVE},
+      {.5, .6, .7, 1, .3, .42, VERDICT_LEAKS},
+      {.1, .2, .25, 1, .3, .42, VERDICT_RESISTS},
+      {.2, .4, .45, 1, .3, .42, VERDICT_LEAKS},
+      {.2, .4, .41, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, .3, .42, VERDICT_LEAKS},
+      {.5, .6, .7, .5, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, .5, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, NAN, .3, .42, VERDICT_INCONCLUSIVE},
+      {NAN, NAN, NAN, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      /* nothing is below a threshold that there is not; above one that there is, it leaks all the same */
+      {1, 1, 1, 1, NAN, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, NAN, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, NAN, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, .3, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, NAN, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, NAN, .42, VERDICT_LEAKS},
+      {.5, .6, .7, 1, .3, NAN, VERDICT_LEAKS},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    struct attack_surface_result surface = {
-        .decided_by = "ssim", .threshold = .3, .threshold_worst_tenth = .42, .metrics = 1};
+    struct attack_surface_result surface = {.decided_by = "ssim",
+                                            .threshold = cases[i].threshold,
+                                            .threshold_worst_tenth = cases[i].threshold_worst,
+                                            .metrics = 1};
     surface.metric[0] =
         (struct attack_metric){.name = "ssim",
                                .unit = "",
@@ -105,6 +119,7 @@ static void verdicts(void **state) {
     if (surface.verdict != cases[i].verdict)
       fail_msg("case %zu: %s", i, surface.reason);
     assert_true(strlen(surface.reason) > 20);
+    assert_null(strstr(surface.reason, "threshold of nan"));
   }
 }
 
