@@ -286,7 +286,7 @@ static int falling(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+int people_interval(const struct face_sample *sample, const double *values, bool share, uint64_t seed,
                     struct interval *ret_interval, double *ret_worst_tenth) {
   _cleanup_(freep) double *mean = calloc(sample->people + 1, sizeof(*mean));
   _cleanup_(freep) uint32_t *images = calloc(sample->people + 1, sizeof(*images));
@@ -303,6 +303,8 @@ int people_interval(const struct face_sample *sample, const double *values, uint
       bootstrap_mean(values, sample->person, sample->count, sample->people, BOOTSTRAP_DRAWS, seed);
   if (isnan(interval.low) && !isnan(interval.mean))
     return -ENOMEM;
+  if (share)
+    bootstrap_widen(mean, sample->people, &interval);
   *ret_interval = interval;
   *ret_worst_tenth = mean_of(mean, (sample->people + 9) / 10);
   return 0;
@@ -402,7 +404,7 @@ static void decide_by(const struct attack_metric *metric, struct attack_surface_
     say_too_few(metric, surface);
   } else if (metric->value.high > surface->threshold) {
     REASON(surface,
-           "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more faces would tell.",
+           "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more people would tell.",
            metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold);
   } else {
     surface->verdict = VERDICT_RESISTS;

@@ -76,8 +76,9 @@ uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix
                               uint32_t turn, uint64_t seed);
 
 /* Mean with its interval over people, and the mean over the tenth of people with the highest values. values:
- * one a face. */
-int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+ * one a face. share: they are of something found or not, 0..1, so that the interval of people who are all
+ * alike has a width, too (bootstrap_widen). */
+int people_interval(const struct face_sample *sample, const double *values, bool share, uint64_t seed,
                     struct interval *ret_interval, double *ret_worst_tenth);
 double mean_of(const double *values, uint32_t count);
 

@@ -123,6 +123,45 @@ static void verdicts(void **state) {
   }
 }
 
+/* Sixteen people of whom nobody is found: .2 may be, so that a threshold of .115 is not undercut. A likeness
+ * of nought is no share, and stays. */
+static void nobody_found_of_few_people(void **state) {
+  (void)state;
+  static const double found[FACES] = {0};
+  static uint32_t number[200];
+  for (uint32_t i = 0; i < ARRAY_SIZE(number); i++)
+    number[i] = i;
+  for (int many = 0; many < 2; many++) {
+    static const double nobody[200] = {0};
+    const uint32_t people = many ? 200 : 16;
+    const struct face_sample sample = {.person = number, .count = people, .people = people};
+    struct attack_surface_result surface = {
+        .decided_by = "accuracy_at_1", .threshold = .115, .threshold_worst_tenth = .5, .metrics = 1};
+    surface.metric[0] = (struct attack_metric){.name = "accuracy_at_1",
+                                               .unit = "",
+                                               .chance = .04,
+                                               .control = {.75, .5, .9},
+                                               .control_threshold = .2};
+    assert_int_equal(
+        people_interval(&sample, nobody, true, 1, &surface.metric[0].value, &surface.metric[0].worst_tenth),
+        0);
+    attack_decide(&surface);
+    if (surface.verdict != (many ? VERDICT_RESISTS : VERDICT_INCONCLUSIVE))
+      fail_msg("%s", surface.reason);
+    assert_int_equal(strstr(surface.reason, "(0.000 to 0.206)") != NULL, !many);
+  }
+  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct face_sample sample;
+  struct interval interval;
+  double worst;
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  assert_int_equal(people_interval(&sample, found, false, 1, &interval, &worst), 0);
+  assert_true(interval.low == 0 && interval.high == 0);
+  assert_int_equal(people_interval(&sample, found, true, 1, &interval, &worst), 0);
+  assert_true(fabs(interval.high - .2646) < 5e-5); /* twelve people, not 36 faces */
+  face_sample_done(&sample);
+}
+
 static void names(void **state) {
   (void)state;
   enum attack_effort effort;
@@ -139,6 +178,7 @@ int main(void) {
       cmocka_unit_test(sample_spreads_over_people),
       cmocka_unit_test(mixes_follow_the_policy),
       cmocka_unit_test(verdicts),
+      cmocka_unit_test(nobody_found_of_few_people),
       cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, number_people, NULL);
