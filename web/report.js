@@ -195,7 +195,11 @@ function audits(entries) {
     'div',
     null,
     h('h3', null, 'Audits'),
-    h('p', {class: 'soft'}, 'A leak counts whenever it was found; else the newest result of an attack does.'),
+    h(
+      'p',
+      {class: 'soft'},
+      'A leak counts whenever it was found; else of an attack on the same people the newest result of the highest effort, and of several groups of people the worst.',
+    ),
     table(
       'Audits',
       ['When', 'Effort', 'Attacks', 'Attacked people of', 'Public faces'],

@@ -176,8 +176,9 @@ static void add_audits(struct text *html, const json_t *report) {
   if (json_array_size(audits) < 2)
     return;
   text_add(html,
-           "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else the newest result of an attack "
-           "does.</p>\n<div class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
+           "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else of an attack on the same people "
+           "the newest result of the highest effort, and of several groups of people the worst.</p>\n<div "
+           "class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
            "<th>Attacked people of</th><th>Public faces</th></tr>\n");
   json_array_foreach(audits, i, audit) {
     victims = json_object_get(audit, "victims");
