@@ -283,8 +283,10 @@ static int run_on(struct gallery *gallery, struct attack_result *result, struct 
   }
   int r =
       evaluator_new(context->evaluator, &gallery->known, mask_size(context->mask), &options, &evaluator, err);
-  if (r == 0)
+  if (r == 0) {
+    result->evaluator = evaluator_facts(evaluator, context->evaluator_unseen);
     r = draw_control(gallery, err);
+  }
   if (r == 0)
     r = draw_attacked(gallery, err);
   if (r == 0)

@@ -121,6 +121,7 @@ static int train_evaluator(const struct audit_subject *subject, const struct dat
     judged.images = 0;
     images += trained->count;
   }
+  comparisons->evaluator_unseen = judged.complement;
   r = directory_of(subject, "evaluator", 0, directory, err);
   return r < 0 ? r
                : embedder_known(judging, subject->inputs->dataset_pack, &judged, images,

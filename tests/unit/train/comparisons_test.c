@@ -116,6 +116,7 @@ static void known_people_are_learnt_once(void **state) {
       fail_msg("%s", err.text);
     assert_int_equal(trainings, 2);
     assert_string_equal(comparisons->overfitted, ""); /* is membership's */
+    assert_true(comparisons->evaluator_unseen);
     comparisons_free(comparisons);
   }
   char path[128];
@@ -232,6 +233,19 @@ static void a_given_control_is_taken(void **state) {
   json_t *conditions = audit_conditions(&subject, &record);
   assert_string_equal(json_string_value(json_object_get(conditions, "control")), "mdl_c");
   assert_true(json_real_value(json_object_get(conditions, "control_accuracy")) == 0.75);
+  assert_true(json_is_null(json_object_get(conditions, "evaluator")));
+  json_decref(conditions);
+  /* whichever attack was judged, also in a run before this one */
+  assert_int_equal(
+      json_array_append_new(record.attacks, json_pack("{s:s, s:n}", "attack", "linear", "evaluator")), 0);
+  assert_int_equal(
+      json_array_append_new(record.attacks,
+                            json_pack("{s:s, s:{s:s, s:i, s:b, s:f}}", "attack", "mi_face", "evaluator",
+                                      "arch", "iresnet18", "images", 12, "unseen", 1, "accuracy", 0.75)),
+      0);
+  conditions = audit_conditions(&subject, &record);
+  assert_true(json_equal(json_object_get(conditions, "evaluator"),
+                         json_object_get(json_array_get(record.attacks, 1), "evaluator")));
   json_decref(conditions);
   audit_record_done(&record);
   job_data_close(&data);
@@ -250,7 +264,8 @@ static void nobody_judges_its_own_kind(void **state) {
   assert_int_equal(comparisons_evaluator(ARCH_IRESNET18, COMPARISON_CONTROL), ARCH_MOBILEFACENET);
 }
 
-/* Of an iresnet18 neither it nor the control that the job trains may judge. */
+/* Of an iresnet18 neither it nor the control that the job trains may judge. Without images that were kept
+ * out, who judges knows all of them. */
 static void a_third_kind_judges(void **state) {
   (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -264,9 +279,9 @@ static void a_third_kind_judges(void **state) {
   struct job_data data;
   char work[64];
   (void)snprintf(work, sizeof(work), "%s/third", root);
-  json_t *body = json_pack("{s:s, s:s, s:{s:s, s:i}, s:{s:i, s:f}, s:{s:i}}", "type", "train", "dataset", "a",
-                           "model", "arch", "iresnet18", "input", 32, "holdout", "identities", 0, "images",
-                           0.5, "train", "seed", 3);
+  json_t *body =
+      json_pack("{s:s, s:s, s:{s:s, s:i}, s:{s:i}, s:{s:i}}", "type", "train", "dataset", "a", "model",
+                "arch", "iresnet18", "input", 32, "holdout", "identities", 0, "train", "seed", 3);
   assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);
@@ -284,6 +299,8 @@ static void a_third_kind_judges(void **state) {
     fail_msg("%s", err.text);
   assert_int_equal(info_of(comparisons->undefended).arch, ARCH_FREQ_IR);
   assert_int_equal(info_of(comparisons->evaluator).arch, ARCH_MOBILEFACENET);
+  assert_false(comparisons->evaluator_unseen);
+  assert_int_equal(info_of(comparisons->evaluator).training.images, PEOPLE * IMAGES);
   comparisons_free(comparisons);
   job_data_close(&data);
   job_spec_free(&trained);
