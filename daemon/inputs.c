@@ -7,7 +7,6 @@
 #include "core/base/json.h"
 #include "core/mask/key.h"
 #include "core/model/model.h"
-#include "core/train/comparisons.h"
 #include "daemon/templates.h"
 
 struct input {
@@ -264,29 +263,6 @@ static double number_in(const json_t *object, const char *section, const char *k
   return json_number_value(json_object_get(json_object_get(object, section), key));
 }
 
-/* Whether an attack that an evaluator judges may run. */
-static bool draws_people(const json_t *training) {
-  const json_t *names = json_object_get(json_object_get(training, "audit"), "attacks"), *name;
-  size_t i;
-  json_array_foreach(names, i, name) {
-    const struct attack *attack = json_is_string(name) ? attack_find(json_string_value(name)) : NULL;
-    if (attack && attack->needs_evaluator)
-      return true;
-  }
-  return !json_is_array(names);
-}
-
-static bool can_be_judged(const json_t *training, const json_t *facts) {
-  const json_t *sections[] = {json_object_get(training, "model"), json_object_get(facts, "model")};
-  enum arch arch[2];
-  for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {
-    const char *name = json_string_value(json_object_get(sections[i], "arch"));
-    if (!name || arch_from_name(name, &arch[i]) < 0)
-      return true; /* told elsewhere */
-  }
-  return comparisons_evaluator(arch[0], arch[1]) != ARCHS;
-}
-
 static int compare_trainings(struct service *service, const struct client *client, const struct input *input,
                              const json_t *training, const json_t *facts, const struct model_row *model,
                              struct spec_problems *problems) {
@@ -313,12 +289,6 @@ static int compare_trainings(struct service *service, const struct client *clien
           "%s knows other people of the data set than the model under attack: %s.%s must "
           "be the same in both trainings",
           model->id, of_people[i][0], of_people[i][1]);
-  if (draws_people(training) && !can_be_judged(training, facts))
-    return spec_problems_add(problems, input->pointer, "conflict", NULL,
-                             "what is drawn out of the model and out of %s is judged by a network of another "
-                             "architecture than either, and none is left: name a control of the model's own, "
-                             "or leave control out and a small one is trained",
-                             model->id);
   if (number_in(training, "model", "input") != number_in(facts, "model", "input"))
     return spec_problems_add(problems, input->pointer, "conflict", NULL,
                              "the input of %s is %.0f pixels and that of the model under attack %.0f: they "

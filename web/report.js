@@ -167,6 +167,24 @@ function surfaceDetails(surface) {
   );
 }
 
+/** Who said whom the drawings show. */
+function judgedBy(evaluator) {
+  if (!evaluator) return null;
+  return h(
+    'p',
+    {class: 'soft'},
+    `Judged by a network of the architecture ${evaluator.arch}`,
+    evaluator.images ? `, trained on ${count(evaluator.images)} photographs of these people` : '',
+    evaluator.unseen
+      ? ', none of which the model was trained on'
+      : ', with what the model was trained on among them as far as is known',
+    evaluator.accuracy === null
+      ? ''
+      : `; of photographs that the model was trained on it recognises ${percent(evaluator.accuracy)}`,
+    '.',
+  );
+}
+
 function attackDetails(attack) {
   return h(
     'details',
@@ -185,6 +203,7 @@ function attackDetails(attack) {
       `${count(attack.faces)} faces of ${count(attack.people)} people, seed ${attack.seed}, ${duration(attack.seconds)}`,
       attack.public_faces ? `; the attacker learnt from ${count(attack.public_faces)} public faces` : '',
     ),
+    judgedBy(attack.evaluator),
     attack.surfaces.map(surfaceDetails),
   );
 }
@@ -195,7 +214,11 @@ function audits(entries) {
     'div',
     null,
     h('h3', null, 'Audits'),
-    h('p', {class: 'soft'}, 'A leak counts whenever it was found; else the newest result of an attack does.'),
+    h(
+      'p',
+      {class: 'soft'},
+      'A leak counts whenever it was found; else of an attack on the same people the newest result of the highest effort, and of several groups of people the worst.',
+    ),
     table(
       'Audits',
       ['When', 'Effort', 'Attacks', 'Attacked people of', 'Public faces'],

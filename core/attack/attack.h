@@ -77,6 +77,7 @@ struct attack_context {
   const char *undefended;     /* control: an undefended model of the members' people */
   bool undefended_given;      /* it is not the job's own: what it teaches is not kept for other jobs */
   const char *evaluator;      /* a judge of pictures of them: another architecture, seed and, maybe, images */
+  bool evaluator_unseen; /* none of its images is among the members'; false: some are, or it is not known */
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
@@ -129,6 +130,16 @@ struct attack_surface_result {
   uint32_t pictures;
 };
 
+/* Who said whom the drawings show. */
+struct attack_evaluator {
+  const char *arch; /* NULL = nobody was asked */
+  uint32_t images;  /* it was trained on; 0 = its model does not tell */
+  bool unseen; /* the model under attack was trained on none of them; false: on some, or it is not known */
+  /* Share of the photographs behind the class rows, which that model was trained on, that it gives to the
+   * right person when it knows all the others; NAN: nobody has two. */
+  double accuracy;
+};
+
 struct attack_result {
   const char *name, *summary;
   enum attack_effort effort;
@@ -138,6 +149,7 @@ struct attack_result {
   uint32_t steps;        /* the attacker's iterations: of training with public faces, else a face, at most */
   uint32_t public_faces; /* it learnt from; 0 = it does not learn */
   uint64_t parameters;   /* of its network; 0 = none */
+  struct attack_evaluator evaluator;
   double seconds;
   struct attack_surface_result surface[SURFACES];
   uint32_t surfaces;

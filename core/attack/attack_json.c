@@ -70,6 +70,14 @@ static json_t *surface_json(const struct attack_surface_result *surface, uint32_
       "metrics", metrics_json(surface), "pictures", pictures_json(surface, size, false));
 }
 
+static json_t *evaluator_json(const struct attack_evaluator *evaluator) {
+  return evaluator->arch
+             ? json_pack("{s:s, s:o, s:b, s:o}", "arch", evaluator->arch, "images",
+                         evaluator->images ? json_integer(evaluator->images) : json_null(), "unseen",
+                         (int)evaluator->unseen, "accuracy", json_real_or_null(evaluator->accuracy))
+             : json_null();
+}
+
 json_t *attack_result_json(const struct attack_result *result) {
   json_t *list = json_array();
   for (uint32_t s = 0; s < result->surfaces; s++)
@@ -77,12 +85,13 @@ json_t *attack_result_json(const struct attack_result *result) {
       json_decref(list);
       return NULL;
     }
-  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o}", "attack", result->name,
-                   "summary", result->summary, "effort", effort_name(result->effort), "seed",
+  return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o}", "attack",
+                   result->name, "summary", result->summary, "effort", effort_name(result->effort), "seed",
                    (json_int_t)result->seed, "size", (int)result->size, "faces", (int)result->faces, "people",
                    (int)result->people, "steps", (int)result->steps, "public_faces",
-                   (int)result->public_faces, "parameters", (json_int_t)result->parameters, "seconds",
-                   json_real_or_null(result->seconds), "surfaces", list);
+                   (int)result->public_faces, "parameters", (json_int_t)result->parameters, "evaluator",
+                   evaluator_json(&result->evaluator), "seconds", json_real_or_null(result->seconds),
+                   "surfaces", list);
 }
 
 json_t *attack_result_private(const struct attack_result *result) {

@@ -263,7 +263,7 @@ static int fill_metric(const struct demix_store *store, size_t row, const struct
                        const struct outcome *controls, struct attack_metric *ret_metric) {
   const struct face_sample *sample = store->sample;
   const uint64_t seed = store->context->seed;
-  const bool has_control = rows[row].control < FIGURES;
+  const bool has_control = rows[row].control < FIGURES, share = rows[row].figure == FOUND;
   _cleanup_(freep) double *values = calloc((size_t)3 * sample->count + 1, sizeof(*values));
   if (!values)
     return -ENOMEM;
@@ -279,11 +279,11 @@ static int fill_metric(const struct demix_store *store, size_t row, const struct
                                  .description = rows[row].description,
                                  .control_threshold = rows[row].control_threshold,
                                  .ceiling = NAN};
-  int r = people_interval(sample, values, seed, &metric.value, &metric.worst_tenth);
+  int r = people_interval(sample, values, share, seed, &metric.value, &metric.worst_tenth);
   if (r == 0)
-    r = people_interval(sample, chances, seed, &chance, &metric.chance_worst_tenth);
+    r = people_interval(sample, chances, share, seed, &chance, &metric.chance_worst_tenth);
   if (r == 0 && has_control)
-    r = people_interval(sample, undefended, seed, &control, &unused);
+    r = people_interval(sample, undefended, share, seed, &control, &unused);
   metric.chance = chance.mean;
   metric.control = control;
   if (r == 0)

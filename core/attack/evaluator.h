@@ -19,6 +19,9 @@ DEFINE_CLEANUP(struct evaluator *, evaluator_free)
 int evaluator_look(struct evaluator *evaluator, const uint8_t *rgb, uint32_t count, uint32_t size,
                    const struct lessons_options *options, struct guise_error *err);
 
+/* What to think of its judgements; `unseen` is the caller's to know. */
+struct attack_evaluator evaluator_facts(const struct evaluator *evaluator, bool unseen);
+
 /* How picture i stands to a class. */
 struct judgement {
   uint32_t rank;   /* of the class among all, by the cosine to the mean of its photographs; 0 = the first */

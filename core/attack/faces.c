@@ -286,7 +286,7 @@ static int falling(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+int people_interval(const struct face_sample *sample, const double *values, bool share, uint64_t seed,
                     struct interval *ret_interval, double *ret_worst_tenth) {
   _cleanup_(freep) double *mean = calloc(sample->people + 1, sizeof(*mean));
   _cleanup_(freep) uint32_t *images = calloc(sample->people + 1, sizeof(*images));
@@ -303,6 +303,8 @@ int people_interval(const struct face_sample *sample, const double *values, uint
       bootstrap_mean(values, sample->person, sample->count, sample->people, BOOTSTRAP_DRAWS, seed);
   if (isnan(interval.low) && !isnan(interval.mean))
     return -ENOMEM;
+  if (share)
+    bootstrap_widen(mean, sample->people, &interval);
   *ret_interval = interval;
   *ret_worst_tenth = mean_of(mean, (sample->people + 9) / 10);
   return 0;
@@ -361,22 +363,32 @@ static const struct attack_metric *find_metric(const struct attack_surface_resul
 
 #define REASON(surface, ...) ((void)snprintf((surface)->reason, sizeof((surface)->reason), __VA_ARGS__))
 
-void attack_decide(struct attack_surface_result *surface) {
-  surface->verdict = VERDICT_INCONCLUSIVE;
+/* The first metric whose control misses what it must reach; NULL: none does. */
+static const struct attack_metric *failed_control(const struct attack_surface_result *surface) {
   for (uint32_t i = 0; i < surface->metrics; i++) {
     const struct attack_metric *metric = &surface->metric[i];
-    if (!isnan(metric->control_threshold) && !(metric->control.mean >= metric->control_threshold)) {
-      REASON(surface,
-             "On its control this attack reached %s %.3g; %.3g is needed to trust it, so it says nothing "
-             "here.",
-             metric->name, metric->control.mean, metric->control_threshold);
-      return;
-    }
+    if (!isnan(metric->control_threshold) && !(metric->control.mean >= metric->control_threshold))
+      return metric;
   }
-  const struct attack_metric *metric = find_metric(surface, surface->decided_by);
-  if (!metric || !isfinite(metric->value.low) || !isfinite(metric->value.high)) {
-    REASON(surface, "The figure that decides could not be measured.");
-  } else if (metric->value.low > surface->threshold) {
+  return NULL;
+}
+
+/* Chance, and so what is above it, takes enough pairs of people who are neither in the template nor stand in
+ * for them. */
+static void say_too_few(const struct attack_metric *metric, struct attack_surface_result *surface) {
+  const bool templates =
+      surface->surface == SURFACE_TRAINING_TEMPLATES || surface->surface == SURFACE_INFERENCE_TEMPLATES;
+  REASON(surface,
+         "%s is %.3f, and too few people were attacked to tell what chance or the control reaches, so that "
+         "there is no threshold to judge it by: %s.",
+         metric->name, metric->value.mean,
+         templates ? "hold out more people from training (holdout.identities), or audit with a data set of "
+                     "more people with several images each"
+                   : "it takes a data set of more people");
+}
+
+static void decide_by(const struct attack_metric *metric, struct attack_surface_result *surface) {
+  if (metric->value.low > surface->threshold) {
     surface->verdict = VERDICT_LEAKS;
     REASON(surface, "%s is %.3f (95 %%: %.3f to %.3f), above the threshold of %.3f; chance is %.3f.",
            metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
@@ -387,9 +399,12 @@ void attack_decide(struct attack_surface_result *surface) {
            "%s is %.3f on average, but %.3f for the tenth of people that fare worst, above the threshold of "
            "%.3f.",
            metric->name, metric->value.mean, metric->worst_tenth, surface->threshold_worst_tenth);
+  } else if (!isfinite(surface->threshold) || !isfinite(surface->threshold_worst_tenth) ||
+             !isfinite(metric->worst_tenth)) {
+    say_too_few(metric, surface);
   } else if (metric->value.high > surface->threshold) {
     REASON(surface,
-           "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more faces would tell.",
+           "%s is %.3f, and its interval (%.3f to %.3f) holds the threshold of %.3f: more people would tell.",
            metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold);
   } else {
     surface->verdict = VERDICT_RESISTS;
@@ -400,4 +415,19 @@ void attack_decide(struct attack_surface_result *surface) {
            metric->name, metric->value.mean, metric->value.low, metric->value.high, surface->threshold,
            metric->worst_tenth);
   }
+}
+
+void attack_decide(struct attack_surface_result *surface) {
+  const struct attack_metric *failed = failed_control(surface),
+                             *metric = find_metric(surface, surface->decided_by);
+  surface->verdict = VERDICT_INCONCLUSIVE;
+  if (failed)
+    REASON(surface,
+           "On its control this attack reached %s %.3g; %.3g is needed to trust it, so it says nothing "
+           "here.",
+           failed->name, failed->control.mean, failed->control_threshold);
+  else if (!metric || !isfinite(metric->value.low) || !isfinite(metric->value.high))
+    REASON(surface, "The figure that decides could not be measured.");
+  else
+    decide_by(metric, surface);
 }

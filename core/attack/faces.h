@@ -76,8 +76,9 @@ uint32_t face_sample_stranger(const struct face_sample *sample, const struct mix
                               uint32_t turn, uint64_t seed);
 
 /* Mean with its interval over people, and the mean over the tenth of people with the highest values. values:
- * one a face. */
-int people_interval(const struct face_sample *sample, const double *values, uint64_t seed,
+ * one a face. share: they are of something found or not, 0..1, so that the interval of people who are all
+ * alike has a width, too (bootstrap_widen). */
+int people_interval(const struct face_sample *sample, const double *values, bool share, uint64_t seed,
                     struct interval *ret_interval, double *ret_worst_tenth);
 double mean_of(const double *values, uint32_t count);
 
@@ -89,9 +90,10 @@ void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *s
 int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces);
 void synthetic_faces_done(struct attack_faces *faces);
 
-/* Sets verdict and reason from metrics, decided_by and threshold: "inconclusive" when a control misses its
- * threshold or the interval of the deciding metric holds `threshold`; "leaks" when its lower bound lies
- * above it or its worst tenth above threshold_worst_tenth; else "resists". */
+/* Sets verdict and reason from metrics, decided_by and the thresholds: "inconclusive" when a control misses
+ * what it must reach; "leaks" when the deciding metric's lower bound lies above `threshold` or its worst
+ * tenth above threshold_worst_tenth; "inconclusive", too, when either threshold could not be measured (NAN)
+ * or the interval holds `threshold`; else "resists". */
 void attack_decide(struct attack_surface_result *surface);
 
 int attack_linear_run(const struct attack_context *context, struct attack_result *ret_result,

@@ -46,6 +46,7 @@ static const char threat_model[] =
 static int fill_metric(const struct assault *assault, enum figure figure, const struct found *attack,
                        const struct found *control, struct attack_metric *ret_metric) {
   const uint64_t seed = assault->context->seed;
+  const bool share = figure == LABEL;
   double unused;
   struct interval chance;
   *ret_metric = (struct attack_metric){.name = rows[figure].name,
@@ -53,13 +54,13 @@ static int fill_metric(const struct assault *assault, enum figure figure, const 
                                        .description = rows[figure].description,
                                        .control_threshold = NAN,
                                        .ceiling = NAN};
-  int r = people_interval(&assault->sample, attack->value[figure], seed, &ret_metric->value,
+  int r = people_interval(&assault->sample, attack->value[figure], share, seed, &ret_metric->value,
                           &ret_metric->worst_tenth);
   if (r == 0)
-    r = people_interval(&assault->sample, attack->chance[figure], seed, &chance,
+    r = people_interval(&assault->sample, attack->chance[figure], share, seed, &chance,
                         &ret_metric->chance_worst_tenth);
   if (r == 0)
-    r = people_interval(&assault->sample, control->value[figure], seed, &ret_metric->control, &unused);
+    r = people_interval(&assault->sample, control->value[figure], share, seed, &ret_metric->control, &unused);
   if (r == 0)
     ret_metric->chance = chance.mean;
   return r;

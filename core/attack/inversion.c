@@ -203,6 +203,7 @@ static int add_metrics(const struct gallery *gallery, const struct figures *atta
   int r = 0;
   for (int f = 0; f < FIGURES && r == 0; f++) {
     struct attack_metric *metric = &surface->metric[surface->metrics++];
+    const bool share = f != DISTANCE;
     double unused;
     *metric = (struct attack_metric){.name = rows[f].name,
                                      .unit = "",
@@ -211,9 +212,9 @@ static int add_metrics(const struct gallery *gallery, const struct figures *atta
                                      .chance_worst_tenth = attack->chance_worst[f],
                                      .control_threshold = NAN,
                                      .ceiling = NAN};
-    r = people_interval(&everybody, attack->value[f], seed, &metric->value, &metric->worst_tenth);
+    r = people_interval(&everybody, attack->value[f], share, seed, &metric->value, &metric->worst_tenth);
     if (r == 0)
-      r = people_interval(&everybody, control->value[f], seed, &metric->control, &unused);
+      r = people_interval(&everybody, control->value[f], share, seed, &metric->control, &unused);
   }
   struct attack_metric *distance = &surface->metric[DISTANCE];
   distance->value = (struct interval){-distance->value.mean, -distance->value.high, -distance->value.low};
@@ -282,8 +283,10 @@ static int run_on(struct gallery *gallery, struct attack_result *result, struct 
   }
   int r =
       evaluator_new(context->evaluator, &gallery->known, mask_size(context->mask), &options, &evaluator, err);
-  if (r == 0)
+  if (r == 0) {
+    result->evaluator = evaluator_facts(evaluator, context->evaluator_unseen);
     r = draw_control(gallery, err);
+  }
   if (r == 0)
     r = draw_attacked(gallery, err);
   if (r == 0)

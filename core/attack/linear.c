@@ -221,11 +221,11 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
                                    .description = row->description,
                                    .control_threshold = row->control_threshold,
                                    .ceiling = NAN};
-  int r = people_interval(sample, values, seed, &metric->value, &metric->worst_tenth);
+  int r = people_interval(sample, values, false, seed, &metric->value, &metric->worst_tenth);
   if (r == 0)
-    r = people_interval(sample, chances, seed, &chance, &metric->chance_worst_tenth);
+    r = people_interval(sample, chances, false, seed, &chance, &metric->chance_worst_tenth);
   if (r == 0)
-    r = people_interval(sample, controls, seed, &metric->control, &unused);
+    r = people_interval(sample, controls, false, seed, &metric->control, &unused);
   if (r == 0)
     metric->chance = chance.mean;
   return r;

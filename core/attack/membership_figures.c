@@ -89,7 +89,7 @@ static int rising(const void *a, const void *b) {
 }
 
 /* Mean over the tenth of people whose members are found most often, against everybody's others. sums: (2,
- * people), spent. */
+ * people), spent; the first half are the people's own figures. */
 static double worst_tenth(const struct ranked *ranked, uint32_t count, uint32_t people,
                           const struct rates *rates, enum figure figure, double *sums) {
   double others = 0, wrong = 0, sum = 0, *images = sums + people;
@@ -195,11 +195,15 @@ int membership_measure(const struct membership_targets *targets, const double *s
   figures_of(ranked, targets->count, &rates, NULL, value);
   for (uint32_t f = 0; f < FIGURES; f++) {
     figures.value[f] = (struct interval){value[f], NAN, NAN};
-    figures.worst[f] = isfinite(value[f]) ? worst_tenth(ranked, targets->count, targets->people, &rates,
-                                                        (enum figure)f, sums)
-                                          : (double)NAN;
+    figures.worst[f] = NAN;
   }
   bootstrap(targets, ranked, &rates, seed, draws, weight, &figures);
+  for (uint32_t f = 0; f < FIGURES; f++) {
+    if (!isfinite(value[f]))
+      continue;
+    figures.worst[f] = worst_tenth(ranked, targets->count, targets->people, &rates, (enum figure)f, sums);
+    bootstrap_widen(sums, targets->people, &figures.value[f]);
+  }
   *ret_figures = figures;
   return 0;
 }

@@ -24,7 +24,8 @@ struct membership_figures {
   double worst[FIGURES], chance[FIGURES], chance_worst[FIGURES], chance_worst_high;
 };
 
-/* scores: (targets->count), higher for members. Intervals redraw people, chance moves the labels about within
+/* scores: (targets->count), higher for members. Intervals redraw people and are
+ * widened of people who are all alike (bootstrap_widen), chance moves the labels about within
  * each person. -ENOMEM. */
 int membership_measure(const struct membership_targets *targets, const double *scores, uint64_t seed,
                        struct membership_figures *ret_figures, struct guise_error *err);

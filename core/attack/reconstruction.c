@@ -191,9 +191,11 @@ static int likeness_of(const struct assault *assault, const struct work *work, s
                              {values + (size_t)2 * count, values + (size_t)3 * count}};
   int r = compare_drawings(assault, work, &lists);
   for (int l = 0; l < LIKENESSES && r == 0; l++) {
-    r = people_interval(assault->victims, lists.value[l], seed, &alike.value[l], &alike.worst_tenth[l]);
+    r = people_interval(assault->victims, lists.value[l], false, seed, &alike.value[l],
+                        &alike.worst_tenth[l]);
     if (r == 0)
-      r = people_interval(assault->victims, lists.chance[l], seed, &chance, &alike.chance_worst_tenth[l]);
+      r = people_interval(assault->victims, lists.chance[l], false, seed, &chance,
+                          &alike.chance_worst_tenth[l]);
     alike.chance[l] = chance.mean;
   }
   if (r < 0)

@@ -9,6 +9,8 @@
 #include "core/base/philox.h"
 #include "core/base/quantile.h"
 
+#define ROUNDING 1e-9 /* of a rate that is a sum of parts */
+
 void bootstrap_interval(double *values, uint32_t draws, struct interval *interval) {
   uint32_t finite = 0;
   for (uint32_t i = 0; i < draws; i++)
@@ -19,6 +21,19 @@ void bootstrap_interval(double *values, uint32_t draws, struct interval *interva
   qsort(values, finite, sizeof(*values), quantile_order);
   interval->low = quantile(values, finite, 0.025);
   interval->high = quantile(values, finite, 0.975);
+}
+
+void bootstrap_widen(const double *rate, uint32_t people, struct interval *interval) {
+  if (people == 0)
+    return;
+  for (uint32_t i = 0; i < people; i++)
+    if (!(fabs(rate[i] - round(rate[i])) <= ROUNDING))
+      return;
+  const double least_of_all = pow(0.025, 1.0 / people);
+  if (interval->low > least_of_all)
+    interval->low = least_of_all;
+  if (interval->high < 1 - least_of_all)
+    interval->high = 1 - least_of_all;
 }
 
 static double draw_clusters(const double *sum, const uint32_t *size, uint32_t clusters, uint32_t draw,

@@ -164,13 +164,18 @@ static int rising(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Mean of the highest tenth of the people's own figures. */
-static double highest_tenth(const struct share *share, uint32_t people, double *own) {
+/* Of those who have one; how many these are. */
+static uint32_t own_figures(const struct share *share, uint32_t people, double *ret_own) {
   uint32_t counted = 0;
-  double sum = 0;
   for (uint32_t p = 0; p < people; p++)
     if (share[p].count > 0)
-      own[counted++] = share[p].sum / share[p].count;
+      ret_own[counted++] = share[p].sum / share[p].count;
+  return counted;
+}
+
+/* Mean of the highest tenth of the people's own figures, which are sorted. */
+static double highest_tenth(double *own, uint32_t counted) {
+  double sum = 0;
   if (counted == 0)
     return NAN;
   qsort(own, counted, sizeof(*own), rising);
@@ -209,6 +214,7 @@ static void add_pairs(const struct measure *measure, double different,
   }
 }
 
+/* After the bootstrap: also widens intervals of people who are all alike. */
 static int measure_people(const struct measure *measure, struct match_result *result) {
   uint32_t people = measure->labels->people;
   _cleanup_(freep) struct share *shares = calloc((size_t)MATCH_FIGURES * people + 1, sizeof(*shares));
@@ -225,9 +231,11 @@ static int measure_people(const struct measure *measure, struct match_result *re
       share[MATCH_RANK_1][measure->labels->row_owner[row]].sum += measure->hit[row];
       share[MATCH_RANK_1][measure->labels->row_owner[row]].count += 1;
     }
-  for (int f = 0; f < MATCH_FIGURES; f++)
-    result->worst_tenth[f] =
-        isfinite(result->value[f].mean) ? highest_tenth(share[f], people, own) : (double)NAN;
+  for (int f = 0; f < MATCH_FIGURES; f++) {
+    const uint32_t counted = own_figures(share[f], people, own);
+    result->worst_tenth[f] = isfinite(result->value[f].mean) ? highest_tenth(own, counted) : (double)NAN;
+    bootstrap_widen(own, counted, &result->value[f]);
+  }
   return 0;
 }
 
@@ -292,9 +300,9 @@ int match_measure(const struct match *match, const struct match_labels *labels, 
     bool few = f <= MATCH_TAR_3 && result.different < far_least[f];
     result.value[f] = (struct interval){few ? (double)NAN : value[f], NAN, NAN};
   }
-  int r = measure_people(&measure, &result);
-  if (r == 0 && draws > 0)
-    r = bootstrap(&measure, draws, seed, &result);
+  int r = draws > 0 ? bootstrap(&measure, draws, seed, &result) : 0;
+  if (r == 0)
+    r = measure_people(&measure, &result);
   if (r == 0)
     *ret_result = result;
   return r;

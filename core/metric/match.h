@@ -31,7 +31,8 @@ enum match_figure {
 
 struct match_result {
   /* Mean over pairs (rows for MATCH_RANK_1). The interval comes from drawing people with replacement: a pair
-   * weighs as often as both its people were drawn, and each draw has its own thresholds. */
+   * weighs as often as both its people were drawn, and each draw has its own thresholds. Of people whose own
+   * figures are all 0 or 1 it is widened (bootstrap_widen). */
   struct interval value[MATCH_FIGURES];
   /* Mean over the tenth of people (at least one) with the highest figure of their own, at everybody's
    * threshold. */

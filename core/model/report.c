@@ -222,7 +222,7 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
       "s:o, s:o},"
       " s:o}",
       "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now, "guise_version",
-      GUISE_VERSION, "headline", report_headline(attacks), "job", "id", input->job_id, "seed",
+      GUISE_VERSION, "headline", report_headline(attacks, NULL), "job", "id", input->job_id, "seed",
       report_count(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
       mask_json(input), "defences", defences, "utility", utility_json(input), "attacks", attacks,
       "not_measured", report_not_measured(attacks, input->masked_by_owner), "formal", formal_json(input),
@@ -260,7 +260,7 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
   if (r == 0)
     r = json_array_extend(all, (json_t *)attacks);
   if (r == 0)
-    r = json_object_set_new(report, "headline", report_headline(all));
+    r = json_object_set_new(report, "headline", report_headline(all, audits));
   if (r == 0)
     r = json_object_set_new(report, "not_measured", report_not_measured(all, masked_by_owner(report)));
   return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;

@@ -69,8 +69,9 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
 /* Adds an audit, the first or a later one, to a report of any age: its attacks (array of
  * attack_result_json(), each with "job") stand behind those of earlier audits, which stay; "audits" gets its
  * conditions (audit_conditions of core/train) and the time; the headline is drawn anew from all of them,
- * where a leak counts whenever it was found and else the newest result of an attack; it says "resists" only
- * when linkage has been among them. Both arrays are borrowed. -ENOMEM. */
+ * where a leak counts whenever it was found, else of an attack on the same people the newest result of the
+ * highest effort, and of several groups of people the worst; it says "resists" only when linkage has been
+ * among them. Both arrays are borrowed. -ENOMEM. */
 int report_add_audit(json_t *report, const json_t *attacks, const json_t *conditions,
                      struct guise_error *err);
 

@@ -86,6 +86,18 @@ static void add_metric(struct text *html, const json_t *metric, bool decides) {
   text_add(html, "</tr>\n");
 }
 
+static void add_thresholds(struct text *html, const json_t *surface, const char *decided_by) {
+  const double average = json_number_at(surface, "threshold"),
+               worst = json_number_at(surface, "threshold_worst_tenth");
+  if (!isfinite(average) || !isfinite(worst)) {
+    text_add(html, "Too few people were attacked for a threshold.");
+    return;
+  }
+  text_add(html, "Counted as a leak: ");
+  text_add_html(html, decided_by);
+  text_add(html, " above %.3f on average or %.3f for the worst tenth of people.", average, worst);
+}
+
 static void add_surface(struct text *html, const json_t *attack, const json_t *surface,
                         const json_t *private_pictures) {
   const char *verdict = json_text_at(surface, "verdict"), *decided_by = json_text_at(surface, "decided_by");
@@ -113,13 +125,30 @@ static void add_surface(struct text *html, const json_t *attack, const json_t *s
   json_array_foreach(metrics, i, metric) {
     add_metric(html, metric, strcmp(json_text_at(metric, "name"), decided_by) == 0);
   }
-  text_add(html, "</table></div>\n<p class=\"soft\">Counted as a leak: ");
-  text_add_html(html, decided_by);
-  text_add(html, " above %.3f on average or %.3f for the worst tenth of people.</p>\n",
-           json_number_at(surface, "threshold"), json_number_at(surface, "threshold_worst_tenth"));
+  text_add(html, "</table></div>\n<p class=\"soft\">");
+  add_thresholds(html, surface, decided_by);
+  text_add(html, "</p>\n");
   add_pictures(html, json_object_get(surface, "pictures"));
   add_pictures(html, private_of(private_pictures, attack, json_text_at(surface, "surface")));
   text_add(html, "</div>\n");
+}
+
+/* Who said whom the drawings show. */
+static void add_evaluator(struct text *html, const json_t *evaluator) {
+  const json_int_t images = json_integer_value(json_object_get(evaluator, "images"));
+  if (!json_is_object(evaluator))
+    return;
+  text_add(html, "<p class=\"soft\">Judged by a network of the architecture ");
+  text_add_html(html, json_text_at(evaluator, "arch"));
+  if (images > 0)
+    text_add(html, ", trained on %" JSON_INTEGER_FORMAT " photographs of these people", images);
+  text_add(html, json_is_true(json_object_get(evaluator, "unseen"))
+                     ? ", none of which the model was trained on"
+                     : ", with what the model was trained on among them as far as is known");
+  if (json_is_number(json_object_get(evaluator, "accuracy")))
+    text_add(html, "; of photographs that the model was trained on it recognises %.1f %%",
+             100 * json_number_at(evaluator, "accuracy"));
+  text_add(html, ".</p>\n");
 }
 
 static void add_attacks(struct text *html, const json_t *report, const json_t *private_pictures) {
@@ -162,6 +191,7 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
       text_add(html, "</span>");
     }
     text_add(html, ".</p>\n");
+    add_evaluator(html, json_object_get(attack, "evaluator"));
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       add_surface(html, attack, surface, private_pictures);
     }
@@ -176,8 +206,9 @@ static void add_audits(struct text *html, const json_t *report) {
   if (json_array_size(audits) < 2)
     return;
   text_add(html,
-           "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else the newest result of an attack "
-           "does.</p>\n<div class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
+           "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else of an attack on the same people "
+           "the newest result of the highest effort, and of several groups of people the worst.</p>\n<div "
+           "class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
            "<th>Attacked people of</th><th>Public faces</th></tr>\n");
   json_array_foreach(audits, i, audit) {
     victims = json_object_get(audit, "victims");

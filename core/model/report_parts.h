@@ -14,9 +14,9 @@ static inline json_t *report_count(uint64_t count) {
 }
 
 /* ---- report_verdict.c: what the attacks that were run say together ---- */
-/* "resists" is said only where the attack ran that decides whether templates protect people. New reference;
- * NULL when out of memory. */
-json_t *report_headline(const json_t *attacks);
+/* "resists" is said only where the attack ran that decides whether templates protect people. audits: of the
+ * report, which tell whom each job attacked; NULL = none. New reference; NULL when out of memory. */
+json_t *report_headline(const json_t *attacks, const json_t *audits);
 /* What this version cannot measure is said, so that silence is not read as safety. masked_by_owner: no attack
  * could be run at the training's end, which is a reason, too. As above. */
 json_t *report_not_measured(const json_t *attacks, bool masked_by_owner);

@@ -62,28 +62,92 @@ json_t *report_not_measured(const json_t *attacks, bool masked_by_owner) {
   return list;
 }
 
-/* Attacks may have been run again, with more effort or on other people. What counts for an attack on a
- * surface is a leak wherever one was found, and else the newest result. Borrowed. */
-static const json_t *counting_result(const json_t *attacks, const char *name, const char *surface_letter) {
+/* ---- which results count ---- */
+
+/* Attacks may have been run again, with another effort or on other people. Of an attack on a surface counts,
+ * for each group of people, the newest result of the highest effort: a weak audit does not undo a strong one,
+ * nor one of other people that of these. Of several groups' results counts the worst, and a leak wherever one
+ * was found. */
+struct audited {
+  const json_t *attacks, *audits;
+};
+
+static int effort_of(const json_t *attack) {
+  static const char *const efforts[] = {"quick", "standard", "thorough"};
+  for (int i = 0; i < (int)ARRAY_SIZE(efforts); i++)
+    if (strcmp(json_text_at(attack, "effort"), efforts[i]) == 0)
+      return i;
+  return -1;
+}
+
+static int badness_of(const json_t *surface) {
+  static const char *const verdicts[] = {"resists", "inconclusive", "leaks"};
+  for (int i = 0; i < (int)ARRAY_SIZE(verdicts); i++)
+    if (strcmp(json_text_at(surface, "verdict"), verdicts[i]) == 0)
+      return i;
+  return -1;
+}
+
+/* Who was attacked, as the job's audit tells; NULL where the report does not say. Borrowed. */
+static const json_t *victims_of(const struct audited *audited, const json_t *attack) {
+  size_t i;
+  json_t *audit;
+  json_array_foreach(audited->audits, i, audit) {
+    if (strcmp(json_text_at(audit, "job"), json_text_at(attack, "job")) == 0)
+      return json_object_get(audit, "victims");
+  }
+  return NULL;
+}
+
+static bool same_victims(const struct audited *audited, const json_t *a, const json_t *b) {
+  const json_t *x = victims_of(audited, a), *y = victims_of(audited, b);
+  return strcmp(json_text_at(x, "sha256"), json_text_at(y, "sha256")) == 0 &&
+         json_is_true(json_object_get(x, "held_out")) == json_is_true(json_object_get(y, "held_out"));
+}
+
+/* Borrowed; NULL: another attack, or not on that surface. */
+static const json_t *result_of(const json_t *attack, const char *name, const char *letter) {
+  size_t i;
+  json_t *surface;
+  if (strcmp(json_text_at(attack, "attack"), name) != 0)
+    return NULL;
+  json_array_foreach(json_object_get(attack, "surfaces"), i, surface) {
+    if (strcmp(json_text_at(surface, "surface"), letter) == 0)
+      return surface;
+  }
+  return NULL;
+}
+
+/* By a result of the same attack on the same surface and people, with more effort, or newer with as much. */
+static bool is_outdone(const struct audited *audited, size_t number, const char *name, const char *letter) {
+  const json_t *attack = json_array_get(audited->attacks, number);
+  size_t i;
+  json_t *other;
+  json_array_foreach(audited->attacks, i, other) {
+    const int more = effort_of(other) - effort_of(attack);
+    if ((more > 0 || (more == 0 && i > number)) && result_of(other, name, letter) &&
+        same_victims(audited, attack, other))
+      return true;
+  }
+  return false;
+}
+
+static const json_t *counting_result(const struct audited *audited, const char *name, const char *letter) {
   const json_t *found = NULL;
-  size_t i, s;
-  json_t *attack, *surface;
-  json_array_foreach(attacks, i, attack) {
-    if (strcmp(json_text_at(attack, "attack"), name) != 0)
-      continue;
-    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
-      const bool leaks = strcmp(json_text_at(surface, "verdict"), "leaks") == 0;
-      if (strcmp(json_text_at(surface, "surface"), surface_letter) != 0 ||
-          (found && strcmp(json_text_at(found, "verdict"), "leaks") == 0 && !leaks))
-        continue;
+  size_t i;
+  json_t *attack;
+  json_array_foreach(audited->attacks, i, attack) {
+    const json_t *surface = result_of(attack, name, letter);
+    const bool leaks = strcmp(json_text_at(surface, "verdict"), "leaks") == 0;
+    if (surface && (leaks || !is_outdone(audited, i, name, letter)) &&
+        (!found || badness_of(surface) >= badness_of(found)))
       found = surface;
-    }
   }
   return found;
 }
 
-static bool counts(const json_t *attacks, const json_t *attack, const json_t *surface) {
-  return counting_result(attacks, json_text_at(attack, "attack"), json_text_at(surface, "surface")) ==
+static bool counts(const struct audited *audited, const json_t *attack, const json_t *surface) {
+  return counting_result(audited, json_text_at(attack, "attack"), json_text_at(surface, "surface")) ==
          surface;
 }
 
@@ -91,14 +155,14 @@ struct tally {
   uint32_t leaks, resists, inconclusive;
 };
 
-static struct tally count_verdicts(const json_t *attacks) {
+static struct tally count_verdicts(const struct audited *audited) {
   struct tally tally = {0};
   size_t i, s;
   json_t *attack, *surface;
-  json_array_foreach(attacks, i, attack) {
+  json_array_foreach(audited->attacks, i, attack) {
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       const char *verdict = json_text_at(surface, "verdict");
-      if (!counts(attacks, attack, surface))
+      if (!counts(audited, attack, surface))
         continue;
       if (strcmp(verdict, "leaks") == 0)
         tally.leaks++;
@@ -112,15 +176,15 @@ static struct tally count_verdicts(const json_t *attacks) {
 }
 
 /* The figure that decides on each surface, of the attack that decides whether templates protect people. */
-static json_t *linkage_json(const json_t *attacks) {
+static json_t *linkage_json(const struct audited *audited) {
   json_t *list = json_array(), *attack, *surface;
   size_t i, s;
-  json_array_foreach(attacks, i, attack) {
+  json_array_foreach(audited->attacks, i, attack) {
     if (strcmp(json_text_at(attack, "attack"), "linkage") != 0)
       continue;
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
       const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
-      if (!counts(attacks, attack, surface))
+      if (!counts(audited, attack, surface))
         continue;
       json_t *entry = json_pack(
           "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "surface",
@@ -163,8 +227,9 @@ void report_say_unlinked(uint32_t surfaces, char ret_text[static REPORT_UNLINKED
       surfaces);
 }
 
-json_t *report_headline(const json_t *attacks) {
-  struct tally tally = count_verdicts(attacks);
+json_t *report_headline(const json_t *attacks, const json_t *audits) {
+  const struct audited audited = {attacks, audits};
+  struct tally tally = count_verdicts(&audited);
   const bool linked = linkage_ran(attacks);
   uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
   char text[REPORT_UNLINKED_TEXT];
@@ -192,5 +257,5 @@ json_t *report_headline(const json_t *attacks) {
         text, sizeof(text),
         "The attacks that were run did not recover faces on any of %u surfaces. Other attacks were not run.",
         all);
-  return json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text, "linkage", linkage_json(attacks));
+  return json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text, "linkage", linkage_json(&audited));
 }

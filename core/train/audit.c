@@ -101,6 +101,7 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
   context->undefended_given = subject->inputs->control_model != NULL;
   context->evaluator = *comparisons->evaluator ? comparisons->evaluator : NULL;
+  context->evaluator_unseen = comparisons->evaluator_unseen;
   context->references = comparisons->references;
   context->reference_count = comparisons->reference_count;
   subject->callbacks->phase(subject->callbacks->context, "auditing");
@@ -237,6 +238,17 @@ static json_t *name_or_null(const char *name) {
   return *name ? json_string(name) : json_null();
 }
 
+/* The job has one, whichever of its attacks were judged. New reference; null: none was. */
+static json_t *evaluator_of(const struct audit_record *record) {
+  size_t i;
+  json_t *entry;
+  json_array_foreach(record->attacks, i, entry) {
+    if (json_is_object(json_object_get(entry, "evaluator")))
+      return json_deep_copy(json_object_get(entry, "evaluator"));
+  }
+  return json_null();
+}
+
 json_t *audit_conditions(const struct audit_subject *subject, const struct audit_record *record) {
   const struct job_spec *spec = subject->spec;
   const struct face_list *people = victims_of(subject);
@@ -245,12 +257,13 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
   const double accuracy = *spec->audit.control ? subject->inputs->control_accuracy : 0;
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o}", "job",
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o, s:o}", "job",
                    subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
                    (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
                    "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
                    (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
                    name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
                    "control", name_or_null(spec->audit.control), "control_accuracy",
-                   accuracy > 0 ? json_real(accuracy) : json_null(), "attacks", names);
+                   accuracy > 0 ? json_real(accuracy) : json_null(), "evaluator", evaluator_of(record),
+                   "attacks", names);
 }

@@ -77,7 +77,7 @@ static int train_undefended(const struct audit_subject *subject, const struct da
   char directory[PATH_MAX];
   int r = directory_of(subject, "undefended", 0, directory, err);
   return r < 0 ? r
-               : embedder_known(ARCH_FREQ_IR, subject->inputs->dataset_pack, split,
+               : embedder_known(COMPARISON_CONTROL, subject->inputs->dataset_pack, split,
                                 comparisons->people.train.count, MIN(subject->data->size, KNOWN_SIZE),
                                 split->seed + UNDEFENDED_SEED, subject->threads, &keeping, directory,
                                 subject->callbacks, comparisons->undefended, err);
@@ -96,16 +96,12 @@ static int control_arch(const char *path, enum arch *ret_arch, struct guise_erro
 static int choose_evaluator(const struct audit_subject *subject, enum arch *ret_arch,
                             struct guise_error *err) {
   const char *given = subject->inputs->control_model;
-  enum arch control = ARCHS;
+  enum arch control = COMPARISON_CONTROL;
   int r = given ? control_arch(given, &control, err) : 0;
   if (r < 0)
     return r;
   *ret_arch = comparisons_evaluator(subject->trained->model.arch, control);
-  return *ret_arch != ARCHS ? 0
-                            : error_set(err, -EINVAL,
-                                        "the model and its control are of both architectures that judge what "
-                                        "is drawn: name a control of the model's own, %s",
-                                        arch_name(subject->trained->model.arch));
+  return 0;
 }
 
 static int train_evaluator(const struct audit_subject *subject, const struct data_split *split,
@@ -125,6 +121,7 @@ static int train_evaluator(const struct audit_subject *subject, const struct dat
     judged.images = 0;
     images += trained->count;
   }
+  comparisons->evaluator_unseen = judged.complement;
   r = directory_of(subject, "evaluator", 0, directory, err);
   return r < 0 ? r
                : embedder_known(judging, subject->inputs->dataset_pack, &judged, images,

@@ -16,15 +16,19 @@ struct comparisons {
   const char *references[COMPARISON_REFERENCES]; /* the teacher, where there is one, then trained ones */
   uint32_t reference_count;
   char undefended[PATH_MAX], evaluator[PATH_MAX];
+  bool evaluator_unseen; /* it was trained on images that the model under attack was not trained on */
 };
 
+#define COMPARISON_CONTROL ARCH_FREQ_IR /* what the job trains where no control is named */
+
 /* Who judges what is drawn out of both networks must be of another architecture than either, as its own kind
- * draws what it likes to see. control: ARCHS where the job trains one. ARCHS: none is left. */
+ * draws what it likes to see. */
 static inline enum arch comparisons_evaluator(enum arch attacked, enum arch control) {
-  const enum arch first = attacked == ARCH_IRESNET18 ? ARCH_FREQ_IR : ARCH_IRESNET18;
-  if (control != first)
-    return first;
-  return attacked == ARCH_IRESNET18 || attacked == ARCH_FREQ_IR ? ARCHS : ARCH_FREQ_IR;
+  static const enum arch judges[] = {ARCH_IRESNET18, ARCH_FREQ_IR, ARCH_MOBILEFACENET};
+  uint32_t i = 0;
+  while (judges[i] == attacked || judges[i] == control) /* two of three at most */
+    i++;
+  return judges[i];
 }
 
 /* Trains what `attack` needs and is missing in directories under the work directory, where a job that
@@ -32,9 +36,7 @@ static inline enum arch comparisons_evaluator(enum arch attacked, enum arch cont
  * given teacher need the audit's public faces: none with quick effort, one with standard, three with
  * thorough. The evaluator learns from images that the model was not trained on where there are
  * EVALUATOR_IMAGES of each person on average, else from all. audit_check has been passed. 0; -ECANCELED;
- * -EINTR; -EINVAL when no evaluator is left beside the control that is given; another negative errno with
- * err.
- */
+ * -EINTR; another negative errno with err. */
 int comparisons_new(const struct audit_subject *subject, const struct attack *attack,
                     struct comparisons **ret_comparisons, struct guise_error *err);
 struct comparisons *comparisons_free(struct comparisons *comparisons);

@@ -28,8 +28,8 @@
 #define OVERFIT_EPOCHS_LEAST 20u
 #define OVERFIT_EPOCHS_MOST 60u
 /* Networks that attacks on weights are compared with and judged by. */
-#define KNOWN_WIDTH 0.5       /* of freq_ir */
-#define KNOWN_WIDTH_WIDE 0.25 /* of networks that have twice its channels */
+#define KNOWN_WIDTH 0.5       /* of freq_ir and mobilefacenet */
+#define KNOWN_WIDTH_WIDE 0.25 /* of iresnet18, which has twice their channels */
 #define KNOWN_SIGHTS 40000u
 #define KNOWN_EPOCHS_LEAST 10u
 #define KNOWN_EPOCHS_MOST 40u
@@ -86,7 +86,7 @@ static int make_known_spec(enum arch arch, const struct data_split *split, uint3
                               "type", "train", "dataset", "members", "holdout", "identities",
                               split->identities, "images", split->images, "model", "arch", arch_name(arch),
                               "input", (int)size, "embedding", EMBEDDING, "width",
-                              (arch == ARCH_FREQ_IR ? KNOWN_WIDTH : KNOWN_WIDTH_WIDE), "mask", "method",
+                              (arch == ARCH_IRESNET18 ? KNOWN_WIDTH_WIDE : KNOWN_WIDTH), "mask", "method",
                               "none", "train", "epochs", (int)epochs, "batch", 32, "lr", 0.05, "shift",
                               (int)MIN(size / SHIFT_SHARE, 16u), "audit", "attacks"),
                     seed, ret_spec, err);

@@ -52,6 +52,9 @@ static void print_metric(const char *surface, const struct attack_metric *metric
 static void print_result(const struct attack_result *result) {
   (void)printf("%u faces of %u people, %u public faces, %u steps, %.0f s\n", result->faces, result->people,
                result->public_faces, result->steps, result->seconds);
+  if (result->evaluator.arch)
+    (void)printf("judged by %s of %u images; photographs it recognises: %.3f\n", result->evaluator.arch,
+                 result->evaluator.images, result->evaluator.accuracy);
   for (uint32_t s = 0; s < result->surfaces; s++) {
     const struct attack_surface_result *surface = &result->surface[s];
     for (uint32_t i = 0; i < surface->metrics; i++)

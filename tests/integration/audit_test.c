@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +302,40 @@ static void what_was_trained_is_kept(void **state) {
   }
 }
 
+/* Whom drawings show is said by a network of another kind, and the report and the model tell which. */
+static void who_judges_is_told(void **state) {
+  (void)state;
+  char id[64];
+  struct reply reply;
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"mi_face\"]}", "", id);
+  assert_string_equal(wait_job(&server, id, 0, 300), "succeeded");
+  get_report(200, &reply);
+  const json_t *attacks = json_object_get(reply.json, "attacks");
+  const json_t *attack = json_array_get(attacks, json_array_size(attacks) - 1);
+  const json_t *evaluator = json_object_get(attack, "evaluator");
+  assert_string_equal(text_at(attack, "attack"), "mi_face");
+  assert_string_equal(text_at(evaluator, "arch"), "iresnet18"); /* the model and its control are freq_ir */
+  assert_true(json_is_false(json_object_get(evaluator, "unseen"))); /* no image was kept out */
+  assert_true(json_integer_value(json_object_get(evaluator, "images")) > 0);
+  assert_true(json_is_number(json_object_get(evaluator, "accuracy")));
+  assert_true(
+      json_is_null(json_object_get(json_array_get(attacks, 0), "evaluator"))); /* linear draws nobody */
+  json_t *told = json_deep_copy(evaluator);
+  reply_done(&reply);
+  get_model(&reply);
+  const json_t *history = json_object_get(json_object_get(reply.json, "privacy"), "history");
+  const json_t *last = json_array_get(history, json_array_size(history) - 1);
+  const json_t *again = json_object_get(last, "evaluator");
+  assert_string_equal(text_at(again, "arch"), text_at(told, "arch"));
+  assert_true(json_equal(json_object_get(again, "images"), json_object_get(told, "images")));
+  assert_true(json_is_false(json_object_get(again, "unseen")));
+  assert_true(fabs(json_number_value(json_object_get(again, "accuracy")) -
+                   json_number_value(json_object_get(told, "accuracy"))) < 1e-6); /* printed shorter */
+  assert_true(json_is_null(json_object_get(json_array_get(history, 0), "evaluator")));
+  json_decref(told);
+  reply_done(&reply);
+}
+
 /* People of another data set, once the model's own is gone. */
 static void other_people(void **state) {
   (void)state;
@@ -322,12 +357,10 @@ static void other_people(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(an_audit_opens_the_model),
-                                     cmocka_unit_test(results_stand_beside_each_other),
-                                     cmocka_unit_test(two_audits_at_once),
-                                     cmocka_unit_test(interrupted),
-                                     cmocka_unit_test(mistakes_are_told),
-                                     cmocka_unit_test(what_was_trained_is_kept),
-                                     cmocka_unit_test(other_people)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
+      cmocka_unit_test(two_audits_at_once),       cmocka_unit_test(interrupted),
+      cmocka_unit_test(mistakes_are_told),        cmocka_unit_test(what_was_trained_is_kept),
+      cmocka_unit_test(who_judges_is_told),       cmocka_unit_test(other_people)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -82,18 +82,32 @@ static void mixes_follow_the_policy(void **state) {
 static void verdicts(void **state) {
   (void)state;
   static const struct {
-    double low, high, worst, control;
+    double low, high, worst, control, threshold, threshold_worst;
     enum attack_verdict verdict;
   } cases[] = {
-      {.5, .6, .7, 1, VERDICT_LEAKS},           {.1, .2, .25, 1, VERDICT_RESISTS},
-      {.2, .4, .45, 1, VERDICT_LEAKS},          {.2, .4, .41, 1, VERDICT_INCONCLUSIVE},
-      {.1, .2, .5, 1, VERDICT_LEAKS},           {.5, .6, .7, .5, VERDICT_INCONCLUSIVE},
-      {.1, .2, .25, .5, VERDICT_INCONCLUSIVE},  {.1, .2, .25, NAN, VERDICT_INCONCLUSIVE},
-      {NAN, NAN, NAN, 1, VERDICT_INCONCLUSIVE},
+      {.5, .6, .7, 1, .3, .42, VERDICT_LEAKS},
+      {.1, .2, .25, 1, .3, .42, VERDICT_RESISTS},
+      {.2, .4, .45, 1, .3, .42, VERDICT_LEAKS},
+      {.2, .4, .41, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, .3, .42, VERDICT_LEAKS},
+      {.5, .6, .7, .5, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, .5, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, NAN, .3, .42, VERDICT_INCONCLUSIVE},
+      {NAN, NAN, NAN, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      /* nothing is below a threshold that there is not; above one that there is, it leaks all the same */
+      {1, 1, 1, 1, NAN, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, NAN, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, NAN, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .25, 1, .3, NAN, VERDICT_INCONCLUSIVE},
+      {.1, .2, NAN, 1, .3, .42, VERDICT_INCONCLUSIVE},
+      {.1, .2, .5, 1, NAN, .42, VERDICT_LEAKS},
+      {.5, .6, .7, 1, .3, NAN, VERDICT_LEAKS},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    struct attack_surface_result surface = {
-        .decided_by = "ssim", .threshold = .3, .threshold_worst_tenth = .42, .metrics = 1};
+    struct attack_surface_result surface = {.decided_by = "ssim",
+                                            .threshold = cases[i].threshold,
+                                            .threshold_worst_tenth = cases[i].threshold_worst,
+                                            .metrics = 1};
     surface.metric[0] =
         (struct attack_metric){.name = "ssim",
                                .unit = "",
@@ -105,7 +119,47 @@ static void verdicts(void **state) {
     if (surface.verdict != cases[i].verdict)
       fail_msg("case %zu: %s", i, surface.reason);
     assert_true(strlen(surface.reason) > 20);
+    assert_null(strstr(surface.reason, "threshold of nan"));
   }
+}
+
+/* Sixteen people of whom nobody is found: .2 may be, so that a threshold of .115 is not undercut. A likeness
+ * of nought is no share, and stays. */
+static void nobody_found_of_few_people(void **state) {
+  (void)state;
+  static const double found[FACES] = {0};
+  static uint32_t number[200];
+  for (uint32_t i = 0; i < ARRAY_SIZE(number); i++)
+    number[i] = i;
+  for (int many = 0; many < 2; many++) {
+    static const double nobody[200] = {0};
+    const uint32_t people = many ? 200 : 16;
+    const struct face_sample sample = {.person = number, .count = people, .people = people};
+    struct attack_surface_result surface = {
+        .decided_by = "accuracy_at_1", .threshold = .115, .threshold_worst_tenth = .5, .metrics = 1};
+    surface.metric[0] = (struct attack_metric){.name = "accuracy_at_1",
+                                               .unit = "",
+                                               .chance = .04,
+                                               .control = {.75, .5, .9},
+                                               .control_threshold = .2};
+    assert_int_equal(
+        people_interval(&sample, nobody, true, 1, &surface.metric[0].value, &surface.metric[0].worst_tenth),
+        0);
+    attack_decide(&surface);
+    if (surface.verdict != (many ? VERDICT_RESISTS : VERDICT_INCONCLUSIVE))
+      fail_msg("%s", surface.reason);
+    assert_int_equal(strstr(surface.reason, "(0.000 to 0.206)") != NULL, !many);
+  }
+  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct face_sample sample;
+  struct interval interval;
+  double worst;
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  assert_int_equal(people_interval(&sample, found, false, 1, &interval, &worst), 0);
+  assert_true(interval.low == 0 && interval.high == 0);
+  assert_int_equal(people_interval(&sample, found, true, 1, &interval, &worst), 0);
+  assert_true(fabs(interval.high - .2646) < 5e-5); /* twelve people, not 36 faces */
+  face_sample_done(&sample);
 }
 
 static void names(void **state) {
@@ -124,6 +178,7 @@ int main(void) {
       cmocka_unit_test(sample_spreads_over_people),
       cmocka_unit_test(mixes_follow_the_policy),
       cmocka_unit_test(verdicts),
+      cmocka_unit_test(nobody_found_of_few_people),
       cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, number_people, NULL);

@@ -243,6 +243,29 @@ static void single_photographs_decide_by_themselves(void **state) {
   mask_free(mask);
 }
 
+/* Of two people nobody is left to stand in for them, so that chance has no pairs: what links everybody must
+ * not be said to resist. */
+static void two_people_are_too_few(void **state) {
+  (void)state;
+  const struct linkage_budget tiny = {.victims = 46, .pairs = 32, .passes = 1};
+  struct crowd two = crowd_of(7000, 2, 23);
+  struct mask *mask = fitted_mask(MASK_NONE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  context.victims = faces_of(&two);
+  struct attack_result result = run(&context, &tiny);
+  assert_int_equal(result.people, 2);
+  for (uint32_t s = 0; s < 2; s++) {
+    const struct attack_surface_result *surface = &result.surface[s];
+    const struct attack_metric *tar = metric_of(surface, "tar_at_far_1e-2");
+    assert_true(tar->value.mean > .1 && isnan(tar->chance) && isnan(surface->threshold));
+    if (surface->verdict != VERDICT_INCONCLUSIVE || !strstr(surface->reason, "holdout.identities"))
+      fail_msg("%s", surface->reason);
+  }
+  attack_result_done(&result);
+  crowd_done(&two);
+  mask_free(mask);
+}
+
 /* Those with one photograph are left out where others have more, and few victims are many people. */
 static void victims_have_two_photographs(void **state) {
   (void)state;
@@ -357,6 +380,7 @@ int main(void) {
       cmocka_unit_test(the_seed_decides),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(single_photographs_decide_by_themselves),
+      cmocka_unit_test(two_people_are_too_few),
       cmocka_unit_test(victims_have_two_photographs),
       cmocka_unit_test(stops_when_asked),
       cmocka_unit_test(impossible_contexts_are_refused),

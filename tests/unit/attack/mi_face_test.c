@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/evaluator.h"
 #include "core/attack/mi_face.h"
+#include "core/attack/student.h"
 #include "unit/attack/known.h"
 
 static struct attack_result run(const struct attack_context *context, uint32_t steps) {
@@ -42,6 +44,74 @@ static void remembered_patterns_are_drawn(void **state) {
   assert_int_equal(surface->pictures, ATTACK_PICTURES_MAX);
   check_schema(&result);
   attack_result_done(&result);
+}
+
+/* Photographs nearer to the mean of the others of their person than to any other mean, one by one. */
+static double left_out_accuracy(const struct face_sample *sample, const float *e, uint32_t n) {
+  uint32_t right = 0;
+  for (uint32_t i = 0; i < sample->count; i++) {
+    double best = -INFINITY;
+    uint32_t nearest = sample->people;
+    for (uint32_t c = 0; c < sample->people; c++) {
+      double mean[256] = {0}, square = 0, product = 0;
+      for (uint32_t k = 0; k < sample->count; k++)
+        for (uint32_t d = 0; d < n && k != i && sample->person[k] == c; d++)
+          mean[d] += (double)e[k * n + d];
+      for (uint32_t d = 0; d < n; d++) {
+        square += mean[d] * mean[d];
+        product += mean[d] * (double)e[i * n + d];
+      }
+      if (product / sqrt(square) > best) {
+        best = product / sqrt(square);
+        nearest = c;
+      }
+    }
+    right += nearest == sample->person[i];
+  }
+  return (double)right / sample->count;
+}
+
+/* What the report says of who judges: its architecture, what it learnt from, and how well it knows
+ * photographs. */
+static void the_report_tells_who_judges(void **state) {
+  (void)state;
+  const char *const judges[] = {evaluator, ignorant};
+  double accuracy[2];
+  uint32_t mixed_up[PEOPLE * IMAGES];
+  for (uint32_t i = 0; i < victims.count; i++) /* a photograph of each person is said to be the next one's */
+    mixed_up[i] = (victims.identity[i] + (i % IMAGES == 0)) % PEOPLE;
+  for (int j = 0; j < 2; j++) {
+    struct attack_context context = context_of(attacked);
+    context.evaluator = judges[j];
+    context.members.identity = j ? mixed_up : victims.identity;
+    context.evaluator_unseen = j == 1;
+    struct attack_result result = run(&context, 1);
+    const struct attack_evaluator *told = &result.evaluator;
+    _cleanup_(model_freep) struct model *model = NULL;
+    struct face_sample sample;
+    const struct lessons_options options = {.threads = 1};
+    assert_int_equal(model_load(judges[j], BATCH, 1, &model, NULL), 0);
+    assert_int_equal(face_sample_draw(&context.members, victims.count, context.seed, &sample), 0);
+    const uint32_t n = model->info.embedding;
+    float *e = calloc((size_t)sample.count * n, sizeof(float));
+    assert_true(e && n <= 256);
+    assert_int_equal(teacher_embed(model, &sample, SIZE, false, &options, e, NULL), 0);
+    assert_string_equal(told->arch, j ? "freq_ir" : "iresnet18");
+    assert_int_equal(told->unseen, j == 1);
+    assert_true(fabs(told->accuracy - left_out_accuracy(&sample, e, n)) < 1e-9);
+    accuracy[j] = told->accuracy;
+    check_schema(&result);
+    json_t *json = attack_result_json(&result);
+    const json_t *entry = json_object_get(json, "evaluator");
+    assert_true(json_is_true(json_object_get(entry, "unseen")) == (j == 1));
+    assert_true(json_is_null(json_object_get(entry, "images"))); /* these models do not tell */
+    json_decref(json);
+    free(e);
+    face_sample_done(&sample);
+    attack_result_done(&result);
+  }
+  print_message("photographs recognised: %.3f, when some are of others %.3f\n", accuracy[0], accuracy[1]);
+  assert_true(accuracy[0] > .8 && accuracy[1] > .3 && accuracy[1] < .95);
 }
 
 /* Less, not nothing: the class rows, means of embeddings, tell something of the people by themselves. */
@@ -82,6 +152,7 @@ static void stops_when_asked(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(remembered_patterns_are_drawn),
+      cmocka_unit_test(the_report_tells_who_judges),
       cmocka_unit_test(initial_weights_give_less),
       cmocka_unit_test(a_weak_search_is_inconclusive),
       cmocka_unit_test(stops_when_asked),

@@ -159,12 +159,21 @@ static void perfect_and_useless(void **state) {
     crowd->similarity[i] = crowd->kind[i] == MATCH_SAME ? .5f : -.5f;
   struct match_result result = result_of(crowd->similarity, FACES, FACES, &labels, 50);
   for (int f = 0; f < MATCH_FIGURES; f++)
-    assert_true(result.value[f].mean == 1 && result.value[f].low == 1 && result.worst_tenth[f] == 1);
+    assert_true(result.value[f].mean == 1 && result.value[f].high == 1 && result.worst_tenth[f] == 1);
+  for (int f = 0; f < MATCH_FIGURES; f++) /* of 40 people; .9119 is the exact bound */
+    assert_true(fabs(result.value[f].low - .9119) < 5e-5);
   for (uint32_t i = 0; i < FACES * FACES; i++)
     crowd->similarity[i] = .25f; /* all tied: nobody is told apart */
   result = result_of(crowd->similarity, FACES, FACES, &labels, 50);
   assert_true(result.value[MATCH_TAR_2].mean == 0 && result.value[MATCH_RANK_1].mean == 0);
+  assert_true(result.value[MATCH_TAR_2].low == 0 && fabs(result.value[MATCH_TAR_2].high - .0881) < 5e-5);
   assert_near(result.value[MATCH_AUROC].mean, .5);
+  for (uint32_t i = 0; i < FACES * FACES; i++) /* ten people have pairs: the others say nothing */
+    if (crowd->kind[i] == MATCH_SAME && crowd->owner[i / FACES] >= 10)
+      crowd->kind[i] = MATCH_IGNORED;
+  result = result_of(crowd->similarity, FACES, FACES, &labels, 50);
+  assert_true(fabs(result.value[MATCH_TAR_2].high - .3085) < 5e-5);
+  assert_true(fabs(result.value[MATCH_RANK_1].high - .3085) < 5e-5);
   free(crowd);
 }
 

@@ -152,6 +152,53 @@ static void bootstrap_of_shares(void **state) {
   assert_true(all.low == 1 && all.high == 1);
 }
 
+/* Nobody of n has been found: what is still possible is the exact bound, and one found leaves no less room.
+ * Values of Clopper and Pearson's two-sided 95 %: 0 of 16 ends at .2059, 0 of 10 at .3085, 0 of 1 at .975. */
+static void people_who_are_all_alike(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t people;
+    double high;
+  } rows[] = {{1, .975}, {10, .3085}, {16, .2059}, {100, .0362}};
+  double rate[100] = {0};
+  uint32_t cluster[100];
+  for (uint32_t i = 0; i < 100; i++)
+    cluster[i] = i;
+  for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    struct interval none = {0, 0, 0}, all = {1, 1, 1};
+    memset(rate, 0, sizeof(rate));
+    bootstrap_widen(rate, rows[i].people, &none);
+    assert_true(none.mean == 0 && none.low == 0 && fabs(none.high - rows[i].high) < 5e-5);
+    for (uint32_t p = 0; p < rows[i].people; p++)
+      rate[p] = 1 - 1e-12; /* fifteen fifteenths */
+    bootstrap_widen(rate, rows[i].people, &all);
+    assert_true(all.mean == 1 && all.high == 1 && fabs(all.low - (1 - rows[i].high)) < 5e-5);
+  }
+  struct interval before = {0, 0, 0};
+  memset(rate, 0, sizeof(rate));
+  for (uint32_t found = 0; found <= 16; found++) { /* the more are found, the higher both bounds */
+    struct interval x = bootstrap_mean(rate, cluster, 16, 16, 1000, 1);
+    const struct interval drawn = x;
+    bootstrap_widen(rate, 16, &x);
+    assert_true(x.low >= before.low && x.high >= before.high && x.low < x.high);
+    assert_true(x.low <= drawn.low && x.high >= drawn.high);
+    assert_true(found < 4 || found > 12 || (x.low == drawn.low && x.high == drawn.high));
+    before = x;
+    rate[found] = 1;
+  }
+  struct interval x = {.5, .5, .5}, unknown = {0, NAN, NAN};
+  rate[0] = .5; /* somebody is between: what was drawn stands */
+  bootstrap_widen(rate, 16, &x);
+  assert_true(x.low == .5 && x.high == .5);
+  rate[0] = NAN;
+  bootstrap_widen(rate, 16, &x);
+  bootstrap_widen(rate, 0, &x);
+  assert_true(x.low == .5 && x.high == .5);
+  rate[0] = 1;
+  bootstrap_widen(rate, 16, &unknown);
+  assert_true(isnan(unknown.low) && isnan(unknown.high));
+}
+
 static void bootstrap_of_nothing(void **state) {
   (void)state;
   struct interval x = bootstrap_mean(NULL, NULL, 0, 0, 100, 1);
@@ -168,9 +215,13 @@ static void bootstrap_of_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(golden_values),           cmocka_unit_test(likeness_is_a_loss),
-      cmocka_unit_test(equal_and_unlike_images), cmocka_unit_test(bootstrap_of_independent_values),
-      cmocka_unit_test(bootstrap_counts_people), cmocka_unit_test(bootstrap_of_shares),
+      cmocka_unit_test(golden_values),
+      cmocka_unit_test(likeness_is_a_loss),
+      cmocka_unit_test(equal_and_unlike_images),
+      cmocka_unit_test(bootstrap_of_independent_values),
+      cmocka_unit_test(bootstrap_counts_people),
+      cmocka_unit_test(bootstrap_of_shares),
+      cmocka_unit_test(people_who_are_all_alike),
       cmocka_unit_test(bootstrap_of_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,33 @@ static void html_is_safe_and_complete(void **state) {
   json_decref(attacks);
 }
 
+/* Who judged what was drawn, and what to think of the judge; and a threshold that there is not. */
+static void conditions_of_an_attack(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("inconclusive", "inconclusive"), *attack = json_array_get(attacks, 0);
+  json_t *surface = json_array_get(json_object_get(attack, "surfaces"), 0);
+  assert_int_equal(json_object_set_new(attack, "evaluator",
+                                       json_pack("{s:s, s:i, s:b, s:f}", "arch", "mobilefacenet", "images",
+                                                 120, "unseen", 1, "accuracy", 0.875)),
+                   0);
+  assert_int_equal(json_object_set_new(surface, "threshold", json_null()), 0);
+  for (int seen = 0; seen < 2; seen++) {
+    _cleanup_(freep) char *html = NULL;
+    (void)json_object_set_new(json_object_get(attack, "evaluator"), "unseen", json_boolean(!seen));
+    json_t *report = sample_report(attacks, false);
+    check_schema(report);
+    assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+    assert_non_null(strstr(html, "architecture mobilefacenet, trained on 120 photographs of these people, "));
+    assert_int_equal(strstr(html, "none of which the model was trained on") != NULL, !seen);
+    assert_non_null(strstr(html, "it recognises 87.5 %"));
+    assert_non_null(strstr(html, "Too few people were attacked for a threshold."));
+    assert_int_equal(occurrences(html, "above 0.300 on average or 0.420 for the worst tenth"), 1);
+    assert_null(strstr(html, "above nan"));
+    json_decref(report);
+  }
+  json_decref(attacks);
+}
+
 /* What the owner's masking removes and what stays is told everywhere, and whether attacks were run. */
 static void masked_by_the_owner(void **state) {
   (void)state;
@@ -215,6 +242,7 @@ static void defences_are_shown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(html_is_safe_and_complete),
+      cmocka_unit_test(conditions_of_an_attack),
       cmocka_unit_test(masked_by_the_owner),
       cmocka_unit_test(synthetic_data_is_called_so),
       cmocka_unit_test(html_takes_no_foreign_pictures),

@@ -155,10 +155,14 @@ static void linkage_comes_first(void **state) {
   json_decref(other);
 }
 
-static json_t *sample_conditions(const char *job, const char *effort) {
+static json_t *conditions_of(const char *job, const char *effort, const char *sha256, bool held_out) {
   return json_pack("{s:s, s:s, s:i, s:{s:s, s:s, s:i, s:i, s:b}, s:n, s:n, s:[s]}", "job", job, "effort",
-                   effort, "seed", 1, "victims", "dataset", "faces", "sha256", "0", "identities", 2, "images",
-                   8, "held_out", 1, "public_dataset", "teacher", "attacks", "linear");
+                   effort, "seed", 1, "victims", "dataset", "faces", "sha256", sha256, "identities", 2,
+                   "images", 8, "held_out", held_out, "public_dataset", "teacher", "attacks", "linear");
+}
+
+static json_t *sample_conditions(const char *job, const char *effort) {
+  return conditions_of(job, effort, "0", true);
 }
 
 /* Linkage that found nobody, learnt from so many public faces. */
@@ -178,8 +182,8 @@ static void add_audit(json_t *report, const char *job, const char *effort, const
   json_decref(conditions);
 }
 
-/* Later audits stand beside earlier ones. A leak stays, whatever a later run says; otherwise the newest
- * result counts, and no surface is counted twice. */
+/* Later audits stand beside earlier ones. A leak stays, whatever a later run says, and no surface is counted
+ * twice. */
 static void audits_add_up(void **state) {
   (void)state;
   _cleanup_(freep) char *html = NULL;
@@ -218,6 +222,62 @@ static void audits_add_up(void **state) {
   assert_non_null(strstr(history, "job_third"));
   json_decref(summary);
   json_decref(report);
+}
+
+/* Linkage was run again and again: which of its results the headline goes by. */
+static void weaker_audits_undo_nothing(void **state) {
+  (void)state;
+  static const struct {
+    struct {
+      const char *effort, *victims, *verdict; /* NULL = no more */
+      bool others;                            /* of the model's own data set, but not held out */
+    } audit[3];
+    const char *headline, *effort; /* of the result that counts */
+  } cases[] = {
+      {{{"thorough", "a", "inconclusive", 0}, {"quick", "a", "resists", 0}}, "inconclusive", "thorough"},
+      {{{"thorough", "a", "resists", 0}, {"quick", "a", "inconclusive", 0}}, "resists", "thorough"},
+      {{{"standard", "a", "inconclusive", 0}, {"standard", "a", "resists", 0}}, "resists", "standard"},
+      {{{"standard", "a", "resists", 0}, {"standard", "a", "inconclusive", 0}}, "inconclusive", "standard"},
+      {{{"quick", "a", "inconclusive", 0}, {"thorough", "a", "resists", 0}}, "resists", "thorough"},
+      /* of other people */
+      {{{"quick", "a", "inconclusive", 0}, {"thorough", "b", "resists", 0}}, "inconclusive", "quick"},
+      {{{"thorough", "b", "resists", 0}, {"quick", "a", "inconclusive", 0}}, "inconclusive", "quick"},
+      {{{"standard", "a", "inconclusive", 0}, {"standard", "a", "resists", 1}}, "inconclusive", "standard"},
+      {{{"quick", "a", "inconclusive", 0}, {"thorough", "b", "resists", 0}, {"standard", "a", "resists", 0}},
+       "resists",
+       "standard"},
+      /* a leak stays */
+      {{{"quick", "b", "leaks", 0}, {"thorough", "a", "resists", 0}, {"thorough", "b", "resists", 0}},
+       "leaks",
+       "quick"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    json_t *report = sample_report(NULL, false);
+    for (size_t k = 0; k < ARRAY_SIZE(cases[i].audit) && cases[i].audit[k].effort; k++) {
+      char job[16];
+      (void)snprintf(job, sizeof(job), "job_%zu", k);
+      json_t *attacks = sample_linkage(100), *attack = json_array_get(attacks, 0);
+      json_t *conditions =
+          conditions_of(job, cases[i].audit[k].effort, cases[i].audit[k].victims, !cases[i].audit[k].others);
+      json_t *surfaces = json_object_get(attack, "surfaces");
+      (void)json_array_remove(surfaces, 1);
+      (void)json_object_set_new(json_array_get(surfaces, 0), "verdict",
+                                json_string(cases[i].audit[k].verdict));
+      (void)json_object_set_new(attack, "job", json_string(job));
+      (void)json_object_set_new(attack, "effort", json_string(cases[i].audit[k].effort));
+      assert_int_equal(report_add_audit(report, attacks, conditions, NULL), 0);
+      json_decref(attacks);
+      json_decref(conditions);
+    }
+    check_schema(report);
+    const json_t *headline = json_object_get(report, "headline"),
+                 *linkage = json_object_get(headline, "linkage");
+    if (strcmp(json_text_at(headline, "verdict"), cases[i].headline) != 0)
+      fail_msg("case %zu: %s", i, json_text_at(headline, "text"));
+    assert_int_equal(json_array_size(linkage), 1); /* counted once */
+    assert_string_equal(json_text_at(json_array_get(linkage, 0), "effort"), cases[i].effort);
+    json_decref(report);
+  }
 }
 
 /* Without linkage, or without public faces that it could learn from, nothing is said to resist, and every
@@ -298,10 +358,15 @@ static void other_documents_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(json_fits_the_schema),        cmocka_unit_test(what_masking_removes),
-      cmocka_unit_test(summaries_of_before),         cmocka_unit_test(schema_refuses),
-      cmocka_unit_test(linkage_comes_first),         cmocka_unit_test(audits_add_up),
-      cmocka_unit_test(headline_is_the_worst),       cmocka_unit_test(summary_for_the_model_resource),
+      cmocka_unit_test(json_fits_the_schema),
+      cmocka_unit_test(what_masking_removes),
+      cmocka_unit_test(summaries_of_before),
+      cmocka_unit_test(schema_refuses),
+      cmocka_unit_test(linkage_comes_first),
+      cmocka_unit_test(audits_add_up),
+      cmocka_unit_test(weaker_audits_undo_nothing),
+      cmocka_unit_test(headline_is_the_worst),
+      cmocka_unit_test(summary_for_the_model_resource),
       cmocka_unit_test(other_documents_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,9 +266,38 @@ static void the_fewest_false_ones_that_can_be_told(void **state) {
   }
 }
 
+/* Ten people, all told rightly or all wrongly: redrawing them shows nothing else, the exact bounds of ten
+ * people are .6915 and .3085. */
+static void ten_people_who_are_all_alike(void **state) {
+  (void)state;
+  enum { COUNT = 2000 };
+  static uint32_t person[COUNT];
+  static uint8_t member[COUNT];
+  static double scores[COUNT];
+  const struct membership_targets targets = {
+      .count = COUNT, .people = 10, .person = person, .member = member};
+  for (int right = 0; right < 2; right++) {
+    struct membership_figures figures;
+    for (uint32_t i = 0; i < COUNT; i++) {
+      person[i] = i * 10 / COUNT;
+      member[i] = i % 2;
+      scores[i] = member[i] == right;
+    }
+    assert_int_equal(membership_measure(&targets, scores, 1, &figures, NULL), 0);
+    const enum figure all[] = {AUROC, TPR_2};
+    for (size_t f = 0; f < ARRAY_SIZE(all); f++) {
+      const struct interval *value = &figures.value[all[f]];
+      assert_true(value->mean == right);
+      assert_true(fabs(value->low - (right ? .6915 : 0)) < 5e-5);
+      assert_true(fabs(value->high - (right ? 1 : .3085)) < 5e-5);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(as_many_as_leave_a_prototype),
                                      cmocka_unit_test(the_fewest_false_ones_that_can_be_told),
+                                     cmocka_unit_test(ten_people_who_are_all_alike),
                                      cmocka_unit_test(a_memorising_model_leaks),
                                      cmocka_unit_test(a_model_that_never_saw_them_does_not),
                                      cmocka_unit_test(a_weak_control_is_inconclusive),
