@@ -202,7 +202,8 @@ static int resume(struct trainer *t, const struct job_inputs *inputs, struct gui
 }
 
 /* The embedder that the probe or the mask's generator needs: the one that is given, or one trained on the
- * public faces. The generator's looks at what the recogniser will see; it serves the probe as well. */
+ * public faces, which later jobs find again. The generator's looks at what the recogniser will see; it serves
+ * the probe as well. */
 static int prepare_embedder(const struct job_spec *spec, const struct job_callbacks *callbacks,
                             struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
   char directory[PATH_MAX];
@@ -214,7 +215,9 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   if (snprintf(directory, sizeof(directory), "%s/embedder", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
-  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), NULL,
+  const struct keeping keeping = {
+      .cache = inputs->cache, .sha256 = inputs->public_sha256, .source = CACHE_MASK_PUBLIC};
+  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), &keeping,
                          directory, callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;

@@ -30,6 +30,7 @@ struct job_inputs {
   const char *pairs_text; /* its LFW-style list */
   size_t pairs_bytes;
   const char *public_pack;         /* public faces of mask.public_dataset; NULL = none */
+  const char *public_sha256;       /* of that data set; NULL: what learns from it is not kept */
   const char *embedder_model;      /* model.safetensors of mask.embedder; NULL = none */
   const char *reference_model;     /* likewise of mask.reference */
   const char *pretrained_model;    /* likewise of defences' "model" */
@@ -47,7 +48,8 @@ struct job_inputs {
    * job, key.json are written here at the end */
   const char *output_directory;
   uint32_t threads;                /* the budget */
-  const struct model_cache *cache; /* for what attacks are compared with and judged by; NULL = none */
+  const struct model_cache *cache; /* for the mask's embedder, and what attacks are compared with and judged
+                                      by; NULL = none */
   const struct data_split *split;  /* NULL = the spec's */
 };
 
