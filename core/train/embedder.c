@@ -38,13 +38,14 @@
 #define KNOWN_EPOCHS_MOST 40u
 #define SHIFT_SHARE 16u /* of the side, each way */
 
-/* seed: any 64 bits, unlike a user's; body is spent. */
+/* seed: any 64 bits, unlike a user's; body is spent. Nobody sees what an epoch within a job verifies to. */
 static int parse_spec(json_t *body, uint64_t seed, struct job_spec *ret_spec, struct guise_error *err) {
   struct spec_problems problems = {0};
   int r = body ? job_spec_parse(body, ret_spec, &problems) : -ENOMEM;
-  if (r == 0)
+  if (r == 0) {
     ret_spec->train.seed = seed;
-  else
+    ret_spec->holdout.every = ret_spec->train.epochs;
+  } else
     error_set(err, r, "cannot describe a training within the job: %s",
               problems.count ? problems.problem[0].detail : strerror(-r));
   spec_problems_free(&problems);

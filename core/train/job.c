@@ -104,11 +104,13 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
                        t->dual.curve, err);
   if (r < 0)
     return r;
-  if (!isfinite(curve_at(t->dual.curve, 1)))
+  if (!curve_complete(t->dual.curve)) {
+    memset(t->dual.curve, 0, sizeof(t->dual.curve)); /* also when it knows some stages */
     trainer_log(t, "warning",
                 "mask.reference does not tell how its accuracy grew: this job is held against its last "
-                "accuracy from the "
-                "first epoch on, and will mix little; train the reference anew with a verification set");
+                "accuracy from the first epoch on, and will mix little; train the reference anew with a "
+                "verification set and holdout.every 1");
+  }
   t->dual.known = 1;
   t->dual.reference_accuracy = result.accuracy;
   t->dual.reference_tar = result.tar_at_far_2;
@@ -119,8 +121,8 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
 
 /* The price of accuracy follows the epoch's verification; while the margin warms up nobody decides. */
 static int follow_reference(struct trainer *t, uint32_t epoch, const struct verification *result) {
-  const double done = (double)epoch / t->spec->train.epochs;
-  curve_add(t->curve, done, result->accuracy);
+  const double epochs = t->spec->train.epochs, done = epoch / epochs;
+  curve_add(t->curve, (epoch - 1) / epochs, done, result->accuracy);
   if (!t->probe || t->dual.known <= 0)
     return 0;
   if (t->dual.updates > 0)
@@ -132,25 +134,30 @@ static int follow_reference(struct trainer *t, uint32_t epoch, const struct veri
                                  true);
 }
 
-static int verify_epoch(struct trainer *t, const struct verify_sets *sets, struct verification *ret_results,
-                        struct guise_error *err) {
-  if (sets->count == 0)
+/* On no set, 0, when the epoch is not to be verified; training knows nothing of the difference. */
+static uint32_t sets_of(const struct trainer *t, uint32_t epoch, const struct verify_sets *sets) {
+  return epoch % t->spec->holdout.every == 0 || epoch == t->spec->train.epochs ? sets->count : 0;
+}
+
+static int verify_epoch(struct trainer *t, const struct verify_sets *sets, uint32_t count,
+                        struct verification *ret_results, struct guise_error *err) {
+  if (count == 0)
     return 0;
   t->callbacks->phase(t->callbacks->context, "verifying");
   int r = trainer_prepare_eval(t, STATISTICS_IMAGES, err);
-  for (uint32_t i = 0; i < sets->count && r == 0; i++)
+  for (uint32_t i = 0; i < count && r == 0; i++)
     r = verify_run(t, &sets->set[i], t->spec->holdout.both_flips, NULL, &ret_results[i], err);
   t->callbacks->phase(t->callbacks->context, "training");
   return r;
 }
 
-/* After the last step of an epoch: verify, write the epoch's rows, and hand over a checkpoint that counts the
- * epoch as done. */
+/* After the last step of an epoch: verify where it is due, write the epoch's rows, and hand over a checkpoint
+ * that counts the epoch as done. */
 static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                        struct guise_error *err) {
   struct verification results[VERIFY_SETS_MAX];
-  uint32_t epoch = t->epochs_done + 1;
-  int r = verify_epoch(t, sets, results, err);
+  const uint32_t epoch = t->epochs_done + 1, verified = sets_of(t, epoch, sets);
+  int r = verify_epoch(t, sets, verified, results, err);
   if (r < 0)
     return r;
   /* the rate of the epoch's last step */
@@ -161,11 +168,11 @@ static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const
     r = trainer_add_row(t, "lr", epoch, rate, true);
   if (r == 0)
     r = trainer_add_row(t, "images_per_s", epoch, t->sums.samples / t->sums.seconds, true);
-  for (uint32_t i = 0; i < sets->count && r == 0; i++)
+  for (uint32_t i = 0; i < verified && r == 0; i++)
     r = add_verification_rows(t, epoch, &results[i], i == 0);
   if (r == 0)
     r = add_strategy_rows(t, epoch);
-  if (r == 0 && sets->count > 0)
+  if (r == 0 && verified > 0)
     r = follow_reference(t, epoch, &results[0]);
   if (r < 0)
     return error_set(err, r, "out of memory for the epoch's metrics");

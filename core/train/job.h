@@ -70,7 +70,7 @@ struct metric_row {
   uint32_t epoch;
   uint64_t step;
   double value;
-  bool per_epoch; /* an epoch's value (exactly one a job, name and epoch) or a step's */
+  bool per_epoch; /* an epoch's value (at most one a job, name and epoch) or a step's */
 };
 
 struct job_callbacks {
