@@ -146,7 +146,7 @@ static int verify_epoch(struct trainer *t, const struct verify_sets *sets, uint3
   t->callbacks->phase(t->callbacks->context, "verifying");
   int r = trainer_prepare_eval(t, STATISTICS_IMAGES, err);
   for (uint32_t i = 0; i < count && r == 0; i++)
-    r = verify_run(t, &sets->set[i], t->spec->holdout.both_flips, NULL, &ret_results[i], err);
+    r = verify_run(t, &sets->set[i], t->spec->holdout.both_flips, &ret_results[i], err);
   t->callbacks->phase(t->callbacks->context, "training");
   return r;
 }

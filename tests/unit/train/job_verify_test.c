@@ -1,6 +1,18 @@
-/* Which epochs of a job are verified, and that nothing else depends on it. */
+/* Which epochs of a job are verified, and that nothing else depends on it; at the end each image is seen once
+ * a view. */
+// wraps: graph_forward
 #include "core/model/safetensors.h"
+#include "core/nn/graph.h"
 #include "unit/train/jobs.h"
+
+static uint32_t passes; /* forward, of networks that are not trained */
+
+int __real_graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err);
+int __wrap_graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err);
+int __wrap_graph_forward(struct graph *graph, enum graph_mode mode, uint64_t step, struct guise_error *err) {
+  passes += mode == GRAPH_EVAL;
+  return __real_graph_forward(graph, mode, step, err);
+}
 
 static bool has_row(const struct record *record, const char *name, uint32_t epoch) {
   for (uint32_t i = 0; i < record->count; i++)
@@ -66,7 +78,28 @@ static void verified_now_and_then(void **state) {
   json_decref(second);
 }
 
+static void each_view_is_seen_once(void **state) {
+  (void)state;
+  static const char *const whose[] = {"pairs", "no pairs"};
+  uint32_t seen[2];
+  for (size_t i = 0; i < ARRAY_SIZE(whose); i++) {
+    char body[512];
+    struct record record = {.count = 0};
+    (void)snprintf(body, sizeof(body),
+                   "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"none\"},\"holdout\":{"
+                   "\"identities\":%s},\"model\":{\"input\":32," NARROW
+                   ",\"train\":{\"epochs\":1,\"batch\":8}}",
+                   i ? "0" : "0.2");
+    passes = 0;
+    run_through(body, whose[i], NULL, &record);
+    seen[i] = passes;
+  }
+  /* two people's twelve images, four a pass: after the epoch, then one view and the other */
+  assert_int_equal(seen[0] - seen[1], 3 * 3);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(verified_now_and_then)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(verified_now_and_then),
+                                     cmocka_unit_test(each_view_is_seen_once)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
