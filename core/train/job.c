@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -259,7 +260,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct job_outcome outcome = {NULL};
   const struct data_split split = given->split ? *given->split : job_spec_split(spec);
   callbacks->phase(callbacks->context, "preparing");
-  int r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
+  int r = job_data_open_for(callbacks, inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
     r = audit_check(spec, &trainer.data, err);
   if (r == 0)
@@ -297,5 +298,6 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
 
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
+  omp_set_num_threads((int)MAX(inputs->threads, 1u)); /* also for what comes before the networks */
   return (spec->type == JOB_AUDIT ? audit_job_run : training_run)(spec, inputs, callbacks, ret_outcome, err);
 }

@@ -81,18 +81,18 @@ static int number_images(struct verify_set *set, const struct pair_entry *entrie
   return 0;
 }
 
-static int resize_listed(struct verify_set *set, struct guise_error *err) {
+static int resize_listed(const struct trainer *t, struct verify_set *set, struct guise_error *err) {
   uint32_t from = pack_size(set->pack);
   size_t bytes = (size_t)set->size * set->size * 3;
   if (from == set->size)
     return 0;
-  set->pixels = tensor_alloc(bytes * set->image_count);
-  if (!set->pixels)
+  uint8_t *pixels = tensor_alloc(bytes * set->image_count);
+  if (!pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
-#pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < set->image_count; i++)
-    image_resize(pack_image(set->pack, set->image[i]), from, from, set->pixels + bytes * i, set->size);
-  return 0;
+  const struct resizing resizing = {verify_image, set, from, set->size, pixels};
+  int r = resize_images(&resizing, NULL, set->image_count, t->callbacks);
+  set->pixels = pixels; /* from here on its images are these */
+  return r;
 }
 
 static int open_pairs(struct trainer *t, const struct job_inputs *inputs, struct verify_set *set,
@@ -109,7 +109,7 @@ static int open_pairs(struct trainer *t, const struct job_inputs *inputs, struct
   if (r == 0)
     r = number_images(set, entries, err);
   if (r == 0)
-    r = resize_listed(set, err);
+    r = resize_listed(t, set, err);
   set->folds = MAX(set->folds, 10u);
   if (r < 0)
     verify_set_close(set);
@@ -285,13 +285,13 @@ int verify_model(struct trainer *t, const struct verify_set *set, const char *mo
   uint8_t *pixels = tensor_alloc(resized.bytes * set->image_count);
   if (!pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
-#pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < set->image_count; i++)
-    image_resize(verify_image((void *)set, i), t->data.size, t->data.size, pixels + resized.bytes * i, size);
+  const struct resizing resizing = {verify_image, (void *)set, t->data.size, size, pixels};
+  r = resize_images(&resizing, NULL, set->image_count, t->callbacks);
   resized.pixels = pixels;
   by.image = resized_image;
   by.context = &resized;
-  r = verify_with(t, set, &by, both_flips, ret_verification, err);
+  if (r == 0)
+    r = verify_with(t, set, &by, both_flips, ret_verification, err);
   tensor_free(pixels);
   return r;
 }
