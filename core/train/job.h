@@ -96,7 +96,7 @@ struct job_outcome {
 /* What the callbacks say: 0, -ECANCELED or -EINTR. */
 int job_stop_code(const struct job_callbacks *callbacks);
 
-/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but by an audit in its first attack);
- * another negative errno with err on failure. */
+/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but not before the training begins, nor
+ * by an audit in its first attack); another negative errno with err on failure. */
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err);
