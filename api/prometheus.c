@@ -107,7 +107,7 @@ static void put_storage(FILE *out, struct service *service, const struct store_u
          (double)usage->dataset_bytes);
   single(out, "guise_models", "gauge", "Models.", (double)usage->models);
   single(out, "guise_model_bytes", "gauge", "Bytes of the models' files.", (double)usage->model_bytes);
-  single(out, "guise_kept_networks", "gauge", "Networks that are kept for later audits.",
+  single(out, "guise_kept_networks", "gauge", "Networks that are kept for later jobs.",
          (double)usage->networks);
   single(out, "guise_kept_network_bytes", "gauge", "Their bytes, in no owner's quota.",
          (double)usage->network_bytes);

@@ -146,8 +146,10 @@ const struct command cli_commands[] = {
      command_dataset_rejects},
     {"dataset pairs", "DATASET [NAME] [FILE]",
      "attach an LFW-style pairs list to a data set, or list those it has",
-     "With DATASET alone the lists are listed. A job verifies on it when it is submitted with\n"
-     "  --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'",
+     "With DATASET alone the lists are listed. A job verifies on it after each epoch when it is submitted "
+     "with\n"
+     "  --set '/holdout/pairs={\"dataset\":\"DATASET\",\"name\":\"NAME\"}'\n"
+     "and, with --set /holdout/every=N too, after each Nth and the last one alone.",
      NULL, command_dataset_pairs},
     {"dataset people", "DATASET", "list the people in a data set", NULL, NULL, command_dataset_people},
     {"dataset forget", "DATASET PERSON [IMAGE]", "erase a person, or one image of a person",

@@ -38,7 +38,7 @@ void study_free(struct study *study);
  * order, so that the same job is the same text. New reference; NULL when out of memory. */
 json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash);
 /* Names a job's content: SHA-256 over what the daemon resolved the cell to, with this seed, without what does
- * not change the result (labels, priority, longest runtime). 0 or -ENOMEM. */
+ * not change the result (labels, priority, longest runtime, which epochs are verified). 0 or -ENOMEM. */
 int study_hash(const json_t *resolved, uint64_t seed, char ret_hash[SHA256_HEX]);
 
 /* ---- the folder ---- */

@@ -114,6 +114,15 @@ static int epoch_series(const struct study_data *data, uint32_t cell, const char
   return 0;
 }
 
+/* A line goes on over epochs that no job has verified. */
+static void leave_out_unknown(struct chart_series *series, struct chart_point *point) {
+  uint32_t known = 0;
+  for (uint32_t i = 0; i < series->count; i++)
+    if (isfinite(point[i].y))
+      point[known++] = point[i];
+  series->count = known;
+}
+
 static int write_accuracy(const struct study_data *data, json_t *names, struct guise_error *err) {
   struct epoch_series *all = calloc(MAX(data->cells, 1u), sizeof(*all));
   struct chart_series *series = calloc(MAX(data->cells, 1u), sizeof(*series));
@@ -121,13 +130,14 @@ static int write_accuracy(const struct study_data *data, json_t *names, struct g
   int r = all && series ? 0 : error_set(err, -ENOMEM, "out of memory");
   for (uint32_t c = 0; c < data->cells && r == 0; c++) {
     r = epoch_series(data, c, "accuracy", study_data_cell(data, c), 100, &all[c], err);
-    if (r == 0)
+    if (r == 0) {
+      leave_out_unknown(&all[c].series, all[c].point);
       series[c] = all[c].series;
+    }
     points += r == 0 ? all[c].series.count : 0;
   }
   const struct chart chart = {.kind = CHART_LINES,
-                              .title =
-                                  "Accuracy after each epoch: mean over seeds, band from least to greatest",
+                              .title = "Accuracy over epochs: mean over seeds, band from least to greatest",
                               .whole_x = true,
                               .x_title = "epoch",
                               .y_title = "accuracy, %",

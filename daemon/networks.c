@@ -25,7 +25,7 @@ static void forget(struct service *service, const char *own, const char *sha256,
   (void)pthread_mutex_lock(&service->blob_lock);
   if (store_network_get(service->store, own, now) == 0 && strcmp(now, sha256) == 0 &&
       !(missing && access(path, F_OK) == 0) /* it was kept again */) {
-    log_warning("a network that was kept for later audits is damaged or missing: it is trained again");
+    log_warning("a network that was kept for later jobs is damaged or missing: it is trained again");
     if (store_network_remove(service->store, sha256) == 0)
       blob_remove(service, blob, 1);
   }
@@ -98,11 +98,16 @@ static const char *source(unsigned sources, enum cache_source which, const char 
   return sources & which ? id : NULL;
 }
 
+static const char *public_source(const struct networks *networks, unsigned sources) {
+  return sources & CACHE_MASK_PUBLIC ? networks->mask.dataset
+                                     : source(sources, CACHE_PUBLIC, networks->audit.dataset);
+}
+
 static void on_keep(void *context, const char *key, const char *path, unsigned sources) {
   const struct networks *networks = context;
   struct service *service = networks->service;
   struct network_row row = {.dataset = source(sources, CACHE_PEOPLE, networks->dataset),
-                            .public_dataset = source(sources, CACHE_PUBLIC, networks->public_dataset),
+                            .public_dataset = public_source(networks, sources),
                             .model = source(sources, CACHE_MODEL, networks->model),
                             .used_at = time_now_ms()};
   struct guise_error err;
@@ -144,22 +149,31 @@ bool networks_give(struct service *service, int r, json_t **files) {
   (void)pthread_mutex_unlock(&service->blob_lock);
   if (r < 0 || count == 0)
     return false;
-  log_info("the disk is full: %u networks that were kept for later audits made room", count);
+  log_info("the disk is full: %u networks that were kept for later jobs made room", count);
   return true;
+}
+
+/* ---- beginning ---- */
+
+/* The data set that the job names there, as it is now; its hash, NULL = none. */
+static const char *find_public(struct service *service, const char *job, const char *pointer,
+                               struct public_faces *ret_faces) {
+  struct job_input input;
+  struct dataset_row row;
+  if (store_job_input(service->store, job, pointer, &input) < 0 ||
+      store_dataset_get(service->store, input.dataset_id, &row) < 0)
+    return NULL;
+  memcpy(ret_faces->dataset, row.id, sizeof(ret_faces->dataset));
+  memcpy(ret_faces->sha256, row.sha256, sizeof(ret_faces->sha256));
+  return ret_faces->sha256;
 }
 
 void networks_begin(struct service *service, struct slot *slot, const char *dataset, const char *model,
                     struct networks *networks, struct job_inputs *inputs) {
-  struct job_input input;
-  struct dataset_row row;
   *networks = (struct networks){.service = service, .slot = slot, .cache = {networks, on_fetch, on_keep}};
   (void)snprintf(networks->dataset, sizeof(networks->dataset), "%s", dataset);
   (void)snprintf(networks->model, sizeof(networks->model), "%s", model);
-  if (store_job_input(service->store, slot->row.id, "/audit/public_dataset", &input) == 0 &&
-      store_dataset_get(service->store, input.dataset_id, &row) == 0) {
-    memcpy(networks->public_dataset, row.id, sizeof(networks->public_dataset));
-    memcpy(networks->public_sha256, row.sha256, sizeof(networks->public_sha256));
-    inputs->audit_public_sha256 = networks->public_sha256;
-  }
+  inputs->audit_public_sha256 = find_public(service, slot->row.id, "/audit/public_dataset", &networks->audit);
+  inputs->public_sha256 = find_public(service, slot->row.id, "/mask/public_dataset", &networks->mask);
   inputs->cache = &networks->cache;
 }

@@ -14,8 +14,10 @@ bool networks_give(struct service *service, int r, json_t **files);
 struct networks {
   struct service *service;
   struct slot *slot;
-  char dataset[STORE_ID], public_dataset[STORE_ID], model[STORE_ID]; /* of the job; "" = none */
-  char public_sha256[SHA256_HEX];
+  char dataset[STORE_ID], model[STORE_ID]; /* of the job; "" = none */
+  struct public_faces {
+    char dataset[STORE_ID], sha256[SHA256_HEX]; /* "" = none */
+  } audit, mask;
   struct model_cache cache;
 };
 

@@ -9,9 +9,10 @@
 
 /* What a network that is kept has to be erased with. */
 enum cache_source {
-  CACHE_PEOPLE = 1, /* the job's data set */
-  CACHE_PUBLIC = 2, /* the public faces of its audit */
-  CACHE_MODEL = 4,  /* the model under attack */
+  CACHE_PEOPLE = 1,      /* the job's data set */
+  CACHE_PUBLIC = 2,      /* the public faces of its audit */
+  CACHE_MODEL = 4,       /* the model under attack */
+  CACHE_MASK_PUBLIC = 8, /* the public faces of its mask; no network learns from both */
 };
 
 struct model_cache {

@@ -3,41 +3,75 @@
 
 #include "core/image/pack.h"
 
+#define COLUMNS 128u /* of the output, whose weights are there at once */
+
 /* Weights of one output coordinate over the input: an area filter when shrinking, linear interpolation when
- * growing. */
+ * growing. Cells between the first and the last lie in the area as a whole: they weigh 1. */
 struct taps {
   uint32_t first, count;
-  float weight[2]; /* growing, or the partial first and last cell of an area */
-  double begin, end;
+  double weight[2]; /* of the first and the last cell */
 };
 
-static struct taps taps_of(uint32_t out, uint32_t to, double origin, double extent, uint32_t limit) {
-  struct taps taps = {.count = 0};
-  double scale = extent / to;
-  if (scale > 1) {
-    taps.begin = origin + out * scale;
-    taps.end = MIN(taps.begin + scale, (double)limit);
-    taps.first = (uint32_t)taps.begin;
-    taps.count = MIN((uint32_t)ceil(taps.end), limit) - taps.first;
-    return taps;
-  }
-  double centre = origin + (out + 0.5) * scale - 0.5;
-  centre = MIN(MAX(centre, 0.0), (double)(limit - 1));
-  taps.first = MIN((uint32_t)centre, limit - 1);
-  taps.count = taps.first + 1 < limit ? 2 : 1;
-  taps.weight[1] = (float)(centre - taps.first);
-  taps.weight[0] = 1 - taps.weight[1];
-  if (taps.count == 1)
-    taps.weight[0] = 1;
+static struct taps area_taps(uint32_t out, double scale, double origin, uint32_t limit) {
+  const double begin = origin + out * scale, end = MIN(begin + scale, (double)limit);
+  struct taps taps = {.first = (uint32_t)begin};
+  taps.count = MIN((uint32_t)ceil(end), limit) - taps.first;
+  const uint32_t last = taps.first + taps.count - 1;
+  taps.weight[0] = MAX(MIN(end, (double)(taps.first + 1)) - begin, 0.0);
+  taps.weight[1] = MAX(end - MAX(begin, (double)last), 0.0);
   return taps;
 }
 
-static double tap_weight(const struct taps *taps, bool area, uint32_t i) {
-  if (!area)
-    return (double)taps->weight[i];
-  double low = MAX(taps->begin, (double)(taps->first + i)),
-         high = MIN(taps->end, (double)(taps->first + i + 1));
-  return MAX(high - low, 0.0);
+static struct taps taps_of(uint32_t out, uint32_t to, double origin, double extent, uint32_t limit) {
+  const double scale = extent / to;
+  if (scale > 1)
+    return area_taps(out, scale, origin, limit);
+  double centre = origin + (out + 0.5) * scale - 0.5;
+  centre = MIN(MAX(centre, 0.0), (double)(limit - 1));
+  struct taps taps = {.first = MIN((uint32_t)centre, limit - 1)};
+  taps.count = taps.first + 1 < limit ? 2 : 1;
+  const float far = (float)(centre - taps.first);
+  taps.weight[0] = taps.count == 1 ? 1 : (double)(1 - far);
+  taps.weight[1] = (double)far;
+  return taps;
+}
+
+struct sums {
+  double colour[3], weight;
+};
+
+static inline void add_cell(struct sums *sums, double weight, const uint8_t *cell) {
+  sums->weight += weight;
+  for (int c = 0; c < 3; c++)
+    sums->colour[c] += weight * cell[c];
+}
+
+/* cell: the first of the row that counts. */
+static inline void add_row(struct sums *sums, double weight, const struct taps *taps, const uint8_t *cell) {
+  const uint8_t *last = cell + (size_t)(taps->count - 1) * 3;
+  add_cell(sums, weight * taps->weight[0], cell);
+  if (taps->count == 1)
+    return;
+  for (cell += 3; cell < last; cell += 3)
+    add_cell(sums, weight, cell);
+  add_cell(sums, weight * taps->weight[1], last);
+}
+
+static double weight_of(const struct taps *taps, uint32_t i) {
+  return i == 0 ? taps->weight[0] : i + 1 == taps->count ? taps->weight[1] : 1;
+}
+
+/* One row of the output, `count` pixels of it. */
+static void resize_row(const uint8_t *rgb, uint32_t width, const struct taps *row, const struct taps *columns,
+                       uint32_t count, uint8_t *ret_rgb) {
+  for (uint32_t x = 0; x < count; x++, ret_rgb += 3) {
+    struct sums sums = {.weight = 0};
+    for (uint32_t j = 0; j < row->count; j++)
+      add_row(&sums, weight_of(row, j), &columns[x],
+              rgb + ((size_t)(row->first + j) * width + columns[x].first) * 3);
+    for (int c = 0; c < 3; c++)
+      ret_rgb[c] = (uint8_t)(sums.colour[c] / sums.weight + 0.5);
+  }
 }
 
 void image_resize(const uint8_t *rgb, uint32_t width, uint32_t height, uint8_t *ret_rgb, uint32_t size) {
@@ -55,24 +89,14 @@ void image_resize(const uint8_t *rgb, uint32_t width, uint32_t height, uint8_t *
     y0 = (h - w) / 2;
     h = w;
   }
-  bool area_x = w > size, area_y = h > size;
-  for (uint32_t y = 0; y < size; y++) {
-    struct taps ty = taps_of(y, size, y0, h, height);
-    for (uint32_t x = 0; x < size; x++) {
-      struct taps tx = taps_of(x, size, x0, w, width);
-      double sum[3] = {0, 0, 0}, total = 0;
-      for (uint32_t j = 0; j < ty.count; j++) {
-        double wy = tap_weight(&ty, area_y, j);
-        const uint8_t *row = rgb + ((size_t)(ty.first + j) * width + tx.first) * 3;
-        for (uint32_t i = 0; i < tx.count; i++) {
-          double weight = wy * tap_weight(&tx, area_x, i);
-          total += weight;
-          for (int c = 0; c < 3; c++)
-            sum[c] += weight * row[i * 3 + (uint32_t)c];
-        }
-      }
-      for (int c = 0; c < 3; c++)
-        ret_rgb[((size_t)y * size + x) * 3 + (size_t)c] = (uint8_t)(sum[c] / total + 0.5);
+  for (uint32_t left = 0; left < size; left += COLUMNS) {
+    struct taps columns[COLUMNS];
+    const uint32_t count = MIN(COLUMNS, size - left);
+    for (uint32_t x = 0; x < count; x++)
+      columns[x] = taps_of(left + x, size, x0, w, width);
+    for (uint32_t y = 0; y < size; y++) {
+      const struct taps row = taps_of(y, size, y0, h, height);
+      resize_row(rgb, width, &row, columns, count, ret_rgb + ((size_t)y * size + left) * 3);
     }
   }
 }

@@ -7,10 +7,19 @@
 
 #include "core/base/base.h"
 
-void curve_add(double curve[CURVE_POINTS], double done, double accuracy) {
-  for (int i = 0; i < CURVE_POINTS; i++)
-    if (curve[i] <= 0 && done >= (double)(i + 1) / CURVE_POINTS - 1e-9)
+void curve_add(double curve[CURVE_POINTS], double begun, double done, double accuracy) {
+  for (int i = 0; i < CURVE_POINTS; i++) {
+    const double point = (double)(i + 1) / CURVE_POINTS - 1e-9;
+    if (point > begun && point <= done)
       curve[i] = accuracy;
+  }
+}
+
+bool curve_complete(const double curve[CURVE_POINTS]) {
+  for (int i = 0; i < CURVE_POINTS; i++)
+    if (curve[i] <= 0)
+      return false;
+  return true;
 }
 
 double curve_at(const double curve[CURVE_POINTS], double done) {

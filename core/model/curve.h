@@ -1,14 +1,17 @@
 /* How accuracy grew over a training, as a few numbers that fit into a model's metadata: point i is the
  * accuracy at the end of the first epoch by which (i + 1) / CURVE_POINTS of the training was done, 0 where
- * nothing was verified. A later job compares itself with a reference at the same stage. */
+ * that was not verified. A later job compares itself with a reference at the same stage. */
 #pragma once
 
 #include <stdbool.h>
 
 #define CURVE_POINTS 16
 
-/* Sets the points that `done` (0..1) has reached and that are not set. */
-void curve_add(double curve[CURVE_POINTS], double done, double accuracy);
+/* Sets the points that the epoch has reached: `begun` of the training was done when it began, `done` (0..1)
+ * is now. */
+void curve_add(double curve[CURVE_POINTS], double begun, double done, double accuracy);
+/* Whether all points are known. */
+bool curve_complete(const double curve[CURVE_POINTS]);
 /* Linear between the points, the first point before it; NAN when a point that is needed is not known. */
 double curve_at(const double curve[CURVE_POINTS], double done);
 /* "0.7012 0.7433 ..."; "" for a curve without points. Text: 16 characters a point. */

@@ -25,5 +25,11 @@ int embed_images(struct graph *graph, const struct mask *mask, uint32_t batch, u
                  bool flip_sum, float *ret_embeddings, bool (*should_stop)(void *stop_context),
                  void *stop_context, struct guise_error *err);
 
+/* The same without and with flip_sum at once, to the bit, for the work of the latter. */
+int embed_both(struct graph *graph, const struct mask *mask, uint32_t batch, uint32_t embedding,
+               const uint8_t *(*image)(void *context, uint32_t i), void *context, uint32_t count,
+               float *ret_one_view, float *ret_flip_sum, bool (*should_stop)(void *stop_context),
+               void *stop_context, struct guise_error *err);
+
 /* Scales to length 1 (zeros stay zeros); false when a value is not finite. */
 bool embedding_normalise(float *embedding, uint32_t n);

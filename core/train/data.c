@@ -5,6 +5,9 @@
 
 #include "core/base/memory.h"
 #include "core/base/philox.h"
+#include "core/train/job.h"
+
+#define RESIZED_AT_ONCE 64u /* images, between two questions whether to stop: some milliseconds */
 
 static void face_list_done(struct face_list *list) {
   free(list->image);
@@ -120,7 +123,30 @@ static int split_people(struct job_data *data, const struct data_split *split, s
   return 0;
 }
 
-static int resize_all(struct job_data *data, struct guise_error *err) {
+int resize_images(const struct resizing *resizing, const uint32_t *listed, uint32_t count,
+                  const struct job_callbacks *callbacks) {
+  const size_t bytes = (size_t)resizing->to * resizing->to * 3;
+  const uint32_t from = resizing->from;
+  for (uint32_t first = 0; first < count; first += RESIZED_AT_ONCE) {
+    const uint32_t end = MIN(count, first + RESIZED_AT_ONCE);
+    const int r = callbacks ? job_stop_code(callbacks) : 0;
+    if (r < 0)
+      return r;
+#pragma omp parallel for schedule(static)
+    for (uint32_t i = first; i < end; i++) {
+      const uint32_t image = listed ? listed[i] : i;
+      image_resize(resizing->image(resizing->context, image), from, from,
+                   resizing->ret_pixels + bytes * image, resizing->to);
+    }
+  }
+  return 0;
+}
+
+static const uint8_t *packed_image(void *pack, uint32_t i) {
+  return pack_image(pack, i);
+}
+
+static int resize_all(struct job_data *data, const struct job_callbacks *callbacks, struct guise_error *err) {
   uint32_t from = pack_size(data->pack), count = pack_images(data->pack);
   size_t bytes = (size_t)data->size * data->size * 3;
   if (data->size == from)
@@ -135,14 +161,11 @@ static int resize_all(struct job_data *data, struct guise_error *err) {
   if (!data->pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", count, data->size);
   const struct face_list *lists[] = {&data->train, &data->held, &data->unseen};
-  for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-#pragma omp parallel for schedule(static)
-    for (uint32_t i = 0; i < lists[l]->count; i++) {
-      const uint32_t image = lists[l]->image[i];
-      image_resize(pack_image(data->pack, image), from, from, data->pixels + bytes * image, data->size);
-    }
-  }
-  return 0;
+  const struct resizing resizing = {packed_image, data->pack, from, data->size, data->pixels};
+  int r = 0;
+  for (size_t l = 0; l < ARRAY_SIZE(lists) && r == 0; l++)
+    r = resize_images(&resizing, lists[l]->image, lists[l]->count, callbacks);
+  return r;
 }
 
 static int count_images(struct job_data *data, struct guise_error *err) {
@@ -192,6 +215,11 @@ struct data_split job_spec_split(const struct job_spec *spec) {
 
 int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err) {
+  return job_data_open_for(NULL, pack_path, size, split, ret_data, err);
+}
+
+int job_data_open_for(const struct job_callbacks *callbacks, const char *pack_path, uint32_t size,
+                      const struct data_split *split, struct job_data *ret_data, struct guise_error *err) {
   struct job_data data = {.size = size};
   const struct data_split none = {.seed = 0};
   const bool templates = templates_recognise(pack_path);
@@ -201,7 +229,7 @@ int job_data_open(const char *pack_path, uint32_t size, const struct data_split 
   if (r == 0)
     r = count_images(&data, err);
   if (r == 0 && data.pack)
-    r = resize_all(&data, err);
+    r = resize_all(&data, callbacks, err);
   if (r < 0) {
     job_data_close(&data);
     return r;

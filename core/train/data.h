@@ -45,12 +45,30 @@ struct data_split job_spec_split(const struct job_spec *spec);
  * too few people or too small a pack. */
 int job_data_open(const char *pack_path, uint32_t size, const struct data_split *split,
                   struct job_data *ret_data, struct guise_error *err);
+/* The same for a job, which may be stopped while images are resized: -ECANCELED, -EINTR. callbacks NULL =
+ * never asked. */
+struct job_callbacks; /* core/train/job.h */
+int job_data_open_for(const struct job_callbacks *callbacks, const char *pack_path, uint32_t size,
+                      const struct data_split *split, struct job_data *ret_data, struct guise_error *err);
 void job_data_close(struct job_data *data);
 uint32_t job_data_identities(const struct job_data *data); /* of the whole data set */
 uint32_t job_data_images(const struct job_data *data);
 
 /* (size,size,3) of image `i` of the pack, at the job's size. */
 const uint8_t *job_data_image(const struct job_data *data, uint32_t i);
+
+/* Images (from,from,3) that image(context, i) has, called by the threads of an OpenMP loop, and their places
+ * (i,to,to,3). */
+struct resizing {
+  const uint8_t *(*image)(void *context, uint32_t i);
+  void *context;
+  uint32_t from, to;
+  uint8_t *ret_pixels;
+};
+/* Those of the list, NULL = the first `count`, on the threads of omp_set_num_threads. 0, or, some images on,
+ * what job_stop_code says; callbacks NULL = never asked. */
+int resize_images(const struct resizing *resizing, const uint32_t *listed, uint32_t count,
+                  const struct job_callbacks *callbacks);
 
 /* Callbacks of masks, attacks and embedding: context is a struct face_view. */
 struct face_view {

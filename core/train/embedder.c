@@ -9,7 +9,10 @@
 
 #include "core/base/file.h"
 #include "core/image/pack.h"
+#include "core/model/curve.h"
 #include "core/model/files.h"
+#include "core/model/safetensors.h"
+#include "core/model/text.h"
 
 #define CHECKPOINT "checkpoint-" /* what checkpoint.c's names begin with */
 
@@ -35,13 +38,14 @@
 #define KNOWN_EPOCHS_MOST 40u
 #define SHIFT_SHARE 16u /* of the side, each way */
 
-/* seed: any 64 bits, unlike a user's; body is spent. */
+/* seed: any 64 bits, unlike a user's; body is spent. Nobody sees what an epoch within a job verifies to. */
 static int parse_spec(json_t *body, uint64_t seed, struct job_spec *ret_spec, struct guise_error *err) {
   struct spec_problems problems = {0};
   int r = body ? job_spec_parse(body, ret_spec, &problems) : -ENOMEM;
-  if (r == 0)
+  if (r == 0) {
     ret_spec->train.seed = seed;
-  else
+    ret_spec->holdout.every = ret_spec->train.epochs;
+  } else
     error_set(err, r, "cannot describe a training within the job: %s",
               problems.count ? problems.problem[0].detail : strerror(-r));
   spec_problems_free(&problems);
@@ -286,6 +290,17 @@ static int make_key(const struct job_spec *spec, const struct data_split *split,
   return r < 0 ? error_set(err, r, "out of memory looking for a network that was trained before") : 0;
 }
 
+/* Its accuracy on held-out people, as its training told; NAN = unknown. */
+static double kept_accuracy(const char *path) {
+  struct safetensors *file = NULL;
+  double curve[CURVE_POINTS];
+  if (safetensors_open(path, &file, NULL) < 0)
+    return NAN;
+  (void)curve_parse(json_text_at(safetensors_metadata(file), "training.accuracy_curve"), curve);
+  safetensors_free(file);
+  return curve_at(curve, 1);
+}
+
 /* Whether there is one. */
 static bool find_kept(const char *name, const struct keeping *keeping, const char *key,
                       const char *work_directory, const char *path, const struct job_callbacks *callbacks) {
@@ -293,7 +308,12 @@ static bool find_kept(const char *name, const struct keeping *keeping, const cha
   if (!*key || directory_make(work_directory, NULL) < 0 ||
       keeping->cache->fetch(keeping->cache->context, key, path) < 0)
     return false;
-  on_log((void *)&inner, "info", "taken over from an earlier job");
+  const double accuracy = kept_accuracy(path);
+  char text[80] = "taken over from an earlier job";
+  if (isfinite(accuracy))
+    (void)snprintf(text, sizeof(text), "taken over from an earlier job; %.2f %% on held-out people",
+                   100 * accuracy);
+  on_log((void *)&inner, "info", text);
   return true;
 }
 

@@ -96,19 +96,22 @@ static void fill_info(const struct trainer *t, const struct job_inputs *inputs, 
 static int verify_all(struct trainer *t, const struct verify_sets *sets, const char *scores_path,
                       struct report_verification *entries, uint32_t *ret_count, struct guise_error *err) {
   t->callbacks->phase(t->callbacks->context, "verifying");
-  for (uint32_t i = 0; i < sets->count; i++)
-    for (int both = 0; both < 2; both++) {
-      const struct verify_set *set = &sets->set[i];
-      struct report_verification *entry = &entries[(*ret_count)++];
-      *entry = (struct report_verification){.protocol = set->protocol,
-                                            .dataset = set->dataset,
-                                            .pairs = set->pairs_name,
-                                            .both_flips = both == 1};
-      bool leads = i == 0 && (both == 1) == t->spec->holdout.both_flips;
-      int r = verify_run(t, set, both == 1, leads ? scores_path : NULL, &entry->result, err);
-      if (r < 0)
-        return r;
-    }
+  for (uint32_t i = 0; i < sets->count; i++) {
+    const struct verify_set *set = &sets->set[i];
+    struct verification results[2];
+    const char *paths[2] = {NULL, NULL};
+    if (i == 0)
+      paths[t->spec->holdout.both_flips] = scores_path;
+    int r = verify_both(t, set, paths, results, err);
+    if (r < 0)
+      return r;
+    for (int both = 0; both < 2; both++)
+      entries[(*ret_count)++] = (struct report_verification){.protocol = set->protocol,
+                                                             .dataset = set->dataset,
+                                                             .pairs = set->pairs_name,
+                                                             .both_flips = both == 1,
+                                                             .result = results[both]};
+  }
   return 0;
 }
 

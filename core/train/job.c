@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,11 +105,13 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
                        t->dual.curve, err);
   if (r < 0)
     return r;
-  if (!isfinite(curve_at(t->dual.curve, 1)))
+  if (!curve_complete(t->dual.curve)) {
+    memset(t->dual.curve, 0, sizeof(t->dual.curve)); /* also when it knows some stages */
     trainer_log(t, "warning",
                 "mask.reference does not tell how its accuracy grew: this job is held against its last "
-                "accuracy from the "
-                "first epoch on, and will mix little; train the reference anew with a verification set");
+                "accuracy from the first epoch on, and will mix little; train the reference anew with a "
+                "verification set and holdout.every 1");
+  }
   t->dual.known = 1;
   t->dual.reference_accuracy = result.accuracy;
   t->dual.reference_tar = result.tar_at_far_2;
@@ -119,8 +122,8 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
 
 /* The price of accuracy follows the epoch's verification; while the margin warms up nobody decides. */
 static int follow_reference(struct trainer *t, uint32_t epoch, const struct verification *result) {
-  const double done = (double)epoch / t->spec->train.epochs;
-  curve_add(t->curve, done, result->accuracy);
+  const double epochs = t->spec->train.epochs, done = epoch / epochs;
+  curve_add(t->curve, (epoch - 1) / epochs, done, result->accuracy);
   if (!t->probe || t->dual.known <= 0)
     return 0;
   if (t->dual.updates > 0)
@@ -132,25 +135,30 @@ static int follow_reference(struct trainer *t, uint32_t epoch, const struct veri
                                  true);
 }
 
-static int verify_epoch(struct trainer *t, const struct verify_sets *sets, struct verification *ret_results,
-                        struct guise_error *err) {
-  if (sets->count == 0)
+/* On no set, 0, when the epoch is not to be verified; training knows nothing of the difference. */
+static uint32_t sets_of(const struct trainer *t, uint32_t epoch, const struct verify_sets *sets) {
+  return epoch % t->spec->holdout.every == 0 || epoch == t->spec->train.epochs ? sets->count : 0;
+}
+
+static int verify_epoch(struct trainer *t, const struct verify_sets *sets, uint32_t count,
+                        struct verification *ret_results, struct guise_error *err) {
+  if (count == 0)
     return 0;
   t->callbacks->phase(t->callbacks->context, "verifying");
   int r = trainer_prepare_eval(t, STATISTICS_IMAGES, err);
-  for (uint32_t i = 0; i < sets->count && r == 0; i++)
-    r = verify_run(t, &sets->set[i], t->spec->holdout.both_flips, NULL, &ret_results[i], err);
+  for (uint32_t i = 0; i < count && r == 0; i++)
+    r = verify_run(t, &sets->set[i], t->spec->holdout.both_flips, &ret_results[i], err);
   t->callbacks->phase(t->callbacks->context, "training");
   return r;
 }
 
-/* After the last step of an epoch: verify, write the epoch's rows, and hand over a checkpoint that counts the
- * epoch as done. */
+/* After the last step of an epoch: verify where it is due, write the epoch's rows, and hand over a checkpoint
+ * that counts the epoch as done. */
 static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const struct verify_sets *sets,
                        struct guise_error *err) {
   struct verification results[VERIFY_SETS_MAX];
-  uint32_t epoch = t->epochs_done + 1;
-  int r = verify_epoch(t, sets, results, err);
+  const uint32_t epoch = t->epochs_done + 1, verified = sets_of(t, epoch, sets);
+  int r = verify_epoch(t, sets, verified, results, err);
   if (r < 0)
     return r;
   /* the rate of the epoch's last step */
@@ -161,11 +169,11 @@ static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const
     r = trainer_add_row(t, "lr", epoch, rate, true);
   if (r == 0)
     r = trainer_add_row(t, "images_per_s", epoch, t->sums.samples / t->sums.seconds, true);
-  for (uint32_t i = 0; i < sets->count && r == 0; i++)
+  for (uint32_t i = 0; i < verified && r == 0; i++)
     r = add_verification_rows(t, epoch, &results[i], i == 0);
   if (r == 0)
     r = add_strategy_rows(t, epoch);
-  if (r == 0 && sets->count > 0)
+  if (r == 0 && verified > 0)
     r = follow_reference(t, epoch, &results[0]);
   if (r < 0)
     return error_set(err, r, "out of memory for the epoch's metrics");
@@ -202,7 +210,8 @@ static int resume(struct trainer *t, const struct job_inputs *inputs, struct gui
 }
 
 /* The embedder that the probe or the mask's generator needs: the one that is given, or one trained on the
- * public faces. The generator's looks at what the recogniser will see; it serves the probe as well. */
+ * public faces, which later jobs find again. The generator's looks at what the recogniser will see; it serves
+ * the probe as well. */
 static int prepare_embedder(const struct job_spec *spec, const struct job_callbacks *callbacks,
                             struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
   char directory[PATH_MAX];
@@ -214,7 +223,9 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   if (snprintf(directory, sizeof(directory), "%s/embedder", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
-  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), NULL,
+  const struct keeping keeping = {
+      .cache = inputs->cache, .sha256 = inputs->public_sha256, .source = CACHE_MASK_PUBLIC};
+  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), &keeping,
                          directory, callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;
@@ -249,7 +260,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   struct job_outcome outcome = {NULL};
   const struct data_split split = given->split ? *given->split : job_spec_split(spec);
   callbacks->phase(callbacks->context, "preparing");
-  int r = job_data_open(inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
+  int r = job_data_open_for(callbacks, inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
     r = audit_check(spec, &trainer.data, err);
   if (r == 0)
@@ -287,5 +298,6 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
 
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err) {
+  omp_set_num_threads((int)MAX(inputs->threads, 1u)); /* also for what comes before the networks */
   return (spec->type == JOB_AUDIT ? audit_job_run : training_run)(spec, inputs, callbacks, ret_outcome, err);
 }

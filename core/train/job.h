@@ -30,6 +30,7 @@ struct job_inputs {
   const char *pairs_text; /* its LFW-style list */
   size_t pairs_bytes;
   const char *public_pack;         /* public faces of mask.public_dataset; NULL = none */
+  const char *public_sha256;       /* of that data set; NULL: what learns from it is not kept */
   const char *embedder_model;      /* model.safetensors of mask.embedder; NULL = none */
   const char *reference_model;     /* likewise of mask.reference */
   const char *pretrained_model;    /* likewise of defences' "model" */
@@ -47,7 +48,8 @@ struct job_inputs {
    * job, key.json are written here at the end */
   const char *output_directory;
   uint32_t threads;                /* the budget */
-  const struct model_cache *cache; /* for what attacks are compared with and judged by; NULL = none */
+  const struct model_cache *cache; /* for the mask's embedder, and what attacks are compared with and judged
+                                      by; NULL = none */
   const struct data_split *split;  /* NULL = the spec's */
 };
 
@@ -68,7 +70,7 @@ struct metric_row {
   uint32_t epoch;
   uint64_t step;
   double value;
-  bool per_epoch; /* an epoch's value (exactly one a job, name and epoch) or a step's */
+  bool per_epoch; /* an epoch's value (at most one a job, name and epoch) or a step's */
 };
 
 struct job_callbacks {
@@ -94,7 +96,7 @@ struct job_outcome {
 /* What the callbacks say: 0, -ECANCELED or -EINTR. */
 int job_stop_code(const struct job_callbacks *callbacks);
 
-/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but by an audit in its first attack);
- * another negative errno with err on failure. */
+/* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but not before the training begins, nor
+ * by an audit in its first attack); another negative errno with err on failure. */
 int job_run(const struct job_spec *spec, const struct job_inputs *inputs,
             const struct job_callbacks *callbacks, struct job_outcome *ret_outcome, struct guise_error *err);

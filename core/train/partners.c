@@ -18,7 +18,7 @@ int trainer_open_public(struct trainer *t, const struct job_inputs *inputs, stru
     return 0;
   if (!inputs->public_pack)
     return error_set(err, -EINVAL, "the job needs public faces: name a data set in mask.public_dataset");
-  int r = job_data_open(inputs->public_pack, t->data.size, NULL, &t->open, &cause);
+  int r = job_data_open_for(t->callbacks, inputs->public_pack, t->data.size, NULL, &t->open, &cause);
   if (r < 0)
     return error_set(err, r, "mask.public_dataset: %s", cause.text);
   if (!partners)

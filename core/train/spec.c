@@ -11,6 +11,7 @@
 static void set_defaults(struct job_spec *spec) {
   memset(spec, 0, sizeof(*spec));
   spec->holdout.identities = 0.25;
+  spec->holdout.every = 1;
   spec->model.arch = ARCH_FREQ_IR;
   spec->model.input = 112;
   spec->model.width = NAN;
@@ -184,6 +185,10 @@ static int check_probe(const struct job_spec *spec, struct spec_problems *proble
     r = spec_problems_add(problems, "/mask/reference", "conflict", NULL,
                           "reference compares accuracies, which needs faces to verify: give "
                           "holdout.identities or holdout.pairs");
+  if (r == 0 && *spec->mask.reference && spec->holdout.every > 1)
+    r = spec_problems_add(problems, "/holdout/every", "conflict", json_pack("[i]", 1),
+                          "the price of accuracy moves by one bounded step an epoch, from that epoch's "
+                          "verification: with mask.reference every epoch is verified, so set every to 1");
   return r;
 }
 

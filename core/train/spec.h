@@ -36,6 +36,7 @@ struct job_spec {
     double images;     /* share of each trained person's images that is not trained on, 0..0.5 */
     bool both_flips;   /* epochs are verified with the sum of an image's and its mirror's embedding, not with
                           one view */
+    uint32_t every;    /* each so many epochs are verified, and the last; 1 with mask.reference */
     char pairs_dataset[SPEC_NAME]; /* "" = none */
     char pairs_name[SPEC_NAME];
   } holdout;
@@ -89,7 +90,7 @@ struct job_spec {
     enum head_kind head;
     double scale, margin, margin_warmup, weight_decay, momentum;
     bool flip;
-    bool winograd; /* where the written rule takes it; else direct convolutions alone */
+    bool winograd;  /* where the written rule takes it; else direct convolutions alone */
     uint32_t shift; /* pixels: random translation of the crop, up to this much each way; 0 = none */
     uint64_t seed;
     enum memory_use memory;   /* low: activations are computed again instead of kept */

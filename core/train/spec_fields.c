@@ -35,6 +35,7 @@ const struct field spec_fields[] = {
     {"holdout", "identities", FIELD_NUMBER, AT(holdout.identities), 0, 0.9, false, false, 0, NULL},
     {"holdout", "images", FIELD_NUMBER, AT(holdout.images), 0, 0.5, false, false, 0, NULL},
     {"holdout", "both_flips", FIELD_BOOL, AT(holdout.both_flips), 0, 0, false, false, 0, NULL},
+    {"holdout", "every", FIELD_UINT, AT(holdout.every), 1, 1000, false, false, 0, NULL},
     {"holdout/pairs", "dataset", FIELD_NAME, AT(holdout.pairs_dataset), 0, 0, false, false, 0, NULL},
     {"holdout/pairs", "name", FIELD_NAME, AT(holdout.pairs_name), 0, 0, false, false, 0, NULL},
     {"model", "arch", FIELD_ENUM, AT(model.arch), 0, 0, false, false, 0, names_arch},

@@ -81,18 +81,18 @@ static int number_images(struct verify_set *set, const struct pair_entry *entrie
   return 0;
 }
 
-static int resize_listed(struct verify_set *set, struct guise_error *err) {
+static int resize_listed(const struct trainer *t, struct verify_set *set, struct guise_error *err) {
   uint32_t from = pack_size(set->pack);
   size_t bytes = (size_t)set->size * set->size * 3;
   if (from == set->size)
     return 0;
-  set->pixels = tensor_alloc(bytes * set->image_count);
-  if (!set->pixels)
+  uint8_t *pixels = tensor_alloc(bytes * set->image_count);
+  if (!pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
-#pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < set->image_count; i++)
-    image_resize(pack_image(set->pack, set->image[i]), from, from, set->pixels + bytes * i, set->size);
-  return 0;
+  const struct resizing resizing = {verify_image, set, from, set->size, pixels};
+  int r = resize_images(&resizing, NULL, set->image_count, t->callbacks);
+  set->pixels = pixels; /* from here on its images are these */
+  return r;
 }
 
 static int open_pairs(struct trainer *t, const struct job_inputs *inputs, struct verify_set *set,
@@ -109,7 +109,7 @@ static int open_pairs(struct trainer *t, const struct job_inputs *inputs, struct
   if (r == 0)
     r = number_images(set, entries, err);
   if (r == 0)
-    r = resize_listed(set, err);
+    r = resize_listed(t, set, err);
   set->folds = MAX(set->folds, 10u);
   if (r < 0)
     verify_set_close(set);
@@ -173,25 +173,16 @@ struct verifier {
   void *context;
 };
 
-/* Embeddings of the set's images, then the pairs. */
-static int verify_with(struct trainer *t, const struct verify_set *set, const struct verifier *by,
-                       bool both_flips, const char *scores_path, struct verification *ret_verification,
-                       struct guise_error *err) {
-  const uint32_t dimension = by->dimension;
-  _cleanup_(freep) float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
+/* The pairs, once their images are embedded. */
+static int judge_pairs(const struct trainer *t, const struct verify_set *set, uint32_t dimension,
+                       const float *embeddings, const char *scores_path,
+                       struct verification *ret_verification, struct guise_error *err) {
   _cleanup_(freep) float *similarity = malloc(sizeof(float) * set->pair_count);
   _cleanup_(freep) bool *same = malloc(set->pair_count);
   _cleanup_(freep) uint32_t *fold = malloc(sizeof(uint32_t) * set->pair_count);
-  if (!embeddings || !similarity || !same || !fold)
+  int r;
+  if (!similarity || !same || !fold)
     return error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
-  int r = embed_images(by->graph, by->mask, by->batch, dimension, by->image, by->context, set->image_count,
-                       both_flips, embeddings, trainer_should_stop, t, err);
-  if (r == -ECANCELED) {
-    const int stop = trainer_stop_code(t);
-    return stop < 0 ? stop : -EINTR; /* resumed this instant: what was not computed must not be used */
-  }
-  if (r < 0)
-    return r;
   for (uint32_t i = 0; i < set->pair_count; i++) {
     const struct face_pair *pair = &set->pairs[i];
     similarity[i] =
@@ -205,11 +196,54 @@ static int verify_with(struct trainer *t, const struct verify_set *set, const st
                                ret_verification, err);
 }
 
-int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips, const char *scores_path,
+static float *embeddings_of(const struct verify_set *set, uint32_t dimension, struct guise_error *err) {
+  float *embeddings = malloc(sizeof(float) * dimension * set->image_count);
+  if (!embeddings)
+    error_set(err, -ENOMEM, "out of memory verifying %u pairs", set->pair_count);
+  return embeddings;
+}
+
+/* What stopped an embedding: what was not computed must not be used, even if the job is resumed this
+ * instant. */
+static int stopped(const struct trainer *t, int r) {
+  const int stop = r == -ECANCELED ? trainer_stop_code(t) : r;
+  return r == -ECANCELED && stop == 0 ? -EINTR : stop;
+}
+
+static int verify_with(struct trainer *t, const struct verify_set *set, const struct verifier *by,
+                       bool both_flips, struct verification *ret_verification, struct guise_error *err) {
+  _cleanup_(freep) float *embeddings = embeddings_of(set, by->dimension, err);
+  if (!embeddings)
+    return -ENOMEM;
+  int r = embed_images(by->graph, by->mask, by->batch, by->dimension, by->image, by->context,
+                       set->image_count, both_flips, embeddings, trainer_should_stop, t, err);
+  return r < 0 ? stopped(t, r) : judge_pairs(t, set, by->dimension, embeddings, NULL, ret_verification, err);
+}
+
+static struct verifier own_verifier(const struct trainer *t, const struct verify_set *set) {
+  return (struct verifier){t->eval,      t->mask,    t->eval_batch, t->spec->model.embedding,
+                           verify_image, (void *)set};
+}
+
+int verify_run(struct trainer *t, const struct verify_set *set, bool both_flips,
                struct verification *ret_verification, struct guise_error *err) {
-  const struct verifier by = {t->eval,      t->mask,    t->eval_batch, t->spec->model.embedding,
-                              verify_image, (void *)set};
-  return verify_with(t, set, &by, both_flips, scores_path, ret_verification, err);
+  const struct verifier by = own_verifier(t, set);
+  return verify_with(t, set, &by, both_flips, ret_verification, err);
+}
+
+int verify_both(struct trainer *t, const struct verify_set *set, const char *const scores_path[2],
+                struct verification ret_verification[2], struct guise_error *err) {
+  const struct verifier by = own_verifier(t, set);
+  _cleanup_(freep) float *one = embeddings_of(set, by.dimension, err);
+  _cleanup_(freep) float *sum = one ? embeddings_of(set, by.dimension, err) : NULL;
+  if (!sum)
+    return -ENOMEM;
+  int r = embed_both(by.graph, by.mask, by.batch, by.dimension, by.image, by.context, set->image_count, one,
+                     sum, trainer_should_stop, t, err);
+  if (r < 0)
+    return stopped(t, r);
+  r = judge_pairs(t, set, by.dimension, one, scores_path[0], &ret_verification[0], err);
+  return r < 0 ? r : judge_pairs(t, set, by.dimension, sum, scores_path[1], &ret_verification[1], err);
 }
 
 /* A set's images at another size. */
@@ -246,18 +280,18 @@ int verify_model(struct trainer *t, const struct verify_set *set, const char *mo
   struct verifier by = {model->graph,          model->mask,  model->batch,
                         model->info.embedding, verify_image, (void *)set};
   if (size == t->data.size)
-    return verify_with(t, set, &by, both_flips, NULL, ret_verification, err);
+    return verify_with(t, set, &by, both_flips, ret_verification, err);
   struct resized resized = {.bytes = (size_t)size * size * 3};
   uint8_t *pixels = tensor_alloc(resized.bytes * set->image_count);
   if (!pixels)
     return error_set(err, -ENOMEM, "out of memory for %u images", set->image_count);
-#pragma omp parallel for schedule(static)
-  for (uint32_t i = 0; i < set->image_count; i++)
-    image_resize(verify_image((void *)set, i), t->data.size, t->data.size, pixels + resized.bytes * i, size);
+  const struct resizing resizing = {verify_image, (void *)set, t->data.size, size, pixels};
+  r = resize_images(&resizing, NULL, set->image_count, t->callbacks);
   resized.pixels = pixels;
   by.image = resized_image;
   by.context = &resized;
-  r = verify_with(t, set, &by, both_flips, NULL, ret_verification, err);
+  if (r == 0)
+    r = verify_with(t, set, &by, both_flips, ret_verification, err);
   tensor_free(pixels);
   return r;
 }

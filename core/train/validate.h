@@ -39,8 +39,12 @@ int verify_model(struct trainer *trainer, const struct verify_set *set, const ch
                  bool both_flips, struct verification *ret_verification, double ret_curve[CURVE_POINTS],
                  struct guise_error *err);
 
-/* With the weights in trainer->eval. scores_path: also writes a line a pair there (CSV: pair, fold, same,
- * similarity, accepted by the k-fold threshold), so that two models can be compared pair by pair; NULL =
- * none. */
+/* With the weights in trainer->eval. */
 int verify_run(struct trainer *trainer, const struct verify_set *set, bool both_flips,
-               const char *scores_path, struct verification *ret_verification, struct guise_error *err);
+               struct verification *ret_verification, struct guise_error *err);
+
+/* With one view, then with both flips, each image embedded once a view. scores_path of either: also writes a
+ * line a pair there (CSV: pair, fold, same, similarity, accepted by the k-fold threshold), so that two models
+ * can be compared pair by pair; NULL = none. */
+int verify_both(struct trainer *trainer, const struct verify_set *set, const char *const scores_path[2],
+                struct verification ret_verification[2], struct guise_error *err);

@@ -9,9 +9,10 @@ static const struct {
   int (*run)(int argc, char **argv);
   const char *usage;
 } commands[] = {
+    {"machine", bench_machine, ""},
     {"step", bench_step,
-     "ARCH [--batch N] [--threads N] [--size PX] [--steps N] [--classes N] [--embedding D] [--no-winograd] "
-     "[--bf16] [--low-memory]"},
+     "ARCH [--batch N] [--threads N] [--size PX] [--width W] [--steps N] [--classes N] [--embedding D] "
+     "[--no-winograd] [--bf16] [--low-memory]"},
     {"infer", bench_infer, "ARCH (the options of step, and --profile)"},
     {"profile", bench_profile, "ARCH (the options of step)"},
     {"jobs", bench_jobs, "ARCH [--batch N] [--threads N] [--runs N] [--steps N]"},

@@ -97,7 +97,8 @@ int bench_jobs(int argc, char **argv) {
                                         {"runs", required_argument, NULL, 'r'},
                                         {"steps", required_argument, NULL, 'n'},
                                         {NULL, 0, NULL, 0}};
-  struct bench_network_options options = {.batch = 32, .size = 112, .classes = 757, .winograd = true};
+  struct bench_network_options options = {
+      .batch = 32, .size = 112, .classes = 757, .width = 1, .winograd = true};
   uint32_t cores = (uint32_t)omp_get_num_procs(), runs = 3, steps = 10;
   bool bad = argc < 1 || arch_from_name(argv[0], &options.arch) < 0;
   for (int c; !bad && (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {

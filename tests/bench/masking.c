@@ -193,6 +193,7 @@ int bench_masking(int argc, char **argv) {
                                 .threads = (uint32_t)omp_get_num_procs(),
                                 .size = 112,
                                 .classes = 757,
+                                .width = 1,
                                 .winograd = true}};
   struct guise_error err = {0};
   bool bad = false;

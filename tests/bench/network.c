@@ -29,7 +29,7 @@ static struct graph *make_graph(const struct bench_network_options *o, struct gu
                                       .bfloat16 = o->bfloat16,
                                       .seed = 1};
   const struct arch_options options = {.embedding = o->embedding,
-                                       .width = 1,
+                                       .width = (float)o->width,
                                        .dropout = 0.2f,
                                        .grid = o->size / 8,
                                        .inverse = true,

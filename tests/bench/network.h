@@ -12,6 +12,7 @@
 struct bench_network_options {
   enum arch arch;
   uint32_t batch, threads, size, classes, embedding; /* embedding: 0 = the architecture's own */
+  double width;                                      /* as model.width */
   bool winograd, bfloat16, low_memory;
   bool inference; /* a folded graph; a step is its forward pass */
 };

@@ -11,6 +11,7 @@ OpenBLAS unset: that is PyTorch at its best.
 import argparse
 import contextlib
 import math
+import os
 import resource
 import statistics
 import time
@@ -142,7 +143,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("arch", choices=["iresnet18", "iresnet50", "mobilefacenet", "freq_ir"])
     arguments.add_argument("--batch", type=int, default=32)
-    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments.add_argument("--steps", type=int, default=7)
     arguments.add_argument("--classes", type=int, default=1000)
     arguments.add_argument("--bf16", action="store_true")

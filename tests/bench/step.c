@@ -24,6 +24,7 @@ static int parse(int argc, char **argv, struct options *ret_options) {
   static const struct option longs[] = {{"batch", required_argument, NULL, 'b'},
                                         {"threads", required_argument, NULL, 't'},
                                         {"size", required_argument, NULL, 's'},
+                                        {"width", required_argument, NULL, 'x'},
                                         {"steps", required_argument, NULL, 'n'},
                                         {"classes", required_argument, NULL, 'c'},
                                         {"embedding", required_argument, NULL, 'e'},
@@ -37,6 +38,7 @@ static int parse(int argc, char **argv, struct options *ret_options) {
                                   .threads = (uint32_t)omp_get_num_procs(),
                                   .size = 112,
                                   .classes = 757,
+                                  .width = 1,
                                   .winograd = true}};
   if (argc < 1 || arch_from_name(argv[0], &o.network.arch) < 0)
     return -1;
@@ -48,6 +50,8 @@ static int parse(int argc, char **argv, struct options *ret_options) {
       o.network.threads = (uint32_t)value;
     else if (c == 's')
       o.network.size = (uint32_t)value;
+    else if (c == 'x')
+      o.network.width = strtod(optarg, NULL);
     else if (c == 'n')
       o.steps = (uint32_t)value;
     else if (c == 'c')
@@ -66,7 +70,7 @@ static int parse(int argc, char **argv, struct options *ret_options) {
       return -1;
   }
   if (o.network.batch == 0 || o.network.threads == 0 || o.network.size < 16 || o.network.size % 8 != 0 ||
-      o.steps == 0 || o.steps > STEPS_MAX)
+      !(o.network.width >= 0.25 && o.network.width <= 4) || o.steps == 0 || o.steps > STEPS_MAX)
     return -1;
   *ret_options = o;
   return 0;
@@ -98,10 +102,13 @@ static int measure(const struct options *o, struct bench_network *network, struc
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   const struct bench_spread spread = bench_spread(seconds, o->steps);
-  (void)printf("%s%s %u px, batch %u, %u threads%s%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, "
+  char width[32] = "";
+  if (n->width < 1 || n->width > 1)
+    (void)snprintf(width, sizeof(width), ", width %g", n->width);
+  (void)printf("%s%s %u px%s, batch %u, %u threads%s%s%s: %.1f images/s (min %.1f, max %.1f), peak %ld MiB, "
                "arena %zu MiB, "
                "last loss %.6f\n",
-               arch_name(n->arch), n->inference ? " inference" : "", n->size, n->batch, n->threads,
+               arch_name(n->arch), n->inference ? " inference" : "", n->size, width, n->batch, n->threads,
                n->bfloat16 ? ", bf16" : "", n->low_memory ? ", low memory" : "",
                n->winograd || n->bfloat16 ? "" : ", no Winograd", n->batch / spread.median,
                n->batch / spread.most, n->batch / spread.least, usage.ru_maxrss >> 10,

@@ -188,6 +188,60 @@ static void tries_again_when_asked(void **state) {
   expect_text(shell(0, "wc -l <\"$D/long/results.jsonl\"")->out, "2");
 }
 
+/* What a mask learns from the same public faces is learnt once for all cells of a seed, and goes with the
+ * faces. */
+static void cells_share_an_embedder(void **state) {
+  (void)state;
+  static const char *const said[] = {"embedder: trained;", "embedder: taken over from an earlier job",
+                                     "embedder: trained;"};
+  upload_faces(&server, "public", 40, 2);
+  for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+    char command[700];
+    if (i == 2)
+      expect(&server, "DELETE", "/v1/datasets/public/identities/person-001", NULL, 200, NULL);
+    (void)snprintf(command, sizeof(command),
+                   "sed 's/tiny/judged/; s/\\[1,2\\]/[1]/; "
+                   "s|\"cells\":.*$|\"cells\":[{\"name\":\"%zu\",\"set\":{\"/mask/method\":\"ahm\","
+                   "\"/mask/public_dataset\":\"public\",\"/mask/unmixed\":0.%zu}}]}|' "
+                   "\"$D/study.json\" >\"$D/judged.json\" && "
+                   "\"$G\" study run \"$D/judged.json\" -o \"$D/judged-%zu\" >&2 && "
+                   "\"$G\" log $(sed -n 's/.*\"job\": *\"\\(job_[^\"]*\\)\".*/\\1/p' "
+                   "\"$D/judged-%zu/results.jsonl\")",
+                   i, i + 1, i, i);
+    struct output *output = shell(0, command);
+    expect_text(output->out, said[i]);
+    assert_null(strstr(output->out, said[i == 1 ? 0 : 1]));
+  }
+}
+
+/* Epochs between have no accuracy, at the daemon and in the study, and the line in the plot goes on over
+ * them. */
+static void seldom_verified(void **state) {
+  (void)state;
+  (void)shell(0, "sed 's/tiny/seldom/; s/\\[1,2\\]/[1]/; s/\"epochs\":1,/\"epochs\":5,/; "
+                 "s/\"identities\":0.5/\"identities\":0.5,\"every\":2/; s/,{\"name\":\"a|b.*$/]}/' "
+                 "\"$D/study.json\" >\"$D/seldom.json\" && "
+                 "\"$G\" study run \"$D/seldom.json\" -o \"$D/seldom\" && "
+                 "\"$G\" study report \"$D/seldom\"");
+  json_t *rows = json_loads(shell(0, "cat \"$D\"/seldom/metrics/*.json")->out, 0, NULL), *row;
+  unsigned verified = 0, trained = 0;
+  size_t i;
+  json_array_foreach(rows, i, row) {
+    const unsigned epoch = 1u << json_integer_value(json_object_get(row, "epoch"));
+    verified |= strcmp(json_string_value(json_object_get(row, "name")), "accuracy") == 0 ? epoch : 0;
+    trained |= strcmp(json_string_value(json_object_get(row, "name")), "loss") == 0 ? epoch : 0;
+  }
+  json_decref(rows);
+  assert_int_equal(trained, 0x3e);
+  assert_int_equal(verified, 1 << 2 | 1 << 4 | 1 << 5);
+  expect_text(shell(0, "grep -c '\"M[0-9. ]*L[0-9. ]*L[0-9. ]*\"' \"$D/seldom/plots/accuracy.svg\"")->out,
+              "1");
+  expect_text(shell(1, "sed 's/\"every\":2/\"every\":0/' \"$D/seldom.json\" >\"$D/never.json\"; "
+                       "\"$G\" study run \"$D/never.json\" -o \"$D/never\"")
+                  ->err,
+              "/holdout/every");
+}
+
 static void reports_without_the_daemon(void **state) {
   (void)state;
   server_kill(&server);
@@ -220,6 +274,7 @@ int main(void) {
       cmocka_unit_test(mistakes_start_nothing),     cmocka_unit_test(goes_on_after_a_kill),
       cmocka_unit_test(nothing_runs_twice),         cmocka_unit_test(decisions_are_those_of_the_report),
       cmocka_unit_test(a_changed_cell_runs_anew),   cmocka_unit_test(tries_again_when_asked),
+      cmocka_unit_test(cells_share_an_embedder),    cmocka_unit_test(seldom_verified),
       cmocka_unit_test(reports_without_the_daemon),
   };
   return cmocka_run_group_tests(tests, start, stop);

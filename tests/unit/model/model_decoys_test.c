@@ -88,6 +88,7 @@ static void decoys_are_mixed_in(void **state) {
       assert_true(flip == 1 || cosine(without + f * EMBEDDING, want) < 1 - 1e-4);
     }
   }
+  check_both(sent->mixes);
   assert_int_equal(mask_set_decoys(mask, NULL, NULL), 0);
 }
 

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,25 @@ static inline void embed(struct graph *with, uint32_t batch, bool flip_sum, floa
   if (embed_images(with, mask, batch, EMBEDDING, test_image, NULL, FACES, flip_sum, ret_embeddings, NULL,
                    NULL, &err) != 0)
     fail_msg("%s", err.text);
+}
+
+static inline const uint8_t *counted_image(void *asked, uint32_t i) {
+  (void)atomic_fetch_add((atomic_uint *)asked, 1);
+  return test_image(NULL, i);
+}
+
+/* One view and both at once: the same bytes as one after the other, for two thirds of the work. */
+static inline void check_both(uint32_t mixes) {
+  float one[FACES * EMBEDDING], sum[FACES * EMBEDDING], want[FACES * EMBEDDING];
+  struct guise_error err = {0};
+  atomic_uint asked = 0;
+  if (embed_both(graph, mask, 4, EMBEDDING, counted_image, &asked, FACES, one, sum, NULL, NULL, &err) != 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(atomic_load(&asked), 2 * FACES * mixes);
+  embed(graph, 4, false, want);
+  assert_memory_equal(one, want, sizeof(want));
+  embed(graph, 4, true, want);
+  assert_memory_equal(sum, want, sizeof(want));
 }
 
 static inline double cosine(const float *a, const float *b) {

@@ -160,6 +160,11 @@ static void flip_sum_is_symmetric(void **state) {
   }
 }
 
+static void both_views_at_once(void **state) {
+  (void)state;
+  check_both(1);
+}
+
 static bool stop_second(void *count) {
   return (*(uint32_t *)count)++ == 1;
 }
@@ -310,6 +315,7 @@ int main(void) {
       cmocka_unit_test(mixing_comes_back),
       cmocka_unit_test(every_mask_comes_back),
       cmocka_unit_test(flip_sum_is_symmetric),
+      cmocka_unit_test(both_views_at_once),
       cmocka_unit_test(embedding_stops_and_refuses),
       cmocka_unit_test(no_class_head_and_no_names),
       cmocka_unit_test(damaged_models_are_refused),

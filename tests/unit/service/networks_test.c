@@ -12,6 +12,7 @@
 #define KEY_PEOPLE "1111111111111111111111111111111111111111111111111111111111111111"
 #define KEY_PUBLIC "2222222222222222222222222222222222222222222222222222222222222222"
 #define KEY_MODEL "3333333333333333333333333333333333333333333333333333333333333333"
+#define KEY_MASK "4444444444444444444444444444444444444444444444444444444444444444"
 
 /* Networks that every job needs, with what each was trained to be. */
 static const struct {
@@ -19,10 +20,11 @@ static const struct {
   unsigned sources;
 } needed[] = {{KEY_PEOPLE, "knows people", CACHE_PEOPLE},
               {KEY_PUBLIC, "knows public faces", CACHE_PUBLIC},
-              {KEY_MODEL, "taught by the model", CACHE_PEOPLE | CACHE_PUBLIC | CACHE_MODEL}};
+              {KEY_MODEL, "taught by the model", CACHE_PEOPLE | CACHE_PUBLIC | CACHE_MODEL},
+              {KEY_MASK, "judges the mask", CACHE_MASK_PUBLIC}};
 #define PEOPLE_FOUND 1u
 #define PUBLIC_FOUND 2u
-#define MODEL_FOUND 4u
+#define MASK_FOUND 8u
 
 static void (*before_copy)(void); /* of a file, once */
 static atomic_uint warnings;
@@ -159,6 +161,7 @@ static uint32_t run_job(struct fixture *f, const char *extra) {
 }
 
 #define WITH_PUBLIC ",\"audit\":{\"public_dataset\":\"others\"}"
+#define WITH_BOTH WITH_PUBLIC ",\"mask\":{\"public_dataset\":\"masks\"}"
 
 static void blob_of(struct fixture *f, const char *content, char ret_path[PATH_MAX]) {
   char sha256[SHA256_HEX];
@@ -227,21 +230,25 @@ static bool is_in(const json_t *receipt, const char *content) {
   return false;
 }
 
+static void delete_with(struct fixture *f, const char *dataset, uint32_t network) {
+  json_t *receipt = NULL;
+  assert_true(is_stored(f, network));
+  assert_int_equal(service_dataset_delete(f->service, dataset, &receipt, NULL), 0);
+  assert_true(is_in(receipt, needed[network].content));
+  json_decref(receipt);
+  assert_false(is_stored(f, network));
+}
+
 static void they_go_with_the_faces(void **state) {
   struct fixture *f = *state;
-  json_t *receipt = NULL;
   datasets(f);
+  ready_dataset(f->service, "masks");
   assert_int_equal(run_job(f, WITH_PUBLIC), 0);
-  assert_true(is_stored(f, 0) && is_stored(f, 1));
-  assert_int_equal(service_dataset_delete(f->service, "others", &receipt, NULL), 0);
-  assert_true(is_in(receipt, needed[1].content));
-  json_decref(receipt);
-  assert_true(is_stored(f, 0));
-  assert_false(is_stored(f, 1));
-  assert_int_equal(service_dataset_delete(f->service, "orl", &receipt, NULL), 0);
-  assert_true(is_in(receipt, needed[0].content));
-  json_decref(receipt);
-  assert_false(is_stored(f, 0));
+  assert_int_equal(run_job(f, WITH_BOTH), PEOPLE_FOUND | PUBLIC_FOUND);
+  assert_int_equal(run_job(f, WITH_BOTH), PEOPLE_FOUND | PUBLIC_FOUND | MASK_FOUND);
+  delete_with(f, "masks", 3);
+  delete_with(f, "others", 1);
+  delete_with(f, "orl", 0);
   datasets(f);
   assert_int_equal(run_job(f, WITH_PUBLIC), 0); /* of the same faces, uploaded again */
 }

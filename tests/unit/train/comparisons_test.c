@@ -16,6 +16,7 @@
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
 #include "core/train/embedder.h"
+#include "unit/train/kept.h"
 #include "unit/train/pack.h"
 #include "unit/train/quiet.h"
 
@@ -34,33 +35,6 @@ static void on_log(void *context, const char *level, const char *text) {
 }
 static const struct job_callbacks callbacks = {NULL,   quiet_phase,      quiet_progress,
                                                on_log, quiet_checkpoint, quiet_stop};
-
-/* ---- what earlier jobs have left ---- */
-
-static uint32_t fetched, kept;
-
-static int copy(const char *from, const char *to) {
-  _cleanup_(freep) char *data = NULL;
-  size_t bytes;
-  int r = file_read(from, 1 << 26, &data, &bytes, NULL);
-  return r < 0 ? r : file_write_atomic(to, data, bytes, NULL);
-}
-
-static int on_fetch(void *context, const char *key, const char *path) {
-  char from[256];
-  (void)snprintf(from, sizeof(from), "%s/%s", (const char *)context, key);
-  const int r = access(from, R_OK) < 0 ? -ENOENT : copy(from, path);
-  fetched += r == 0;
-  return r;
-}
-
-static void on_keep(void *context, const char *key, const char *path, unsigned sources) {
-  char to[256];
-  (void)snprintf(to, sizeof(to), "%s/%s", (const char *)context, key);
-  assert_int_equal(sources, CACHE_PEOPLE);
-  assert_int_equal(copy(path, to), 0);
-  kept++;
-}
 
 static int setup(void **state) {
   (void)state;
@@ -153,7 +127,7 @@ static void kept_networks_serve_later_jobs(void **state) {
   char store[64], hash[ARRAY_SIZE(jobs)][SHA256_HEX];
   (void)snprintf(store, sizeof(store), "%s/kept", root);
   assert_int_equal(directory_make(store, NULL), 0);
-  const struct model_cache cache = {store, on_fetch, on_keep};
+  const struct model_cache cache = {store, kept_fetch, kept_keep};
   for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
     struct job_spec trained;
     struct spec_problems problems = {0};
@@ -183,6 +157,7 @@ static void kept_networks_serve_later_jobs(void **state) {
       fail_msg("%s", err.text);
     assert_int_equal(trainings, jobs[i].trained);
     assert_int_equal(kept, jobs[i].keeps);
+    assert_int_equal(kept_sources, CACHE_PEOPLE);
     assert_int_equal(fetched, !jobs[i].trained);
     assert_int_equal(sha256_file(comparisons->undefended, hash[i], NULL), 0);
     comparisons_free(comparisons);

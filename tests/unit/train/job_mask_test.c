@@ -237,9 +237,45 @@ static void a_key_of_its_own(void **state) {
   model_free(model);
 }
 
+/* Of the same public faces and settings there is one, which later jobs take over and go on with when they
+ * were stopped; another seed has another. */
+static void an_embedder_serves_later_jobs(void **state) {
+  (void)state;
+  char body[512], other[512], store[300], checkpoint[4096];
+  (void)snprintf(store, sizeof(store), "%s/kept", root);
+  assert_int_equal(directory_make(store, NULL), 0);
+  const struct model_cache cache = {store, kept_fetch, kept_keep};
+  struct record first = {.count = 0}, second = {.stop_after = 9, .stop = JOB_SUSPEND, .only_training = true};
+  struct record third = {.stop_after = 40, .stop = JOB_CANCEL};
+  struct job_outcome outcome = {NULL};
+  struct guise_error err = {0};
+  public_pack = few_path;
+  public_cache = &cache;
+  (void)snprintf(body, sizeof(body), AHM, "learned", ",\"public_dataset\":\"faces\"");
+  run_through(body, "keeps", NULL, &first);
+  assert_false(first.embedder_taken);
+  assert_int_equal(kept, 1);
+  assert_int_equal(kept_sources, CACHE_MASK_PUBLIC);
+  assert_int_equal(run(body, "takes", NULL, &second, &outcome, &err), -EINTR);
+  assert_true(second.embedder_taken);
+  assert_string_equal(second.embedder_accuracy, first.embedder_accuracy);
+  memcpy(checkpoint, second.checkpoint, sizeof(checkpoint));
+  second.stop_after = 0;
+  run_through(body, "takes", checkpoint, &second);
+  assert_int_equal(kept, 1);
+  compare(&first, &second);
+  same_model("keeps", "takes");
+  (void)snprintf(other, sizeof(other), "%.*s,\"seed\":2}}", (int)strlen(body) - 2, body);
+  assert_int_equal(run(other, "other", NULL, &third, &outcome, &err), -ECANCELED);
+  assert_false(third.embedder_taken);
+  public_pack = NULL;
+  public_cache = NULL;
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_embedder_for_generators),
+      cmocka_unit_test(an_embedder_serves_later_jobs),
       cmocka_unit_test(what_a_mask_learnt_survives),
       cmocka_unit_test(every_method_trains),
       cmocka_unit_test(a_key_of_its_own),

@@ -21,12 +21,14 @@
 #include "core/model/model.h"
 #include "core/train/dual.h"
 #include "core/train/job.h"
+#include "unit/train/kept.h"
 #include "unit/train/pack.h"
 
 static char root[] = "/tmp/guise-job-XXXXXX";
 static char pack_path[256], few_path[256], audit_path[256];
 static bool of_few; /* the next jobs are of few faces: what they cost is in the attacks on those held out */
 static const char *public_pack, *embedder_model, *reference_model; /* inputs of the next jobs */
+static const struct model_cache *public_cache;                     /* of what learns from public_pack */
 static const char *teacher_path; /* with public faces for the audit; NULL = without */
 
 /* What the daemon would keep: the rows of committed checkpoints and the last checkpoint. */
@@ -38,8 +40,9 @@ struct record {
   enum job_stop stop;
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
-  bool embedder_continued; /* said so */
-  uint32_t analyses;       /* analysis networks, generators and budgets that were trained */
+  bool embedder_continued, embedder_taken; /* said so */
+  char embedder_accuracy[64];
+  uint32_t analyses; /* analysis networks, generators and budgets that were trained */
 };
 
 static inline void on_phase(void *context, const char *phase) {
@@ -55,6 +58,10 @@ static inline void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->embedder_continued |= strncmp(text, "embedder: continuing at step", 28) == 0;
+  record->embedder_taken |= strncmp(text, "embedder: taken over", 20) == 0;
+  const char *told = strncmp(text, "embedder: t", 11) == 0 ? strstr(text, "; ") : NULL;
+  if (told)
+    (void)snprintf(record->embedder_accuracy, sizeof(record->embedder_accuracy), "%s", told);
   record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0 ||
                       strncmp(text, "budgets:", 8) == 0;
 }
@@ -104,6 +111,7 @@ static inline int run(const char *body, const char *name, const char *resume, st
                               .dataset_name = "synthetic",
                               .dataset_sha256 = "0",
                               .public_pack = public_pack,
+                              .public_sha256 = "aa",
                               .embedder_model = embedder_model,
                               .reference_model = reference_model,
                               .audit_public_pack = teacher_path ? audit_path : NULL,
@@ -111,7 +119,8 @@ static inline int run(const char *body, const char *name, const char *resume, st
                               .work_directory = work,
                               .resume = resume,
                               .output_directory = output,
-                              .threads = 1};
+                              .threads = 1,
+                              .cache = public_cache};
   struct job_callbacks callbacks = {record, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
   int r = job_run(&spec, &inputs, &callbacks, outcome, err);
   job_spec_free(&spec);

@@ -292,8 +292,11 @@ static void curves(void **state) {
   curve_text(curve, text);
   assert_string_equal(text, "");
   assert_true(isnan(curve_at(curve, 1)));
-  for (int epoch = 1; epoch <= 4; epoch++)
-    curve_add(curve, epoch / 4.0, 0.5 + 0.1 * epoch);
+  for (int epoch = 1; epoch <= 4; epoch++) {
+    assert_false(curve_complete(curve));
+    curve_add(curve, (epoch - 1) / 4.0, epoch / 4.0, 0.5 + 0.1 * epoch);
+  }
+  assert_true(curve_complete(curve));
   assert_true(fabs(curve_at(curve, 0.01) - 0.6) < 1e-12); /* the first epoch's */
   assert_true(fabs(curve_at(curve, 0.25) - 0.6) < 1e-12);
   assert_true(fabs(curve_at(curve, 0.75) - 0.8) < 1e-12);
@@ -313,6 +316,14 @@ static void curves(void **state) {
     assert_false(curve_parse(wrong[i], read));
     assert_true(read[0] == 0);
   }
+  /* every third of seven epochs was verified, and the last: nothing is told of stages that others reached */
+  for (int epoch = 3; epoch <= 7; epoch += epoch == 3 ? 3 : 1)
+    curve_add(read, (epoch - 1) / 7.0, epoch / 7.0, 0.1 * epoch);
+  static const double known[CURVE_POINTS] = {0, 0, 0, 0, 0.3, 0.3, 0, 0, 0, 0, 0, 0.6, 0.6, 0.7, 0.7, 0.7};
+  for (int i = 0; i < CURVE_POINTS; i++)
+    assert_true(fabs(read[i] - known[i]) < 1e-12);
+  assert_false(curve_complete(read));
+  assert_true(fabs(curve_at(read, 1) - 0.7) < 1e-12);
 }
 
 int main(void) {

@@ -27,6 +27,7 @@ static void defaults(void **state) {
   assert_int_equal(problems.count, 0);
   assert_string_equal(spec.dataset, "orl");
   assert_true(spec.holdout.identities == 0.25);
+  assert_int_equal(spec.holdout.every, 1);
   assert_int_equal(spec.model.arch, ARCH_FREQ_IR);
   assert_int_equal(spec.model.input, 112);
   assert_int_equal(spec.model.embedding, 128);
