@@ -133,6 +133,37 @@ int audit_resolve(struct service *service, const struct client *client, const js
   return r;
 }
 
+/* Its own data set, as it was: what was erased since then makes it another one. */
+static int has_unseen(struct service *service, const struct client *client, const struct model_row *model,
+                      const char *dataset, bool *ret_unseen) {
+  json_t *facts = json_loads(model->facts, 0, NULL);
+  const char *sha256 = json_string_value(json_object_get(facts, "dataset_sha256"));
+  struct dataset_row row;
+  int r = -ENOENT;
+  if (sha256 && json_number_value(json_object_get(json_object_get(facts, "holdout"), "images")) > 0)
+    r = store_dataset_get(service->store, dataset ? dataset : model->dataset_id, &row);
+  if (r == 0)
+    *ret_unseen = owner_sees(client->sees, row.owner) && strcmp(row.sha256, sha256) == 0;
+  json_decref(facts);
+  return r == -ENOENT ? 0 : r;
+}
+
+int audit_has_unseen(struct service *service, const struct client *client, const json_t *body,
+                     bool *ret_unseen) {
+  const char *type = json_string_value(json_object_get(body, "type"));
+  const char *id = json_string_value(json_object_get(body, "model"));
+  struct model_row model;
+  *ret_unseen = false;
+  if (!type || strcmp(type, job_type_name(JOB_AUDIT)) != 0 || !id || !*id)
+    return 0;
+  int r = find_model(service, client, id, &model);
+  if (r < 0)
+    return r == -ENOENT ? 0 : r;
+  r = has_unseen(service, client, &model, json_string_value(json_object_get(body, "dataset")), ret_unseen);
+  model_row_clear(&model);
+  return r;
+}
+
 int audit_check_victims(struct service *service, const json_t *body, const struct dataset_row *victims,
                         struct spec_problems *problems) {
   const char *id = json_string_value(json_object_get(body, "model"));

@@ -13,6 +13,12 @@
 int audit_resolve(struct service *service, const struct client *client, const json_t *body,
                   struct job_row *row, json_t **ret_body, struct spec_problems *problems);
 
+/* Whether the people whom the audit `body` attacks are those that the model was trained on, with images of
+ * theirs that it has not seen; false of any other body, and where something is wrong, which is told
+ * elsewhere. 0 or a negative errno. */
+int audit_has_unseen(struct service *service, const struct client *client, const json_t *body,
+                     bool *ret_unseen);
+
 /* An audit's victims end as pictures in the model's private report, so they must be its owner's own. What is
  * wrong is told. `body` is that of the audit, `victims` its data set (id "": there is none). 0 or a negative
  * errno. */

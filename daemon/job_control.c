@@ -163,13 +163,15 @@ static int check_submission(struct service *service, const struct client *client
   const char *type = text_at(body, "type");
   const bool audit = type && strcmp(type, job_type_name(JOB_AUDIT)) == 0;
   uint32_t before = problems->count;
+  bool unseen = false;
   json_t *imposed = NULL; /* the body with what templates leave no choice of */
   int r = audit ? 0 : templates_impose(service, client, body, &imposed, problems);
   if (r < 0)
     return r;
   if (imposed)
     body = imposed;
-  int parsed = job_spec_parse(body, ret_spec, problems);
+  r = audit_has_unseen(service, client, body, &unseen);
+  int parsed = r < 0 ? r : job_spec_parse_unseen(body, unseen, ret_spec, problems);
   r = parsed < 0 && parsed != -EINVAL ? parsed
                                       : audit_resolve(service, client, body, row, &resolved, problems);
   if (r == 0)

@@ -345,16 +345,21 @@ static int check_audit_job(const json_t *body, const struct job_spec *spec, stru
 }
 
 /* Without names those attacks run that have what they need and are worth the effort. */
-static void default_attacks(const json_t *body, struct job_spec *spec) {
+static void default_attacks(const json_t *body, bool unseen, struct job_spec *spec) {
   if (json_object_get(json_object_get(body, "audit"), "attacks"))
     return;
   for (uint32_t i = 0; i < attack_count && i < SPEC_ATTACKS_MAX; i++)
     spec->audit.attack[i] = (!attacks[i].needs_public_faces || *spec->audit.public_dataset) &&
-                            (!attacks[i].needs_unseen || spec->holdout.images > 0) &&
+                            (!attacks[i].needs_unseen || unseen || spec->holdout.images > 0) &&
                             attacks[i].from <= spec->audit.effort;
 }
 
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems) {
+  return job_spec_parse_unseen(body, false, ret_spec, problems);
+}
+
+int job_spec_parse_unseen(const json_t *body, bool unseen, struct job_spec *ret_spec,
+                          struct spec_problems *problems) {
   struct job_spec spec;
   uint32_t before = problems->count;
   int r = 0;
@@ -372,7 +377,7 @@ int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_pr
       mask_level_find(json_string_value(json_object_get(json_object_get(body, "mask"), "level"))), &spec);
   if (r == 0)
     r = spec_read(body, &spec, problems);
-  default_attacks(body, &spec);
+  default_attacks(body, unseen, &spec);
   if (r == 0)
     r = spec.type == JOB_AUDIT ? check_audit_job(body, &spec, problems)
                                : check_training(body, &spec, problems);

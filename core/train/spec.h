@@ -135,6 +135,10 @@ int spec_problems_add(struct spec_problems *problems, const char *pointer, const
  * frees *ret_spec with job_spec_free. On -EINVAL it has what could be read, no labels, and defaults for the
  * rest, which suits checks that tell more mistakes, and no job. */
 int job_spec_parse(const json_t *body, struct job_spec *ret_spec, struct spec_problems *problems);
+/* The same for an audit whose people have images that were not trained on, when `unseen`: what compares with
+ * them is then among the attacks that run without being named. */
+int job_spec_parse_unseen(const json_t *body, bool unseen, struct job_spec *ret_spec,
+                          struct spec_problems *problems);
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);
 /* Whether a defence asks for the mask's constants to come from mask.public_dataset. */

@@ -73,15 +73,15 @@ static size_t attacks_in_report(void) {
   return count;
 }
 
-/* A model that was not attacked. */
-static void train(const char *dataset, const char *mask, const char *width, char ret_model[64]) {
+/* A model that was not attacked. unseen: the share of each person's images that is not trained on. */
+static void train(const char *dataset, const char *mask, double unseen, char ret_model[64]) {
   struct reply reply;
   char id[64], body[320];
   (void)snprintf(body, sizeof(body),
-                 "{\"type\":\"train\",\"dataset\":\"%s\",\"mask\":%s,"
-                 "\"model\":{\"input\":40,\"width\":%s,\"embedding\":32},"
+                 "{\"type\":\"train\",\"dataset\":\"%s\",\"mask\":%s,\"holdout\":{\"images\":%g},"
+                 "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},"
                  "\"train\":{\"epochs\":1,\"batch\":8},\"audit\":{\"attacks\":[]}}",
-                 dataset, mask, width);
+                 dataset, mask, unseen);
   (void)snprintf(id, sizeof(id), "%s", submit(&server, body));
   assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
   get_job(id, &reply);
@@ -101,8 +101,8 @@ static int setup(void **state) {
                  "\"$G\" dataset add open \"$D/b.tar\" --size 40");
   (void)shell(0, "\"$G\" synth \"$D/c.tar\" --identities 6 --images 4 --size 40 --seed 3 && "
                  "\"$G\" dataset add few \"$D/c.tar\" --size 40");
-  train("faces", "{\"policy\":\"uniform\"}", "0.5", model);
-  train("open", "{\"method\":\"none\"}", "0.5", teacher);
+  train("faces", "{\"policy\":\"uniform\"}", 0, model);
+  train("open", "{\"method\":\"none\"}", 0.25, teacher);
   return 0;
 }
 
@@ -111,6 +111,35 @@ static int teardown(void **state) {
   int status = server_stop(&server);
   server_clean(&server);
   return status;
+}
+
+static void expect_attacks(const char *fields, const char *names) {
+  char body[256];
+  struct reply reply;
+  (void)snprintf(body, sizeof(body), "{\"type\":\"audit\",%s}", fields);
+  expect(&server, "POST", "/v1/jobs?dry_run=true", body, 200, &reply);
+  const json_t *audit = json_object_get(json_object_get(reply.json, "spec"), "audit");
+  char *found = json_dumps(json_object_get(audit, "attacks"), JSON_COMPACT);
+  assert_string_equal(found, names);
+  free(found);
+  reply_done(&reply);
+}
+
+/* Membership is asked about without being named where the model's training kept images of the attacked people
+ * out; of others, or without such images, it cannot be. */
+static void what_runs_without_being_named(void **state) {
+  (void)state;
+  char fields[160];
+  (void)snprintf(fields, sizeof(fields), "\"model\":\"%s\",\"audit\":{\"effort\":\"quick\"}", teacher);
+  expect_attacks(fields, "[\"linear\",\"membership\"]");
+  (void)snprintf(fields, sizeof(fields),
+                 "\"model\":\"%s\",\"audit\":{\"effort\":\"quick\"},\"dataset\":\"open\"", teacher);
+  expect_attacks(fields, "[\"linear\",\"membership\"]");
+  (void)snprintf(fields, sizeof(fields),
+                 "\"model\":\"%s\",\"audit\":{\"effort\":\"quick\"},\"dataset\":\"faces\"", teacher);
+  expect_attacks(fields, "[\"linear\"]");
+  (void)snprintf(fields, sizeof(fields), "\"model\":\"%s\"", model);
+  expect_attacks(fields, "[\"linear\",\"demix\",\"mi_face\",\"gradient\"]");
 }
 
 /* A model that nothing is known of is not handed out; after its audit it is. */
@@ -358,7 +387,7 @@ static void other_people(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
+      cmocka_unit_test(what_runs_without_being_named), cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
       cmocka_unit_test(two_audits_at_once),       cmocka_unit_test(interrupted),
       cmocka_unit_test(mistakes_are_told),        cmocka_unit_test(what_was_trained_is_kept),
       cmocka_unit_test(who_judges_is_told),       cmocka_unit_test(other_people)};

@@ -430,10 +430,12 @@ static void linkage_leads_the_report(void **state) {
   json_decref(outcome.summary);
   (void)snprintf(path, sizeof(path), "%s/out-teacher/model.safetensors", root);
   teacher_path = path;
-  int r = run("{\"type\":\"train\",\"dataset\":\"s\",\"train\":{\"epochs\":1,\"batch\":10,\"seed\":1},"
-              "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},"
-              "\"audit\":{\"effort\":\"quick\",\"public_dataset\":\"open\"}}",
-              "linkage", NULL, &second, &outcome, &err);
+  int r =
+      run("{\"type\":\"train\",\"dataset\":\"s\",\"train\":{\"epochs\":1,\"batch\":10,\"seed\":1},"
+          "\"model\":{\"input\":40,\"width\":0.5,\"embedding\":32},"
+          "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\",\"linkage\",\"reconstruction\",\"demix\"],"
+          "\"public_dataset\":\"open\"}}",
+          "linkage", NULL, &second, &outcome, &err);
   teacher_path = NULL;
   if (r < 0)
     fail_msg("%s", err.text);

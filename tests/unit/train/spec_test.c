@@ -142,21 +142,61 @@ static void audits(void **state) {
   for (uint32_t i = 0; i < attack_count; i++)
     assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen);
   job_spec_free(&spec);
-  /* the dear ones not in a hurry */
-  assert_int_equal(
-      parse("{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":{\"effort\":\"quick\"}}", &spec, &problems),
-      0);
-  for (uint32_t i = 0; i < attack_count; i++)
-    assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces && !attacks[i].needs_unseen &&
-                                               attacks[i].from == EFFORT_QUICK);
-  assert_int_equal(attack_find("gradient")->from, EFFORT_STANDARD);
-  job_spec_free(&spec);
   /* a training that keeps images out asks for membership, too */
   assert_int_equal(
       parse("{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2}}", &spec, &problems), 0);
   for (uint32_t i = 0; i < attack_count; i++)
     assert_int_equal(spec.audit.attack[i], !attacks[i].needs_public_faces);
   job_spec_free(&spec);
+}
+
+static void runs(const struct job_spec *spec, const char *const *names) {
+  for (uint32_t i = 0; i < attack_count; i++) {
+    bool named = false;
+    for (size_t n = 0; names[n]; n++)
+      named |= strcmp(names[n], attacks[i].name) == 0;
+    if (spec->audit.attack[i] != named)
+      fail_msg("%s %s at the effort %s", attacks[i].name, named ? "does not run" : "runs",
+               effort_name(spec->audit.effort));
+  }
+}
+
+/* What runs without being named: the cheap ones always, the dear ones not in a hurry. */
+static void efforts(void **state) {
+  (void)state;
+  static const struct {
+    const char *audit;
+    bool unseen;
+    const char *names[10];
+  } cases[] = {
+      {"{\"effort\":\"quick\"}", false, {"linear"}},
+      {"{\"effort\":\"quick\",\"public_dataset\":\"lfw\"}", true, {"linear", "linkage", "membership"}},
+      {"{}", true, {"linear", "membership", "mi_face", "gradient", "demix"}},
+      {"{\"effort\":\"standard\",\"public_dataset\":\"lfw\"}",
+       true,
+       {"linear", "linkage", "membership", "reconstruction", "mi_face", "gradient", "demix"}},
+      {"{\"effort\":\"thorough\",\"public_dataset\":\"lfw\"}",
+       false,
+       {"linear", "linkage", "reconstruction", "mi_face", "gradient", "demix", "plg_mi", "gmi"}},
+      /* by name at any effort */
+      {"{\"effort\":\"quick\",\"attacks\":[\"demix\",\"reconstruction\"],\"public_dataset\":\"lfw\"}",
+       true,
+       {"demix", "reconstruction"}},
+      /* who names a teacher for the one attack that it serves is understood */
+      {"{\"effort\":\"quick\",\"teacher\":\"mdl_t\"}", true, {"linear", "membership"}},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    char body[200];
+    (void)snprintf(body, sizeof(body), "{\"type\":\"audit\",\"model\":\"mdl_a\",\"audit\":%s}",
+                   cases[i].audit);
+    json_t *json = json_loads(body, 0, NULL);
+    assert_int_equal(job_spec_parse_unseen(json, cases[i].unseen, &spec, &problems), 0);
+    runs(&spec, cases[i].names);
+    job_spec_free(&spec);
+    json_decref(json);
+  }
 }
 
 /* Numbers have defaults and are shown; norms follow dp_sgd. */
@@ -345,6 +385,7 @@ int main(void) {
       cmocka_unit_test(defaults),
       cmocka_unit_test(levels),
       cmocka_unit_test(audits),
+      cmocka_unit_test(efforts),
       cmocka_unit_test(defences),
       cmocka_unit_test(negatives_of_the_reward),
       cmocka_unit_test(k_of_instahide),
