@@ -2,10 +2,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WIDTH_STEP 16.0f
-#define MOBILE_BLOCKS 17u
+#define MOBILE_BLOCKS 15u
 #define GROUP_CHANNELS 16u /* of a group norm's groups; every width is a multiple */
 
 static uint32_t scaled(const struct arch_options *options, uint32_t channels) {
@@ -92,6 +93,15 @@ static int body(struct graph *graph, int x, const struct arch_options *options, 
       x = graph_tap(graph, x);
   }
   return x;
+}
+
+bool arch_freezes(const char *parameter, uint32_t frozen) {
+  static const char body[] = "body.";
+  if (frozen == 0)
+    return false;
+  if (strncmp(parameter, body, sizeof(body) - 1) == 0)
+    return strtoul(parameter + sizeof(body) - 1, NULL, 10) < frozen;
+  return strncmp(parameter, "stem.", 5) == 0;
 }
 
 static int template_input(struct graph *graph, const struct arch_options *options) {

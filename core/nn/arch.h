@@ -29,6 +29,9 @@ struct arch_options {
    * channels as they are. */
   bool inverse;
 };
+/* Whether a parameter of this name is in the stem or in one of the first `frozen` blocks; 0: none is. */
+bool arch_freezes(const char *parameter, uint32_t frozen);
+
 /* Appends input .. output to an empty graph; the output is (D,1,1), after the last norm, not
  * normalised. freq_conv takes the standardised channels as they are; every other network sees
  * pixels where options->inverse says that the template can be turned back into them, else the channels. */

@@ -195,12 +195,43 @@ static void many_threads(void **state) {
   assert_true(fabs(few[0] - many[0]) < 1e-4 * few[0]);
 }
 
+/* Which parameters are frozen is read off their names where a graph that freezes them cannot be built. */
+static void names_tell_what_is_frozen(void **state) {
+  (void)state;
+  static const uint16_t channel[] = {1};
+  static const float mean[1], deviation[] = {20};
+  static const uint32_t blocks[] = {0, 1, 3, 64};
+  const struct graph_config config = {.batch = 1, .threads = 1, .training = true};
+  for (int arch = 0; arch < ARCHS; arch++) {
+    struct arch_options options = {
+        .embedding = 16, .width = .25f, .grid = 4, .inverse = true, .mask = {1, channel, mean, deviation, 1}};
+    for (size_t b = 0; b < ARRAY_SIZE(blocks); b++) {
+      struct graph *graph[2] = {NULL, NULL}; /* all of it is trained, and it is frozen */
+      for (int i = 0; i < 2; i++) {
+        options.frozen = i ? blocks[b] : 0;
+        assert_int_equal(graph_new(&config, &graph[i], NULL), 0);
+        (void)arch_describe(graph[i], (enum arch)arch, &options);
+        assert_int_equal(graph_build(graph[i], NULL), 0);
+      }
+      for (uint32_t i = 0; i < graph_parameters(graph[0]); i++) {
+        const struct graph_parameter *whole = graph_parameter(graph[0], i),
+                                     *part = graph_parameter(graph[1], i);
+        if (whole->gradient && arch_freezes(whole->name, blocks[b]) != !part->gradient)
+          fail_msg("%s: %s of %u blocks", arch_name((enum arch)arch), whole->name, blocks[b]);
+      }
+      graph_free(graph[0]);
+      graph_free(graph[1]);
+    }
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(steps_allocate_nothing), cmocka_unit_test(free_returns_everything),
-      cmocka_unit_test(memory_by_purpose),      cmocka_unit_test(same_seed_same_losses),
-      cmocka_unit_test(low_memory_same_losses), cmocka_unit_test(initial_weights),
-      cmocka_unit_test(jobs_in_parallel),       cmocka_unit_test(many_threads),
+      cmocka_unit_test(steps_allocate_nothing),    cmocka_unit_test(free_returns_everything),
+      cmocka_unit_test(memory_by_purpose),         cmocka_unit_test(same_seed_same_losses),
+      cmocka_unit_test(low_memory_same_losses),    cmocka_unit_test(initial_weights),
+      cmocka_unit_test(jobs_in_parallel),          cmocka_unit_test(many_threads),
+      cmocka_unit_test(names_tell_what_is_frozen),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
