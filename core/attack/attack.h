@@ -53,10 +53,14 @@ struct attack_mixing {
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };
 
-/* The loss of the training. */
+#define ATTACK_GRANTED_MAX 2
+
+/* The loss of the training, and what of it the gradient of one sample does not show. */
 struct attack_loss {
   enum head_kind kind;
   struct head_options options;
+  uint32_t frozen; /* the stem and so many blocks are not trained and have no gradients to share; 0: all is */
+  const char *granted[ATTACK_GRANTED_MAX]; /* sentences on what defences add and the attacker is spared */
 };
 
 struct attack_context {
@@ -116,8 +120,9 @@ struct attack_picture {
 
 struct attack_surface_result {
   enum attack_surface surface;
-  const char *threat_model; /* what the attacker has and knows */
-  bool given_key;           /* the mask has a key and the attacker was given it */
+  const char *threat_model;                /* what the attacker has and knows */
+  const char *granted[ATTACK_GRANTED_MAX]; /* further sentences on that; NULL = none */
+  bool given_key;                          /* the mask has a key and the attacker was given it */
   struct attack_metric metric[ATTACK_METRICS_MAX];
   uint32_t metrics;
   const char *decided_by; /* name of the metric the verdict rests on */

@@ -1,5 +1,6 @@
 /* An attack's result as JSON: the report's part, and the victims' pictures apart from it. */
 #include <stdio.h>
+#include <string.h>
 
 #include "core/attack/attack.h"
 #include "core/model/png.h"
@@ -53,14 +54,20 @@ static json_t *metrics_json(const struct attack_surface_result *surface) {
   return metrics;
 }
 
+static void add_sentence(char *text, size_t size, const char *sentence) {
+  const size_t length = strlen(text);
+  (void)snprintf(text + length, size - length, "%s%s", length ? " " : "", sentence);
+}
+
 static json_t *surface_json(const struct attack_surface_result *surface, uint32_t size) {
-  char threat[1024];
-  (void)snprintf(
-      threat, sizeof(threat), "%s%s", surface->threat_model,
-      surface->given_key
-          ? " Is given the mask's key, as who runs the recognition is; without it, it would have to be "
-            "guessed first: the attack linear tells how well that works."
-          : "");
+  char threat[1600] = "";
+  add_sentence(threat, sizeof(threat), surface->threat_model);
+  for (uint32_t i = 0; i < ATTACK_GRANTED_MAX && surface->granted[i]; i++)
+    add_sentence(threat, sizeof(threat), surface->granted[i]);
+  if (surface->given_key)
+    add_sentence(threat, sizeof(threat),
+                 "Is given the mask's key, as who runs the recognition is; without it, it would have to be "
+                 "guessed first: the attack linear tells how well that works.");
   return json_pack(
       "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "surface", surface_letter(surface->surface),
       "surface_name", surface_name(surface->surface), "threat_model", threat, "verdict",

@@ -137,6 +137,7 @@ int classifier_new(const struct classifier_options *options, struct classifier *
                                     .batch = options->batch,
                                     .classes = options->known->people,
                                     .embedding = options->model->info.embedding,
+                                    .frozen = options->loss->frozen,
                                     .own_weights = weights_fit(options)};
   int r = build(options, classifier, err);
   if (r == 0)

@@ -25,6 +25,7 @@ struct classifier {
   struct head *head;
   struct head_options loss;
   uint32_t batch, classes, embedding;
+  uint32_t frozen;  /* as the loss says */
   bool own_weights; /* the attacked model's, not new ones */
 };
 

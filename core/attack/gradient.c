@@ -73,7 +73,7 @@ static int work_init(const struct assault *assault, const struct mask *mask, boo
                                                 .mask = mask,
                                                 .control = assault->foreign,
                                                 .known = &assault->known,
-                                                .loss = &context->loss,
+                                                .loss = &assault->loss,
                                                 .batch = 1,
                                                 .threads = context->threads,
                                                 .seed = context->seed,
@@ -221,6 +221,8 @@ static int control_init(struct assault *assault, struct control *control, struct
   const struct attack_context *context = assault->context;
   struct assault *own = &control->assault;
   *own = *assault;
+  own->loss.options.smoothing = 0; /* no defence */
+  own->loss.frozen = 0;
   if (!context->undefended) {
     own->foreign = true;
     control->mask = context->control;
@@ -289,7 +291,7 @@ static int draw_faces(struct assault *assault) {
 int gradient_run(const struct attack_context *context, const struct gradient_budget *budget,
                  struct attack_result *ret_result, struct guise_error *err) {
   _cleanup_(model_freep) struct model *model = NULL;
-  struct assault assault = {.context = context, .budget = budget};
+  struct assault assault = {.context = context, .budget = budget, .loss = context->loss};
   if (!context->model)
     return error_set(err, -EINVAL, "the attack gradient needs the model");
   int r = model_load_keyed(context->model, context->key, LOOK_BATCH, context->threads, &model, err);

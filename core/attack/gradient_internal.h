@@ -12,6 +12,7 @@ struct assault {
   const struct attack_context *context;
   const struct gradient_budget *budget;
   struct model *model;
+  struct attack_loss loss;   /* of whoever shares */
   uint32_t size;             /* of its faces, pixels */
   bool foreign;              /* the mask is not the model's own */
   struct face_sample known;  /* behind the class rows */

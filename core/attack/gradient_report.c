@@ -1,6 +1,7 @@
 /* The figures of gradient inversion, its pictures, and whom they show. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/attack/gradient_internal.h"
 #include "core/attack/identify.h"
@@ -38,9 +39,9 @@ _Static_assert(FIGURES + ARRAY_SIZE(identify_rows) <= ATTACK_METRICS_MAX, "every
 static const char threat_model[] =
     "Receives the gradient of one training sample (a batch of one, norms in evaluation mode, no dropout), as "
     "a "
-    "server of federated training does, and knows the weights, the class head and the mask. Has no template, "
-    "no "
-    "picture of the person, no public faces. Is granted the best brightness and colour constants, which the "
+    "server of federated training does, and knows the weights, the class head, the loss and the mask. Has no "
+    "template, no picture of the person, no public faces. Is granted the best brightness and colour "
+    "constants, which the "
     "mask may hide.";
 
 static int fill_metric(const struct assault *assault, enum figure figure, const struct found *attack,
@@ -172,6 +173,7 @@ int gradient_write_surface(const struct assault *assault, const struct found *at
                                             .given_key = mask_order(assault->context->mask) != NULL,
                                             .decided_by = rows[SSIM].name,
                                             .mean_k = attack->mean_k};
+  memcpy(surface->granted, assault->loss.granted, sizeof(surface->granted));
   int r = 0;
   for (int f = 0; f < FIGURES && r == 0; f++)
     r = fill_metric(assault, (enum figure)f, attack, control, &surface->metric[surface->metrics++]);

@@ -73,7 +73,7 @@ static int draw(const struct gallery *gallery, struct model *model, const struct
   const struct attack_context *context = gallery->context;
   struct attack_loss loss = context->loss;
   _cleanup_(classifier_freep) struct classifier *classifier = NULL;
-  loss.options.margin = 0;
+  loss.options.margin = loss.options.smoothing = 0; /* whom the network takes a picture for, plainly */
   const struct classifier_options options = {.model = model,
                                              .mask = mask,
                                              .known = known,

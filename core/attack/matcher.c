@@ -56,12 +56,27 @@ struct matcher {
 
 enum part { VALUES, GRADIENTS };
 
+/* Nobody computes, and so nobody shares, gradients of statistics and of layers that are not trained. */
+static bool is_shared(const struct matcher *matcher, const struct graph_parameter *p) {
+  return p->gradient && !arch_freezes(p->name, matcher->options.classifier->frozen);
+}
+
+static size_t count_shared(const struct matcher *matcher) {
+  const struct classifier *classifier = matcher->options.classifier;
+  size_t count = (size_t)classifier->classes * classifier->embedding;
+  for (uint32_t i = 0; i < graph_parameters(classifier->graph); i++) {
+    const struct graph_parameter *p = graph_parameter(classifier->graph, i);
+    count += is_shared(matcher, p) ? p->count : 0;
+  }
+  return count;
+}
+
 static void collect(const struct matcher *matcher, enum part part, float *ret) {
   struct graph *graph = matcher->options.classifier->graph;
   struct head *head = matcher->options.classifier->head;
   for (uint32_t i = 0; i < graph_parameters(graph); i++) {
     const struct graph_parameter *p = graph_parameter(graph, i);
-    if (!p->gradient)
+    if (!is_shared(matcher, p))
       continue;
     memcpy(ret, part == VALUES ? p->value : p->gradient, p->count * sizeof(float));
     ret += p->count;
@@ -82,7 +97,7 @@ static void move_weights(struct matcher *matcher, double length) {
   const float *from = matcher->weights, *along = matcher->direction;
   for (uint32_t i = 0; i < graph_parameters(graph); i++) {
     struct graph_parameter *p = graph_parameter(graph, i);
-    if (!p->gradient)
+    if (!is_shared(matcher, p))
       continue;
     move_part(p->value, from, length, along, p->count);
     from += p->count;
@@ -105,12 +120,10 @@ static double dot(const float *a, const float *b, size_t count) {
 int matcher_new(const struct matcher_options *options, struct matcher **ret_matcher,
                 struct guise_error *err) {
   _cleanup_(matcher_freep) struct matcher *matcher = calloc(1, sizeof(*matcher));
-  const struct classifier *classifier = options->classifier;
   if (!matcher)
     return error_set(err, -ENOMEM, "out of memory for matching gradients");
   *matcher = (struct matcher){.options = *options, .elements = mask_elements(options->mask)};
-  matcher->numbers =
-      graph_trained_numbers(classifier->graph) + (size_t)classifier->classes * classifier->embedding;
+  matcher->numbers = count_shared(matcher);
   float **vectors[] = {&matcher->weights, &matcher->shared, &matcher->own, &matcher->direction};
   matcher->x = tensor_alloc(matcher->elements * sizeof(float));
   matcher->derivative = tensor_alloc(matcher->elements * sizeof(float));

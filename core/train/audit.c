@@ -110,13 +110,14 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   return r;
 }
 
-/* Once the margin's warm-up is over. */
-static struct attack_loss loss_of(const struct job_spec *trained) {
-  return (struct attack_loss){.kind = trained->train.head,
-                              .options = {.scale = (float)trained->train.scale,
-                                          .margin = (float)trained->train.margin,
-                                          .negatives = trained->mask.negatives,
-                                          .margins = trained->mask.margins}};
+struct attack_loss audit_loss(const struct job_spec *trained) {
+  struct attack_loss loss = {.kind = trained->train.head,
+                             .options = {.scale = (float)trained->train.scale,
+                                         .margin = (float)trained->train.margin,
+                                         .negatives = trained->mask.negatives,
+                                         .margins = trained->mask.margins}};
+  job_spec_share(trained, &loss);
+  return loss;
 }
 
 static int run_attack(const struct audit_subject *subject, const struct job_data *learnt,
@@ -136,7 +137,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .effort = subject->spec->audit.effort,
       .model = subject->model,
       .key = subject->key,
-      .loss = loss_of(subject->trained),
+      .loss = audit_loss(subject->trained),
       .members = {face_view_image, &members, subject->data->train.identity, subject->data->train.count},
       .seed = subject->split.seed,
       .threads = subject->threads,

@@ -49,6 +49,9 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
  */
 double audit_recipe_uses(const struct job_spec *trained);
 
+/* The loss of a training's last steps: its margin and its defences are whole. */
+struct attack_loss audit_loss(const struct job_spec *trained);
+
 /* How many attacks the job asked for. */
 uint32_t audit_count(const struct job_spec *spec);
 

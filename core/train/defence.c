@@ -134,6 +134,20 @@ void defences_finish(struct trainer *t) {
       d->row->finish(t, d);
 }
 
+/* ---- the attacker's side ---- */
+
+void job_spec_share(const struct job_spec *spec, struct attack_loss *loss) {
+  uint32_t granted = 0;
+  for (uint32_t i = 0; i < spec->defences.count; i++) {
+    const struct defence_choice *choice = &spec->defences.list[i];
+    const struct defence_row *row = rows[choice->method];
+    if (row->share)
+      row->share(choice, loss);
+    if (row->traits.granted && granted < ATTACK_GRANTED_MAX)
+      loss->granted[granted++] = row->traits.granted;
+  }
+}
+
 /* ---- the report's side ---- */
 
 static json_t *formal_json(const struct trainer *t, const struct defence *d) {

@@ -32,7 +32,9 @@ struct defence_traits {
   /* Whoever is trained on must not be in what stands around the weights: the mask's constants come from
    * mask.public_dataset, and norms look at one image alone. */
   bool public_constants;
-  bool secret;     /* some of its draws come from a secret, so that a training is not repeated by its seed */
+  bool secret; /* some of its draws come from a secret, so that a training is not repeated by its seed */
+  const char
+      *granted;    /* a sentence: what it adds to a sample's gradient is kept from the attack; NULL = none */
   bool pretrained; /* begins with the weights of another model, which "model" may name */
   const struct defence_parameter *parameters;
   uint32_t parameter_count;

@@ -170,6 +170,8 @@ static int after_backward(struct trainer *t, const struct defence *d, const stru
 const struct defence_row defence_at_at = {
     .traits = {.name = "at_at",
                .summary = "templates pushed towards other people are learnt as those people",
+               .granted =
+                   "Is granted the gradient without the part of at_at, of the template that was pushed.",
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},
     .describe = describe,

@@ -154,6 +154,7 @@ static int after_forward(struct trainer *t, const struct defence *d, double *los
 const struct defence_row defence_bido = {
     .traits = {.name = "bido",
                .summary = "hidden layers depend less on the input, more on the label",
+               .granted = "The terms of bido compare the samples of a batch, and one sample has none.",
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},
     .describe = describe,

@@ -335,6 +335,8 @@ const struct defence_row defence_dp_sgd = {
                .summary = "Poisson samples, clipped gradients of single images, Gaussian noise",
                .public_constants = true,
                .secret = true,
+               .granted =
+                   "Is granted the gradient before dp_sgd's noise: who shares with it gives less away.",
                .parameters = parameters,
                .parameter_count = ARRAY_SIZE(parameters)},
     .check = check,

@@ -21,8 +21,13 @@ static void head(const struct trainer *t, const struct defence *d, struct head_o
   options->smoothing = (float)(d->choice->parameter[ALPHA] * risen);
 }
 
+static void share(const struct defence_choice *choice, struct attack_loss *loss) {
+  loss->options.smoothing = (float)choice->parameter[ALPHA];
+}
+
 const struct defence_row defence_negative_ls = {.traits = {.name = "negative_ls",
                                                            .summary = "negative label smoothing, ramped in",
                                                            .parameters = parameters,
                                                            .parameter_count = ARRAY_SIZE(parameters)},
-                                                .head = head};
+                                                .head = head,
+                                                .share = share};

@@ -37,6 +37,9 @@ struct defence_row {
   int (*gradients)(struct trainer *trainer, const struct defence *defence, const struct head_options *options,
                    double *ret_loss, struct guise_error *err);
   void (*finish)(struct trainer *trainer, const struct defence *defence);
+  /* How the gradients of one sample are seen by whom they are shared with, once the training is near its end.
+   */
+  void (*share)(const struct defence_choice *choice, struct attack_loss *loss);
   /* Whether the finished weights come with a formal guarantee, and which. */
   bool (*guarantee)(const struct trainer *trainer, const struct defence *defence,
                     struct mask_guarantee *ret_guarantee);

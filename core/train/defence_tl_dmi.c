@@ -67,6 +67,10 @@ static int setup(struct trainer *t, struct defence *d, const struct job_inputs *
              : 0;
 }
 
+static void share(const struct defence_choice *choice, struct attack_loss *loss) {
+  loss->frozen = (uint32_t)choice->parameter[BLOCKS];
+}
+
 const struct defence_row defence_tl_dmi = {
     .traits = {.name = "tl_dmi",
                .summary = "early blocks trained on public people, and frozen",
@@ -75,4 +79,5 @@ const struct defence_row defence_tl_dmi = {
                .parameter_count = ARRAY_SIZE(parameters)},
     .check = check,
     .describe = describe,
-    .setup = setup};
+    .setup = setup,
+    .share = share};

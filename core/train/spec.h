@@ -147,6 +147,8 @@ bool job_spec_public_constants(const struct job_spec *spec);
 bool job_spec_public_pictures(const struct job_spec *spec);
 /* Whether a defence begins with the weights of a model of public faces. */
 bool job_spec_pretrained(const struct job_spec *spec);
+/* Adds what the job's defences do to the loss whose gradients a sample of the training would share. */
+void job_spec_share(const struct job_spec *spec, struct attack_loss *loss);
 void job_spec_free(struct job_spec *spec);
 const char *job_type_name(enum job_type type); /* "train" */
 /* The resolved job as the API shows it; parses back to the same spec. New reference, NULL when out of memory.

@@ -241,11 +241,12 @@ static int parse_options(struct study *study, int argc, char **argv) {
   const char *parameters[MASK_PARAMETERS_MAX], *clip = NULL;
   uint32_t drop_low = UINT32_MAX, size = 112, parameter_count = 0;
   int option;
-  *study = (struct study){.unmixed = NAN,
-                          .context = {.effort = EFFORT_QUICK,
-                                      .seed = 1,
-                                      .threads = 1,
-                                      .loss = {HEAD_COSFACE, {.scale = 30, .margin = .3f}}}};
+  *study =
+      (struct study){.unmixed = NAN,
+                     .context = {.effort = EFFORT_QUICK,
+                                 .seed = 1,
+                                 .threads = 1,
+                                 .loss = {.kind = HEAD_COSFACE, .options = {.scale = 30, .margin = .3f}}}};
   optind = 0;
   while ((option = getopt_long(argc, argv, "", options, NULL)) > 0) {
     if (option == MASK && mask_method_from_name(optarg, &method) < 0)

@@ -113,7 +113,7 @@ static struct attack_context context_of(const char *model) {
                                  .model = model,
                                  .undefended = attacked,
                                  .evaluator = evaluator,
-                                 .loss = {HEAD_COSFACE, {.scale = 16, .margin = .1f}},
+                                 .loss = {.kind = HEAD_COSFACE, .options = {.scale = 16, .margin = .1f}},
                                  .effort = EFFORT_QUICK,
                                  .seed = 3,
                                  .threads = 1};

@@ -1,6 +1,7 @@
 /* Defences of the weights: what each does to a step's loss and gradients, against plain loops and
  * differences; that jobs with them end in a model and are the same after a stop. dp_sgd has a test of its
  * own. */
+#include "core/train/audit.h"
 #include "unit/train/defences.h"
 
 /* ---- negative_ls ---- */
@@ -308,11 +309,41 @@ static void every_defence_trains(void **state) {
   }
 }
 
+/* What an attacker on gradients is told of the loss: the smoothing at its full height, which blocks share
+ * nothing, and what it is spared. */
+static void gradients_that_are_shared(void **state) {
+  (void)state;
+  static const struct {
+    const char *defences;
+    float smoothing;
+    uint32_t frozen;
+    const char *granted[ATTACK_GRANTED_MAX];
+  } rows[] = {
+      {"", 0, 0, {NULL}},
+      {"{\"method\":\"negative_ls\",\"alpha\":-0.2},{\"method\":\"tl_dmi\",\"blocks\":2}", -0.2f, 2, {NULL}},
+      {"{\"method\":\"at_at\"},{\"method\":\"bido\"}", 0, 0, {"at_at", "bido"}},
+      {"{\"method\":\"dp_sgd\"},{\"method\":\"negative_ls\"}", -0.05f, 0, {"dp_sgd's noise"}},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct job_spec spec = parse(MIXED, rows[i].defences, SHORT);
+    const struct attack_loss loss = audit_loss(&spec);
+    assert_true(loss.options.smoothing == rows[i].smoothing);
+    assert_int_equal(loss.frozen, rows[i].frozen);
+    assert_true(loss.options.margin == (float)spec.train.margin && loss.options.scale == 30);
+    for (uint32_t g = 0; g < ATTACK_GRANTED_MAX; g++) {
+      assert_int_equal(loss.granted[g] != NULL, rows[i].granted[g] != NULL);
+      assert_true(!loss.granted[g] || strstr(loss.granted[g], rows[i].granted[g]));
+    }
+    job_spec_free(&spec);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(smoothing_is_ramped_in),     cmocka_unit_test(what_is_pushed),
       cmocka_unit_test(dependence_has_its_slope),   cmocka_unit_test(early_blocks_stay),
       cmocka_unit_test(another_network_is_refused), cmocka_unit_test(every_defence_trains),
+      cmocka_unit_test(gradients_that_are_shared),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
