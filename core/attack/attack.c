@@ -103,6 +103,12 @@ const struct attack *attack_find(const char *name) {
   return NULL;
 }
 
+int attack_stop_code(const struct attack_context *context, struct guise_error *err) {
+  return context->should_stop && context->should_stop(context->stop_context)
+             ? error_set(err, -ECANCELED, "the attack was stopped")
+             : 0;
+}
+
 static uint32_t people_at_most_two(const struct attack_faces *faces) {
   for (uint32_t i = 1; i < faces->count; i++)
     if (faces->identity[i] != faces->identity[0])

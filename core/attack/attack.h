@@ -173,6 +173,9 @@ struct attack {
   int (*run)(const struct attack_context *context, struct attack_result *ret_result, struct guise_error *err);
 };
 
+/* 0, or -ECANCELED when should_stop says so: for the calling thread, which alone may ask. */
+int attack_stop_code(const struct attack_context *context, struct guise_error *err);
+
 extern const struct attack attacks[];
 extern const uint32_t attack_count;
 const struct attack *attack_find(const char *name); /* NULL when unknown */

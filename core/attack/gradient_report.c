@@ -107,9 +107,9 @@ static int identify_pictures(const struct assault *assault, struct model *teache
       teacher_embed_pictures(teacher, found->pictures, &assault->sample, found->size, &options, made, err);
   if (r < 0)
     return r;
-  const struct identify_input input = {&assault->sample, found->mixes,  made,  photographs,
-                                       dimension,        context->seed, chance};
-  return identify(&input, ret_figures) < 0 ? gradient_out_of_memory(assault, err) : 0;
+  const struct identify_input input = {&assault->sample, found->mixes, made,  photographs,
+                                       dimension,        context,      chance};
+  return identify(&input, ret_figures, err);
 }
 
 /* A picture may be unlike the face and yet tell whose it is: where a teacher can say so, that decides. Among
@@ -150,9 +150,9 @@ static int ask_teacher(const struct assault *assault, const struct found *attack
   if (r == 0)
     r = identify_pictures(assault, teacher, photographs, control, false, who->control, err);
   const struct identify_input input = {&assault->sample, control->mixes, photographs, photographs,
-                                       dimension,        context->seed,  false};
-  if (r == 0 && identify(&input, who->ceiling) < 0)
-    r = gradient_out_of_memory(assault, err);
+                                       dimension,        context,        false};
+  if (r == 0)
+    r = identify(&input, who->ceiling, err);
   if (r < 0)
     return r;
   struct attack_metric *rank = &surface->metric[surface->metrics]; /* the first of the rows */

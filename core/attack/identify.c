@@ -75,7 +75,7 @@ struct comparison {
   uint32_t *owner;         /* (count) person of the largest share */
   uint8_t *kind;           /* (count, count) */
   struct match *match;
-  uint64_t seed;
+  const struct attack_context *context;
 };
 
 static void comparison_done(struct comparison *comparison) {
@@ -86,8 +86,9 @@ static void comparison_done(struct comparison *comparison) {
 
 /* similarity: (count, count), row i template i, column j photograph j; kept by reference. */
 static int comparison_init(struct comparison *comparison, const struct face_sample *sample,
-                           const struct mix *mixes, const float *similarity, uint64_t seed) {
-  *comparison = (struct comparison){.sample = sample, .mixes = mixes, .seed = seed};
+                           const struct mix *mixes, const float *similarity,
+                           const struct attack_context *context) {
+  *comparison = (struct comparison){.sample = sample, .mixes = mixes, .context = context};
   comparison->owner = calloc(sample->count, sizeof(*comparison->owner));
   comparison->kind = malloc((size_t)sample->count * sample->count);
   int r = comparison->owner && comparison->kind ? 0 : -ENOMEM;
@@ -110,7 +111,11 @@ static int measure(struct comparison *comparison, enum relation relation, const 
           (uint8_t)(stand_in ? chance_kind(sample, &comparison->mixes[i], j, relation, stand_in)
                              : true_kind(sample, &comparison->mixes[i], j, relation));
   const struct match_labels labels = {comparison->kind, comparison->owner, sample->person, sample->people};
-  return match_measure(comparison->match, &labels, draws, comparison->seed, ret_result);
+  const struct match_options options = {.draws = draws,
+                                        .seed = comparison->context->seed,
+                                        .should_stop = comparison->context->should_stop,
+                                        .stop_context = comparison->context->stop_context};
+  return match_measure(comparison->match, &labels, &options, ret_result);
 }
 
 /* Everybody stands in for the next one in a seeded order of the people. */
@@ -118,7 +123,7 @@ static void draw_stand_in(const struct comparison *comparison, uint32_t draw, ui
                           struct stand_in *stand_in) {
   const struct face_sample *sample = comparison->sample;
   struct rng rng;
-  rng_init(&rng, comparison->seed, RNG_ATTACK, DRAW_CHANCE, draw);
+  rng_init(&rng, comparison->context->seed, RNG_ATTACK, DRAW_CHANCE, draw);
   rng_permutation(&rng, order, sample->people);
   for (uint32_t p = 0; p < sample->people; p++)
     stand_in->person[order[p]] = order[(p + 1) % sample->people];
@@ -184,19 +189,23 @@ static void similarities(const struct identify_input *input, float *ret_similari
     }
 }
 
-int identify(const struct identify_input *input, struct figures ret_figures[RELATIONS]) {
+int identify(const struct identify_input *input, struct figures ret_figures[RELATIONS],
+             struct guise_error *err) {
   const size_t count = input->sample->count;
   struct comparison comparison;
   _cleanup_(freep) float *similarity = calloc(count * count, sizeof(float));
-  if (!similarity)
-    return -ENOMEM;
-  similarities(input, similarity);
-  int r = comparison_init(&comparison, input->sample, input->mixes, similarity, input->seed);
-  if (r < 0)
-    return r;
-  r = measure_all(&comparison, input->chance, ret_figures);
-  comparison_done(&comparison);
-  return r;
+  int r = similarity ? 0 : -ENOMEM;
+  if (r == 0) {
+    similarities(input, similarity);
+    r = comparison_init(&comparison, input->sample, input->mixes, similarity, input->context);
+  }
+  if (r == 0) {
+    r = measure_all(&comparison, input->chance, ret_figures);
+    comparison_done(&comparison);
+  }
+  if (r == -ECANCELED)
+    return error_set(err, r, "the attack was stopped");
+  return r < 0 ? error_set(err, r, "out of memory comparing %zu faces", count) : 0;
 }
 
 /* ---- the report ---- */

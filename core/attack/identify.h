@@ -26,12 +26,13 @@ struct identify_input {
   const struct mix *mixes;
   const float *made, *photographs;
   uint32_t dimension;
-  uint64_t seed;
-  bool chance; /* also the figures of chance */
+  const struct attack_context *context; /* its seed, and whom to ask whether to stop */
+  bool chance;                          /* also the figures of chance */
 };
 
-/* 0 or -ENOMEM. Deterministic for any number of threads. */
-int identify(const struct identify_input *input, struct figures ret_figures[RELATIONS]);
+/* 0, -ECANCELED or -ENOMEM. Deterministic for any number of threads. */
+int identify(const struct identify_input *input, struct figures ret_figures[RELATIONS],
+             struct guise_error *err);
 
 /* One attack's figures beside its control's and those of photographs themselves. */
 struct identification {

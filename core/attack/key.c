@@ -173,8 +173,8 @@ static int take_order(struct matching *match, struct mask_order *ret_order) {
   return r;
 }
 
-static int match_statistics(const struct moments *seen, const struct moments *own,
-                            struct mask_order *ret_order) {
+static int match_statistics(const struct attack_context *context, const struct moments *seen,
+                            const struct moments *own, struct mask_order *ret_order) {
   struct matching match;
   const double faces = 1 / (1.0 / seen->faces + 1.0 / own->faces);
   int r = matching_init(seen, own, seen->channels, &match);
@@ -185,7 +185,9 @@ static int match_statistics(const struct moments *seen, const struct moments *ow
   }
   for (uint32_t round = 0; round < ROUNDS && r == 0; round++) {
     choose_signs(&match, ret_order, faces * seen->cells / DEPENDENT_CELLS);
-    r = take_order(&match, ret_order);
+    r = attack_stop_code(context, NULL);
+    if (r == 0)
+      r = take_order(&match, ret_order);
   }
   matching_done(&match);
   return r;
@@ -252,11 +254,13 @@ static void maker_done(struct maker *maker) {
 }
 
 /* The templates of the store or the wire, under the key. */
-static void look(const struct attack_context *context, const struct face_sample *sample,
-                 const struct attack_mixing *mixing, struct maker *maker, struct moments *seen) {
+static int look(const struct attack_context *context, const struct face_sample *sample,
+                const struct attack_mixing *mixing, struct maker *maker, struct moments *seen) {
   const size_t cells = (size_t)mask_grid(context->mask) * mask_grid(context->mask);
   for (uint32_t i = 0; i < sample->count; i++) {
     struct mix mix;
+    if (attack_stop_code(context, NULL) < 0)
+      return -ECANCELED;
     if (mixing)
       face_sample_mix(sample, mixing, i, context->seed, &mix);
     else
@@ -264,52 +268,74 @@ static void look(const struct attack_context *context, const struct face_sample 
     face_sample_template(sample, context->mask, &mix, 0, maker->scratch, maker->part, maker->template_);
     moments_add(seen, cells, maker->template_);
   }
+  return 0;
 }
 
 /* Templates that the attacker makes, without a key. */
-static void make_own(const struct mask *plain, const struct face_sample *faces, struct maker *maker,
-                     struct moments *own) {
+static int make_own(const struct attack_context *context, const struct mask *plain,
+                    const struct face_sample *faces, struct maker *maker, struct moments *own) {
   const size_t cells = (size_t)mask_grid(plain) * mask_grid(plain);
   for (uint32_t i = 0; i < faces->count; i++) {
+    if (attack_stop_code(context, NULL) < 0)
+      return -ECANCELED;
     mask_template(plain, face_sample_image(faces, i), false, NULL, maker->scratch, maker->template_);
     moments_add(own, cells, maker->template_);
   }
+  return 0;
+}
+
+/* Without memory, or stopped. */
+static int tell_failure(int code, uint32_t templates, struct guise_error *err) {
+  return code == -ECANCELED
+             ? error_set(err, code, "the attack was stopped")
+             : error_set(err, code, "out of memory guessing the key of %u templates", templates);
+}
+
+/* Of what is seen under the key, and of the attacker's own people: public ones, else every second one. */
+static int take_statistics(const struct attack_context *context, const struct face_sample *sample,
+                           const struct attack_mixing *mixing, const struct mask *plain, struct moments *seen,
+                           struct moments *own) {
+  const bool public_faces = context->open.count > 0;
+  struct face_sample left = {.index = NULL}, others = {.index = NULL};
+  struct maker maker = {.scratch = NULL};
+  int r = public_faces ? face_sample_draw(&context->open, MAX(sample->count, 100u), context->seed, &others)
+                       : half_of(sample, 1, &others);
+  if (r == 0 && !public_faces)
+    r = half_of(sample, 0, &left);
+  if (r == 0)
+    r = maker_init(plain, &maker);
+  if (r == 0)
+    r = look(context, public_faces ? sample : &left, mixing, &maker, seen);
+  if (r == 0)
+    r = make_own(context, plain, &others, &maker, own);
+  if (r == 0) {
+    moments_finish(seen);
+    moments_finish(own);
+  }
+  maker_done(&maker);
+  face_sample_done(&left);
+  face_sample_done(&others);
+  return r;
 }
 
 int key_from_statistics(const struct attack_context *context, const struct face_sample *sample,
                         const struct attack_mixing *mixing, struct key_guess *ret_guess,
                         struct guise_error *err) {
-  const bool public_faces = context->open.count > 0;
   struct key_guess guess = {.mask = NULL};
-  struct face_sample left = {.index = NULL}, others = {.index = NULL};
   struct moments seen = {0}, own = {0};
-  struct maker maker = {.scratch = NULL};
   struct mask_order order = {{0}, {false}};
   int r = key_ignored(context->mask, &guess.mask, err);
   if (r < 0)
     return r;
-  if (public_faces) {
-    r = face_sample_draw(&context->open, MAX(sample->count, 100u), context->seed, &others);
-  } else {
-    r = half_of(sample, 0, &left);
-    if (r == 0)
-      r = half_of(sample, 1, &others);
-  }
-  if (r == 0)
-    r = maker_init(guess.mask, &maker);
-  if (r == 0)
-    r = moments_init(guess.mask, &seen);
+  r = moments_init(guess.mask, &seen);
   if (r == 0)
     r = moments_init(guess.mask, &own);
-  if (r == 0) {
-    look(context, public_faces ? sample : &left, mixing, &maker, &seen);
-    make_own(guess.mask, &others, &maker, &own);
-    moments_finish(&seen);
-    moments_finish(&own);
-    r = match_statistics(&seen, &own, &order);
-  }
+  if (r == 0)
+    r = take_statistics(context, sample, mixing, guess.mask, &seen, &own);
+  if (r == 0)
+    r = match_statistics(context, &seen, &own, &order);
   if (r < 0)
-    error_set(err, r, "out of memory guessing the key of %u templates", sample->count);
+    (void)tell_failure(r, sample->count, err);
   else
     r = mask_set_order(guess.mask, &order, err);
   if (r == 0) {
@@ -319,11 +345,8 @@ int key_from_statistics(const struct attack_context *context, const struct face_
   } else {
     key_guess_done(&guess);
   }
-  maker_done(&maker);
   moments_done(&seen);
   moments_done(&own);
-  face_sample_done(&left);
-  face_sample_done(&others);
   return r;
 }
 
@@ -346,6 +369,9 @@ static int match_pairs(const struct attack_context *context, const struct face_s
   for (uint32_t i = 0; i < sample->count && r == 0 && *ret_pairs < channels; i++) {
     if (sample->person[i] % 2 == 0)
       continue;
+    r = attack_stop_code(context, NULL);
+    if (r < 0)
+      break;
     const uint8_t *rgb = face_sample_image(sample, i);
     mask_template(context->mask, rgb, false, NULL, maker.scratch, maker.template_);
     mask_template(plain, rgb, false, NULL, own.scratch, own.template_);
@@ -379,7 +405,7 @@ int key_from_pairs(const struct attack_context *context, const struct face_sampl
     return r;
   r = match_pairs(context, sample, guess.mask, &guess.faces, &order);
   if (r < 0)
-    error_set(err, r, "out of memory guessing a key from pairs");
+    (void)tell_failure(r, sample->count, err);
   else
     r = mask_set_order(guess.mask, &order, err);
   if (r < 0) {

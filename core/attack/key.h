@@ -13,8 +13,8 @@ struct key_guess {
 /* From statistics: templates that the sample's people left, mixed as `mixing` says (NULL: unmixed), against
  * the attacker's own templates, without a key, of other people: of the context's public faces, else of every
  * second person of the sample, whose own templates are then left out. Places and channels are matched by the
- * mean and variance of each cell over the faces, then by the correlations between channels. 0, -ENOMEM,
- * -EINVAL (the mask cannot be made again). */
+ * mean and variance of each cell over the faces, then by the correlations between channels. 0, -ECANCELED,
+ * -ENOMEM, -EINVAL (the mask cannot be made again). */
 int key_from_statistics(const struct attack_context *context, const struct face_sample *sample,
                         const struct attack_mixing *mixing, struct key_guess *ret_guess,
                         struct guise_error *err);

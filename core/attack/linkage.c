@@ -84,11 +84,10 @@ static int attack_templates(struct assault *assault, const struct mask *mask,
   int r = embed_victims(assault, mask, mixing, inference, mixes, templates, err);
   if (r < 0)
     return r;
-  const struct identify_input input = {
-      assault->victims, mixes, templates, assault->photographs, dimension, assault->context->seed, chance};
-  r = identify(&input, ret_figures);
+  const struct identify_input input = {assault->victims, mixes, templates, assault->photographs, dimension,
+                                       assault->context, chance};
   *ret_mean_k = mean_k;
-  return r < 0 ? error_set(err, r, "out of memory comparing %u faces", count) : 0;
+  return identify(&input, ret_figures, err);
 }
 
 /* ---- the report ---- */

@@ -189,8 +189,8 @@ static int embed_all(struct model *model, const struct attack_context *context,
     return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", BATCH, to);
   for (uint32_t first = 0; first < all; first += BATCH) {
     const uint32_t count = MIN(BATCH, all - first);
-    if (context->should_stop && context->should_stop(context->stop_context))
-      return error_set(err, -ECANCELED, "stopped");
+    if (attack_stop_code(context, err) < 0)
+      return -ECANCELED;
     for (uint32_t i = 0; i < count; i++) {
       rgb[i] = targets->image[first + i];
       if (from == to)

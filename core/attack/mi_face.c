@@ -88,8 +88,8 @@ static int draw_batch(struct search *search, uint32_t steps, const uint32_t *wan
   memset(search->x, 0, INVERSION_BATCH * numbers * sizeof(float));
   descent_start(&search->descent);
   for (uint32_t step = 0; step < steps && r == 0; step++) {
-    if (context->should_stop && context->should_stop(context->stop_context))
-      return error_set(err, -ECANCELED, "the attack was stopped");
+    if (attack_stop_code(context, err) < 0)
+      return -ECANCELED;
     r = differentiate(search, err);
     if (r == 0)
       descent_step(&search->descent, RATE, step, steps, search->derivative, search->x);

@@ -32,8 +32,8 @@ static void enter(const struct ranking *ranking, uint32_t i, uint32_t most, uint
 static int look_at(const struct inverted *inverted, const struct face_sample *faces, uint32_t first,
                    float *scratch, struct guise_error *err) {
   const struct attack_context *context = inverted->context;
-  if (context->should_stop && context->should_stop(context->stop_context))
-    return error_set(err, -ECANCELED, "the attack was stopped");
+  if (attack_stop_code(context, err) < 0)
+    return -ECANCELED;
   for (uint32_t i = 0; i < INVERSION_BATCH; i++) {
     const uint32_t face = (first + i) % faces->count;
     float *template_ =

@@ -127,10 +127,9 @@ static int identify_drawings(const struct assault *assault, const struct work *w
                                  mask_size(assault->context->mask), &options, made, err);
   if (r < 0)
     return r;
-  const struct identify_input input = {
-      assault->victims, work->mixes, made, assault->photographs, dimension, assault->context->seed, chance};
-  r = identify(&input, ret_figures);
-  return r < 0 ? error_set(err, r, "out of memory comparing %u faces", count) : 0;
+  const struct identify_input input = {assault->victims, work->mixes,      made,  assault->photographs,
+                                       dimension,        assault->context, chance};
+  return identify(&input, ret_figures, err);
 }
 
 /* ---- how alike drawings look ---- */
@@ -375,9 +374,9 @@ static int ask_teacher(struct assault *assault, struct measured *measured, struc
   if (r < 0)
     return r;
   const struct identify_input input = {
-      assault->victims,       mixes, assault->photographs, assault->photographs, dimension,
-      assault->context->seed, false};
-  return identify(&input, measured->who.ceiling) < 0 ? out_of_memory(assault, err) : 0;
+      assault->victims, mixes, assault->photographs, assault->photographs, dimension,
+      assault->context, false};
+  return identify(&input, measured->who.ceiling, err);
 }
 
 static int run_surfaces(struct assault *assault, const struct mask *control, struct attack_result *result,

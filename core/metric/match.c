@@ -4,6 +4,7 @@
 #include "core/metric/match.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,26 +242,32 @@ static int measure_people(const struct measure *measure, struct match_result *re
 
 /* ---- the bootstrap ---- */
 
-static int bootstrap(const struct measure *measure, uint32_t draws, uint64_t seed,
+static bool is_stopped(const struct match_options *options) {
+  return options->should_stop && options->should_stop(options->stop_context);
+}
+
+static int bootstrap(const struct measure *measure, const struct match_options *options,
                      struct match_result *result) {
-  uint32_t people = measure->labels->people;
+  const uint32_t people = measure->labels->people, draws = options->draws;
   _cleanup_(freep) double *values = calloc((size_t)MATCH_FIGURES * draws + 1, sizeof(*values));
-  atomic_bool failed = false;
+  atomic_int failed = 0;
   if (!values)
     return -ENOMEM;
 #pragma omp parallel
   {
     uint32_t *weight = calloc(people + 1u, sizeof(*weight));
     if (!weight)
-      atomic_store(&failed, true);
+      atomic_store(&failed, -ENOMEM);
 #pragma omp for schedule(dynamic)
     for (uint32_t d = 0; d < draws; d++) {
       struct rng rng;
       double value[MATCH_FIGURES];
-      if (!weight)
+      if (omp_get_thread_num() == 0 && !atomic_load(&failed) && is_stopped(options))
+        atomic_store(&failed, -ECANCELED);
+      if (atomic_load(&failed))
         continue;
       memset(weight, 0, people * sizeof(*weight));
-      rng_init(&rng, seed, RNG_BOOTSTRAP, 2, d);
+      rng_init(&rng, options->seed, RNG_BOOTSTRAP, 2, d);
       for (uint32_t p = 0; p < people; p++)
         weight[rng_below(&rng, people)]++;
       walk(measure, weight, value);
@@ -270,21 +277,23 @@ static int bootstrap(const struct measure *measure, uint32_t draws, uint64_t see
     free(weight);
   }
   if (atomic_load(&failed))
-    return -ENOMEM;
+    return atomic_load(&failed);
   for (int f = 0; f < MATCH_FIGURES; f++)
     if (isfinite(result->value[f].mean))
       bootstrap_interval(values + (size_t)f * draws, draws, &result->value[f]);
   return 0;
 }
 
-int match_measure(const struct match *match, const struct match_labels *labels, uint32_t draws, uint64_t seed,
-                  struct match_result *ret_result) {
+int match_measure(const struct match *match, const struct match_labels *labels,
+                  const struct match_options *options, struct match_result *ret_result) {
   for (uint32_t row = 0; row < match->rows; row++)
     if (labels->row_owner[row] >= labels->people)
       return -EINVAL;
   for (uint32_t column = 0; column < match->columns; column++)
     if (labels->column_owner[column] >= labels->people)
       return -EINVAL;
+  if (is_stopped(options))
+    return -ECANCELED;
   size_t pairs = (size_t)match->rows * match->columns;
   _cleanup_(freep) struct step *step = malloc(pairs * sizeof(*step));
   _cleanup_(freep) uint8_t *hit = malloc(match->rows);
@@ -300,7 +309,7 @@ int match_measure(const struct match *match, const struct match_labels *labels, 
     bool few = f <= MATCH_TAR_3 && result.different < far_least[f];
     result.value[f] = (struct interval){few ? (double)NAN : value[f], NAN, NAN};
   }
-  int r = draws > 0 ? bootstrap(&measure, draws, seed, &result) : 0;
+  int r = options->draws > 0 ? bootstrap(&measure, options, &result) : 0;
   if (r == 0)
     r = measure_people(&measure, &result);
   if (r == 0)

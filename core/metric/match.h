@@ -56,7 +56,15 @@ struct match_labels {
   uint32_t people;
 };
 
-/* All figures; NAN where there is no pair to tell. draws = 0: no intervals. Deterministic in the seed for any
- * number of threads. O(rows columns draws). -EINVAL when an owner is out of range; -ENOMEM. */
-int match_measure(const struct match *match, const struct match_labels *labels, uint32_t draws, uint64_t seed,
-                  struct match_result *ret_result);
+struct match_options {
+  uint32_t draws; /* of the bootstrap; 0: no intervals */
+  uint64_t seed;
+  bool (*should_stop)(void *stop_context); /* may be NULL; asked in the calling thread */
+  void *stop_context;
+};
+
+/* All figures; NAN where there is no pair to tell. Deterministic in the seed for any number of threads.
+ * O(rows columns draws); it asks whether to stop once before and in each draw. -EINVAL when an owner is out
+ * of range; -ECANCELED; -ENOMEM. */
+int match_measure(const struct match *match, const struct match_labels *labels,
+                  const struct match_options *options, struct match_result *ret_result);

@@ -184,12 +184,50 @@ static void the_linear_attack_reports_both(void **state) {
   mask_free(mask);
 }
 
+struct patience {
+  uint32_t asked, most;
+};
+
+static bool out_of_patience(void *context) {
+  struct patience *patience = context;
+  return ++patience->asked > patience->most;
+}
+
+/* Asked at every face and every round, and stopped at each of them. */
+static void guesses_stop_when_asked(void **state) {
+  (void)state;
+  struct mask *mask = keyed(MASK_AHM, MASK_DCT_NATIVE, 7);
+  struct attack_context context = context_of(mask, 1);
+  struct patience patience = {0, UINT32_MAX};
+  struct face_sample sample;
+  context.should_stop = out_of_patience;
+  context.stop_context = &patience;
+  assert_int_equal(face_sample_draw(&context.victims, 20, 3, &sample), 0);
+  for (int pairs = 0; pairs < 2; pairs++) {
+    uint32_t all = 0;
+    for (uint32_t most = UINT32_MAX; most == UINT32_MAX || most < all;
+         most = most == UINT32_MAX ? 0 : most + 3) {
+      struct key_guess guess = {.mask = NULL};
+      struct guise_error err = {0};
+      patience = (struct patience){0, most};
+      const int r = pairs ? key_from_pairs(&context, &sample, &guess, &err)
+                          : key_from_statistics(&context, &sample, NULL, &guess, &err);
+      assert_int_equal(r, most == UINT32_MAX ? 0 : -ECANCELED);
+      assert_true(r == 0 || (strcmp(err.text, "the attack was stopped") == 0 && patience.asked == most + 1));
+      all = r == 0 ? patience.asked : all;
+      key_guess_done(&guess);
+    }
+    assert_true(all >= 10);
+  }
+  face_sample_done(&sample);
+  mask_free(mask);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(assignments_are_the_cheapest),
-      cmocka_unit_test(one_pair_gives_the_key),
-      cmocka_unit_test(statistics_find_a_part),
-      cmocka_unit_test(the_linear_attack_reports_both),
+      cmocka_unit_test(assignments_are_the_cheapest), cmocka_unit_test(one_pair_gives_the_key),
+      cmocka_unit_test(statistics_find_a_part),       cmocka_unit_test(the_linear_attack_reports_both),
+      cmocka_unit_test(guesses_stop_when_asked),
   };
   return cmocka_run_group_tests(tests, draw_faces, NULL);
 }

@@ -7,9 +7,11 @@
 // cmocka needs the four headers above
 #include <cmocka.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/identify.h"
 #include "core/attack/linkage.h"
 #include "core/attack/student.h"
 #include "core/mask/decoys.h"
@@ -289,6 +291,40 @@ static void stops_when_asked(void **state) {
   expect_stop("linkage", 30);
 }
 
+/* Thousands of draws over all pairs follow the last template, and each of them may be the last. */
+static void comparisons_stop_when_asked(void **state) {
+  (void)state;
+  enum { FACES = 20, NUMBERS = 4 };
+  struct attack_faces faces = faces_of(&victims);
+  struct patience patience = {0, UINT32_MAX};
+  const struct attack_context context = {
+      .seed = 1, .should_stop = out_of_patience, .stop_context = &patience};
+  struct face_sample sample;
+  struct mix mixes[FACES];
+  struct figures *figures = calloc(RELATIONS, sizeof(*figures));
+  float made[FACES * NUMBERS];
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  (void)face_sample_compose(&sample, NULL, 1, mixes);
+  for (uint32_t i = 0; i < FACES * NUMBERS; i++)
+    made[i] = (float)((i * 2654435761u >> 8) % 1000) / 1000.0f - .5f;
+  const struct identify_input input = {&sample, mixes, made, made, NUMBERS, &context, true};
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1); /* each draw asks, not those of the calling thread alone */
+  assert_int_equal(identify(&input, figures, NULL), 0);
+  const uint32_t all = patience.asked, steps = all / 7;
+  assert_true(all >= RELATIONS * 1000);
+  for (uint32_t most = 0; most < all; most += steps) {
+    struct guise_error err = {0};
+    patience = (struct patience){0, most};
+    assert_int_equal(identify(&input, figures, &err), -ECANCELED);
+    assert_string_equal(err.text, "the attack was stopped");
+    assert_int_equal(patience.asked, most + 1);
+  }
+  omp_set_num_threads(threads);
+  free(figures);
+  face_sample_done(&sample);
+}
+
 static void impossible_contexts_are_refused(void **state) {
   (void)state;
   expect_refusals("linkage");
@@ -383,6 +419,7 @@ int main(void) {
       cmocka_unit_test(two_people_are_too_few),
       cmocka_unit_test(victims_have_two_photographs),
       cmocka_unit_test(stops_when_asked),
+      cmocka_unit_test(comparisons_stop_when_asked),
       cmocka_unit_test(impossible_contexts_are_refused),
       cmocka_unit_test(a_student_from_nothing_learns),
       cmocka_unit_test(teacher_sees_the_mirror_image),

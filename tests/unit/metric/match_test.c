@@ -20,7 +20,8 @@ static struct match_result result_of(const float *similarity, uint32_t rows, uin
   _cleanup_(match_freep) struct match *match = NULL;
   struct match_result result;
   assert_int_equal(match_new(similarity, rows, columns, &match), 0);
-  assert_int_equal(match_measure(match, labels, draws, 5, &result), 0);
+  assert_int_equal(match_measure(match, labels, &(struct match_options){.draws = draws, .seed = 5}, &result),
+                   0);
   return result;
 }
 
@@ -184,17 +185,42 @@ static void bad_input_is_refused(void **state) {
   uint8_t kind[4] = {MATCH_SAME, MATCH_DIFFERENT, MATCH_DIFFERENT, MATCH_SAME};
   _cleanup_(match_freep) struct match *match = NULL;
   struct match_labels labels = {kind, owner, wrong, 2};
+  const struct match_options options = {.seed = 1};
   struct match_result result = {.same = 77};
   assert_int_equal(match_new(similarity, 0, 2, &match), -EINVAL);
   assert_int_equal(match_new(similarity, 2, 2, &match), 0);
-  assert_int_equal(match_measure(match, &labels, 0, 1, &result), -EINVAL);
+  assert_int_equal(match_measure(match, &labels, &options, &result), -EINVAL);
   labels = (struct match_labels){kind, wrong, owner, 2};
-  assert_int_equal(match_measure(match, &labels, 0, 1, &result), -EINVAL);
+  assert_int_equal(match_measure(match, &labels, &options, &result), -EINVAL);
   assert_int_equal(result.same, 77);
   struct match *none = NULL;
   similarity[3] = NAN;
   assert_int_equal(match_new(similarity, 2, 2, &none), -EINVAL);
   assert_null(none);
+}
+
+static bool out_of_patience(void *patience) {
+  return (*(uint32_t *)patience)-- == 0;
+}
+
+/* Before the first figure, and in the midst of a million draws. */
+static void stops_when_asked(void **state) {
+  (void)state;
+  float similarity[4] = {.1f, .2f, .3f, .4f};
+  uint32_t owner[2] = {0, 1}, patience;
+  uint8_t kind[4] = {MATCH_SAME, MATCH_DIFFERENT, MATCH_DIFFERENT, MATCH_SAME};
+  _cleanup_(match_freep) struct match *match = NULL;
+  const struct match_labels labels = {kind, owner, owner, 2};
+  const struct match_options options = {
+      .draws = 1000000, .seed = 1, .should_stop = out_of_patience, .stop_context = &patience};
+  struct match_result result = {.same = 77};
+  assert_int_equal(match_new(similarity, 2, 2, &match), 0);
+  for (uint32_t asked = 0; asked < 3; asked++) {
+    patience = asked;
+    assert_int_equal(match_measure(match, &labels, &options, &result), -ECANCELED);
+    assert_int_equal(patience, UINT32_MAX); /* nobody was asked again */
+  }
+  assert_int_equal(result.same, 77);
 }
 
 int main(void) {
@@ -204,6 +230,7 @@ int main(void) {
       cmocka_unit_test(intervals_hold_the_figure_and_people_count),
       cmocka_unit_test(perfect_and_useless),
       cmocka_unit_test(bad_input_is_refused),
+      cmocka_unit_test(stops_when_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
