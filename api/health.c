@@ -28,3 +28,7 @@ void get_openapi(struct request *request) {
 void get_openapi_json(struct request *request) {
   reply_text_static(request, MHD_HTTP_OK, "application/json", schema_openapi_json, schema_openapi_json_size);
 }
+
+void get_report_schema(struct request *request) {
+  reply_text_static(request, MHD_HTTP_OK, "application/schema+json", schema_report, schema_report_size);
+}

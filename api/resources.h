@@ -8,6 +8,7 @@ void get_healthz(struct request *request);
 void get_readyz(struct request *request);
 void get_openapi(struct request *request);
 void get_openapi_json(struct request *request);
+void get_report_schema(struct request *request);
 
 /* web.c */
 void get_dashboard(struct request *request);

@@ -15,6 +15,8 @@ const struct route routes[] = {
     {ROUTE_GET, "/readyz", get_readyz, SCOPE_NONE, false, BODY_NONE, "", "", "getReadiness"},
     {ROUTE_GET, "/openapi.yaml", get_openapi, SCOPE_NONE, false, BODY_NONE, "", "", "getOpenapi"},
     {ROUTE_GET, "/openapi.json", get_openapi_json, SCOPE_NONE, false, BODY_NONE, "", "", "getOpenapiJson"},
+    {ROUTE_GET, "/report.schema.json", get_report_schema, SCOPE_NONE, false, BODY_NONE, "", "",
+     "getReportSchema"},
     {ROUTE_GET, "/metrics", get_prometheus, SCOPE_METRICS_READ, false, BODY_NONE, "", "", "getMetrics"},
     {ROUTE_GET, "/v1/datasets", list_datasets, SCOPE_DATASETS_READ, false, BODY_NONE, "", "limit,cursor",
      "listDatasets"},

@@ -29,7 +29,7 @@ static void format_figure(double value, char *ret_text, size_t size) {
 /* ---- verification ---- */
 
 static void verification_row(struct table *table, const json_t *entry) {
-  static const char *const fraction[] = {"eer", "tar_at_far_1e-2", "tar_at_far_1e-3"};
+  static const char *const fraction[] = {"eer", "tar_at_far_1e-2", "tar_at_far_1e-3", "rank_1"};
   const json_t *interval = json_object_get(entry, "accuracy");
   char text[64], low[32], high[32];
   format_percent(json_is_object(interval) ? json_real_or(interval, "mean", NAN)
@@ -52,8 +52,8 @@ static void verification_row(struct table *table, const json_t *entry) {
 }
 
 static int print_verification(const json_t *report) {
-  static const char *const heading[] = {"VERIFICATION", "VIEW",       "ACCURACY",   "95 %",
-                                        "EER",          "TAR@FAR 1%", "TAR@FAR .1%"};
+  static const char *const heading[] = {"VERIFICATION", "VIEW",       "ACCURACY",    "95 %",
+                                        "EER",          "TAR@FAR 1%", "TAR@FAR .1%", "RANK-1"};
   const json_t *entries = json_object_get(report, "utility"), *entry;
   _cleanup_(table_freep) struct table *table = table_new(ARRAY_SIZE(heading));
   size_t i;

@@ -38,6 +38,8 @@ extern const char schema_openapi[]; /* schema/openapi.yaml */
 extern const size_t schema_openapi_size;
 extern const char schema_openapi_json[]; /* the same document in JSON */
 extern const size_t schema_openapi_json_size;
+extern const char schema_report[]; /* schema/report.schema.json */
+extern const size_t schema_report_size;
 
 /* Opens or creates `path`, migrates (after a copy to PATH.before-N.bak when there is something to lose).
  * -EPROTONOSUPPORT when a newer guise wrote it, -EMEDIUMTYPE when it is another program's database.

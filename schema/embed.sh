@@ -1,6 +1,6 @@
 #!/bin/sh
 # embed.sh OUTPUT OPENAPI_JSON MIGRATION... : writes OUTPUT, C source that holds each NNNN-name.sql, and openapi.yaml beside this
-# script with its JSON form (declared in daemon/store.h), so that the daemon needs no files at run time.
+# script with its JSON form, and report.schema.json (declared in daemon/store.h), so that the daemon needs no files at run time.
 set -eu
 output=$1
 json=$2
@@ -34,5 +34,6 @@ document() { # SYMBOL FILE
   echo '};'
   document schema_openapi "$here/openapi.yaml"
   document schema_openapi_json "$json"
+  document schema_report "$here/report.schema.json"
 } >"$output.new"
 mv "$output.new" "$output"

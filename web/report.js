@@ -79,6 +79,7 @@ function utility(entries) {
       {text: 'Equal error rate', class: 'number'},
       {text: 'TAR at FAR 1 %', class: 'number'},
       {text: 'TAR at FAR 0.1 %', class: 'number'},
+      {text: 'Rank-1 among them', class: 'number'},
       {text: 'Pairs, same + different', class: 'number'},
     ],
     entries.map((entry) => [
@@ -88,6 +89,7 @@ function utility(entries) {
       percent(entry.eer),
       percent(entry['tar_at_far_1e-2']),
       percent(entry['tar_at_far_1e-3']),
+      percent(entry.rank_1),
       `${count(entry.positives)} + ${count(entry.negatives)}`,
     ]),
   );

@@ -118,6 +118,8 @@ struct attack_picture {
   char caption[96];
 };
 
+#define PAPER_SCORES 4 /* core/attack/paper.h */
+
 struct attack_surface_result {
   enum attack_surface surface;
   const char *threat_model;                /* what the attacker has and knows */
@@ -133,6 +135,8 @@ struct attack_surface_result {
   double mean_k; /* faces a template */
   struct attack_picture picture[2 * ATTACK_PICTURES_MAX];
   uint32_t pictures;
+  bool on_paper; /* `paper` is measured */
+  double paper[PAPER_SCORES];
 };
 
 /* Who said whom the drawings show. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/attack/attack.h"
+#include "core/base/json.h"
 #include "core/model/png.h"
 #include "core/model/text.h"
 
@@ -54,6 +55,13 @@ static json_t *metrics_json(const struct attack_surface_result *surface) {
   return metrics;
 }
 
+static json_t *paper_json(const double scores[PAPER_SCORES]) {
+  const double together = .4 * (scores[0] + scores[1]) / 2 + .6 * (scores[2] + scores[3]) / 2;
+  return json_pack("{s:o, s:o, s:o, s:o, s:o}", "s1", json_real_or_null(scores[0]), "s2",
+                   json_real_or_null(scores[1]), "s3", json_real_or_null(scores[2]), "s4",
+                   json_real_or_null(scores[3]), "score_pp", json_real_or_null(together));
+}
+
 static void add_sentence(char *text, size_t size, const char *sentence) {
   const size_t length = strlen(text);
   (void)snprintf(text + length, size - length, "%s%s", length ? " " : "", sentence);
@@ -68,13 +76,14 @@ static json_t *surface_json(const struct attack_surface_result *surface, uint32_
     add_sentence(threat, sizeof(threat),
                  "Is given the mask's key, as who runs the recognition is; without it, it would have to be "
                  "guessed first: the attack linear tells how well that works.");
-  return json_pack(
+  json_t *json = json_pack(
       "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "surface", surface_letter(surface->surface),
       "surface_name", surface_name(surface->surface), "threat_model", threat, "verdict",
       verdict_name(surface->verdict), "reason", surface->reason, "decided_by", surface->decided_by,
       "threshold", json_real_or_null(surface->threshold), "threshold_worst_tenth",
       json_real_or_null(surface->threshold_worst_tenth), "mean_k", json_real_or_null(surface->mean_k),
       "metrics", metrics_json(surface), "pictures", pictures_json(surface, size, false));
+  return surface->on_paper ? json_put(json, "paper", paper_json(surface->paper)) : json;
 }
 
 static json_t *evaluator_json(const struct attack_evaluator *evaluator) {

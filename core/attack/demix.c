@@ -28,8 +28,6 @@
 #include "core/base/philox.h"
 #include "core/freq/dct.h"
 
-#define DRAWN_PEOPLE 8u
-
 static const uint32_t most_faces[] = {[EFFORT_QUICK] = 50, [EFFORT_STANDARD] = 100, [EFFORT_THOROUGH] = 300};
 
 /* ---- demixing ---- */
@@ -327,7 +325,7 @@ static int write_surface(const struct demix_store *store, const struct outcome *
 /* ---- pictures ---- */
 
 static int take_picture(struct demix_worker *worker, const struct demix_store *store, uint32_t face,
-                        bool victim, struct attack_picture *ret_picture) {
+                        const struct attack_picture *kind, struct attack_picture *ret_picture) {
   const uint32_t size = mask_size(store->mask);
   const uint8_t *truth = face_sample_image(store->sample, face);
   uint32_t mixes[DEMIX_TURNS];
@@ -342,19 +340,21 @@ static int take_picture(struct demix_worker *worker, const struct demix_store *s
     recover_render(&worker->recoverer, truth);
     picture_panel(worker->recoverer.rgb, size, panel, strip);
   }
-  *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
+  *ret_picture = *kind;
+  ret_picture->rgb = strip;
   (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
-                 "%s face: original, what one template shows, what %u show together",
-                 victim ? "A victim's" : "A drawn", seen);
+                 "%s face: original, what one template shows, what %u show together", picture_whose(kind),
+                 seen);
   return 0;
 }
 
-static int take_pictures(const struct demix_store *store, bool victims,
+/* kind: whom they show. */
+static int take_pictures(const struct demix_store *store, const struct attack_picture *kind,
                          struct attack_surface_result *surface) {
   struct demix_worker worker;
   int r = demix_worker_init(&worker, store->mask);
   for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < store->sample->count && r == 0; i++) {
-    r = take_picture(&worker, store, i, victims, &surface->picture[surface->pictures]);
+    r = take_picture(&worker, store, i, kind, &surface->picture[surface->pictures]);
     if (r == 0)
       surface->pictures++;
   }
@@ -362,29 +362,23 @@ static int take_pictures(const struct demix_store *store, bool victims,
   return r;
 }
 
-/* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
-static int take_drawn_pictures(const struct demix_store *store, struct attack_surface_result *surface) {
-  const struct attack_context *context = store->context;
-  struct attack_faces faces;
-  struct face_sample sample;
+/* Pictures that may be published. Without public faces, sizes that cannot be drawn go without. */
+static int take_public_pictures(const struct demix_store *store, struct attack_surface_result *surface) {
+  struct shown_faces shown;
   uint32_t steps = 0;
-  int r = synthetic_faces(mask_size(store->mask), DRAWN_PEOPLE, context->seed, &faces);
+  int r = shown_faces_init(store->context, &shown);
   if (r < 0)
     return r == -ERANGE ? 0 : r;
-  r = face_sample_draw(&faces, DRAWN_PEOPLE, context->seed, &sample);
-  if (r == 0) {
-    struct demix_store drawn = {.context = context,
-                                .sample = &sample,
-                                .mask = store->mask,
-                                .mixing = store->mixing,
-                                .turns = store->turns};
-    r = demix_store_init(&drawn, &steps);
-    if (r == 0)
-      r = take_pictures(&drawn, false, surface);
-    demix_store_done(&drawn);
-    face_sample_done(&sample);
-  }
-  synthetic_faces_done(&faces);
+  struct demix_store open = {.context = store->context,
+                             .sample = &shown.sample,
+                             .mask = store->mask,
+                             .mixing = store->mixing,
+                             .turns = store->turns};
+  r = demix_store_init(&open, &steps);
+  if (r == 0)
+    r = take_pictures(&open, &(struct attack_picture){.open = shown.open}, surface);
+  demix_store_done(&open);
+  shown_faces_done(&shown);
   return r;
 }
 
@@ -435,9 +429,9 @@ static int run_on(const struct attack_context *context, const struct face_sample
     struct attack_surface_result *surface = &result->surface[result->surfaces++];
     r = write_surface(&store, outcomes, outcomes + sample->count, surface);
     if (r == 0)
-      r = take_drawn_pictures(&store, surface);
+      r = take_public_pictures(&store, surface);
     if (r == 0)
-      r = take_pictures(&store, true, surface);
+      r = take_pictures(&store, &(struct attack_picture){.victim = true}, surface);
   }
   demix_store_done(&undefended);
   demix_store_done(&store);

@@ -317,11 +317,17 @@ void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *s
     memcpy(strip + ((size_t)y * 3 + panel) * size * 3, rgb + (size_t)y * size * 3, (size_t)size * 3);
 }
 
-/* ---- drawn faces ---- */
+const char *picture_whose(const struct attack_picture *picture) {
+  return picture->victim ? "A victim's" : picture->open ? "A public" : "A drawn";
+}
+
+/* ---- faces that may be shown ---- */
+
+#define SHOWN_FACES 8u
 
 struct drawn {
   uint32_t size;
-  uint32_t identity[64];
+  uint32_t identity[SHOWN_FACES];
   uint8_t pixels[];
 };
 
@@ -330,25 +336,38 @@ static const uint8_t *drawn_image(void *context, uint32_t i) {
   return drawn->pixels + (size_t)i * drawn->size * drawn->size * 3;
 }
 
-int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces) {
-  size_t bytes = (size_t)size * size * 3;
-  if (size < 32 || size > 224 || count > ARRAY_SIZE(((struct drawn *)0)->identity))
+/* One face of each of SHOWN_FACES people. */
+static int draw_faces(uint32_t size, uint64_t seed, struct attack_faces *ret_faces) {
+  const size_t bytes = (size_t)size * size * 3;
+  if (size < 32 || size > 224)
     return -ERANGE;
-  struct drawn *drawn = malloc(sizeof(*drawn) + bytes * count);
+  struct drawn *drawn = malloc(sizeof(*drawn) + bytes * SHOWN_FACES);
   if (!drawn)
     return -ENOMEM;
   drawn->size = size;
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < SHOWN_FACES; i++) {
     drawn->identity[i] = i;
     synth_face(seed, i, 0, size, drawn->pixels + bytes * i);
   }
-  *ret_faces = (struct attack_faces){drawn_image, drawn, drawn->identity, count};
+  *ret_faces = (struct attack_faces){drawn_image, drawn, drawn->identity, SHOWN_FACES};
   return 0;
 }
 
-void synthetic_faces_done(struct attack_faces *faces) {
-  free(faces->context);
-  *faces = (struct attack_faces){NULL, NULL, NULL, 0};
+int shown_faces_init(const struct attack_context *context, struct shown_faces *shown) {
+  *shown = (struct shown_faces){.faces = context->open, .open = context->open.count >= SHOWN_FACES};
+  int r = shown->open ? 0 : draw_faces(mask_size(context->mask), context->seed, &shown->faces);
+  if (r < 0)
+    return r;
+  r = face_sample_draw(&shown->faces, SHOWN_FACES, context->seed, &shown->sample);
+  if (r < 0)
+    shown_faces_done(shown);
+  return r;
+}
+
+void shown_faces_done(struct shown_faces *shown) {
+  face_sample_done(&shown->sample);
+  if (!shown->open)
+    free(shown->faces.context);
 }
 
 /* ---- verdict ---- */

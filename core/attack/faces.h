@@ -85,10 +85,19 @@ double mean_of(const double *values, uint32_t count);
 /* Copies rgb, (size,size,3), to panel 0, 1 or 2 of a picture's strip. */
 void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip);
 
-/* Drawn faces for pictures that may be published: one of each of `count` people. *faces->context is freed by
- * synthetic_faces_done. size: 32..224, else -ERANGE. */
-int synthetic_faces(uint32_t size, uint32_t count, uint64_t seed, struct attack_faces *ret_faces);
-void synthetic_faces_done(struct attack_faces *faces);
+/* Faces whose pictures may be published: of the context's public ones, as different people as possible, or,
+ * where those are not enough to mix, drawn ones. */
+struct shown_faces {
+  struct attack_faces faces;
+  struct face_sample sample;
+  bool open; /* public ones */
+};
+/* At the mask's size. Fills the struct in place; it must not be moved afterwards. -ENOMEM; -ERANGE when there
+ * are no public faces and the size cannot be drawn; done is due on 0 alone. */
+int shown_faces_init(const struct attack_context *context, struct shown_faces *shown);
+void shown_faces_done(struct shown_faces *shown);
+/* "A victim's", "A public", "A drawn": begins a caption. */
+const char *picture_whose(const struct attack_picture *picture);
 
 /* Sets verdict and reason from metrics, decided_by and the thresholds: "inconclusive" when a control misses
  * what it must reach; "leaks" when the deciding metric's lower bound lies above `threshold` or its worst

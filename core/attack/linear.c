@@ -20,7 +20,6 @@
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
 
-#define DRAWN_PEOPLE 8u
 #define FACES_QUICK 100u
 #define FACES_STANDARD 400u
 
@@ -233,8 +232,8 @@ static int fill_metric(const struct face_sample *sample, const struct figure_row
 
 /* ---- pictures ---- */
 
-static int take_picture(struct worker *worker, const struct campaign *campaign, uint32_t face, bool victim,
-                        struct attack_picture *ret_picture) {
+static int take_picture(struct worker *worker, const struct campaign *campaign, uint32_t face,
+                        const struct attack_picture *kind, struct attack_picture *ret_picture) {
   uint32_t size = mask_size(campaign->mask);
   struct mix mix;
   uint8_t *strip = malloc(worker->recoverer.solver.pixels * 3);
@@ -252,19 +251,21 @@ static int take_picture(struct worker *worker, const struct campaign *campaign, 
   (void)recover(&worker->recoverer, worker->mixed);
   recover_render(&worker->recoverer, truth);
   picture_panel(worker->recoverer.rgb, size, 2, strip);
-  *ret_picture = (struct attack_picture){.victim = victim, .rgb = strip};
+  *ret_picture = *kind;
+  ret_picture->rgb = strip;
   (void)snprintf(ret_picture->caption, sizeof(ret_picture->caption),
-                 "%s face%s: original, template seen, recovered", victim ? "A victim's" : "A drawn",
+                 "%s face%s: original, template seen, recovered", picture_whose(kind),
                  mix.k > 1 ? " in a mix" : "");
   return 0;
 }
 
-static int take_pictures(const struct campaign *campaign, bool victims,
+/* kind: whom they show. */
+static int take_pictures(const struct campaign *campaign, const struct attack_picture *kind,
                          struct attack_surface_result *surface) {
   struct worker worker;
   int r = worker_init(&worker, campaign->mask, campaign->known, campaign->decoys);
   for (uint32_t i = 0; i < ATTACK_PICTURES_MAX && i < campaign->sample->count && r == 0; i++) {
-    r = take_picture(&worker, campaign, i, victims, &surface->picture[surface->pictures]);
+    r = take_picture(&worker, campaign, i, kind, &surface->picture[surface->pictures]);
     if (r == 0)
       surface->pictures++;
   }
@@ -272,21 +273,16 @@ static int take_pictures(const struct campaign *campaign, bool victims,
   return r;
 }
 
-/* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
-static int take_drawn_pictures(const struct campaign *campaign, struct attack_surface_result *surface) {
-  struct attack_faces faces;
-  struct face_sample sample;
-  int r = synthetic_faces(mask_size(campaign->mask), DRAWN_PEOPLE, campaign->context->seed, &faces);
+/* Pictures that may be published. Without public faces, sizes that cannot be drawn go without. */
+static int take_public_pictures(const struct campaign *campaign, struct attack_surface_result *surface) {
+  struct shown_faces shown;
+  int r = shown_faces_init(campaign->context, &shown);
   if (r < 0)
     return r == -ERANGE ? 0 : r;
-  r = face_sample_draw(&faces, DRAWN_PEOPLE, campaign->context->seed, &sample);
-  if (r == 0) {
-    struct campaign drawn = *campaign;
-    drawn.sample = &sample;
-    r = take_pictures(&drawn, false, surface);
-    face_sample_done(&sample);
-  }
-  synthetic_faces_done(&faces);
+  struct campaign open = *campaign;
+  open.sample = &shown.sample;
+  r = take_pictures(&open, &(struct attack_picture){.open = shown.open}, surface);
+  shown_faces_done(&shown);
   return r;
 }
 
@@ -425,9 +421,9 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   if (r == 0 && keyed)
     add_pairs_reason(surface, own_metrics);
   if (r == 0)
-    r = take_drawn_pictures(campaign, surface);
+    r = take_public_pictures(campaign, surface);
   if (r == 0)
-    r = take_pictures(campaign, true, surface);
+    r = take_pictures(campaign, &(struct attack_picture){.victim = true}, surface);
   return r < 0 ? error_set(err, r, "out of memory attacking %u faces", count) : 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "core/attack/identify.h"
 #include "core/attack/painter.h"
+#include "core/attack/paper.h"
 #include "core/attack/recover.h"
 #include "core/attack/student.h"
 #include "core/attack/victims.h"
@@ -250,6 +251,7 @@ static const char threat_training[] =
 struct measured {
   struct identification who;
   struct alike attack, control;
+  double paper[PAPER_SCORES];
 };
 
 static void likeness_metric(const struct measured *measured, enum looks which,
@@ -305,7 +307,9 @@ static int write_surface(enum attack_surface which, const struct assault *assaul
       .surface = which,
       .threat_model = which == SURFACE_TRAINING_TEMPLATES ? threat_training : threat_inference,
       .given_key = mask_order(assault->context->mask) != NULL,
-      .mean_k = work->mean_k};
+      .mean_k = work->mean_k,
+      .on_paper = true};
+  memcpy(surface->paper, measured->paper, sizeof(surface->paper));
   for (uint32_t i = 0; i < ARRAY_SIZE(rows); i++)
     if (rows[i].relation != ANYONE || work->mean_k > 1)
       identify_metric(&rows[i], &measured->who, &surface->metric[surface->metrics++]);
@@ -337,6 +341,19 @@ static int attack_control(struct assault *assault, const struct mask *control, s
   return r;
 }
 
+static int score(const struct assault *assault, const struct work *work, struct measured *measured,
+                 struct guise_error *err) {
+  const struct lessons_options options = lessons_options_of(assault->context);
+  const struct paper_input input = {.teacher = assault->teacher,
+                                    .victims = assault->victims,
+                                    .mixes = work->mixes,
+                                    .photographs = assault->photographs,
+                                    .pictures = {work->seen, work->drawn},
+                                    .size = mask_size(assault->context->mask),
+                                    .options = &options};
+  return paper_scores(&input, measured->paper, err);
+}
+
 /* `stored`: training templates are what is sent, and so are the figures. */
 static int attack_surface(struct assault *assault, enum attack_surface which, bool stored,
                           const struct attack_mixing *mixing, struct measured *measured,
@@ -351,6 +368,8 @@ static int attack_surface(struct assault *assault, enum attack_surface which, bo
     r = identify_drawings(assault, &work, true, measured->who.attack, err);
   if (r == 0)
     r = likeness_of(assault, &work, &measured->attack, err);
+  if (r == 0)
+    r = score(assault, &work, measured, err);
   if (r == 0 && write_surface(which, assault, &work, &gallery, measured, result) < 0)
     r = out_of_memory(assault, err);
   if (r == 0 && stored &&

@@ -7,6 +7,10 @@
  * without memory, or when json is NULL. */
 char *json_print(const json_t *json, size_t flags);
 
+/* RFC 8785, for hashes: sorted keys (of ASCII), numbers as doubles in their shortest form. Free the text;
+ * NULL without memory, or when json is NULL. */
+char *json_canonical(const json_t *json);
+
 /* A text that json_print made, null for NULL. NULL without memory. */
 json_t *json_from_text(const char *text);
 

@@ -177,7 +177,7 @@ static void walk_roc(const struct scored *sorted, uint32_t pairs, struct verific
 int verification_evaluate(const float *similarity, const bool *same, const uint32_t *fold, uint32_t pairs,
                           uint32_t folds, uint64_t seed, struct verification *ret_verification,
                           struct guise_error *err) {
-  struct verification verification = {.pairs = pairs};
+  struct verification verification = {.pairs = pairs, .rank_1 = NAN};
   int r = check_pairs(similarity, same, fold, pairs, folds, &verification.positives, err);
   if (r < 0)
     return r;

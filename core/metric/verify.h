@@ -29,6 +29,7 @@ struct verification {
   /* The lowest threshold at which at most that share of the negatives lies above; NAN with too few of them.
    */
   double threshold_at_far[VERIFICATION_RATES];
+  double rank_1; /* of people with numbers, verification_rank_1; NAN of a list of pairs */
 };
 
 /* similarity[i], same[i], fold[i] in 0..folds-1 for `pairs` pairs; folds >= 2; both kinds of pair must occur
@@ -55,3 +56,10 @@ struct face_pair {
  * *ret_pairs. -EINVAL when no person has two images or there is one person only. */
 int verification_pairs(const uint32_t *identity, uint32_t count, uint32_t most, uint64_t seed,
                        struct face_pair **ret_pairs, uint32_t *ret_count, struct guise_error *err);
+
+/* Identification: one image of each person, drawn by the seed, is the gallery, and all others are probes,
+ * whose most similar image of the gallery is to be the person's own; a tie with somebody else's is a miss.
+ * The share of probes that are found; NAN with fewer than two people and where nobody has two images.
+ * embeddings: (count, dimension) of length 1; identity[] in ascending runs. 0 or -ENOMEM. */
+int verification_rank_1(const float *embeddings, uint32_t dimension, const uint32_t *identity, uint32_t count,
+                        uint64_t seed, double *ret_rank_1);

@@ -165,9 +165,10 @@ static void add_utility(struct text *card, const json_t *utility) {
     text_add(card, "Not measured: nobody was held out of training.\n\n");
     return;
   }
-  text_add(card,
-           "| pairs | view | accuracy (95 %%) | equal error rate | TAR at FAR 1e-2 | TAR at FAR 1e-3 |\n"
-           "|---|---|---|---|---|---|\n");
+  text_add(
+      card,
+      "| pairs | view | accuracy (95 %%) | equal error rate | TAR at FAR 1e-2 | TAR at FAR 1e-3 | rank-1 |\n"
+      "|---|---|---|---|---|---|---|\n");
   json_array_foreach(utility, i, entry) {
     const json_t *accuracy = json_object_get(entry, "accuracy");
     text_add(card, "| ");
@@ -188,6 +189,8 @@ static void add_utility(struct text *card, const json_t *utility) {
     add_share(card, json_number_at(entry, "tar_at_far_1e-2"));
     text_add(card, " | ");
     add_share(card, json_number_at(entry, "tar_at_far_1e-3"));
+    text_add(card, " | ");
+    add_share(card, json_number_at(entry, "rank_1"));
     text_add(card, " |\n");
   }
   text_add(card, "\n");

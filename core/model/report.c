@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/file.h"
 #include "core/base/json.h"
 #include "core/model/report_parts.h"
 #include "core/model/text.h"
@@ -154,15 +155,16 @@ int report_add_thresholds(json_t *target, const double *values, const json_t *fr
 
 static json_t *verification_json(const struct report_verification *entry) {
   const struct verification *v = &entry->result;
-  json_t *json = json_pack(
-      "{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o}", "protocol",
-      entry->protocol, "dataset", entry->dataset, "pairs", report_text_or_null(entry->pairs), "view",
-      entry->both_flips ? "both flips" : "one view", "positives", report_count(v->positives), "negatives",
-      report_count(v->negatives), "accuracy", "mean", json_real_or_null(v->accuracy), "low",
-      json_real_or_null(v->accuracy_low), "high", json_real_or_null(v->accuracy_high), "deviation",
-      json_real_or_null(v->accuracy_deviation), "eer", json_real_or_null(v->eer), "auroc",
-      json_real_or_null(v->auroc), "tar_at_far_1e-2", json_real_or_null(v->tar_at_far_2), "tar_at_far_1e-3",
-      json_real_or_null(v->tar_at_far_3), "threshold", json_real_or_null(v->threshold));
+  json_t *json =
+      json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
+                "protocol", entry->protocol, "dataset", entry->dataset, "pairs",
+                report_text_or_null(entry->pairs), "view", entry->both_flips ? "both flips" : "one view",
+                "positives", report_count(v->positives), "negatives", report_count(v->negatives), "accuracy",
+                "mean", json_real_or_null(v->accuracy), "low", json_real_or_null(v->accuracy_low), "high",
+                json_real_or_null(v->accuracy_high), "deviation", json_real_or_null(v->accuracy_deviation),
+                "eer", json_real_or_null(v->eer), "auroc", json_real_or_null(v->auroc), "tar_at_far_1e-2",
+                json_real_or_null(v->tar_at_far_2), "tar_at_far_1e-3", json_real_or_null(v->tar_at_far_3),
+                "rank_1", json_real_or_null(v->rank_1), "threshold", json_real_or_null(v->threshold));
   (void)report_add_thresholds(json, v->threshold_at_far, NULL);
   return json;
 }
@@ -195,6 +197,25 @@ static json_t *notes_json(const struct report_input *input) {
   return notes;
 }
 
+/* Of the numbers that the report's reader sees. */
+static json_t *spec_hash(const json_t *spec) {
+  _cleanup_(freep) char *written = json_print(spec, JSON_COMPACT | JSON_REAL_PRECISION(REPORT_DIGITS));
+  json_t *read = written ? json_loads(written, 0, NULL) : NULL;
+  _cleanup_(freep) char *canonical = json_canonical(read);
+  char sha256[SHA256_HEX];
+  json_decref(read);
+  if (!canonical)
+    return NULL;
+  sha256_data(canonical, strlen(canonical), sha256);
+  return json_string(sha256);
+}
+
+static json_t *job_json(const struct report_input *input) {
+  return json_pack("{s:s, s:o, s:o, s:o}", "id", input->job_id, "seed", report_count(input->seed), "spec",
+                   input->spec ? json_deep_copy(input->spec) : json_null(), "spec_sha256",
+                   input->spec ? spec_hash(input->spec) : json_null());
+}
+
 static json_t *positive_or_null(double value) {
   return value > 0 ? json_real_or_null(value) : json_null();
 }
@@ -215,22 +236,23 @@ int report_json(const struct report_input *input, json_t **ret_report, struct gu
     return error_set(err, -EINVAL, "a report needs a job, a data set and a model");
   now_text(now);
   json_t *attacks = input->attacks ? json_deep_copy(input->attacks) : json_array();
-  json_t *spec = input->spec ? json_deep_copy(input->spec) : json_null();
   json_t *defences = input->defences ? json_deep_copy(input->defences) : json_array();
-  json_t *report = json_pack(
-      "{s:s, s:s, s:s, s:o, s:{s:s, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, "
-      "s:o, s:o},"
-      " s:o}",
-      "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now, "guise_version",
-      GUISE_VERSION, "headline", report_headline(attacks, NULL), "job", "id", input->job_id, "seed",
-      report_count(input->seed), "spec", spec, "data", data_json(input), "model", model_json(input), "mask",
-      mask_json(input), "defences", defences, "utility", utility_json(input), "attacks", attacks,
-      "not_measured", report_not_measured(attacks, input->masked_by_owner), "formal", formal_json(input),
-      "cost", "train_seconds", positive_or_null(input->train_seconds), "images_per_s",
-      positive_or_null(input->images_per_s), "peak_memory_bytes",
-      positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
-  if (!report)
+  json_t *report =
+      json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, "
+                "s:o, s:o},"
+                " s:o}",
+                "format", "guise-report-1", "created_at", input->created_at ? input->created_at : now,
+                "guise_version", GUISE_VERSION, "headline", report_headline(attacks, NULL), "job",
+                job_json(input), "data", data_json(input), "model", model_json(input), "mask",
+                mask_json(input), "defences", defences, "utility", utility_json(input), "attacks", attacks,
+                "not_measured", report_not_measured(attacks, input->masked_by_owner), "formal",
+                formal_json(input), "cost", "train_seconds", positive_or_null(input->train_seconds),
+                "images_per_s", positive_or_null(input->images_per_s), "peak_memory_bytes",
+                positive_or_null((double)input->peak_memory_bytes), "notes", notes_json(input));
+  if (!report || json_object_set_new(report, "paper_scores", report_paper(report)) < 0) {
+    json_decref(report);
     return error_set(err, -EINVAL, "cannot write the report: a name is not UTF-8 or memory is out");
+  }
   *ret_report = report;
   return 0;
 }
@@ -263,6 +285,8 @@ int report_add_audit(json_t *report, const json_t *attacks, const json_t *condit
     r = json_object_set_new(report, "headline", report_headline(all, audits));
   if (r == 0)
     r = json_object_set_new(report, "not_measured", report_not_measured(all, masked_by_owner(report)));
+  if (r == 0)
+    r = json_object_set_new(report, "paper_scores", report_paper(report));
   return r < 0 ? error_set(err, -ENOMEM, "out of memory adding an audit to the report") : 0;
 }
 

@@ -191,6 +191,8 @@ static void add_utility_row(struct text *html, const json_t *entry) {
   add_percent(html, json_number_at(entry, "tar_at_far_1e-2"), "too few pairs");
   text_add(html, "</td><td>");
   add_percent(html, json_number_at(entry, "tar_at_far_1e-3"), "too few pairs");
+  text_add(html, "</td><td>");
+  add_percent(html, json_number_at(entry, "rank_1"), "not measured");
   text_add(html, "</td><td>%" JSON_INTEGER_FORMAT " + %" JSON_INTEGER_FORMAT "</td></tr>\n",
            json_integer_value(json_object_get(entry, "positives")),
            json_integer_value(json_object_get(entry, "negatives")));
@@ -205,14 +207,16 @@ static void add_utility(struct text *html, const json_t *report) {
     text_add(html, "<p>Not measured: nobody was held out of training.</p>\n");
     return;
   }
-  text_add(html,
-           "<p>Verification: two pictures, is it the same person? Measured on people whose pictures were not "
-           "trained on. "
-           "Below each accuracy stands the range that holds the true value with 95&nbsp;%% confidence.</p>\n"
-           "<div class=\"scroll\"><table><tr><th>Pairs of</th><th>View</th><th>Accuracy</th><th>Equal error "
-           "rate</th>"
-           "<th>Accepted at 1&nbsp;%% false accepts</th><th>at 0.1&nbsp;%%</th><th>Pairs (same + "
-           "different)</th></tr>\n");
+  text_add(
+      html,
+      "<p>Verification: two pictures, is it the same person? Measured on people whose pictures were not "
+      "trained on. "
+      "Below each accuracy stands the range that holds the true value with 95&nbsp;%% confidence.</p>\n"
+      "<div class=\"scroll\"><table><tr><th>Pairs of</th><th>View</th><th>Accuracy</th><th>Equal error "
+      "rate</th>"
+      "<th>Accepted at 1&nbsp;%% false accepts</th><th>at 0.1&nbsp;%%</th><th>Found first among all held-out "
+      "people</th><th>Pairs (same + "
+      "different)</th></tr>\n");
   json_array_foreach(utility, i, entry) {
     add_utility_row(html, entry);
   }
@@ -332,6 +336,9 @@ static void add_facts(struct text *html, const json_t *report) {
   add_row_hash(html, "SHA-256 of the model", json_text_at(model, "sha256"));
   add_onnx(html, json_object_get(model, "onnx"));
   add_row_count(html, "Seed", json_object_get(report, "job"), "seed");
+  if (json_text_at(json_object_get(report, "job"), "spec_sha256")[0])
+    add_row_hash(html, "SHA-256 of the job below",
+                 json_text_at(json_object_get(report, "job"), "spec_sha256"));
   if (isfinite(json_number_at(cost, "train_seconds")))
     text_add(html, "<tr><th>Training time</th><td>%.0f s</td></tr>\n", json_number_at(cost, "train_seconds"));
   if (isfinite(json_number_at(cost, "images_per_s")))

@@ -12,6 +12,9 @@ const char *report_html_verdict(const char *verdict);
  * them. */
 void report_html_attacks(struct text *html, const json_t *report, const json_t *private_pictures);
 
+/* The paper's scores, in a section of their own; nothing where none was measured. */
+void report_html_paper(struct text *html, const json_t *report);
+
 /* The figures that decide, drawn: a plot for each surface that was attacked; nothing where none was. */
 void report_html_plots(struct text *html, const json_t *report);
 extern const char report_html_plots_style[];

@@ -258,6 +258,7 @@ static void add_gaps(struct text *html, const json_t *report) {
 
 void report_html_attacks(struct text *html, const json_t *report, const json_t *private_pictures) {
   add_attacks(html, report, private_pictures);
+  report_html_paper(html, report);
   add_audits(html, report);
   add_gaps(html, report);
 }

@@ -13,6 +13,8 @@ static inline json_t *report_count(uint64_t count) {
   return json_integer((json_int_t)count);
 }
 
+#define REPORT_DIGITS 9 /* of numbers, in report.json */
+
 /* ---- report_verdict.c: what the attacks that were run say together ---- */
 /* "resists" is said only where the attack ran that decides whether templates protect people. audits: of the
  * report, which tell whom each job attacked; NULL = none. New reference; NULL when out of memory. */
@@ -25,6 +27,15 @@ bool report_attack_ran(const json_t *attacks, const char *name);
 #define REPORT_UNLINKED_TEXT 320
 /* Why nothing resists where nobody tried to link templates to people. */
 void report_say_unlinked(uint32_t surfaces, char ret_text[static REPORT_UNLINKED_TEXT]);
+
+/* ---- report_summary.c ---- */
+/* The first entry of utility with one view, borrowed: the trainer lists a pairs list before held-out people.
+ * NULL when nothing was measured. */
+const json_t *report_leading_verification(const json_t *report);
+
+/* ---- report_paper.c ---- */
+/* "paper_scores" of a report that has its utility and attacks. New reference; NULL when out of memory. */
+json_t *report_paper(const json_t *report);
 
 /* ---- report.c ---- */
 /* Sets "threshold_at_far_1e-2" and its like, from numbers or from an object that has them. */

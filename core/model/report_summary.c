@@ -24,8 +24,7 @@ static json_t *verdicts_json(const json_t *attacks) {
   return list;
 }
 
-/* The first entry with one view: the trainer lists a pairs list before held-out people. */
-static const json_t *leading_verification(const json_t *report) {
+const json_t *report_leading_verification(const json_t *report) {
   const json_t *utility = json_object_get(report, "utility");
   size_t i;
   json_t *entry;
@@ -37,7 +36,7 @@ static const json_t *leading_verification(const json_t *report) {
 }
 
 json_t *report_summary(const json_t *report) {
-  const json_t *first = leading_verification(report), *attacks = json_object_get(report, "attacks");
+  const json_t *first = report_leading_verification(report), *attacks = json_object_get(report, "attacks");
   const json_t *headline = json_object_get(report, "headline");
   json_t *summary =
       json_pack("{s:o, s:o, s:o, s:o, s:o, s:{s:b, s:s, s:s, s:O, s:o}}", "accuracy",

@@ -7,6 +7,7 @@
 #include "core/model/card.h"
 #include "core/model/files.h"
 #include "core/model/report.h"
+#include "core/model/report_parts.h"
 
 static int write_named(const char *directory, const char *name, const char *text, struct guise_error *err) {
   char path[4096];
@@ -24,7 +25,7 @@ static int write_html(const char *directory, const char *name, const json_t *rep
 
 int report_write(const char *directory, const json_t *report, const json_t *private_pictures,
                  struct guise_error *err) {
-  _cleanup_(freep) char *json = json_print(report, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+  _cleanup_(freep) char *json = json_print(report, JSON_INDENT(2) | JSON_REAL_PRECISION(REPORT_DIGITS));
   _cleanup_(freep) char *card = NULL;
   if (!json)
     return error_set(err, -ENOMEM, "out of memory writing the report");

@@ -45,6 +45,7 @@ static int open_held_out(struct trainer *t, const struct job_inputs *inputs, str
                              .dataset = inputs->dataset_name,
                              .folds = 10,
                              .data = &t->data,
+                             .identity = held->identity,
                              .image_count = held->count};
   set->image = malloc(sizeof(uint32_t) * held->count);
   if (!set->image)
@@ -192,8 +193,13 @@ static int judge_pairs(const struct trainer *t, const struct verify_set *set, ui
   }
   if (scores_path && (r = write_scores(scores_path, set, similarity, same, fold, err)) < 0)
     return r;
-  return verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
-                               ret_verification, err);
+  r = verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
+                            ret_verification, err);
+  if (r == 0 && set->identity &&
+      verification_rank_1(embeddings, dimension, set->identity, set->image_count, t->spec->train.seed,
+                          &ret_verification->rank_1) < 0)
+    r = error_set(err, -ENOMEM, "out of memory identifying %u images", set->image_count);
+  return r;
 }
 
 static float *embeddings_of(const struct verify_set *set, uint32_t dimension, struct guise_error *err) {

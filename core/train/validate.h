@@ -14,6 +14,7 @@ struct verify_set {
   uint32_t pair_count, folds;
   uint32_t *image;
   uint32_t image_count;
+  const uint32_t *identity;    /* (image_count) of held-out images; NULL: nobody numbers the people */
   const struct job_data *data; /* where held-out images are; NULL for a second data set: */
   struct pack *pack;
   uint8_t *pixels; /* its listed images at the job's size; NULL when the pack has that size */

@@ -14,6 +14,7 @@
 
 #include "tests/integration/support/server.h"
 #include "tests/integration/support/shell.h"
+#include "tests/schema.h"
 
 static struct server server;
 static char model[64], teacher[64]; /* of "faces" and of "open" */
@@ -201,6 +202,26 @@ static void results_stand_beside_each_other(void **state) {
   expect_text(shell(1, command)->err, "/audit/effort");
 }
 
+/* The schema is served, to anybody, and it is that of the report of two audits. */
+static void the_report_fits_the_schema(void **state) {
+  (void)state;
+  struct reply reply, report;
+  expect(&server, "GET", "/report.schema.json", NULL, 200, &reply);
+  assert_string_equal(header_of(&reply, "Content-Type"), "application/schema+json");
+  json_t *schema = json_loads(reply.body, JSON_REJECT_DUPLICATES, NULL);
+  assert_non_null(schema);
+  get_report(200, &report);
+  struct schema_check check = {.root = schema};
+  if (!schema_valid(&check, schema, report.json, ""))
+    fail_msg("%s", check.problem);
+  const json_t *held_out = json_array_get(json_object_get(report.json, "utility"), 0);
+  assert_true(json_is_number(json_object_get(held_out, "rank_1")));
+  assert_int_equal(strlen(text_at(json_object_get(report.json, "job"), "spec_sha256")), 64);
+  json_decref(schema);
+  reply_done(&report);
+  reply_done(&reply);
+}
+
 static void wait_phase(const char *id, const char *phase) {
   for (int i = 0; i < 600; i++) {
     struct reply reply;
@@ -386,10 +407,15 @@ static void other_people(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(what_runs_without_being_named), cmocka_unit_test(an_audit_opens_the_model), cmocka_unit_test(results_stand_beside_each_other),
-      cmocka_unit_test(two_audits_at_once),       cmocka_unit_test(interrupted),
-      cmocka_unit_test(mistakes_are_told),        cmocka_unit_test(what_was_trained_is_kept),
-      cmocka_unit_test(who_judges_is_told),       cmocka_unit_test(other_people)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(what_runs_without_being_named),
+                                     cmocka_unit_test(an_audit_opens_the_model),
+                                     cmocka_unit_test(results_stand_beside_each_other),
+                                     cmocka_unit_test(the_report_fits_the_schema),
+                                     cmocka_unit_test(two_audits_at_once),
+                                     cmocka_unit_test(interrupted),
+                                     cmocka_unit_test(mistakes_are_told),
+                                     cmocka_unit_test(what_was_trained_is_kept),
+                                     cmocka_unit_test(who_judges_is_told),
+                                     cmocka_unit_test(other_people)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -27,6 +27,7 @@ unit_of() {
   unit=$dir/installed$1/lib/systemd/system/guised.service
   grep -q "^ExecStart=$1/bin/guised --config $2\$" "$unit" || fail "$(grep ExecStart= "$unit")"
   [ -x "$dir/installed$1/bin/guised" ] && [ -f "$dir/installed$2" ] || fail "the unit's files are not installed below $1"
+  [ -f "$dir/installed$1/share/guise/report.schema.json" ] || fail "the report's schema is not installed below $1"
 }
 unit_of /opt/guise /opt/guise/etc/guise/guised.conf
 unit_of /usr /etc/guise/guised.conf

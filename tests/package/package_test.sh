@@ -109,6 +109,7 @@ done <<LIST
 644 root:root /usr/lib/systemd/system/guised.socket
 644 root:root /usr/lib/sysusers.d/guise.conf
 644 root:root /usr/lib/tmpfiles.d/guise.conf
+644 root:root /usr/share/guise/report.schema.json
 644 root:root /usr/share/man/man1/guise.1.gz
 644 root:root /usr/share/man/man8/guised.8.gz
 644 root:root /usr/share/man/man5/guised.conf.5.gz

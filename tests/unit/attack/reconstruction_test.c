@@ -72,6 +72,10 @@ static void undefended_faces_are_drawn(void **state) {
     assert_true(ssim->worst_tenth >= ssim->value.mean);
     assert_true(tar->value.mean > .5 * tar->ceiling && tar->chance < .03);
     assert_true(metric_of(surface, "tar_at_far_1e-2_same_image")->value.mean > .8);
+    /* the template shows the very face, and the paper's scores say so; S3 is the other side of ssim */
+    assert_true(surface->on_paper && surface->paper[0] < .02 && surface->paper[1] < .05);
+    assert_true(fabs(surface->paper[2] - (1 - ssim->value.mean)) < 1e-9);
+    assert_true(surface->paper[3] > surface->paper[1] && surface->paper[3] < .8);
   }
   attack_result_done(&result);
   mask_free(mask);
@@ -107,6 +111,9 @@ static void a_mask_that_destroys_gives_chance(void **state) {
   assert_true(ssim->value.mean < ssim->chance + .03);
   assert_true(ssim->control.mean > ssim->value.mean + .2);
   assert_true(surface->verdict != VERDICT_LEAKS);
+  for (int s = 0; s < PAPER_SCORES; s++)
+    print_message("S%d %.3f\n", s + 1, surface->paper[s]);
+  assert_true(surface->paper[0] > .5 && surface->paper[1] > .5 && surface->paper[3] > .5);
   attack_result_done(&result);
   mask_free(mask);
 }

@@ -293,6 +293,60 @@ static void large_sets(void **state) {
   assert_true(fabs(v.accuracy_high - v.accuracy_low - 0.00453) < 0.0006);
 }
 
+/* Embeddings on a circle: at whole angles of the person, some pushed nearer to the next person's. */
+static void people_are_found_in_a_gallery(void **state) {
+  (void)state;
+  enum { PEOPLE = 5, IMAGES = 4, COUNT = PEOPLE * IMAGES };
+  uint32_t identity[COUNT];
+  float embeddings[COUNT * 2];
+  double rank_1, by_hand = 0, least = 1;
+  for (uint32_t i = 0; i < COUNT; i++) {
+    const double angle = i / IMAGES + (i % IMAGES == 3 ? .9 : .01 * (i % IMAGES));
+    identity[i] = 10 * (i / IMAGES);
+    embeddings[2 * i] = (float)cos(angle);
+    embeddings[2 * i + 1] = (float)sin(angle);
+  }
+  /* Whoever stands for a person: one choice of all there are finds as many. */
+  for (uint64_t seed = 0; seed < 50; seed++) {
+    assert_int_equal(verification_rank_1(embeddings, 2, identity, COUNT, seed, &rank_1), 0);
+    bool possible = false;
+    for (uint32_t choice = 0; choice < 1024; choice++) { /* two bits a person */
+      uint32_t hits = 0, gallery[PEOPLE];
+      for (uint32_t p = 0; p < PEOPLE; p++)
+        gallery[p] = p * IMAGES + (choice >> 2 * p & 3);
+      for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t nearest = 0;
+        float most = -2;
+        for (uint32_t p = 0; p < PEOPLE; p++) {
+          const float *a = embeddings + 2 * i, *b = embeddings + 2 * gallery[p];
+          const float cosine = a[0] * b[0] + a[1] * b[1];
+          nearest = cosine > most ? p : nearest;
+          most = fmaxf(most, cosine);
+        }
+        hits += gallery[i / IMAGES] != i && nearest == i / IMAGES;
+      }
+      by_hand = (double)hits / (COUNT - PEOPLE);
+      possible |= rank_1 == by_hand;
+    }
+    assert_true(possible);
+    least = fmin(least, rank_1);
+  }
+  assert_true(least > 0 && least < .9);
+  /* all alike: ties are misses; nobody to look for; nobody to be taken for */
+  for (uint32_t i = 0; i < COUNT; i++) {
+    embeddings[2 * i] = 1;
+    embeddings[2 * i + 1] = 0;
+  }
+  assert_int_equal(verification_rank_1(embeddings, 2, identity, COUNT, 1, &rank_1), 0);
+  assert_true(rank_1 == 0);
+  assert_int_equal(verification_rank_1(embeddings, 2, identity, IMAGES, 1, &rank_1), 0);
+  assert_true(isnan(rank_1));
+  for (uint32_t i = 0; i < COUNT; i++)
+    identity[i] = i;
+  assert_int_equal(verification_rank_1(embeddings, 2, identity, COUNT, 1, &rank_1), 0);
+  assert_true(isnan(rank_1));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(golden_values),
@@ -306,6 +360,7 @@ int main(void) {
       cmocka_unit_test(few_negatives_are_enough),
       cmocka_unit_test(impossible_pairs_are_refused),
       cmocka_unit_test(large_sets),
+      cmocka_unit_test(people_are_found_in_a_gallery),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

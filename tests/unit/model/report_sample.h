@@ -78,7 +78,8 @@ static const struct report_verification verifications[] = {
                 .auroc = .9,
                 .tar_at_far_2 = .25,
                 .tar_at_far_3 = NAN,
-                .threshold_at_far = {.2, .4, NAN}}},
+                .threshold_at_far = {.2, .4, NAN},
+                .rank_1 = NAN}},
     {.protocol = "held-out people",
      .dataset = "orl",
      .both_flips = true,
@@ -92,10 +93,12 @@ static const struct report_verification verifications[] = {
                 .auroc = .96,
                 .tar_at_far_2 = NAN,
                 .tar_at_far_3 = NAN,
-                .threshold_at_far = {NAN, NAN, NAN}}},
+                .threshold_at_far = {NAN, NAN, NAN},
+                .rank_1 = .6875}},
 };
 
 static const json_t *sample_defences; /* of the next reports; NULL = none */
+static const json_t *sample_spec;     /* likewise; NULL = a label alone */
 static bool sample_by_owner;          /* likewise */
 static double sample_unmixed = .25;   /* likewise */
 
@@ -134,7 +137,7 @@ static inline json_t *sample_report_of(const struct model_info *info, const json
   input.reward.decided[6] = 30;
   json_t *spec = json_pack("{s:{s:s}}", "labels", "x", HOSTILE), *report = NULL;
   struct guise_error err = {0};
-  input.spec = spec;
+  input.spec = sample_spec ? sample_spec : spec;
   if (report_json(&input, &report, &err) != 0 ||
       report_set_onnx(report, "model.onnx", "image", ONNX_SHA, 7, &err) != 0)
     fail_msg("%s", err.text);

@@ -2,6 +2,7 @@
  * it. */
 #include "tests/unit/model/report_sample.h"
 
+#include "core/base/file.h"
 #include "core/model/card.h"
 #include "core/model/text.h"
 
@@ -16,6 +17,8 @@ static void json_fits_the_schema(void **state) {
   const json_t *first = json_array_get(json_object_get(report, "utility"), 0);
   assert_true(json_is_null(json_object_get(first, "tar_at_far_1e-3"))); /* NAN: too few pairs */
   assert_true(json_number_at(first, "tar_at_far_1e-2") == .25);
+  assert_true(json_is_null(json_object_get(first, "rank_1"))); /* nobody numbers the people of a list */
+  assert_true(json_number_at(json_array_get(json_object_get(report, "utility"), 1), "rank_1") == .6875);
   const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
   assert_true(json_number_at(mixing, "mean_k") == 4);
   assert_true(json_number_at(mixing, "stored_mean_k") == 3);
@@ -26,6 +29,22 @@ static void json_fits_the_schema(void **state) {
   json_decref(report);
   json_decref(bare);
   json_decref(attacks);
+}
+
+/* As whoever reads the file computes it: of the numbers that stand there. */
+static void the_job_has_a_hash(void **state) {
+  (void)state;
+  json_t *spec = json_loads("{\"train\":{\"lr\":0.0333333333333333,\"seed\":1},\"a\":\"b\"}", 0, NULL);
+  sample_spec = spec;
+  json_t *report = sample_report(NULL, false);
+  sample_spec = NULL;
+  char sha256[SHA256_HEX];
+  static const char canonical[] = "{\"a\":\"b\",\"train\":{\"lr\":0.0333333333,\"seed\":1}}";
+  sha256_data(canonical, strlen(canonical), sha256);
+  assert_string_equal(json_text_at(json_object_get(report, "job"), "spec_sha256"), sha256);
+  check_schema(report);
+  json_decref(report);
+  json_decref(spec);
 }
 
 /* No more than the mask keeps: `none` keeps nothing, and a template of one face is one of a face. */
@@ -180,6 +199,54 @@ static void add_audit(json_t *report, const char *job, const char *effort, const
   assert_int_equal(report_add_audit(report, attacks, conditions, NULL), 0);
   json_decref(attacks);
   json_decref(conditions);
+}
+
+static void set_paper(json_t *attacks, const char *job, double s1) {
+  json_t *attack = json_array_get(attacks, 0), *surfaces = json_object_get(attack, "surfaces");
+  (void)json_object_set_new(attack, "attack", json_string("reconstruction"));
+  (void)json_object_set_new(attack, "job", json_string(job));
+  (void)json_object_set_new(
+      json_array_get(surfaces, 0), "paper",
+      json_pack("{s:f, s:f, s:f, s:f, s:f}", "s1", s1, "s2", .2, "s3", .3, "s4", .4, "score_pp", .27));
+}
+
+/* Beside the accuracy, of the newest attack that has them, surface by surface; without one null, and no
+ * section. */
+static void scores_of_the_paper(void **state) {
+  (void)state;
+  _cleanup_(freep) char *before = NULL;
+  _cleanup_(freep) char *html = NULL;
+  json_t *report = sample_report(NULL, false), *first = sample_attacks("leaks", "resists"),
+         *second = sample_attacks("leaks", "resists"), *plain = sample_attacks("leaks", "resists");
+  const json_t *paper = json_object_get(report, "paper_scores"),
+               *templates = json_object_get(paper, "templates");
+  check_schema(report);
+  assert_true(json_number_at(paper, "score_cls") == .8125);
+  assert_int_equal(json_array_size(templates), 2);
+  assert_true(json_is_null(json_object_get(json_array_get(templates, 1), "s1")));
+  assert_int_equal(report_html(report, NULL, &before, NULL), 0);
+  assert_null(strstr(before, "comparison with the paper"));
+  set_paper(first, "job_early", .9);
+  set_paper(second, "job_late", .1);
+  json_t *conditions = sample_conditions("job_late", "quick");
+  assert_int_equal(report_add_audit(report, first, conditions, NULL), 0);
+  assert_int_equal(report_add_audit(report, second, conditions, NULL), 0);
+  assert_int_equal(report_add_audit(report, plain, conditions, NULL), 0);
+  check_schema(report);
+  templates = json_object_get(json_object_get(report, "paper_scores"), "templates");
+  const json_t *inference = json_array_get(templates, 1);
+  assert_string_equal(json_text_at(inference, "surface"), "I");
+  assert_string_equal(json_text_at(inference, "job"), "job_late");
+  assert_true(json_number_at(inference, "s1") == .1 && json_number_at(inference, "score_pp") == .27);
+  assert_true(json_is_null(json_object_get(json_array_get(templates, 0), "s1"))); /* T has none */
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_non_null(strstr(html, "<td>inference templates</td><td>0.100</td><td>0.200</td><td>0.300</td>"
+                               "<td>0.400</td><td>0.270</td><td>0.812</td>"));
+  json_decref(conditions);
+  json_decref(first);
+  json_decref(second);
+  json_decref(plain);
+  json_decref(report);
 }
 
 /* Later audits stand beside earlier ones. A leak stays, whatever a later run says, and no surface is counted
@@ -359,6 +426,8 @@ static void other_documents_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(json_fits_the_schema),
+      cmocka_unit_test(the_job_has_a_hash),
+      cmocka_unit_test(scores_of_the_paper),
       cmocka_unit_test(what_masking_removes),
       cmocka_unit_test(summaries_of_before),
       cmocka_unit_test(schema_refuses),

@@ -179,6 +179,9 @@ static void an_audit_repeats_that_of_the_training(void **state) {
   assert_true(record.fraction > 0.9);
   const json_t *unseen = json_object_get(json_object_get(json, "data"), "unseen");
   assert_int_equal(json_integer_value(json_object_get(unseen, "images")), 7); /* one of each trained person */
+  const json_t *utility = json_array_get(json_object_get(json, "utility"), 0);
+  assert_true(json_number_at(utility, "rank_1") >= 0 && json_number_at(utility, "rank_1") <= 1);
+  assert_int_equal(strlen(json_text_at(json_object_get(json, "job"), "spec_sha256")), 64);
   json_t *earlier = report_of("job_train"); /* what else the report says is not touched */
   assert_true(json_equal(json_object_get(json, "utility"), json_object_get(earlier, "utility")));
   assert_true(json_equal(json_object_get(json, "job"), json_object_get(earlier, "job")));
