@@ -31,6 +31,7 @@ const struct attack attacks[] = {
      .summary = "Tells from the weights which photographs of a person were trained on",
      .surface = {[SURFACE_WEIGHTS] = true},
      .needs_unseen = true,
+     .shows_undefended = true,
      .run = attack_membership_run},
     {.name = "mi_face",
      .summary = "Draws trained people by changing a picture until the network takes it for them",

@@ -172,6 +172,7 @@ struct attack {
   bool needs_teacher;      /* a recogniser of public faces */
   bool needs_unseen;       /* images of trained people that were not trained on */
   bool needs_undefended;   /* an undefended model of the people the model was trained on */
+  bool shows_undefended;   /* is tried on such a model as well, where there is one, and does without */
   bool needs_evaluator;    /* a judge of pictures of these people */
   enum attack_effort from; /* the least effort at which it runs without being named */
   int (*run)(const struct attack_context *context, struct attack_result *ret_result, struct guise_error *err);

@@ -12,7 +12,8 @@
  *
  * Members and non-members are of the same people, as many of each: images of strangers would be told apart
  * without any membership. Control: a network that was trained on the same members until it knew them by
- * heart. An attack that does not tell them there says nothing. */
+ * heart. An attack that does not tell them there says nothing. Where there is an ordinary undefended model of
+ * the same people, the same figure of it stands beside: what mask and defences have changed. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
@@ -306,6 +307,9 @@ static const struct {
      "Members found, at 10 % false ones, the fewest that can be told"},
 };
 
+/* AUROC of an undefended model, of each score. */
+static const char *const undefended_names[] = {"auroc_loss_undefended", "auroc_rmia_undefended"};
+
 static void add_metric(const struct membership_figures *attack, const struct membership_figures *control,
                        enum figure f, const char *name, const char *description,
                        struct attack_surface_result *surface) {
@@ -334,7 +338,8 @@ static void add_metrics(const struct membership_figures *attack, const struct me
 /* The score that does better on the control decides: it is chosen without a look at the model under attack.
  */
 static void write_surface(const struct membership_figures attack[2],
-                          const struct membership_figures control[2], int scores, double least,
+                          const struct membership_figures control[2],
+                          const struct membership_figures *undefended, int scores, double least,
                           struct attack_surface_result *surface) {
   const int best = scores > 1 && control[1].value[AUROC].mean > control[0].value[AUROC].mean;
   uint32_t first[2] = {0, 0}; /* the AUROC stands first */
@@ -342,6 +347,10 @@ static void write_surface(const struct membership_figures attack[2],
     first[score] = surface->metrics;
     add_metrics(&attack[score], &control[score], score, least, surface);
   }
+  for (int score = 0; undefended && score < scores; score++)
+    add_metric(&undefended[score], &control[score], AUROC, undefended_names[score],
+               "The same of an undefended model of these people, to compare with: nothing rests on it",
+               surface);
   struct attack_metric *metric = &surface->metric[first[best]];
   const double margin = LEAK_SHARE * (metric->control.mean - metric->chance);
   surface->decided_by = metric->name;
@@ -371,7 +380,7 @@ static int attack_model(const char *path, const struct attack_context *context,
 
 static int run_on(const struct attack_context *context, const struct membership_targets *targets,
                   struct attack_result *result, struct guise_error *err) {
-  struct membership_figures attack[2], control[2];
+  struct membership_figures attack[2], control[2], undefended[2];
   _cleanup_(freep) double *expected = calloc(targets->count, sizeof(*expected));
   int r = expected ? 0 : error_set(err, -ENOMEM, "out of memory for %u scores", targets->count);
   if (r == 0 && context->reference_count > 0)
@@ -380,6 +389,8 @@ static int run_on(const struct attack_context *context, const struct membership_
     r = attack_model(context->model, context, targets, expected, attack, err);
   if (r == 0)
     r = attack_model(context->overfitted, context, targets, expected, control, err);
+  if (r == 0 && context->undefended)
+    r = attack_model(context->undefended, context, targets, expected, undefended, err);
   if (r < 0)
     return r;
   result->faces = targets->count;
@@ -389,8 +400,8 @@ static int run_on(const struct attack_context *context, const struct membership_
                                             .threat_model = threat_model,
                                             .given_key = context->key != NULL,
                                             .mean_k = 1};
-  write_surface(attack, control, context->reference_count > 0 ? 2 : 1, membership_least_rate(targets),
-                surface);
+  write_surface(attack, control, context->undefended ? undefended : NULL,
+                context->reference_count > 0 ? 2 : 1, membership_least_rate(targets), surface);
   return 0;
 }
 

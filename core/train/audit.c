@@ -85,12 +85,29 @@ static int record_attack(const struct audit_subject *subject, const struct attac
   return r;
 }
 
+/* An attack that draws trained people fails on others, which says nothing about the weights. */
+static bool draws_strangers(const struct audit_subject *subject, const struct attack *attack) {
+  return attack->needs_evaluator && subject->strangers;
+}
+
+/* Whether there is an undefended model: one that is named, or the one that another attack has trained anyway.
+ */
+static bool has_undefended(const struct audit_subject *subject) {
+  bool found = subject->inputs->control_model != NULL;
+  for (uint32_t i = 0; i < attack_count; i++)
+    found |=
+        is_chosen(subject->spec, i) && attacks[i].needs_undefended && !draws_strangers(subject, &attacks[i]);
+  return found;
+}
+
 /* With models to compare with, and the people whom these know. */
 static int record_with_comparisons(const struct audit_subject *subject, const struct attack *attack,
                                    struct attack_context *context, struct audit_record *record,
                                    struct guise_error *err) {
   struct comparisons *comparisons = NULL;
-  int r = comparisons_new(subject, attack, &comparisons, err);
+  struct attack wanted = *attack;
+  wanted.needs_undefended |= attack->shows_undefended && has_undefended(subject);
+  int r = comparisons_new(subject, &wanted, &comparisons, err);
   if (r < 0)
     return r;
   const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
@@ -154,10 +171,9 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
              : record_attack(subject, attack, &context, record, err);
 }
 
-/* An attack that draws trained people fails on others, which says nothing about the weights. */
 static bool is_left_out(const struct audit_subject *subject, const struct attack *attack) {
   char text[160];
-  if (!attack->needs_evaluator || !subject->strangers)
+  if (!draws_strangers(subject, attack))
     return false;
   (void)snprintf(text, sizeof(text),
                  "%s is left out: it draws people whom the model was trained on, and these were not",

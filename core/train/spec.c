@@ -202,7 +202,7 @@ static struct attack_needs needs_of(const struct job_spec *spec) {
     needs.public_faces |= spec->audit.attack[i] && attacks[i].needs_public_faces;
     needs.teacher |= spec->audit.attack[i] && attacks[i].needs_teacher;
     needs.unseen |= spec->audit.attack[i] && attacks[i].needs_unseen;
-    needs.undefended |= spec->audit.attack[i] && attacks[i].needs_undefended;
+    needs.undefended |= spec->audit.attack[i] && (attacks[i].needs_undefended || attacks[i].shows_undefended);
   }
   return needs;
 }
@@ -224,7 +224,7 @@ static int check_audit(const struct job_spec *spec, struct spec_problems *proble
   if (*spec->audit.control && !needs.undefended)
     return spec_problems_add(problems, "/audit/control", "conflict", NULL,
                              "no attack that was chosen is compared with an undefended model: choose "
-                             "\"mi_face\" or \"gradient\", or leave it out");
+                             "\"mi_face\", \"gradient\" or \"membership\", or leave it out");
   return 0;
 }
 

@@ -64,7 +64,7 @@ static void every_operation_asks_for_its_scope(void **state) {
     }
   }
   reply_done(&document);
-  assert_int_equal(open, 9);
+  assert_int_equal(open, 10);
   assert_true(checked >= 24);
 }
 

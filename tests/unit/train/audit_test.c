@@ -1,158 +1,8 @@
 /* Audits of a model that was trained before: the same figures as the training's own audit, results beside the
  * earlier ones, going on after an interruption, other people, clear errors. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit/train/audits.h"
 
-#include <cmocka.h>
-#include <fcntl.h>
 #include <onnx.pb-c.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "core/base/file.h"
-#include "core/image/synth.h"
-#include "core/model/text.h"
-#include "core/train/job.h"
-#include "unit/train/pack.h"
-
-#define HASH "1111111111111111111111111111111111111111111111111111111111111111"
-
-static char root[] = "/tmp/guise-audit-XXXXXX";
-static char faces[64], others[64], model[128], report[128], onnx[JOB_ONNX_FILES][128];
-
-struct record {
-  char checkpoint[4096];
-  uint32_t checkpoints, asked, stop_after; /* stop at the n-th question; 0 = never */
-  const char *stop_when;                   /* this file is there; NULL = never */
-  uint32_t continued, begun_anew;          /* said so, of finished attacks */
-  double fraction;
-};
-
-static void on_log(void *context, const char *level, const char *text) {
-  struct record *record = context;
-  assert_true(*level && *text);
-  record->continued += strcmp(text, "continuing behind 1 finished attacks") == 0;
-  record->begun_anew += strstr(text, "all are run again") != NULL;
-}
-
-static void on_phase(void *context, const char *phase) {
-  (void)context;
-  assert_true(*phase);
-}
-static void on_progress(void *context, const struct job_progress *progress) {
-  struct record *record = context;
-  record->fraction = progress->fraction;
-}
-static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, uint64_t step,
-                         const struct metric_row *rows, uint32_t count) {
-  struct record *record = context;
-  (void)epochs_done;
-  (void)step;
-  (void)rows;
-  (void)count;
-  record->checkpoints++;
-  (void)snprintf(record->checkpoint, sizeof(record->checkpoint), "%s", path);
-  return 0;
-}
-static enum job_stop on_should_stop(void *context) {
-  struct record *record = context;
-  if (record->stop_when && access(record->stop_when, F_OK) == 0)
-    return JOB_SUSPEND;
-  return record->stop_after && ++record->asked >= record->stop_after ? JOB_SUSPEND : JOB_CONTINUE;
-}
-
-struct given {
-  const char *job, *pack, *sha256, *resume;
-  struct record *record;
-};
-
-static int run(const char *body, const struct given *given, json_t **ret_summary, struct guise_error *err) {
-  char work[128], output[128];
-  struct job_spec spec;
-  struct spec_problems problems = {0};
-  struct job_outcome outcome = {NULL};
-  json_t *json = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
-  assert_int_equal(job_spec_parse(json, &spec, &problems), 0);
-  json_decref(json);
-  (void)snprintf(work, sizeof(work), "%s/work-%s", root, given->job);
-  (void)snprintf(output, sizeof(output), "%s/out-%s", root, given->job);
-  assert_int_equal(directory_make(work, NULL), 0);
-  assert_int_equal(directory_make(output, NULL), 0);
-  const struct job_inputs inputs = {.job_id = given->job,
-                                    .dataset_pack = given->pack,
-                                    .dataset_name = "synthetic",
-                                    .dataset_sha256 = given->sha256,
-                                    .audit_public_pack = *spec.audit.public_dataset ? others : NULL,
-                                    .teacher_model = *spec.audit.teacher ? model : NULL,
-                                    .audited_model = model,
-                                    .audited_report = report,
-                                    .audited_onnx = {onnx[0], onnx[1]},
-                                    .work_directory = work,
-                                    .resume = given->resume,
-                                    .output_directory = output,
-                                    .threads = 1};
-  const struct job_callbacks callbacks = {given->record, on_phase,      on_progress,
-                                          on_log,        on_checkpoint, on_should_stop};
-  int r = job_run(&spec, &inputs, &callbacks, &outcome, err);
-  job_spec_free(&spec);
-  if (ret_summary)
-    *ret_summary = outcome.summary;
-  else
-    json_decref(outcome.summary);
-  return r;
-}
-
-#define TRAIN                                                                                        \
-  "{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"images\":0.2},\"mask\":{\"method\":\"ahm\"," \
-  "\"policy\":\"uniform\"},"                                                                         \
-  "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
-  "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}}"
-
-static int setup(void **state) {
-  (void)state;
-  struct record record = {.checkpoints = 0};
-  struct guise_error err = {0};
-  assert_non_null(mkdtemp(root));
-  (void)snprintf(faces, sizeof(faces), "%s/faces", root);
-  (void)snprintf(others, sizeof(others), "%s/others", root);
-  draw_pack(faces, 1, 10, 4, 40);
-  draw_pack(others, 2, 24, 2, 40);
-  if (run(TRAIN, &(struct given){"job_train", faces, HASH, NULL, &record}, NULL, &err) < 0)
-    fail_msg("%s", err.text);
-  (void)snprintf(model, sizeof(model), "%s/out-job_train/model.safetensors", root);
-  (void)snprintf(report, sizeof(report), "%s/out-job_train/report.json", root);
-  for (size_t i = 0; i < JOB_ONNX_FILES; i++)
-    (void)snprintf(onnx[i], sizeof(onnx[i]), "%s/out-job_train/%s", root, job_onnx_names[i]);
-  return 0;
-}
-
-static int teardown(void **state) {
-  (void)state;
-  return directory_remove(root);
-}
-
-static json_t *report_of(const char *job) {
-  char path[128];
-  (void)snprintf(path, sizeof(path), "%s/out-%s/report.json", root, job);
-  json_t *json = json_load_file(path, 0, NULL);
-  assert_non_null(json);
-  return json;
-}
-
-/* Apart from the time it took and the job's name. */
-static void same_attack(json_t *a, json_t *b) {
-  static const char *const own[] = {"job", "seconds"};
-  for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-    (void)json_object_del(a, own[i]);
-    (void)json_object_del(b, own[i]);
-  }
-  assert_true(json_equal(a, b));
-}
-
-#define AUDIT(audit) "{\"type\":\"audit\",\"model\":\"mdl_a\",\"dataset\":\"a\",\"audit\":" audit "}"
 
 /* The model's own data set with the same effort: the people held out, mixed as the training mixed them, so
  * that every figure is found again. */
@@ -426,6 +276,25 @@ static void a_training_keeps_finished_attacks(void **state) {
   json_decref(kept);
 }
 
+/* What is named to compare with is shown beside membership: here the attacked model itself. */
+static void a_named_control_is_shown(void **state) {
+  (void)state;
+  struct record record = {.checkpoints = 0};
+  struct guise_error err = {0};
+  if (run(AUDIT("{\"effort\":\"quick\",\"attacks\":[\"membership\"],\"control\":\"mdl_c\"}"),
+          &(struct given){"job_beside", faces, HASH, NULL, &record}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  json_t *json = report_of("job_beside"), *list = json_object_get(json, "attacks");
+  const json_t *attack = json_array_get(list, json_array_size(list) - 1);
+  const json_t *metrics = json_object_get(json_array_get(json_object_get(attack, "surfaces"), 0), "metrics");
+  const json_t *own = json_array_get(metrics, 0),
+               *beside = json_array_get(metrics, json_array_size(metrics) - 1);
+  assert_string_equal(json_text_at(own, "name"), "auroc_loss");
+  assert_string_equal(json_text_at(beside, "name"), "auroc_loss_undefended");
+  assert_true(json_equal(json_object_get(own, "value"), json_object_get(beside, "value")));
+  json_decref(json);
+}
+
 /* Of another data set all people are attacked. */
 static void other_people(void **state) {
   (void)state;
@@ -496,6 +365,7 @@ int main(void) {
                                      cmocka_unit_test(onnx_files_that_are_not_there),
                                      cmocka_unit_test(finished_attacks_are_kept),
                                      cmocka_unit_test(a_training_keeps_finished_attacks),
+                                     cmocka_unit_test(a_named_control_is_shown),
                                      cmocka_unit_test(other_people),
                                      cmocka_unit_test(lacks_are_told_first),
                                      cmocka_unit_test(stopped_and_spoilt)};

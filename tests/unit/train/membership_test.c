@@ -95,6 +95,8 @@ static int teardown(void **state) {
   return directory_remove(root);
 }
 
+static const char *undefended; /* of the next attacks; NULL = none */
+
 static void attack_faces(const struct job_data *faces_of, const char *model, uint32_t references,
                          struct attack_result *ret_result) {
   struct face_view members = {faces_of, faces_of->train.image}, unseen = {faces_of, faces_of->unseen.image};
@@ -106,6 +108,7 @@ static void attack_faces(const struct job_data *faces_of, const char *model, uin
       .unseen = {face_view_image, &unseen, faces_of->unseen.identity, faces_of->unseen.count},
       .model = model,
       .overfitted = control,
+      .undefended = undefended,
       .references = paths,
       .reference_count = references,
       .mask = mask,
@@ -170,6 +173,32 @@ static void a_model_that_never_saw_them_does_not(void **state) {
   assert_null(metric_of(&result, "auroc_rmia"));
   assert_string_equal(result.surface[0].decided_by, "auroc_loss");
   attack_result_done(&result);
+}
+
+/* An undefended model stands beside, and changes nothing. */
+static void an_undefended_model_is_shown(void **state) {
+  (void)state;
+  struct attack_result alone, beside;
+  attack(stranger, 1, &alone);
+  undefended = control; /* whose figures are known: they are the control's */
+  attack(stranger, 1, &beside);
+  undefended = NULL;
+  static const char *const names[][2] = {{"auroc_loss", "auroc_loss_undefended"},
+                                         {"auroc_rmia", "auroc_rmia_undefended"}};
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+    const struct attack_metric *own = metric_of(&beside, names[i][0]),
+                               *other = metric_of(&beside, names[i][1]);
+    assert_null(metric_of(&alone, names[i][1]));
+    assert_non_null(other);
+    assert_true(other->value.mean == own->control.mean && other->value.low == own->control.low);
+    assert_true(other->value.mean > own->value.mean);
+    assert_true(own->value.mean == metric_of(&alone, names[i][0])->value.mean);
+  }
+  assert_int_equal(beside.surface[0].verdict, alone.surface[0].verdict);
+  assert_string_equal(beside.surface[0].reason, alone.surface[0].reason);
+  assert_int_equal(beside.surface[0].metrics, alone.surface[0].metrics + 2);
+  attack_result_done(&alone);
+  attack_result_done(&beside);
 }
 
 /* A control that cannot tell members says that nothing was learnt. */
@@ -300,6 +329,7 @@ int main(void) {
                                      cmocka_unit_test(ten_people_who_are_all_alike),
                                      cmocka_unit_test(a_memorising_model_leaks),
                                      cmocka_unit_test(a_model_that_never_saw_them_does_not),
+                                     cmocka_unit_test(an_undefended_model_is_shown),
                                      cmocka_unit_test(a_weak_control_is_inconclusive),
                                      cmocka_unit_test(without_others_nothing_is_said)};
   return cmocka_run_group_tests(tests, setup, teardown);
