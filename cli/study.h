@@ -18,7 +18,8 @@
 
 struct study_cell {
   char *name;
-  json_t *spec; /* the job, without seed and the study's labels */
+  json_t *spec;   /* the job, without seed and the study's labels */
+  json_t *models; /* fields that take the model of another cell: {"/mask/reference": "none"} */
 };
 
 struct study {
@@ -27,6 +28,7 @@ struct study {
   uint32_t cells;
   uint64_t *seed;
   uint32_t seeds;
+  uint32_t *order; /* (cells): each behind those whose models it takes */
 };
 
 /* Checks a study file's document and expands axes times cells. Everything that is wrong is appended to
@@ -34,12 +36,23 @@ struct study {
 int study_parse(const json_t *document, struct study *ret_study, json_t *problems);
 void study_free(struct study *study);
 
+/* The last step of study_parse, for cells with specs: finds the models that cells take of each other, and the
+ * order. Unknown cells and circles are appended to `problems`. -ENOMEM. */
+int study_find_models(struct study *study, json_t *problems);
+/* Puts models, {"none": "mdl_..."}, in the places of {"cell": "none"}; a field of a cell that is not among
+ * them is left out. */
+void study_put_models(json_t *spec, const json_t *models);
+
 /* The job to submit: the cell's with its seed and the labels study, cell, seed and study_hash, keys in sorted
- * order, so that the same job is the same text. New reference; NULL when out of memory. */
-json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash);
-/* Names a job's content: SHA-256 over what the daemon resolved the cell to, with this seed, without what does
- * not change the result (labels, priority, longest runtime, which epochs are verified). 0 or -ENOMEM. */
-int study_hash(const json_t *resolved, uint64_t seed, char ret_hash[SHA256_HEX]);
+ * order, so that the same job is the same text. models: as for study_put_models, NULL = none. New reference;
+ * NULL when out of memory. */
+json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash,
+                  const json_t *models);
+/* Names a job's content: SHA-256 over what the daemon resolved the cell to without other cells' models, with
+ * this seed, without what does not change the result (labels, priority, longest runtime, which epochs are
+ * verified). models: the hashes
+ * of the jobs whose models it takes, by field; NULL = none. 0 or -ENOMEM. */
+int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char ret_hash[SHA256_HEX]);
 
 /* ---- the folder ---- */
 

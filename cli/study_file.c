@@ -135,7 +135,7 @@ static int add_cell(struct study *study, const char *name, json_t *spec) {
     json_decref(spec);
     return -ENOMEM;
   }
-  study->cell[study->cells++] = (struct study_cell){copy, spec};
+  study->cell[study->cells++] = (struct study_cell){copy, spec, NULL};
   return 0;
 }
 
@@ -326,6 +326,8 @@ int study_parse(const json_t *document, struct study *ret_study, json_t *problem
   if (r == 0 && (uint64_t)study.cells * study.seeds > STUDY_JOBS_MAX)
     add_problem(problems, "/seeds", "the study has %llu jobs; at most %u",
                 (unsigned long long)study.cells * study.seeds, STUDY_JOBS_MAX);
+  if (r == 0 && json_array_size(problems) == 0)
+    r = study_find_models(&study, problems);
   if (r == 0 && json_array_size(problems) > 0)
     r = -EINVAL;
   if (r < 0) {
@@ -340,8 +342,10 @@ void study_free(struct study *study) {
   for (uint32_t c = 0; c < study->cells; c++) {
     free(study->cell[c].name);
     json_decref(study->cell[c].spec);
+    json_decref(study->cell[c].models);
   }
   free(study->cell);
+  free(study->order);
   free(study->seed);
   free(study->name);
   *study = (struct study){.name = NULL};
@@ -349,9 +353,11 @@ void study_free(struct study *study) {
 
 /* ---- jobs ---- */
 
-json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash) {
+json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash,
+                  const json_t *models) {
   char number[32];
   json_t *job = json_deep_copy(study->cell[cell].spec);
+  study_put_models(job, models);
   (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)study->seed[seed]);
   if (!job || pointer_set(job, SEED_POINTER, json_integer((json_int_t)study->seed[seed])) < 0 ||
       pointer_set(job, "/labels/study", json_string(study->name)) < 0 ||
@@ -366,8 +372,10 @@ json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const
   return text ? json_loads(text, 0, NULL) : NULL;
 }
 
-int study_hash(const json_t *resolved, uint64_t seed, char ret_hash[SHA256_HEX]) {
+int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char ret_hash[SHA256_HEX]) {
   json_t *copy = json_deep_copy(resolved);
+  if (json_object_size(models) > 0) /* a job's body has no such field */
+    (void)json_object_set(copy, "models", (json_t *)models);
   (void)json_object_del(copy, "labels");
   (void)json_object_del(copy, "priority");
   (void)json_object_del(json_object_get(copy, "resources"), "max_runtime_s");

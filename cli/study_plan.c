@@ -58,7 +58,7 @@ static int add_content(struct study_run *run, json_t *resolved, const char *poin
 /* *ret_resolved is NULL when the daemon found mistakes, which are then collected. */
 static int dry_run(struct study_run *run, uint32_t cell, json_t *mistakes, json_t **ret_resolved) {
   struct reply reply = {0};
-  json_t *job = study_job(&run->study, cell, 0, "dry-run");
+  json_t *job = study_job(&run->study, cell, 0, "dry-run", NULL); /* models of other cells: when there are */
   if (!job)
     return cli_error("out of memory");
   int code = run_request(
@@ -83,29 +83,32 @@ static int dry_run(struct study_run *run, uint32_t cell, json_t *mistakes, json_
 
 static int plan_cell(struct study_run *run, uint32_t cell, const json_t *resolved) {
   const struct study *study = &run->study;
-  for (uint32_t s = 0; s < study->seeds; s++) {
-    struct planned_job *job = &run->job[run->jobs++];
+  int r = 0;
+  for (uint32_t s = 0; s < study->seeds && r == 0; s++) {
+    struct planned_job *job = &run->job[cell * study->seeds + s];
     *job = (struct planned_job){.cell = cell, .seed = s, .eta_s = -1};
-    if (study_hash(resolved, study->seed[s], job->hash) < 0)
-      return cli_error("out of memory");
+    json_t *models = models_hashes(run, cell, s);
+    r = models ? study_hash(resolved, study->seed[s], models, job->hash) : -ENOMEM;
+    json_decref(models);
   }
-  return EXIT_DONE;
+  return r < 0 ? cli_error("out of memory") : EXIT_DONE;
 }
 
 int plan_make(struct study_run *run) {
   const struct study *study = &run->study;
   json_t *mistakes = json_object();
   int code = EXIT_DONE;
-  run->job = calloc((size_t)study->cells * study->seeds, sizeof(*run->job));
+  run->jobs = study->cells * study->seeds;
+  run->job = calloc(run->jobs, sizeof(*run->job));
   if (!run->job || !mistakes) {
     json_decref(mistakes);
     return cli_error("out of memory");
   }
-  for (uint32_t c = 0; c < study->cells && code == EXIT_DONE; c++) {
+  for (uint32_t i = 0; i < study->cells && code == EXIT_DONE; i++) {
     json_t *resolved = NULL;
-    code = dry_run(run, c, mistakes, &resolved);
+    code = dry_run(run, study->order[i], mistakes, &resolved);
     if (code == EXIT_DONE && resolved)
-      code = plan_cell(run, c, resolved);
+      code = plan_cell(run, study->order[i], resolved);
     json_decref(resolved);
   }
   if (code == EXIT_DONE && json_object_size(mistakes) > 0)
@@ -182,12 +185,15 @@ static void take_job(struct study_run *run, const json_t *job) {
     return;
   bool failed = strcmp(state, "failed") == 0 || strcmp(state, "canceled") == 0;
   planned->attempts += failed;
+  const char *id = json_text(job, "id", "");
+  if (planned->state == SUCCEEDED && !failed && !*planned->again && strcmp(planned->id, id) != 0)
+    (void)snprintf(planned->again, sizeof(planned->again), "%s", id); /* the newest comes first */
   if (planned->state == SUCCEEDED || planned->state == ACTIVE)
     return;
   if (failed && (run->retry || planned->state == FAILED))
     return;
   planned->state = ACTIVE;
-  (void)snprintf(planned->id, sizeof(planned->id), "%s", json_text(job, "id", ""));
+  (void)snprintf(planned->id, sizeof(planned->id), "%s", id);
   (void)snprintf(planned->live, sizeof(planned->live), "%s", state);
 }
 
@@ -205,6 +211,8 @@ int plan_find(struct study_run *run) {
       planned->state = FAILED;
     if (row)
       (void)snprintf(planned->id, sizeof(planned->id), "%s", json_text(row, "job", ""));
+    if (row)
+      (void)snprintf(planned->model, sizeof(planned->model), "%s", json_text(row, "model", ""));
   }
   int code =
       run_get_all(run, http_path("/v1/jobs?sort=-created_at&label=study%3A", run->study.name, NULL), &jobs);

@@ -77,7 +77,19 @@ static int record(struct study_run *run, struct planned_job *planned, const json
     (void)json_object_set_new(row, "error", json_string("its model was deleted before its report was read"));
   }
   planned->state = strcmp(json_text(row, "state", ""), "succeeded") == 0 ? SUCCEEDED : FAILED;
+  (void)snprintf(planned->model, sizeof(planned->model), "%s", json_text(row, "model", ""));
   return results_append(run->directory, run->rows, row, &err) < 0 ? cli_error("%s", err.text) : EXIT_DONE;
+}
+
+/* A job that ran for its model alone: results.jsonl has its line. */
+static void take_model(struct planned_job *planned, const json_t *job) {
+  const char *model = json_text(job, "model", "");
+  planned->state = *model ? SUCCEEDED : FAILED;
+  (void)snprintf(planned->model, sizeof(planned->model), "%s", model);
+  if (!*model)
+    (void)snprintf(planned->reason, sizeof(planned->reason), "%s when it ran again for its model: %.180s",
+                   json_text(job, "state", "failed"),
+                   json_text(json_object_get(job, "error"), "detail", "no reason was given"));
 }
 
 static int collect(struct study_run *run, struct planned_job *planned, const json_t *job) {
@@ -116,25 +128,41 @@ static int poll_job(struct study_run *run, struct planned_job *planned) {
   int code = run_get(run, http_path("/v1/jobs/", planned->id, NULL), NULL, &job);
   if (code == EXIT_DONE) {
     take_state(planned, job);
-    if (json_is_true(json_object_get(job, "terminal")))
+    if (json_is_true(json_object_get(job, "terminal")) && planned->for_model)
+      take_model(planned, job);
+    else if (json_is_true(json_object_get(job, "terminal")))
       code = collect(run, planned, job);
   }
   json_decref(job);
   return code;
 }
 
-/* The same job and attempt is the same key, whoever sends it: an answer that was lost makes no second job. */
-static void idempotency_key(const struct planned_job *planned, const json_t *body, char ret_header[128]) {
+/* The same job and attempt is the same key, whoever sends it: an answer that was lost makes no second job.
+ * Another model that is gone is another reason to run it. */
+static void idempotency_key(const struct planned_job *planned, const json_t *body, char ret_header[192]) {
   char hash[SHA256_HEX];
   _cleanup_(freep) char *text = json_dumps(body, JSON_COMPACT);
   sha256_data(text ? text : "", text ? strlen(text) : 0, hash);
-  (void)snprintf(ret_header, 128, "Idempotency-Key: study-%s-%u", hash, planned->attempts);
+  (void)snprintf(ret_header, 192, "Idempotency-Key: study-%s-%u%s%s", hash, planned->attempts,
+                 planned->for_model ? "-" : "", planned->for_model ? planned->model : "");
+}
+
+/* What could not be checked before the models of other cells were there concerns this job alone. */
+static void refused(struct study_run *run, struct planned_job *planned, const struct reply *reply) {
+  (void)cli_error("the daemon refused the job of cell %s, seed %llu:", run->study.cell[planned->cell].name,
+                  (unsigned long long)run->study.seed[planned->seed]);
+  (void)cli_problem(reply);
+  planned->state = FAILED;
+  (void)snprintf(planned->reason, sizeof(planned->reason), "was refused by the daemon, as told above");
 }
 
 static int submit(struct study_run *run, struct planned_job *planned) {
-  char header[128];
+  char header[192];
   struct reply reply = {0};
-  json_t *body = study_job(&run->study, planned->cell, planned->seed, planned->hash);
+  json_t *models = models_ids(run, planned),
+         *body = study_job(&run->study, planned->cell, planned->seed, planned->hash, models);
+  const bool takes_models = json_object_size(models) > 0;
+  json_decref(models);
   if (!body)
     return cli_error("out of memory");
   idempotency_key(planned, body, header);
@@ -147,6 +175,9 @@ static int submit(struct study_run *run, struct planned_job *planned) {
     planned->state = ACTIVE;
     (void)snprintf(planned->id, sizeof(planned->id), "%s", json_text(reply.json, "id", ""));
     take_state(planned, reply.json);
+  } else if (reply.status == 422 && takes_models) {
+    bar_clear();
+    refused(run, planned, &reply);
   } else {
     bar_clear();
     code = cli_problem(&reply);
@@ -181,7 +212,7 @@ static int submit_some(struct study_run *run) {
     struct tally tally = count(run);
     if (run->parallel ? tally.active >= run->parallel : tally.queued > 0)
       break;
-    if (run->job[i].state == PLANNED)
+    if (run->job[i].state == PLANNED && models_ready(run, &run->job[i]))
       code = submit(run, &run->job[i]);
   }
   return code;
@@ -273,6 +304,7 @@ static int run_jobs(struct study_run *run) {
     for (uint32_t i = 0; i < run->jobs && code == EXIT_DONE && !cli_interrupted; i++)
       if (run->job[i].state == ACTIVE)
         code = poll_job(run, &run->job[i]);
+    models_give_up(run);
     if (code == EXIT_DONE && !cli_interrupted)
       code = submit_some(run);
     struct tally tally = count(run);
@@ -323,7 +355,9 @@ static void tell_failures(const struct study_run *run) {
     const char *cell = run->study.cell[job->cell].name;
     uint64_t seed = run->study.seed[job->seed];
     const json_t *row = results_find(run->rows, cell, seed, job->hash);
-    if (job->state == FAILED)
+    if (job->state == FAILED && *job->reason)
+      (void)cli_error("the job of cell %s, seed %llu %s", cell, (unsigned long long)seed, job->reason);
+    else if (job->state == FAILED)
       (void)cli_error("%s (cell %s, seed %llu) %s: %s", json_text(row, "job", job->id), cell,
                       (unsigned long long)seed, json_text(row, "state", "failed"),
                       json_text(row, "error", "no reason was given"));
@@ -397,6 +431,8 @@ static int run_study(struct study_run *run) {
     code = plan_save(run);
   if (code == EXIT_DONE)
     code = plan_find(run);
+  if (code == EXIT_DONE)
+    code = models_find(run);
   if (code != EXIT_DONE)
     return code;
   return finish(run, run_jobs(run));

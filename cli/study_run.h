@@ -11,6 +11,11 @@ struct planned_job {
   char hash[SHA256_HEX];
   enum planned_state state;
   char id[64];       /* "" = none yet */
+  char model[64];    /* of one that succeeded; one that is to run again for its model: the one that is gone */
+  char again[64];    /* a job that an earlier run submitted for the model alone; "" = none */
+  bool for_model;    /* its line is in results.jsonl: it runs for its model alone */
+  bool looked_for;   /* the model has been asked for */
+  char reason[256];  /* why it failed without a line in results.jsonl; "" = it has one */
   uint32_t attempts; /* jobs of it that failed or were canceled */
   char live[32];     /* the job's own state, of the last poll */
   double fraction, eta_s;
@@ -47,3 +52,16 @@ int plan_make(struct study_run *run);
 int plan_save(const struct study_run *run);
 /* Marks what results.jsonl and the daemon have of the plan's jobs already. */
 int plan_find(struct study_run *run);
+
+/* ---- study_models.c: jobs that take models of other cells' jobs of the same seed ---- */
+
+/* By field, the hash of the job whose model it takes; new reference. Those jobs' hashes are known. */
+json_t *models_hashes(const struct study_run *run, uint32_t cell, uint32_t seed);
+/* By cell, the models that a job takes; new reference. */
+json_t *models_ids(const struct study_run *run, const struct planned_job *planned);
+/* Whether all of them are there. */
+bool models_ready(const struct study_run *run, const struct planned_job *planned);
+/* After plan_find(): of jobs that succeeded, those run again whose models are wanted and gone. */
+int models_find(struct study_run *run);
+/* Jobs that wait for one that failed have failed. */
+void models_give_up(struct study_run *run);

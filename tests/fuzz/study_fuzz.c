@@ -13,11 +13,12 @@ static void make_jobs(const struct study *study) {
   FUZZ_CHECK((uint64_t)study->cells * study->seeds <= STUDY_JOBS_MAX);
   for (uint32_t c = 0; c < MIN(study->cells, CELLS_LOOKED_AT); c++) {
     const json_t *spec = study->cell[c].spec;
-    if (study_hash(spec, study->seed[0], hash) < 0) { /* what a job's fields are is the daemon's business */
+    if (study_hash(spec, study->seed[0], study->cell[c].models, hash) <
+        0) { /* what a job's fields are is the daemon's business */
       FUZZ_CHECK(!json_is_object(json_object_get(spec, "train")));
       continue;
     }
-    json_t *job = study_job(study, c, 0, hash);
+    json_t *job = study_job(study, c, 0, hash, NULL);
     FUZZ_CHECK(json_integer_value(pointer_get(job, "/train/seed")) == (json_int_t)study->seed[0]);
     json_decref(job);
   }

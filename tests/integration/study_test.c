@@ -242,6 +242,111 @@ static void seldom_verified(void **state) {
               "/holdout/every");
 }
 
+static const char referring[] =
+    "{\"name\":\"refer\",\"base\":{\"dataset\":\"faces\",\"holdout\":{\"identities\":0.5},"
+    "\"model\":{\"input\":32,\"embedding\":32,\"width\":0.25},\"train\":{\"epochs\":%s,\"batch\":2},"
+    "\"resources\":{\"threads\":1},\"audit\":{\"attacks\":[]},\"labels\":{\"synthetic\":\"true\"}},\"seeds\":"
+    "[1],"
+    "\"cells\":[{\"name\":\"ahm\",\"set\":{\"/mask/reference\":{\"cell\":\"%s\"},\"/mask/"
+    "max_accuracy_drop\":%s}},"
+    "{\"name\":\"plain\",\"set\":{\"/mask/method\":\"none\"}}]}";
+
+static void write_referring(const char *epochs, const char *cell, const char *drop) {
+  char path[256];
+  (void)snprintf(path, sizeof(path), "%s/refer.json", server.root);
+  FILE *file = fopen(path, "we");
+  assert_non_null(file);
+  (void)fprintf(file, referring, epochs, cell, drop); /* NOLINT: a constant above */
+  assert_int_equal(fclose(file), 0);
+}
+
+static struct output *run_referring(int status) {
+  return shell(status, "\"$G\" study run \"$D/refer.json\" -o \"$D/refer\"");
+}
+
+/* The newest job of the cell: its model or its mask's reference, "" = none. */
+static void of_cell(const char *cell, bool reference, char ret_id[64]) {
+  struct reply reply;
+  char path[128];
+  (void)snprintf(path, sizeof(path), "/v1/jobs?sort=-created_at&label=cell%%3A%s", cell);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  const json_t *job = json_array_get(json_object_get(reply.json, "data"), 0);
+  assert_non_null(job);
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", json_string_value(json_object_get(job, "id")));
+  reply_done(&reply);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  const json_t *mask = json_object_get(json_object_get(reply.json, "spec"), "mask");
+  const char *id = json_string_value(reference ? json_object_get(mask, "reference")
+                                               : json_object_get(reply.json, "model"));
+  (void)snprintf(ret_id, 64, "%s", id ? id : "");
+  reply_done(&reply);
+}
+
+/* A cell that takes the model of another one waits for it, whatever their order in the file. A model that was
+ * deleted since is made again when a job needs it, and has still one line in the results. */
+static void a_cell_takes_the_model_of_another(void **state) {
+  (void)state;
+  const size_t before = jobs();
+  char model[64], reference[64], again[64], path[128];
+  struct reply reply;
+  write_referring("1", "nobody", "0.01");
+  expect_text(run_referring(2)->err, "of 'nobody', and the study has no such cell");
+  write_referring("1", "ahm", "0.01");
+  expect_text(run_referring(2)->err, "which in the end waits for it itself");
+  assert_int_equal(jobs(), before);
+  write_referring("1", "plain", "0.01");
+  expect_text(run_referring(0)->out, "guise study report");
+  assert_int_equal(jobs(), before + 2);
+  of_cell("plain", false, model);
+  of_cell("ahm", true, reference);
+  assert_string_equal(reference, model);
+
+  (void)snprintf(path, sizeof(path), "/v1/models/%s", model);
+  expect(&server, "DELETE", path, NULL, 200, &reply);
+  reply_done(&reply);
+  (void)run_referring(0); /* nobody needs it */
+  assert_int_equal(jobs(), before + 2);
+  write_referring("1", "plain", "0.02");
+  (void)run_referring(0);
+  assert_int_equal(jobs(), before + 4);
+  of_cell("plain", false, again);
+  of_cell("ahm", true, reference);
+  assert_string_not_equal(again, model);
+  assert_string_equal(reference, again);
+  expect_text(shell(0, "grep -c '\"cell\":\"plain\"' \"$D/refer/results.jsonl\"; "
+                       "wc -l <\"$D/refer/results.jsonl\"")
+                  ->out,
+              "1\n3");
+  write_referring("1", "plain", "0.03"); /* the model made again is found */
+  (void)run_referring(0);
+  assert_int_equal(jobs(), before + 5);
+  of_cell("ahm", true, reference);
+  assert_string_equal(reference, again);
+  write_referring("1", "plain", "0.01"); /* another id of the same model makes no other job */
+  (void)run_referring(0);
+  assert_int_equal(jobs(), before + 5);
+}
+
+/* What fails is not waited for, and what only the daemon can tell once there is a model concerns one job. */
+static void a_model_that_does_not_come_is_told(void **state) {
+  (void)state;
+  const size_t before = jobs();
+  write_referring("1000", "plain", "0.01");
+  struct output *output = shell(
+      1, "\"$G\" study run \"$D/refer.json\" -o \"$D/refer\" & P=$!; J=; while [ -z \"$J\" ]; do sleep .2; "
+         "J=$(\"$G\" ls --state queued --state running | sed -n 's/^\\(job_[^ ]*\\).*/\\1/p'); done; "
+         "\"$G\" cancel $J; wait $P");
+  expect_text(output->err, "(cell plain, seed 1) canceled");
+  expect_text(output->err, "the job of cell ahm, seed 1 was not run: it takes the model of the cell plain");
+  assert_int_equal(jobs(), before + 1);
+  (void)shell(0, "sed -i 's/\"epochs\":1000/\"epochs\":1/; s/max_accuracy_drop\":0.01/policy\":\"uniform\"/' "
+                 "\"$D/refer.json\"");
+  output = run_referring(1);
+  expect_text(output->err, "the daemon refused the job of cell ahm, seed 1");
+  expect_text(output->err, "reference belongs to the policy");
+  expect_text(output->err, "the job of cell ahm, seed 1 was refused by the daemon");
+}
+
 static void reports_without_the_daemon(void **state) {
   (void)state;
   server_kill(&server);
@@ -271,10 +376,16 @@ static void reports_without_the_daemon(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(mistakes_start_nothing),     cmocka_unit_test(goes_on_after_a_kill),
-      cmocka_unit_test(nothing_runs_twice),         cmocka_unit_test(decisions_are_those_of_the_report),
-      cmocka_unit_test(a_changed_cell_runs_anew),   cmocka_unit_test(tries_again_when_asked),
-      cmocka_unit_test(cells_share_an_embedder),    cmocka_unit_test(seldom_verified),
+      cmocka_unit_test(mistakes_start_nothing),
+      cmocka_unit_test(goes_on_after_a_kill),
+      cmocka_unit_test(nothing_runs_twice),
+      cmocka_unit_test(decisions_are_those_of_the_report),
+      cmocka_unit_test(a_changed_cell_runs_anew),
+      cmocka_unit_test(tries_again_when_asked),
+      cmocka_unit_test(cells_share_an_embedder),
+      cmocka_unit_test(seldom_verified),
+      cmocka_unit_test(a_cell_takes_the_model_of_another),
+      cmocka_unit_test(a_model_that_does_not_come_is_told),
       cmocka_unit_test(reports_without_the_daemon),
   };
   return cmocka_run_group_tests(tests, start, stop);

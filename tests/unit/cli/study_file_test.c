@@ -64,7 +64,7 @@ static void axes_multiply_cells(void **state) {
   assert_int_equal(study.seeds, 2);
   for (uint32_t c = 0; c < study.cells; c++)
     assert_string_equal(study.cell[c].name, names[c]);
-  json_t *job = study_job(&study, 3, 0, "hash");
+  json_t *job = study_job(&study, 3, 0, "hash", NULL);
   assert_string_equal(text_at(job, "/type"), "train");
   assert_string_equal(text_at(job, "/mask/method"), "none");
   assert_string_equal(text_at(job, "/train/head"), "arcface");
@@ -76,7 +76,7 @@ static void axes_multiply_cells(void **state) {
   assert_string_equal(text_at(job, "/labels/seed"), "7");
   assert_string_equal(text_at(job, "/labels/study_hash"), "hash");
   json_decref(job);
-  job = study_job(&study, 8, 1, "hash"); /* cells do not write into each other */
+  job = study_job(&study, 8, 1, "hash", NULL); /* cells do not write into each other */
   assert_null(pointer_get(job, "/mask/method"));
   assert_int_equal(number_at(job, "/train/seed"), 1);
   json_decref(job);
@@ -158,16 +158,92 @@ static void hashes_tell_jobs_apart(void **state) {
                  "\"priority\":3,\"holdout\":{\"every\":7},\"train\":{\"lr\":0.1,\"seed\":9},\"a\":1}",
                  0, NULL);
   char one[SHA256_HEX], two[SHA256_HEX];
-  assert_int_equal(study_hash(spec, 4, one), 0);
-  assert_int_equal(study_hash(same, 4, two), 0);
+  assert_int_equal(study_hash(spec, 4, NULL, one), 0);
+  assert_int_equal(study_hash(same, 4, NULL, two), 0);
   assert_string_equal(one, two);
-  assert_int_equal(study_hash(spec, 5, two), 0);
+  assert_int_equal(study_hash(spec, 5, NULL, two), 0);
   assert_string_not_equal(one, two);
+  json_t *models = json_pack("{s:s}", "/mask/reference", one); /* of another cell, by its hash */
+  assert_int_equal(study_hash(spec, 5, models, one), 0);
+  assert_string_not_equal(one, two);
+  json_decref(models);
+  models = json_object();
+  assert_int_equal(study_hash(spec, 5, models, one), 0);
+  assert_string_equal(one, two);
+  json_decref(models);
   assert_int_equal(pointer_set(spec, "/train/lr", json_real(0.2)), 0);
-  assert_int_equal(study_hash(spec, 4, two), 0);
+  assert_int_equal(study_hash(spec, 4, NULL, two), 0);
   assert_string_not_equal(one, two);
   json_decref(spec);
   json_decref(same);
+}
+
+/* {"cell": "none"} stands for the id of that cell's model, wherever it stands. */
+static void cells_take_models_of_other_cells(void **state) {
+  (void)state;
+  struct study study;
+  assert_int_equal(
+      parse("{\"name\":\"s\",\"base\":{\"audit\":{\"teacher\":{\"cell\":\"t\"}}},\"seeds\":[7],\"cells\":["
+            "{\"name\":\"a\",\"set\":{\"/mask/reference\":{\"cell\":\"none\"}}},"
+            "{\"name\":\"none\",\"set\":{\"/mask/method\":\"none\"}},"
+            "{\"name\":\"t\",\"set\":{\"/audit/teacher\":null}},"
+            "{\"name\":\"d\",\"set\":{\"/defences\":[{\"method\":\"tl_dmi\",\"model\":{\"cell\":\"t\"}}]}}]}",
+            &study),
+      0);
+  static const uint32_t order[] = {2, 1, 0, 3};
+  for (uint32_t c = 0; c < study.cells; c++)
+    assert_int_equal(study.order[c], order[c]);
+  assert_int_equal(json_object_size(study.cell[2].models), 0);
+  assert_string_equal(json_string_value(json_object_get(study.cell[0].models, "/mask/reference")), "none");
+  assert_string_equal(json_string_value(json_object_get(study.cell[3].models, "/defences/0/model")), "t");
+  json_t *ids = json_pack("{s:s,s:s}", "none", "mdl_n", "t", "mdl_t");
+  json_t *job = study_job(&study, 0, 0, "hash", ids);
+  assert_string_equal(text_at(job, "/mask/reference"), "mdl_n");
+  assert_string_equal(text_at(job, "/audit/teacher"), "mdl_t");
+  json_decref(job);
+  job = study_job(&study, 0, 0, "hash", NULL); /* before there are models */
+  assert_null(pointer_get(job, "/mask/reference"));
+  assert_null(pointer_get(job, "/audit/teacher"));
+  json_decref(job);
+  job = study_job(&study, 3, 0, "hash", ids);
+  assert_string_equal(
+      json_string_value(json_object_get(json_array_get(json_object_get(job, "defences"), 0), "model")),
+      "mdl_t");
+  json_decref(job);
+  json_decref(ids);
+  study_free(&study);
+}
+
+static bool is_detailed(const char *part) {
+  const json_t *problem;
+  size_t i;
+  json_array_foreach(problems, i, problem) {
+    if (strstr(json_string_value(json_object_get(problem, "detail")), part))
+      return true;
+  }
+  return false;
+}
+
+static void circles_and_unknown_cells_are_told(void **state) {
+  (void)state;
+  struct study study;
+  static const char cells[] =
+      "{\"name\":\"s\",\"base\":{\"mask\":{\"embedder\":%s}},\"seeds\":[1],\"cells\":["
+      "{\"name\":\"a\",\"set\":{\"/mask/reference\":{\"cell\":\"b\"}}},"
+      "{\"name\":\"b\",\"set\":{\"/mask/reference\":{\"cell\":\"%s\"}}},{\"name\":\"c\"}]}";
+  char text[sizeof(cells) + 64];
+  (void)snprintf(text, sizeof(text), cells, "null", "c");
+  assert_int_equal(parse(text, &study), 0);
+  study_free(&study);
+  (void)snprintf(text, sizeof(text), cells, "null", "a");
+  assert_int_equal(parse(text, &study), -EINVAL);
+  assert_true(is_detailed("the cell 'b' takes the model of 'a', which in the end waits for it"));
+  (void)snprintf(text, sizeof(text), cells, "{\"cell\":\"c\"}", "c"); /* of the base, so c its own */
+  assert_int_equal(parse(text, &study), -EINVAL);
+  assert_true(is_detailed("the cell 'c' takes the model of 'c'"));
+  (void)snprintf(text, sizeof(text), cells, "null", "d");
+  assert_int_equal(parse(text, &study), -EINVAL);
+  assert_true(is_detailed("of 'd', and the study has no such cell"));
 }
 
 static void pointers_follow_rfc_6901(void **state) {
@@ -231,6 +307,8 @@ int main(void) {
       cmocka_unit_test(all_mistakes_are_told),
       cmocka_unit_test(too_many_jobs_are_refused),
       cmocka_unit_test(hashes_tell_jobs_apart),
+      cmocka_unit_test(cells_take_models_of_other_cells),
+      cmocka_unit_test(circles_and_unknown_cells_are_told),
       cmocka_unit_test(pointers_follow_rfc_6901),
       cmocka_unit_test(studies_of_the_benchmarks_are_right),
   };
