@@ -10,7 +10,7 @@
 #include "cli/study.h"
 #include "cli/study_data.h"
 
-#define K_LEAST 2u
+#define K_LEAST 1u
 #define K_MOST 6u
 
 /* Lower-case letters, digits and dashes of a text: part of a file's name. */
@@ -168,7 +168,7 @@ struct strategy_plot {
 
 static int add_pi(const struct study_data *data, uint32_t cell, struct strategy_plot *plot,
                   struct guise_error *err) {
-  static const char *const names[KS] = {"k = 2", "k = 3", "k = 4", "k = 5", "k = 6"};
+  static const char *const names[KS] = {"k = 1", "k = 2", "k = 3", "k = 4", "k = 5", "k = 6"};
   for (uint32_t k = K_LEAST; k <= K_MOST; k++) {
     struct epoch_series *pi = &plot->pi[plot->ks];
     char metric[32];

@@ -2,7 +2,7 @@
 import {getText} from './api.js';
 import {figure, percent} from './format.js';
 
-const shares = [2, 3, 4, 5, 6];
+const shares = [1, 2, 3, 4, 5, 6];
 const ofK = (name) => shares.map((k) => [`strategy.${name}_${k}`, `k = ${k}`]);
 
 // Metrics by name, each with its label. What is in none of them gets a plot of its own.

@@ -40,8 +40,9 @@ struct attack_faces {
 
 /* How a training store's templates are mixed. */
 struct attack_mixing {
-  double unmixed; /* share of samples with k = 1 */
-  /* weight of k = 2..6 among the mixed samples of the whole training (index k), the warm-up's among them */
+  double unmixed; /* share of samples that stay unmixed whatever the policy */
+  /* weight of k = 1..6 among the others of the whole training (index k), the warm-up's among them; 1: the
+   * policy left a sample unmixed */
   double probability[MIX_MAX + 1];
   bool beta; /* lambda_0 ~ Beta(alpha, alpha) and k = 2 instead of |N(0,1)| draws */
   float alpha;

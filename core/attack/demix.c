@@ -392,9 +392,9 @@ static int run_store(struct demix_store *store, struct outcome *ret_outcomes, ui
 /* How many of a recipe's mixes, one for each k, have been used at least once: the expected number. */
 static double mixes_a_recipe(const struct attack_mixing *mixing) {
   double total = 0, used = 0;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     total += mixing->probability[k];
-  for (uint32_t k = 2; k <= MIX_MAX && mixing->uses > 1; k++)
+  for (uint32_t k = 1; k <= MIX_MAX && mixing->uses > 1; k++)
     used += 1 - pow(1 - mixing->probability[k] / total, mixing->uses);
   return fmax(used, 1);
 }

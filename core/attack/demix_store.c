@@ -44,7 +44,8 @@ void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *
   for (uint32_t earlier = turn; draws_k_anew(store) && earlier >= mixing.recipes;) {
     earlier -= mixing.recipes;
     demix_store_mix(store, face * store->turns + earlier, ret_mix);
-    if (ret_mix->k == 1) /* whether a recipe mixes is drawn once */
+    /* whether a recipe mixes is drawn once; where the policy left it alone, further mixes tell no more */
+    if (ret_mix->k == 1)
       return;
     mixing.probability[ret_mix->k] = 0; /* no recipe's k comes twice */
     mixing.unmixed = 0;

@@ -129,11 +129,11 @@ static uint32_t draw_k(struct rng *rng, const struct attack_mixing *mixing) {
     return 1;
   if (mixing->beta)
     return 2;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     total += mixing->probability[k];
   double u = (double)rng_uniform(rng) * total;
   uint32_t last = 1;
-  for (uint32_t k = 2; k <= MIX_MAX; k++) {
+  for (uint32_t k = 1; k <= MIX_MAX; k++) {
     if (mixing->probability[k] <= 0)
       continue;
     last = k;

@@ -79,13 +79,13 @@ static json_t *model_json(const struct report_input *input) {
                    "sha256", input->model_sha256, "bytes", report_count(input->model_bytes));
 }
 
-/* {"2":..,"6":..}; *ret_mean_k: NAN of none. */
+/* {"2":..,"6":..}, and "1" where a policy left samples unmixed; *ret_mean_k: NAN of none. */
 static json_t *shares_json(const double *probability, double *ret_mean_k) {
   json_t *shares = json_object();
   double total = 0, mean_k = 0;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     total += probability[k];
-  for (uint32_t k = 2; k <= MIX_MAX; k++) {
+  for (uint32_t k = probability[1] > 0 ? 1 : 2; k <= MIX_MAX; k++) {
     char key[8];
     double share = total > 0 ? probability[k] / total : 0;
     (void)snprintf(key, sizeof(key), "%u", k);

@@ -25,8 +25,8 @@ struct report_reward { /* how k was chosen; mixes = false: nothing was mixed */
   bool mixes;
   const char *policy;              /* "learned", "fixed", "uniform"; NULL without mixing */
   const char *reward;              /* "paper"; NULL unless the policy was learned */
-  double unmixed;                  /* rho, share of training samples with k = 1 */
-  double probability[MIX_MAX + 1]; /* of k = 2..6 among the mixed samples of the last epoch, index k; sum 1 */
+  double unmixed;                  /* rho, share of training samples that no policy mixes */
+  double probability[MIX_MAX + 1]; /* of k = 1..6 among the others of the last epoch, index k; sum 1 */
   double stored[MIX_MAX + 1];      /* the same of the whole training */
   double decided[MIX_MAX + 1];     /* weights of the same after the warm-up; all 0: there was nothing else */
   bool accuracy_bound_enforced;

@@ -105,7 +105,7 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
   json_object_foreach(json_object_get(mixing, whole), k, share) {
     const unsigned long faces = strtoul(k, NULL, 10);
-    if (faces >= 2 && faces <= MIX_MAX)
+    if (faces >= 1 && faces <= MIX_MAX)
       result.probability[faces] = json_number_value(share);
   }
   result.beta = !chooses;

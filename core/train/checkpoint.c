@@ -9,7 +9,7 @@
 #include "core/model/graph_state.h"
 #include "core/train/trainer.h"
 
-#define CHECKPOINT_FORMAT "guise-checkpoint-3"
+#define CHECKPOINT_FORMAT "guise-checkpoint-4"
 #define STATE_TENSORS 18
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */

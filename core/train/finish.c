@@ -33,7 +33,7 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
                                  .pool = t->spec->mask.pool,
                                  .recipes = t->spec->mask.recipes,
                                  .uses = audit_recipe_uses(t->spec)};
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     mixing.probability[k] = t->last_histogram[k];
   if (!chooses)
     mixing.probability[2] = 1;
@@ -45,24 +45,30 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
 static struct attack_mixing stored_mixing(const struct trainer *t) {
   struct attack_mixing mixing = mixing_of(t);
   double mixed = 0;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     mixed += t->stored[k];
-  for (uint32_t k = 2; k <= MIX_MAX && mixed > 0 && !trainer_is_given(t); k++)
+  for (uint32_t k = 1; k <= MIX_MAX && mixed > 0 && !trainer_is_given(t); k++)
     mixing.probability[k] = t->stored[k] / mixed;
   return mixing;
 }
 
+/* For whoever masks with the model: there, what the policy leaves unmixed is unmixed like the rest. */
 static struct mask_mixing mixing_record(const struct trainer *t) {
   const struct attack_mixing mixing = mixing_of(t);
   struct mask_mixing record = {.mixes = mask_traits(t->spec->mask.method)->mixes,
                                .beta = mixing.beta,
                                .unmixed = (float)mixing.unmixed};
+  const double alone = mixing.probability[1];
   double sum = 0;
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     sum += mixing.probability[k];
-  record.mixes &= sum > 0; /* an epoch without a single mix leaves nothing to tell */
+  record.mixes &= sum + alone > 0; /* an epoch of samples that stay unmixed leaves nothing to tell */
+  if (sum + alone > 0)
+    record.unmixed = (float)(mixing.unmixed + (1 - mixing.unmixed) * alone / (sum + alone));
   for (uint32_t k = 2; k <= MIX_MAX && sum > 0; k++)
     record.probability[k] = (float)(mixing.probability[k] / sum);
+  if (sum <= 0)
+    record.probability[2] = 1; /* of none */
   return record;
 }
 

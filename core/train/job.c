@@ -58,7 +58,7 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
     r = trainer_add_row(t, rows[i].name, epoch, rows[i].value, true);
-  for (uint32_t k = 2; k <= MIX_MAX && r == 0; k++) {
+  for (uint32_t k = 1; k <= MIX_MAX && r == 0; k++) {
     r = add_row_of_k(t, "kl", k, epoch, sums->kl[k] / sums->decided[k]);
     if (r == 0)
       r = add_row_of_k(t, "leak", k, epoch, sums->leak[k] / sums->decided[k]);
@@ -178,7 +178,7 @@ static int close_epoch(struct trainer *t, const struct job_inputs *inputs, const
   if (r < 0)
     return error_set(err, r, "out of memory for the epoch's metrics");
   for (uint32_t k = 0; k <= MIX_MAX; k++) {
-    t->last_histogram[k] = k > 1 && t->sums.mixed > 0 ? t->sums.chosen[k] / t->sums.mixed : 0;
+    t->last_histogram[k] = k > 0 && t->sums.mixed > 0 ? t->sums.chosen[k] / t->sums.mixed : 0;
     t->stored[k] += t->sums.chosen[k];
   }
   memset(&t->sums, 0, sizeof(t->sums));

@@ -261,6 +261,22 @@ static int check_probability(const struct job_spec *spec, struct spec_problems *
   return 0;
 }
 
+/* k = 1 is a choice beside others, of masks whose policy may choose it. */
+static int check_unmixed(const struct job_spec *spec, struct spec_problems *problems) {
+  const struct mask_traits *traits = mask_traits(spec->mask.method);
+  if (!traits->has_strategy)
+    return spec_problems_add(
+        problems, "/mask/k", "conflict", NULL,
+        "the mask %s does not choose which samples stay unmixed: k may hold 1 of ahm and "
+        "hybrid alone; mask.unmixed sets how many do",
+        traits->name);
+  if (spec->mask.k_count == 1)
+    return spec_problems_add(problems, "/mask/k", "conflict", NULL,
+                             "k with nothing but 1 mixes nothing: set mask.unmixed to 1 for that, or list "
+                             "other numbers beside it");
+  return 0;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   int r = 0;
@@ -285,6 +301,8 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     r = spec_problems_add(problems, "/mask/k", "conflict", NULL,
                           "the policy \"fixed\" needs k to be one number, for example [3], or "
                           "mask.probability to tell how often each k is drawn");
+  if (r == 0 && spec->mask.k_count > 0 && spec->mask.k[0] == 1)
+    r = check_unmixed(spec, problems);
   if (r < 0)
     return r;
   if (spec->mask.level && spec->mask.method != MASK_AHM)

@@ -156,17 +156,18 @@ static int parse_k(const json_t *value, struct job_spec *spec, struct spec_probl
   bool seen[MIX_MAX + 1] = {false};
   if (!json_is_array(value) || json_array_size(value) == 0)
     return spec_problems_add(problems, "/mask/k", "wrong_type", NULL,
-                             "k must be a non-empty array of integers 2..6");
+                             "k must be a non-empty array of integers 1..6");
   for (size_t i = 0; i < json_array_size(value); i++) {
     const json_t *entry = json_array_get(value, i);
     json_int_t k = json_integer_value(entry);
-    if (!json_is_integer(entry) || k < 2 || k > MIX_MAX || seen[k])
-      return spec_problems_add(problems, "/mask/k", "out_of_range", json_pack("[i,i,i,i,i]", 2, 3, 4, 5, 6),
-                               "k must list different integers from 2 to 6");
+    if (!json_is_integer(entry) || k < 1 || k > MIX_MAX || seen[k])
+      return spec_problems_add(problems, "/mask/k", "out_of_range",
+                               json_pack("[i,i,i,i,i,i]", 1, 2, 3, 4, 5, 6),
+                               "k must list different integers from 1 to 6");
     seen[k] = true;
   }
   spec->mask.k_count = 0;
-  for (uint32_t k = 2; k <= MIX_MAX; k++)
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
     if (seen[k])
       spec->mask.k[spec->mask.k_count++] = k;
   return 0;

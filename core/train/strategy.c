@@ -63,8 +63,8 @@ int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float f
   if (actions == 0 || actions > STRATEGY_ACTIONS_MAX)
     return error_set(err, -EINVAL, "a strategy has 1 to %d actions, not %u", STRATEGY_ACTIONS_MAX, actions);
   for (uint32_t i = 0; i < actions; i++)
-    if (k[i] < 2 || k[i] > MIX_MAX || (i > 0 && k[i] <= k[i - 1]))
-      return error_set(err, -EINVAL, "the actions of a strategy are ascending numbers from 2 to %d", MIX_MAX);
+    if (k[i] < 1 || k[i] > MIX_MAX || (i > 0 && k[i] <= k[i - 1]))
+      return error_set(err, -EINVAL, "the actions of a strategy are ascending numbers from 1 to %d", MIX_MAX);
   struct strategy *s = calloc(1, sizeof(*s));
   if (!s)
     return error_set(err, -ENOMEM, "out of memory for the strategy network");

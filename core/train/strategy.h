@@ -13,8 +13,8 @@
 #include "core/base/philox.h"
 #include "core/mask/mask.h"
 
-#define STRATEGY_ACTIONS_MAX 5 /* k = 2..6 */
-#define STRATEGY_EXTRA 8       /* state entries beyond 2C, see struct strategy_context */
+#define STRATEGY_ACTIONS_MAX MIX_MAX /* k = 1..6 */
+#define STRATEGY_EXTRA 8             /* state entries beyond 2C, see struct strategy_context */
 
 /* What an ablation takes away from the learned policy, one row each in the table of strategy.c. */
 enum strategy_ablation {
@@ -49,7 +49,7 @@ struct strategy_context {
   float dual;       /* mu; 0 without a probe */
 };
 
-/* channels: C of the templates; k[0..actions) ascending values in 2..6. floor: the 0.1 of pi'; 0 = none. */
+/* channels: C of the templates; k[0..actions) ascending values in 1..6. floor: the 0.1 of pi'; 0 = none. */
 #define STRATEGY_FLOOR 0.1f
 int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, uint64_t seed,
                  struct strategy **ret_strategy, struct guise_error *err);

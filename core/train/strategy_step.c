@@ -97,8 +97,9 @@ bool trainer_decides_k(const struct trainer *t) {
   return !chooses || fixed || !trainer_in_warmup(t);
 }
 
-/* Faces in sample `sample`. Recipes fix whether it is mixed and, but for a learned policy, its k; then there
- * is no warm-up, since the k of the warm-up would be one more mix of each image. */
+/* Faces in sample `sample`; 0: mask.unmixed leaves it alone. Recipes fix whether it is mixed and, but for a
+ * learned policy, its k; then there is no warm-up, since the k of the warm-up would be one more mix of each
+ * image. */
 static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
   const bool frozen = t->spec->mask.recipes > 0;
   const uint32_t draw = trainer_draw(t, sample, t->sample[sample]);
@@ -108,7 +109,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
   else
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, draw);
   if (rng_uniform(&rng) < (float)t->spec->mask.unmixed)
-    return 1;
+    return 0;
   if (frozen && !t->strategy)
     return draw_k(t, &rng, sample, marginal);
   if (frozen)

@@ -23,8 +23,8 @@
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
 struct epoch_sums {
   double steps, loss, samples, seconds;
-  double mixed, k, unmixed;            /* samples with k > 1, the sum of their k; samples with k = 1 */
-  double chosen[MIX_MAX + 1];          /* samples of each k */
+  double mixed, k, unmixed;   /* samples that had a k chosen, the sum of it; those that mask.unmixed left */
+  double chosen[MIX_MAX + 1]; /* samples of each k; [0]: those that mask.unmixed left */
   double policy[STRATEGY_ACTIONS_MAX]; /* sum of pi' over decisions */
   double decisions;
   double reward, entropy, updates;
@@ -79,11 +79,12 @@ struct trainer {
   uint64_t step, total; /* of recognition steps */
   uint32_t epochs_done;
   struct epoch_sums sums;
-  double trained_seconds;             /* spent in steps, over all epochs and attempts */
-  double last_histogram[MIX_MAX + 1]; /* share of each k among the mixed samples of the last whole epoch */
-  double stored[MIX_MAX + 1]; /* samples of each k in all whole epochs: what a store of the templates holds */
-  double decided[MIX_MAX + 1]; /* of these those whose k was no warm-up's, also of the epoch under way */
-  double curve[CURVE_POINTS];  /* accuracy until now on the first verification set */
+  double trained_seconds; /* spent in steps, over all epochs and attempts */
+  double
+      last_histogram[MIX_MAX + 1]; /* share of each k among what k was chosen for in the last whole epoch */
+  double stored[MIX_MAX + 1];      /* `chosen` of all whole epochs: what a store of the templates holds */
+  double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
+  double curve[CURVE_POINTS];      /* accuracy until now on the first verification set */
 
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
@@ -151,7 +152,8 @@ void trainer_report_preparing(struct trainer *trainer, double done, int64_t *tol
 /* The share of the whole job that what came before the training and the recognition steps until now were. */
 double trainer_fraction(const struct trainer *trainer);
 
-/* strategy_step.c: how many faces each sample of the batch mixes, and learning to choose. */
+/* strategy_step.c: how many faces each sample of the batch mixes (0: mask.unmixed leaves it alone), and
+ * learning to choose. */
 int trainer_choose_k(struct trainer *trainer, uint32_t count, uint32_t *ret_k /* (count) */);
 int trainer_strategy_step(struct trainer *trainer, struct guise_error *err);
 /* Whether the step's k are those of policy or method, and not the warm-up's two faces. */

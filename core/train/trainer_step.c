@@ -100,12 +100,12 @@ int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, floa
   for (uint32_t i = 0; i < count; i++) {
     struct rng rng;
     rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, trainer_draw(t, i, images[i]));
-    trainer_compose(t, &rng, i, k[i], &t->mixes[i]);
+    trainer_compose(t, &rng, i, MAX(k[i], 1u), &t->mixes[i]);
     t->sums.chosen[k[i]]++;
     t->decided[k[i]] += trainer_decides_k(t);
-    t->sums.mixed += k[i] > 1;
-    t->sums.unmixed += k[i] == 1;
-    t->sums.k += k[i] > 1 ? k[i] : 0;
+    t->sums.mixed += k[i] > 0;
+    t->sums.unmixed += k[i] == 0;
+    t->sums.k += k[i];
   }
   trainer_mix(t, t->mixes, count, ret_inputs);
   after_mix(t, count, ret_inputs);

@@ -76,6 +76,18 @@ static void mixes_follow_the_policy(void **state) {
   assert_in_range(seen[2], 575, 775);   /* 675: the weights need not sum to 1 */
   assert_in_range(seen[6], 1900, 2150); /* 2,025 */
   assert_int_equal(seen[1] + seen[2] + seen[6], 3600);
+  /* of the policy's own choices some are unmixed, too */
+  mixing = (struct attack_mixing){.unmixed = 0.25, .probability = {[1] = 0.2, [6] = 0.6}};
+  memset(seen, 0, sizeof(seen));
+  for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint32_t i = 0; i < FACES; i++) {
+      struct mix mix;
+      face_sample_mix(&sample, &mixing, i, seed, &mix);
+      assert_true(mix.k > 1 || (mix.lambda[0] == 1 && mix.labels == 1));
+      seen[mix.k]++;
+    }
+  assert_in_range(seen[1], 1465, 1685); /* 900 and 675 */
+  assert_int_equal(seen[1] + seen[6], 3600);
   face_sample_done(&sample);
 }
 

@@ -113,6 +113,33 @@ static void k_follows_the_given_histogram(void **state) {
   close_bench(b);
 }
 
+/* 0 is what mask.unmixed leaves alone, 1 what the policy does. */
+static void a_policy_may_leave_samples_unmixed(void **state) {
+  (void)state;
+  struct bench *b =
+      open_bench("\"method\":\"ahm\",\"policy\":\"uniform\",\"k\":[1,2,3,4,5,6],\"unmixed\":0.25", "",
+                 "\"epochs\":400,\"batch\":14", "alone");
+  struct trainer *t = &b->t;
+  uint32_t drawn[MIX_MAX + 1] = {0}, k[BATCH];
+  for (t->step = t->total / 2; t->step < t->total / 2 + 200; t->step++) {
+    assert_int_equal(trainer_choose_k(t, BATCH, k), 0);
+    for (uint32_t i = 0; i < BATCH; i++)
+      drawn[k[i]]++;
+  }
+  assert_in_range(drawn[0], 610, 790); /* 2,800: 700, and 350 of each k */
+  for (uint32_t each = 1; each <= MIX_MAX; each++)
+    assert_in_range(drawn[each], 275, 425);
+  const struct epoch_sums before = t->sums;
+  assert_int_equal(trainer_fill(t, t->order, BATCH, graph_input_data(t->graph), NULL), 0);
+  uint32_t alone = 0;
+  for (uint32_t i = 0; i < BATCH; i++)
+    alone += t->mixes[i].k == 1;
+  assert_true(t->sums.chosen[0] - before.chosen[0] + t->sums.chosen[1] - before.chosen[1] == alone);
+  assert_true(t->sums.unmixed - before.unmixed == t->sums.chosen[0] - before.chosen[0]);
+  assert_true(t->sums.mixed - before.mixed + t->sums.unmixed - before.unmixed == BATCH);
+  close_bench(b);
+}
+
 /* Frozen mixes have one k each, of the same histogram. */
 static void recipes_freeze_what_the_histogram_gave(void **state) {
   (void)state;
@@ -135,6 +162,7 @@ static void recipes_freeze_what_the_histogram_gave(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(leads_are_credited),
                                      cmocka_unit_test(k_follows_the_given_histogram),
+                                     cmocka_unit_test(a_policy_may_leave_samples_unmixed),
                                      cmocka_unit_test(recipes_freeze_what_the_histogram_gave)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -272,8 +272,46 @@ static void an_embedder_serves_later_jobs(void **state) {
   public_cache = NULL;
 }
 
+/* Samples that the policy leaves unmixed are told apart from those that mask.unmixed leaves so, and a stolen
+ * store holds both: attacks on training templates meet them. */
+static void what_a_policy_leaves_unmixed_is_told(void **state) {
+  (void)state;
+  static const char body[] =
+      "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ahm\",\"policy\":\"fixed\",\"k\":[1,6],"
+      "\"probability\":[0.9,0.1],\"unmixed\":0.25},\"model\":{\"input\":32,\"width\":0.25,\"embedding\":32},"
+      "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\"]},\"train\":{\"epochs\":4,\"batch\":8,"
+      "\"margin_warmup\":0}}";
+  struct record record = {.count = 0};
+  struct model *model = NULL;
+  char path[512];
+  run_through(body, "alone", NULL, &record);
+  json_t *report = report_of("alone");
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  const double last = json_number_value(json_object_get(json_object_get(mixing, "probability"), "1")),
+               stored = json_number_value(json_object_get(json_object_get(mixing, "stored"), "1"));
+  assert_true(json_number_value(json_object_get(mixing, "unmixed")) == 0.25);
+  assert_true(stored > 0.75 && stored < 1 && last > 0.6);
+  assert_true(fabs(json_number_value(json_object_get(mixing, "stored_mean_k")) - (6 - 5 * stored)) < 1e-6);
+  assert_true(fabs(epoch_value(&record, "strategy.pi_1", 4) - last) < 1e-6);
+  assert_true(fabs(epoch_value(&record, "strategy.mean_k", 4) - (6 - 5 * last)) < 1e-6);
+  const json_t *attack = json_array_get(json_object_get(report, "attacks"), 0), *surface;
+  size_t i;
+  json_array_foreach(json_object_get(attack, "surfaces"), i, surface) {
+    const double k = json_number_value(json_object_get(surface, "mean_k"));
+    if (strcmp(json_string_value(json_object_get(surface, "surface")), "T") == 0)
+      assert_true(k >= 1 && k < 2.5); /* 4.75 if six were all that it mixes */
+  }
+  json_decref(report);
+  (void)snprintf(path, sizeof(path), "%s/out-alone/model.safetensors", root);
+  assert_int_equal(model_load(path, 1, 1, &model, NULL), 0);
+  assert_true(fabs((double)model->info.mixing.unmixed - (0.25 + 0.75 * last)) < 1e-6);
+  assert_true(model->info.mixing.probability[6] == 1);
+  model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_a_policy_leaves_unmixed_is_told),
       cmocka_unit_test(an_embedder_for_generators),
       cmocka_unit_test(an_embedder_serves_later_jobs),
       cmocka_unit_test(what_a_mask_learnt_survives),

@@ -80,6 +80,10 @@ static void missing_and_conflicting(void **state) {
       {"{\"type\":\"train\",\"dataset\":\"a\",\"holdout\":{\"pairs\":{\"dataset\":\"b\"}}}",
        "/holdout/pairs/name", "missing"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"policy\":\"fixed\"}}", "/mask/k", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"k\":[0,2]}}", "/mask/k", "out_of_range"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"k\":[1]}}", "/mask/k", "conflict"},
+      {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"instahide\",\"k\":[1,4]}}", "/mask/k",
+       "conflict"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"dct\":\"polar\"}}", "/mask/dct", "unknown_value"},
       {"{\"type\":\"train\",\"dataset\":\"a\",\"model\":{\"arch\":\"freq_conv\"},\"mask\":{\"dct\":"
        "\"upsampled\"}}",

@@ -277,6 +277,7 @@ static void a_histogram_of_k(void **state) {
   } right[] = {{"\"k\":[6,2],\"probability\":[0.9,0.1]", 2, 0.1, 0.9},
                {"\"probability\":[0.2,1],\"policy\":\"fixed\",\"k\":[3,5]", 2, 0.2, 1},
                {"\"probability\":[1,0,0,0,0.5]", 5, 1, 0.5},
+               {"\"k\":[6,5,4,3,2,1],\"probability\":[0.9,0,0,0,0,0.1]", 6, 0.1, 0.9},
                {"\"method\":\"instahide\",\"k\":[4,2],\"probability\":[0,1]", 2, 1, 0},
                {"\"probability\":null,\"policy\":\"fixed\",\"k\":[3]", 0, 0, 0}};
   static const char *const wrong[][2] = {{"\"k\":[2,3],\"probability\":[1]", "conflict"},

@@ -137,6 +137,11 @@ static void bad_actions(void **state) {
   assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
   assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
   assert_int_equal(strategy_new(3, all_k, 0, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){0, 1}, 2, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){1, 2, 3, 4, 5, 6}, STRATEGY_ACTIONS_MAX, STRATEGY_FLOOR,
+                                1, &s, NULL),
+                   0); /* 1: left unmixed */
+  strategy_free(s);
 }
 
 int main(void) {
