@@ -5,7 +5,8 @@
 
 #define LAMBDA_MAX 0.65f
 
-void mix_draw_lambdas(struct rng *rng, uint32_t k, float *ret_lambda) {
+/* Rounds of `draws` >= k normals, of which the first k count. */
+static void draw_rounds(struct rng *rng, uint32_t k, uint32_t draws, float *ret_lambda) {
   if (k <= 1) {
     ret_lambda[0] = 1;
     return;
@@ -17,12 +18,22 @@ void mix_draw_lambdas(struct rng *rng, uint32_t k, float *ret_lambda) {
       sum += ret_lambda[j];
       largest = fmaxf(largest, ret_lambda[j]);
     }
+    for (uint32_t j = k; j < draws; j++)
+      (void)rng_normal(rng);
     if (sum > 0 && largest <= LAMBDA_MAX * sum) {
       for (uint32_t j = 0; j < k; j++)
         ret_lambda[j] /= sum;
       return;
     }
   }
+}
+
+void mix_draw_lambdas(struct rng *rng, uint32_t k, float *ret_lambda) {
+  draw_rounds(rng, k, k, ret_lambda);
+}
+
+void mix_draw_common_lambdas(struct rng *rng, uint32_t k, float *ret_lambda) {
+  draw_rounds(rng, k, MIX_MAX, ret_lambda);
 }
 
 /* Jöhnk's method: u^(1/alpha), v^(1/alpha) given that their sum is at most 1; in logarithms, since small

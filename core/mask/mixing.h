@@ -37,6 +37,10 @@ struct mix {
 /* k independent |N(0,1)| divided by their sum, redrawn while the largest exceeds 0.65 (k >= 2); k = 1 gives
  * {1}. */
 void mix_draw_lambdas(struct rng *rng, uint32_t k, float *ret_lambda);
+/* The same distribution by common random numbers: from equal states of rng every k sees the same rounds of
+ * |N(0,1)|, and uses the first k of the first round that it need not redraw. Two k share a round as often as
+ * both accept the same (2 and 6: about every third time), and their weights are then in proportion. */
+void mix_draw_common_lambdas(struct rng *rng, uint32_t k, float *ret_lambda);
 /* lambda_0 ~ Beta(alpha, alpha), k = 2 (mixup). */
 void mix_draw_beta(struct rng *rng, float alpha, float *ret_lambda);
 

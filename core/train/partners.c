@@ -107,6 +107,21 @@ void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t
   mix_compose_from(rng, lead, k, lambda, &pool, ret_mix);
 }
 
+/* Sample numbers behind those of the batch, of its actions and of the ablation's order: strategy_step.c. */
+void trainer_compose_reward(struct trainer *t, uint32_t lead, uint32_t k, struct mix *ret_mix) {
+  const struct mix_pool pool = pool_of(t);
+  struct rng lambdas, partners;
+  float lambda[MIX_MAX];
+  if (frozen(t)) {
+    trainer_compose(t, NULL, lead, k, ret_mix);
+    return;
+  }
+  rng_init(&lambdas, t->spec->train.seed, RNG_STRATEGY, t->step, 3 * t->batch + lead);
+  rng_init(&partners, t->spec->train.seed, RNG_STRATEGY, t->step, 4 * t->batch + lead);
+  mix_draw_common_lambdas(&lambdas, k, lambda);
+  mix_compose_from(&partners, lead, k, lambda, &pool, ret_mix);
+}
+
 /* ---- templates ---- */
 
 /* An image as a template: viewed with draws from rng, masked in the calling thread's scratch memory. */

@@ -31,6 +31,13 @@ void trainer_public_templates(struct trainer *trainer);
 /* How sample `lead` of the batch is mixed with k - 1 partners: by its recipe, else drawn from rng. */
 void trainer_compose(struct trainer *trainer, struct rng *rng, uint32_t lead, uint32_t k,
                      struct mix *ret_mix);
+/* The mix that the choice of k is judged by. For one lead and step all k have the same partners, of a smaller
+ * mix the first of a larger one's, and the same |N(0,1)| as far as the redraw rule allows
+ * (mix_draw_common_lambdas), so that rewards differ by what k does and not by who was drawn. Each mix by
+ * itself is distributed as the training's. Such nested mixes are looked at and not kept: what is trained on,
+ * and so stored, is drawn apart for each sample. With recipes it is the recipe's own mix of k, the one that
+ * would be trained on: of frozen mixes none is ever nested in another (core/mask/recipe.h). */
+void trainer_compose_reward(struct trainer *trainer, uint32_t lead, uint32_t k, struct mix *ret_mix);
 /* ret_mixed[i] = sum_j lambda_j z_j of mixes[i], as trainer_compose made them in this step; the batch's
  * templates are in trainer->templates. */
 void trainer_mix(struct trainer *trainer, const struct mix *mixes, uint32_t count, float *ret_mixed);

@@ -169,6 +169,11 @@ static int (*const rewards[])(struct trainer *t, const struct mix *mixes, uint32
                               struct guise_error *err) = {
     [REWARD_PROBE] = trainer_probe_rewards, [REWARD_PAPER] = paper_rewards};
 
+/* Both actions of an anchor are drawn first, independently, and then judged by common random numbers u
+ * (trainer_compose_reward): R_i = R(a_i, u), so that R1 - R2 is what the actions do and not whom they met.
+ * The estimate (R1 - R2) (grad log pi(a1) - grad log pi(a2)) / 2 stays unbiased: u and the other action are
+ * independent of a1, so E[R2 grad log pi(a1)] = E[R2] E[grad log pi(a1)] = 0, and each mix by itself is
+ * distributed as the training's, so E[R1 grad log pi(a1)] is the gradient as it was. */
 int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
   uint32_t anchors = t->eval_batch / 2;
   uint32_t action[2][anchors];
@@ -179,7 +184,7 @@ int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
     for (uint32_t draw = 0; draw < 2; draw++) {
       action[draw][i] = strategy_draw(&rng, t->policy + (size_t)i * ACTIONS(t), ACTIONS(t));
       uint32_t k = MIN(t->spec->mask.k[action[draw][i]], trainer_most(t));
-      trainer_compose(t, &rng, i, k, &t->reward_mixes[draw * anchors + i]);
+      trainer_compose_reward(t, i, k, &t->reward_mixes[draw * anchors + i]);
     }
   }
   int r = rewards[t->spec->mask.reward](t, t->reward_mixes, 2 * anchors, reward, err);

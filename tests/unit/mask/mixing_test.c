@@ -34,6 +34,39 @@ static void lambdas(void **state) {
   assert_true(fabs(variance[6] - 0.25) < 0.02);
 }
 
+/* Each k by itself is drawn as ever; from the same state different k see the same numbers. */
+static void common_lambdas(void **state) {
+  (void)state;
+  enum { DRAWS = 20000 };
+  double square[2][MIX_MAX + 1] = {{0}}, lead[2][MIX_MAX + 1] = {{0}};
+  uint32_t shared = 0;
+  for (uint32_t i = 0; i < DRAWS; i++) {
+    float largest[MIX_MAX];
+    struct rng rng;
+    rng_init(&rng, 3, RNG_MIX, i, 0);
+    mix_draw_common_lambdas(&rng, MIX_MAX, largest);
+    for (uint32_t k = 1; k <= MIX_MAX; k++)
+      for (uint32_t common = 0; common < 2; common++) {
+        float lambda[MIX_MAX], sum = 0;
+        rng_init(&rng, 3, RNG_MIX, i, common ? 0 : k);
+        (common ? mix_draw_common_lambdas : mix_draw_lambdas)(&rng, k, lambda);
+        for (uint32_t j = 0; j < k; j++) {
+          assert_true(lambda[j] >= 0 && (k == 1 || lambda[j] <= 0.65001f));
+          sum += lambda[j];
+          square[common][k] += (double)lambda[j] * (double)lambda[j] / DRAWS;
+        }
+        assert_true(fabsf(sum - 1) < 1e-5f);
+        lead[common][k] += (double)lambda[0] / DRAWS;
+        shared += common && k == 5 && fabsf(lambda[0] * largest[4] - lambda[4] * largest[0]) < 1e-6f;
+      }
+  }
+  for (uint32_t k = 1; k <= MIX_MAX; k++) {
+    assert_true(fabs(square[0][k] - square[1][k]) < 0.01);
+    assert_true(fabs(lead[0][k] - 1.0 / k) < 0.006 && fabs(lead[1][k] - 1.0 / k) < 0.006);
+  }
+  assert_true(shared > DRAWS * 9 / 10); /* few are redrawn of five and six */
+}
+
 static void beta_draws(void **state) {
   (void)state;
   enum { DRAWS = 50000 };
@@ -257,6 +290,7 @@ static void recipe_sequences(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(lambdas),
+                                     cmocka_unit_test(common_lambdas),
                                      cmocka_unit_test(beta_draws),
                                      cmocka_unit_test(composition),
                                      cmocka_unit_test(mixed_templates),
