@@ -24,15 +24,6 @@ double dual_missed(double kl, double entropy, double people) {
   return kl / MAX(log(people) - entropy, log(2));
 }
 
-void dual_least(struct dual *dual, double missed) {
-  average(&dual->least, missed, dual->known_least <= 0);
-  dual->known_least = 1;
-}
-
-double dual_cost(const struct dual *dual, double missed) {
-  return dual->known_least > 0 ? missed - dual->least : 0;
-}
-
 void dual_step(struct dual *dual, double cost, double leak, bool priced) {
   average(&dual->cost, cost, dual->updates <= 0);
   average(&dual->leak, leak, dual->updates <= 0);

@@ -6,9 +6,9 @@
  *   missed = KL / max(log N - H, log 2)        KL: cross-entropy of the label - its entropy H
  *
  * (1 when it answers alike for everybody; more when it is wrong and sure). The cost of a mix is what it
- * misses beyond the mildest mixes, those with the smallest k of the job:
+ * misses beyond the mildest mix of the same lead, the one with the smallest k of the job:
  *
- *   cost = missed - EMA(missed of the smallest k)
+ *   cost = missed - missed of the smallest k
  *   nu  <- min(3, max(0, nu + 0.002 (EMA(cost) - tau)))                  after each update of the policy
  *   mu   = min(3, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, +-0.5))   after each epoch, within [0.02, 2]
@@ -25,13 +25,12 @@
 
 /* Doubles only: saved in checkpoints as they stand. */
 struct dual {
-  double mu;          /* the price */
-  double nu;          /* its part that adds up */
-  double tau;         /* cost that is allowed */
-  double cost;        /* moving average over all decisions */
-  double least;       /* moving average of what is missed with the smallest k */
-  double known_least; /* 0 until there was one */
-  double leak;        /* moving average over all decisions */
+  double mu;    /* the price */
+  double nu;    /* its part that adds up */
+  double tau;   /* cost that is allowed */
+  double cost;  /* moving average over all decisions */
+  double least; /* what the smallest k missed when it was last evaluated */
+  double leak;  /* moving average over all decisions */
   double updates;
   /* the reference on this job's first verification set; known = 0 until it is computed */
   double known, reference_accuracy, reference_tar; /* TAR at FAR 1e-2; NAN with too few pairs */
@@ -43,10 +42,6 @@ struct dual {
 void dual_start(struct dual *dual);
 /* kl, entropy: of a label, nats; people: N. */
 double dual_missed(double kl, double entropy, double people);
-/* What is missed of mixes with the smallest k, on average. */
-void dual_least(struct dual *dual, double missed);
-/* 0 until a least one is known. */
-double dual_cost(const struct dual *dual, double missed);
 /* One update: means over its decisions. priced false: mu stays 0. */
 void dual_step(struct dual *dual, double cost, double leak, bool priced);
 /* What the reference had reached when `done` (0..1) of its training was done. Its own curve is moved to the

@@ -5,6 +5,8 @@
 
 #include "core/train/partners.h"
 
+#define LEAST_EVERY 4u /* updates between two looks at what the smallest k misses */
+
 /* Pixels of member `member` of the step's batch as they were masked. */
 static const uint8_t *draw_face(struct trainer *t, uint32_t member) {
   const uint32_t size = t->data.size;
@@ -59,10 +61,9 @@ static int measure_leaks(struct trainer *t, const struct mix *mixes, uint32_t co
 }
 
 /* KL = cross-entropy of the soft label without margin - entropy of the label; what the recogniser misses of
- * the label for it, and what it misses with the smallest k. */
+ * the label for it. */
 static int measure_missed(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_kl,
                           double *ret_missed, struct guise_error *err) {
-  double least = 0, mildest = 0;
   int r = trainer_mix_losses(t, mixes, count, 0, ret_kl, err);
   if (r < 0)
     return r;
@@ -70,33 +71,51 @@ static int measure_missed(struct trainer *t, const struct mix *mixes, uint32_t c
     const double entropy = (double)(mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]));
     ret_kl[i] -= (float)entropy;
     ret_missed[i] = dual_missed((double)ret_kl[i], entropy, head_classes(t->head));
-    if (mixes[i].k <= t->spec->mask.k[0]) {
-      least += ret_missed[i];
-      mildest++;
-    }
   }
-  if (mildest > 0)
-    dual_least(&t->dual, least / mildest);
   return 0;
+}
+
+/* What a mix misses beyond the smallest k of the same lead, with the same numbers and at the same step. That
+ * is evaluated and not remembered from decisions for that k: a policy that has all but left it makes few, and
+ * an average of them would be of another time. Every so many updates, to bound what it costs; in between the
+ * last mean stands for it. It is the same for both actions of an anchor, and so moves the price alone. */
+static int measure_costs(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_kl,
+                         double *ret_costs, struct guise_error *err) {
+  const uint32_t k = MIN(t->spec->mask.k[0], trainer_most(t));
+  struct mix mildest[count];
+  float kl[count];
+  double missed[count], sum = 0;
+  int r = measure_missed(t, mixes, count, ret_kl, ret_costs, err);
+  for (uint32_t i = 0; i < count; i++) {
+    missed[i] = t->dual.least;
+    trainer_compose_reward(t, mixes[i].member[0], k, &mildest[i]);
+  }
+  if (r == 0 && (uint64_t)t->dual.updates % LEAST_EVERY == 0)
+    r = measure_missed(t, mildest, count, kl, missed, err);
+  for (uint32_t i = 0; i < count && r == 0; i++) {
+    ret_costs[i] -= missed[i];
+    sum += missed[i];
+  }
+  t->dual.least = sum / count;
+  return r;
 }
 
 /* R = (1 - leak) - mu cost */
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
   float leak[count], kl[count];
-  double missed[count];
+  double cost[count];
   double mean_cost = 0, mean_leak = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
   if (r == 0)
-    r = measure_missed(t, mixes, count, kl, missed, err);
+    r = measure_costs(t, mixes, count, kl, cost, err);
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t k = mixes[i].k;
-    const double cost = dual_cost(&t->dual, missed[i]);
-    ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
+    ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost[i]);
     trainer_average(&t->difficulty.leak_person[t->identity[mixes[i].member[0]]], leak[i]);
-    mean_cost += cost / count;
+    mean_cost += cost[i] / count;
     mean_leak += (double)leak[i] / count;
     t->sums.kl[k] += (double)kl[i];
     t->sums.leak[k] += (double)leak[i];
