@@ -379,7 +379,6 @@ int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char
   (void)json_object_del(copy, "labels");
   (void)json_object_del(copy, "priority");
   (void)json_object_del(json_object_get(copy, "resources"), "max_runtime_s");
-  (void)json_object_del(json_object_get(copy, "holdout"), "every");
   _cleanup_(freep) char *text = copy && pointer_set(copy, SEED_POINTER, json_integer((json_int_t)seed)) == 0
                                     ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS)
                                     : NULL;

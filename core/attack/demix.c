@@ -362,7 +362,7 @@ static int take_pictures(const struct demix_store *store, const struct attack_pi
   return r;
 }
 
-/* Pictures that may be published. Without public faces, sizes that cannot be drawn go without. */
+/* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
 static int take_public_pictures(const struct demix_store *store, struct attack_surface_result *surface) {
   struct shown_faces shown;
   uint32_t steps = 0;
@@ -376,7 +376,7 @@ static int take_public_pictures(const struct demix_store *store, struct attack_s
                              .turns = store->turns};
   r = demix_store_init(&open, &steps);
   if (r == 0)
-    r = take_pictures(&open, &(struct attack_picture){.open = shown.open}, surface);
+    r = take_pictures(&open, &(struct attack_picture){.victim = false}, surface);
   demix_store_done(&open);
   shown_faces_done(&shown);
   return r;

@@ -354,20 +354,19 @@ static int draw_faces(uint32_t size, uint64_t seed, struct attack_faces *ret_fac
 }
 
 int shown_faces_init(const struct attack_context *context, struct shown_faces *shown) {
-  *shown = (struct shown_faces){.faces = context->open, .open = context->open.count >= SHOWN_FACES};
-  int r = shown->open ? 0 : draw_faces(mask_size(context->mask), context->seed, &shown->faces);
+  int r = draw_faces(mask_size(context->mask), context->seed, &shown->faces);
   if (r < 0)
     return r;
   r = face_sample_draw(&shown->faces, SHOWN_FACES, context->seed, &shown->sample);
   if (r < 0)
-    shown_faces_done(shown);
+    free(shown->faces.context);
   return r;
 }
 
 void shown_faces_done(struct shown_faces *shown) {
   face_sample_done(&shown->sample);
-  if (!shown->open)
-    free(shown->faces.context);
+  free(shown->faces.context);
+  *shown = (struct shown_faces){.faces = {NULL}};
 }
 
 /* ---- verdict ---- */

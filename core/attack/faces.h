@@ -85,15 +85,14 @@ double mean_of(const double *values, uint32_t count);
 /* Copies rgb, (size,size,3), to panel 0, 1 or 2 of a picture's strip. */
 void picture_panel(const uint8_t *rgb, uint32_t size, uint32_t panel, uint8_t *strip);
 
-/* Faces whose pictures may be published: of the context's public ones, as different people as possible, or,
- * where those are not enough to mix, drawn ones. */
+/* Drawn faces, one each of a few people, for pictures that anybody may see: whoever is erased from a data
+ * set, public or not, is in none of them. */
 struct shown_faces {
   struct attack_faces faces;
   struct face_sample sample;
-  bool open; /* public ones */
 };
-/* At the mask's size. Fills the struct in place; it must not be moved afterwards. -ENOMEM; -ERANGE when there
- * are no public faces and the size cannot be drawn; done is due on 0 alone. */
+/* At the mask's size. Fills the struct in place; it must not be moved afterwards. -ENOMEM; -ERANGE when the
+ * size cannot be drawn (32..224); done is due on 0 alone. */
 int shown_faces_init(const struct attack_context *context, struct shown_faces *shown);
 void shown_faces_done(struct shown_faces *shown);
 /* "A victim's", "A public", "A drawn": begins a caption. */

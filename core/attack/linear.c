@@ -273,7 +273,7 @@ static int take_pictures(const struct campaign *campaign, const struct attack_pi
   return r;
 }
 
-/* Pictures that may be published. Without public faces, sizes that cannot be drawn go without. */
+/* Pictures that may be published show drawn faces. Sizes that cannot be drawn go without. */
 static int take_public_pictures(const struct campaign *campaign, struct attack_surface_result *surface) {
   struct shown_faces shown;
   int r = shown_faces_init(campaign->context, &shown);
@@ -281,7 +281,7 @@ static int take_public_pictures(const struct campaign *campaign, struct attack_s
     return r == -ERANGE ? 0 : r;
   struct campaign open = *campaign;
   open.sample = &shown.sample;
-  r = take_pictures(&open, &(struct attack_picture){.open = shown.open}, surface);
+  r = take_pictures(&open, &(struct attack_picture){.victim = false}, surface);
   shown_faces_done(&shown);
   return r;
 }

@@ -23,17 +23,42 @@ void bootstrap_interval(double *values, uint32_t draws, struct interval *interva
   interval->high = quantile(values, finite, 0.975);
 }
 
+/* Probability of at most `found` of n when each is found with probability p, 0 < p < 1. */
+static double at_most(uint32_t found, uint32_t n, double p) {
+  double sum = 0;
+  for (uint32_t k = 0; k <= found; k++)
+    sum += exp(lgamma(n + 1.0) - lgamma(k + 1.0) - lgamma(n - k + 1.0) + k * log(p) + (n - k) * log1p(-p));
+  return sum;
+}
+
+/* The p at which at most `found` of n has this probability, which falls as p grows. */
+static double solve_at_most(uint32_t found, uint32_t n, double probability) {
+  double low = 0, high = 1;
+  for (int i = 0; i < 60; i++) {
+    const double p = (low + high) / 2;
+    if (at_most(found, n, p) > probability)
+      low = p;
+    else
+      high = p;
+  }
+  return (low + high) / 2;
+}
+
 void bootstrap_widen(const double *rate, uint32_t people, struct interval *interval) {
-  if (people == 0)
-    return;
-  for (uint32_t i = 0; i < people; i++)
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < people; i++) {
     if (!(fabs(rate[i] - round(rate[i])) <= ROUNDING))
       return;
-  const double least_of_all = pow(0.025, 1.0 / people);
-  if (interval->low > least_of_all)
-    interval->low = least_of_all;
-  if (interval->high < 1 - least_of_all)
-    interval->high = 1 - least_of_all;
+    found += rate[i] > 0.5;
+  }
+  if (people == 0)
+    return;
+  const double low = found == 0 ? 0 : solve_at_most(found - 1, people, 0.975),
+               high = found == people ? 1 : solve_at_most(found, people, 0.025);
+  if (interval->low > low)
+    interval->low = low;
+  if (interval->high < high)
+    interval->high = high;
 }
 
 static double draw_clusters(const double *sum, const uint32_t *size, uint32_t clusters, uint32_t draw,

@@ -19,8 +19,8 @@ struct interval bootstrap_share(uint32_t successes, uint32_t count, uint32_t dra
 
 /* What redrawing people cannot show. Where none of n people was found, the bootstrap says "0 to 0"; the exact
  * interval (Clopper and Pearson, 1934) ends at 1 - .025^(1/n), .206 of 16 people, and where all were found it
- * begins at .025^(1/n). Where every rate is 0 or 1, the interval is widened to hold both bounds, unless it
- * does already: one found must not leave less room than none. rate: each person's own, of a share (0..1),
+ * begins at .025^(1/n). Where every rate is 0 or 1, the interval is widened to hold the exact one of as many
+ * people found, unless it does already. rate: each person's own, of a share (0..1),
  * `people` of them; with any other rate among them the interval stays as it is, and so does a bound that is
  * NAN. */
 void bootstrap_widen(const double *rate, uint32_t people, struct interval *interval);

@@ -7,6 +7,7 @@
 
 #include "core/base/json.h"
 #include "core/model/graph_state.h"
+#include "core/nn/kernels.h"
 #include "core/train/trainer.h"
 
 #define CHECKPOINT_FORMAT "guise-checkpoint-4"
@@ -68,8 +69,9 @@ static json_t *fingerprint(const struct trainer *t) {
   json_decref(spec);
   json_t *metadata = NULL;
   if (text && algorithms)
-    metadata = json_pack("{s:s,s:s,s:s,s:s,s:s}", "format", CHECKPOINT_FORMAT, "step", step, "epochs_done",
-                         epochs, "spec", text, "algorithms", algorithms);
+    metadata =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "format", CHECKPOINT_FORMAT, "step", step, "epochs_done",
+                  epochs, "spec", text, "algorithms", algorithms, "kernels", kernels_choose()->name);
   if (metadata && *mask_keyed_by(t->mask) &&
       json_object_set_new(metadata, "key", json_string(mask_keyed_by(t->mask))) < 0) {
     json_decref(metadata);
@@ -196,7 +198,8 @@ int checkpoint_read(struct trainer *t, const char *path, struct guise_error *err
   if (r == 0) {
     t->step = step;
     t->epochs_done = (uint32_t)epochs;
-    if (!json_equal(json_object_get(metadata, "algorithms"), json_object_get(mine, "algorithms")))
+    if (!json_equal(json_object_get(metadata, "algorithms"), json_object_get(mine, "algorithms")) ||
+        !json_equal(json_object_get(metadata, "kernels"), json_object_get(mine, "kernels")))
       trainer_log(
           t, "warning",
           "this processor uses other kernels than the one the job began on: results agree to rounding only");

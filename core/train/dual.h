@@ -8,7 +8,7 @@
  * (1 when it answers alike for everybody; more when it is wrong and sure). The cost of a mix is what it
  * misses beyond the mildest mix of the same lead, the one with the smallest k of the job:
  *
- *   cost = missed - missed of the smallest k
+ *   cost = missed - missed of the smallest k        (looked at in every fourth update; its mean in between)
  *   nu  <- min(3, max(0, nu + 0.002 (EMA(cost) - tau)))                  after each update of the policy
  *   mu   = min(3, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, +-0.5))   after each epoch, within [0.02, 2]

@@ -174,9 +174,9 @@ struct verifier {
   void *context;
 };
 
-/* The pairs, once their images are embedded. */
+/* The pairs, once their images are embedded; of the last verification identification, too. */
 static int judge_pairs(const struct trainer *t, const struct verify_set *set, uint32_t dimension,
-                       const float *embeddings, const char *scores_path,
+                       const float *embeddings, bool last, const char *scores_path,
                        struct verification *ret_verification, struct guise_error *err) {
   _cleanup_(freep) float *similarity = malloc(sizeof(float) * set->pair_count);
   _cleanup_(freep) bool *same = malloc(set->pair_count);
@@ -195,7 +195,7 @@ static int judge_pairs(const struct trainer *t, const struct verify_set *set, ui
     return r;
   r = verification_evaluate(similarity, same, fold, set->pair_count, set->folds, t->spec->train.seed,
                             ret_verification, err);
-  if (r == 0 && set->identity &&
+  if (r == 0 && last && set->identity &&
       verification_rank_1(embeddings, dimension, set->identity, set->image_count, t->spec->train.seed,
                           &ret_verification->rank_1) < 0)
     r = error_set(err, -ENOMEM, "out of memory identifying %u images", set->image_count);
@@ -223,7 +223,8 @@ static int verify_with(struct trainer *t, const struct verify_set *set, const st
     return -ENOMEM;
   int r = embed_images(by->graph, by->mask, by->batch, by->dimension, by->image, by->context,
                        set->image_count, both_flips, embeddings, trainer_should_stop, t, err);
-  return r < 0 ? stopped(t, r) : judge_pairs(t, set, by->dimension, embeddings, NULL, ret_verification, err);
+  return r < 0 ? stopped(t, r)
+               : judge_pairs(t, set, by->dimension, embeddings, false, NULL, ret_verification, err);
 }
 
 static struct verifier own_verifier(const struct trainer *t, const struct verify_set *set) {
@@ -248,8 +249,8 @@ int verify_both(struct trainer *t, const struct verify_set *set, const char *con
                      sum, trainer_should_stop, t, err);
   if (r < 0)
     return stopped(t, r);
-  r = judge_pairs(t, set, by.dimension, one, scores_path[0], &ret_verification[0], err);
-  return r < 0 ? r : judge_pairs(t, set, by.dimension, sum, scores_path[1], &ret_verification[1], err);
+  r = judge_pairs(t, set, by.dimension, one, true, scores_path[0], &ret_verification[0], err);
+  return r < 0 ? r : judge_pairs(t, set, by.dimension, sum, true, scores_path[1], &ret_verification[1], err);
 }
 
 /* A set's images at another size. */

@@ -22,4 +22,8 @@ for file in $(names '(api|cli|core|daemon|examples|packaging|schema|scripts|test
     failed=1
   fi
 done
+if [ -z "$(names '[a-z0-9_/]+_test')" ]; then
+  echo "FAILED: no document names a test, which cannot be"
+  failed=1
+fi
 exit "$failed"

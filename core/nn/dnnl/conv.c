@@ -5,6 +5,7 @@
 
 #include "core/nn/dnnl/context.h"
 #include "core/nn/dnnl/conv_gradient.h"
+#include "core/nn/kernels.h"
 #include "core/nn/winograd/winograd.h"
 
 struct conv {
@@ -66,7 +67,8 @@ static size_t tiled_scratch_bytes(const struct conv *conv, enum conv_pass pass) 
 /* Whether winograd.h does a pass that conv_wants_winograd() is for and the library has no Winograd for. */
 static bool tiled_does(const struct conv *conv, enum conv_pass pass) {
   const struct conv_shape *s = &conv->shape;
-  return winograd_available() && s->block == 8 && !(pass == CONV_BACKWARD_WEIGHTS && s->bias) &&
+  return winograd_available() && strcmp(kernels_choose()->name, "avx2") == 0 && s->block == 8 &&
+         !(pass == CONV_BACKWARD_WEIGHTS && s->bias) &&
          (s->scratch_most == 0 || tiled_scratch_bytes(conv, pass) <= s->scratch_most);
 }
 

@@ -12,11 +12,10 @@ struct pieces {
   uint32_t tiles_most, count;   /* tiles of a piece; pieces */
 };
 
-static struct pieces divide(const struct winograd_shape *s, uint32_t wanted, uint32_t multiple) {
+static struct pieces divide(const struct winograd_shape *s, uint32_t wanted) {
   struct pieces p = {.down = (s->height + 3) / 4, .across = (s->width + 3) / 4};
   p.tiles = s->batch * p.down * p.across;
-  uint32_t count = (p.tiles + wanted - 1) / wanted;
-  count = (count + multiple - 1) / multiple * multiple;
+  const uint32_t count = (p.tiles + wanted - 1) / wanted;
   p.tiles_most = (p.tiles + count - 1) / count;
   p.tiles_most = (p.tiles_most + WINOGRAD_ROWS - 1) / WINOGRAD_ROWS * WINOGRAD_ROWS;
   p.count = (p.tiles + p.tiles_most - 1) / p.tiles_most;
@@ -28,13 +27,13 @@ static struct pieces divide(const struct winograd_shape *s, uint32_t wanted, uin
 static struct pieces forward_pieces(const struct winograd_shape *s) {
   const uint32_t fit = (96u << 10) / (WINOGRAD_PLACES * (s->in_channels + s->out_channels));
   const uint32_t least = s->in_channels * s->out_channels >= 128 * 128 ? 48 : 12;
-  return divide(s, MAX(fit, least), 1);
+  return divide(s, MAX(fit, least));
 }
 
 /* Of the gradient: all threads work on one piece; the longer it is, the seldomer the sums are loaded. */
 static struct pieces gradient_pieces(const struct winograd_shape *s) {
   const uint32_t fit = (512u << 10) / (WINOGRAD_PLACES * (s->in_channels + s->out_channels));
-  return divide(s, MAX(fit, 96), 1);
+  return divide(s, MAX(fit, 96));
 }
 
 static struct winograd_tile tile_of(const struct winograd_shape *s, const struct pieces *p, uint32_t tile,

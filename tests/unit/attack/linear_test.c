@@ -327,38 +327,32 @@ static const uint8_t *open_image(void *faces, uint32_t i) {
   return (const uint8_t *)faces + i * PIXELS;
 }
 
-/* Where there are public faces, they are shown, and called so; too few to mix are left alone. */
-static void public_faces_are_shown(void **state) {
+/* Also where there are public faces, which may have to be erased one day. */
+static void drawn_faces_are_shown(void **state) {
   (void)state;
   enum { OPEN = 10 };
-  static const char *const sources[] = {"\"synthetic\"", "\"public\""};
   uint8_t *faces = malloc(OPEN * PIXELS);
   for (uint32_t i = 0; i < OPEN; i++)
     synth_face(77, i, 0, SIZE, faces + i * PIXELS);
   struct mask *mask = fitted_mask(MASK_AHM, 3);
-  for (uint32_t enough = 0; enough < 2; enough++) {
-    struct attack_context context = context_of(mask, 2);
-    context.open = (struct attack_faces){open_image, faces, identity, enough ? OPEN : 7};
-    struct attack_result result = run(&context);
-    for (uint32_t s = 0; s < result.surfaces; s++)
-      for (uint32_t i = 0; i < ATTACK_PICTURES_MAX; i++) {
-        const struct attack_picture *picture = &result.surface[s].picture[i];
-        bool is_open = false;
-        for (uint32_t f = 0; f < OPEN; f++)
-          is_open |= memcmp(picture->rgb, faces + f * PIXELS, SIZE * 3) == 0; /* the first row's */
-        assert_int_equal(is_open, enough);
-        assert_int_equal(picture->open, enough);
-        assert_false(picture->victim);
-        assert_non_null(strstr(picture->caption, enough ? "A public face" : "A drawn face"));
-      }
-    json_t *json = attack_result_json(&result);
-    char *text = json_dumps(json, 0);
-    assert_non_null(strstr(text, sources[enough]));
-    assert_null(strstr(text, sources[!enough]));
-    free(text);
-    json_decref(json);
-    attack_result_done(&result);
-  }
+  struct attack_context context = context_of(mask, 2);
+  context.open = (struct attack_faces){open_image, faces, identity, OPEN};
+  struct attack_result result = run(&context);
+  for (uint32_t s = 0; s < result.surfaces; s++)
+    for (uint32_t i = 0; i < ATTACK_PICTURES_MAX; i++) {
+      const struct attack_picture *picture = &result.surface[s].picture[i];
+      for (uint32_t f = 0; f < OPEN; f++)
+        assert_memory_not_equal(picture->rgb, faces + f * PIXELS, SIZE * 3); /* the first row's */
+      assert_true(!picture->open && !picture->victim);
+      assert_non_null(strstr(picture->caption, "A drawn face"));
+    }
+  json_t *json = attack_result_json(&result);
+  char *text = json_dumps(json, 0);
+  assert_non_null(strstr(text, "\"synthetic\""));
+  assert_null(strstr(text, "\"public\""));
+  free(text);
+  json_decref(json);
+  attack_result_done(&result);
   free(faces);
   mask_free(mask);
 }
@@ -474,7 +468,7 @@ int main(void) {
       cmocka_unit_test(broken_attacker_is_inconclusive),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(same_result_for_any_thread_count),
-      cmocka_unit_test(public_faces_are_shown),
+      cmocka_unit_test(drawn_faces_are_shown),
       cmocka_unit_test(public_pictures_show_nobody),
       cmocka_unit_test(stops_when_asked),
       cmocka_unit_test(impossible_contexts_are_refused),

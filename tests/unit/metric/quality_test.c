@@ -152,14 +152,19 @@ static void bootstrap_of_shares(void **state) {
   assert_true(all.low == 1 && all.high == 1);
 }
 
-/* Nobody of n has been found: what is still possible is the exact bound, and one found leaves no less room.
- * Values of Clopper and Pearson's two-sided 95 %: 0 of 16 ends at .2059, 0 of 10 at .3085, 0 of 1 at .975. */
+/* People who have been found or not: the interval holds the exact one. Nobody of n found leaves 1 -
+ * .025^(1/n). Values of Clopper and Pearson's two-sided 95 %: 0 of 16 ends at .2059, 0 of 10 at .3085, 0 of 1
+ * at .975. */
 static void people_who_are_all_alike(void **state) {
   (void)state;
   static const struct {
     uint32_t people;
     double high;
   } rows[] = {{1, .975}, {10, .3085}, {16, .2059}, {100, .0362}};
+  static const struct {
+    uint32_t found;
+    double low, high;
+  } exact[] = {{1, .0016, .3023}, {3, .0405, .4565}, {8, .2465, .7535}, {15, .6977, .9984}}; /* of 16 */
   double rate[100] = {0};
   uint32_t cluster[100];
   for (uint32_t i = 0; i < 100; i++)
@@ -182,7 +187,10 @@ static void people_who_are_all_alike(void **state) {
     bootstrap_widen(rate, 16, &x);
     assert_true(x.low >= before.low && x.high >= before.high && x.low < x.high);
     assert_true(x.low <= drawn.low && x.high >= drawn.high);
-    assert_true(found < 4 || found > 12 || (x.low == drawn.low && x.high == drawn.high));
+    for (size_t i = 0; i < sizeof(exact) / sizeof(exact[0]); i++)
+      if (found == exact[i].found)
+        assert_true(fabs(x.low - fmin(drawn.low, exact[i].low)) < 5e-5 &&
+                    fabs(x.high - fmax(drawn.high, exact[i].high)) < 5e-5);
     before = x;
     rate[found] = 1;
   }

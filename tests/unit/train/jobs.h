@@ -41,6 +41,7 @@ struct record {
   bool only_training; /* questions count only once the job's own training has begun */
   bool training;
   bool embedder_continued, embedder_taken; /* said so */
+  bool other_kernels;                      /* likewise: the checkpoint's are not this processor's */
   char embedder_accuracy[64];
   uint32_t analyses; /* analysis networks, generators and budgets that were trained */
 };
@@ -62,6 +63,7 @@ static inline void on_log(void *context, const char *level, const char *text) {
   const char *told = strncmp(text, "embedder: t", 11) == 0 ? strstr(text, "; ") : NULL;
   if (told)
     (void)snprintf(record->embedder_accuracy, sizeof(record->embedder_accuracy), "%s", told);
+  record->other_kernels |= strncmp(text, "this processor uses other kernels", 33) == 0;
   record->analyses += strncmp(text, "analysis network:", 17) == 0 || strncmp(text, "generator:", 10) == 0 ||
                       strncmp(text, "budgets:", 8) == 0;
 }
