@@ -42,6 +42,7 @@ static void print_receipt(const json_t *receipt) {
   print_count(receipt, "rejects", "rejected files");
   print_count(receipt, "pairs", "pairs lists");
   print_count(receipt, "private_reports", "private reports and class heads");
+  print_count(receipt, "public_reports", "reports no longer show public faces");
   print_files(receipt);
   print_count(receipt, "kept", "files stay, because something else in the store is made of the same bytes");
   if (!json_is_true(json_object_get(receipt, "log_emptied")))

@@ -58,9 +58,13 @@ static json_t *add_erased(json_t *receipt, const struct store_erased *erased, ui
   const struct {
     const char *name;
     uint32_t count;
-  } counts[] = {{"identities", identities},           {"images", images},
-                {"rejects", erased->rejects},         {"pairs", erased->pairs},
-                {"private_reports", erased->reports}, {"kept", erased->kept}};
+  } counts[] = {{"identities", identities},
+                {"images", images},
+                {"rejects", erased->rejects},
+                {"pairs", erased->pairs},
+                {"private_reports", erased->reports},
+                {"public_reports", erased->shown},
+                {"kept", erased->kept}};
   json_t *models = json_array();
   for (uint32_t i = 0; i < erased->model_count; i++)
     models = json_append(models, json_string(erased->models[i]));
@@ -78,6 +82,10 @@ static int give_receipt(json_t *receipt, json_t **ret_receipt, struct guise_erro
   }
   *ret_receipt = receipt;
   return 0;
+}
+
+bool erase_make_room(struct service *service, int r, json_t **files) {
+  return networks_give(service, r, files) || reserve_give(service, r);
 }
 
 /* ---- data sets ---- */
@@ -110,9 +118,16 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
   struct store_erased erased = {0};
   struct dataset_row row;
   int r = store_dataset_get(service->store, key, &row);
+  if (r == 0)
+    r = store_dataset_unused(service->store, row.id);
   if (r < 0)
-    return refuse_dataset(r, key, err);
+    return refuse_dataset(r, r == -ENOENT ? key : row.name, err);
   json_t *files = json_array();
+  uint32_t shown = 0;
+  if ((r = erase_public_pictures(service, row.id, &shown, &files, err)) < 0) {
+    json_decref(files);
+    return r;
+  }
   (void)pthread_mutex_lock(&service->blob_lock);
   do
     r = store_dataset_delete(service->store, row.id, &erased);
@@ -128,6 +143,7 @@ int service_dataset_delete(struct service *service, const char *key, json_t **re
   shown_forget(&service->shown, row.sha256);
   files = erase_upload(service, &row, files);
   json_t *receipt = make_receipt(service, "dataset", row.id, files);
+  erased.shown = shown;
   receipt = add_erased(receipt, &erased, row.identities, row.images);
   store_erased_clear(&erased);
   log_info("data set %s: erased", row.id);
@@ -244,7 +260,7 @@ static int rewrite_templates(struct erasure *e, struct guise_error *err) {
 static bool make_room(struct erasure *e, int r, uint32_t *tries, json_t **files) {
   if (r < 0)
     (void)unlink(e->fresh);
-  return ++*tries <= 3 && (networks_give(e->service, r, files) || reserve_give(e->service, r));
+  return ++*tries <= 3 && erase_make_room(e->service, r, files);
 }
 
 static int rewrite(struct erasure *e, json_t **files, struct guise_error *err) {
@@ -303,11 +319,15 @@ static int swap(struct erasure *e, json_t **files, struct store_erased *ret_eras
 
 static int erase_person(struct erasure *e, json_t **files, struct store_erased *ret_erased,
                         struct guise_error *err) {
+  uint32_t shown = 0;
   int r = rewrite(e, files, err);
+  if (r == 0)
+    r = erase_public_pictures(e->service, e->row.id, &shown, files, err);
   if (r == 0) {
     (void)pthread_mutex_lock(&e->service->blob_lock);
     r = swap(e, files, ret_erased, err);
     (void)pthread_mutex_unlock(&e->service->blob_lock);
+    ret_erased->shown = shown;
   }
   (void)unlink(e->fresh); /* when it did not become a blob */
   free(e->pairs);

@@ -207,6 +207,15 @@ void storage_tick(struct service *service, int64_t *probed_ns);
 void reserve_keep(struct service *service, int64_t *looked_ns);
 /* After an erasure that met r: true = it met a full disk, and there is more room now. */
 bool reserve_give(struct service *service, int r);
+
+/* ---- erase.c, erase_reports.c ---- */
+/* Whether room was made for another try of what failed with r: of kept networks, then of the reserve. */
+bool erase_make_room(struct service *service, int r, json_t **files);
+/* Takes the pictures of public faces out of the reports of models that were attacked with the data set: whose
+ * they are is not recorded. What went is appended to the receipt's files. Call without blob_lock, before
+ * anything is erased. */
+int erase_public_pictures(struct service *service, const char *dataset, uint32_t *ret_reports, json_t **files,
+                          struct guise_error *err);
 /* Whether beside so many bytes more the disk would have the room in which it is made. */
 bool reserve_fits(struct service *service, uint64_t bytes);
 

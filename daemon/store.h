@@ -172,6 +172,7 @@ struct store_erased {
   uint32_t blob_count, model_count;
   uint32_t kept;                    /* blobs that something else refers to, too */
   uint32_t rejects, pairs, reports; /* rows; reports: private ones, which show faces */
+  uint32_t shown; /* public reports that showed public faces; not the store's to count: erase_reports.c */
 };
 void store_erased_clear(struct store_erased *erased);
 /* Row, rejects, pairs, the networks that learnt from it, and the private reports of its models. -EBUSY while
@@ -190,6 +191,10 @@ struct store_rewrite {
  * the new pack's: the upload's bytes are no longer what is here. */
 int store_dataset_rewrite(struct store *store, const struct store_rewrite *rewrite,
                           struct store_erased *ret_erased);
+/* Models whose reports may show faces of the data set: it was the attackers' public one, in training or in a
+ * later audit. ret_ids is freed by the caller. */
+int store_models_shown(struct store *store, const char *dataset, char (**ret_ids)[STORE_ID],
+                       uint32_t *ret_count);
 /* Whether a job that is not terminal uses the data set: 0 or -EBUSY. */
 int store_dataset_unused(struct store *store, const char *id);
 /* A job's row with all that hangs on it. -EBUSY when it is not terminal, or its results are in a model that
@@ -401,7 +406,7 @@ int store_model_insert(struct store *store, const struct model_row *row, int64_t
 /* An audit's end: summary, audited and the listed files of the model `row->id` are replaced, other files
  * stay, and the audit's job succeeds, in one transaction. -ESTALE when the model's report.json is not the one
  * that `report_sha256` names, -EBUSY as store_model_insert. ret_blobs: what the replaced files leave unused.
- */
+ * job NULL: no job ends with it, and ret_seq is not written. */
 int store_model_audited(struct store *store, const struct model_row *row, const char *job,
                         const char *report_sha256, char (**ret_blobs)[SHA256_HEX], uint32_t *ret_count,
                         int64_t *ret_seq);

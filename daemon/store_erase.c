@@ -52,6 +52,20 @@ int store_dataset_unused(struct store *store, const char *id) {
   return r;
 }
 
+int store_models_shown(struct store *store, const char *dataset, char (**ret_ids)[STORE_ID],
+                       uint32_t *ret_count) {
+#define ATTACKED_WITH "SELECT job FROM job_inputs WHERE pointer = '/audit/public_dataset' AND dataset = ?1"
+  sqlite3 *db = store_read_begin(store);
+  int r = store_append_texts(db, ret_ids, ret_count, STORE_ID,
+                             "SELECT id FROM models WHERE job IN (" ATTACKED_WITH ") OR id IN "
+                             "(SELECT model FROM job_inputs WHERE pointer = '/model' AND job IN "
+                             "(" ATTACKED_WITH ")) ORDER BY seq",
+                             "t", dataset);
+  store_read_end(store, db);
+  return r;
+#undef ATTACKED_WITH
+}
+
 static int changed(sqlite3 *db, int r, uint32_t *ret_rows) {
   if (r == 0)
     *ret_rows += (uint32_t)sqlite3_changes(db);

@@ -96,11 +96,11 @@ int store_model_audited(struct store *store, const struct model_row *row, const 
     r = replaced_blobs(db, model, row, &blobs, &count);
   if (r == 0)
     r = replace_files(db, model, row);
-  if (r == 0)
+  if (r == 0 && job)
     r = store_job_move_in(db, job, 1u << JOB_STATE_RUNNING | 1u << JOB_STATE_PAUSING, JOB_STATE_SUCCEEDED,
                           "finished", NULL, NULL, &seq);
   r = store_write_end_blobs(store, db, r, blobs, count, ret_blobs, ret_count);
-  if (r == 0)
+  if (r == 0 && job)
     *ret_seq = seq;
   return r;
 }

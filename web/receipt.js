@@ -18,6 +18,7 @@ export function receiptView(receipt) {
     ['Rejected files forgotten', some(receipt.rejects)],
     ['Pairs lists', some(receipt.pairs)],
     ['Reports with faces, class heads', some(receipt.private_reports)],
+    ['Reports that no longer show public faces', some(receipt.public_reports)],
     ['Files', `${count(gone.length)} of ${count(files.length)}, ${bytes(size)}`],
     ['Kept for others', some(receipt.kept)],
     [

@@ -99,6 +99,11 @@ const json_t *report_deciding_metric(const json_t *surface);
 int report_html(const json_t *report, const json_t *private_pictures, char **ret_html,
                 struct guise_error *err);
 
+/* report.json's text, to be freed; NULL when out of memory. */
+char *report_text(const json_t *report);
+/* Takes the pictures of public faces out of a report. Whether it had any. */
+bool report_hide_public(json_t *report);
+
 /* Writes report.json, report.html, report-private.html and card.md into an existing directory, each
  * atomically. private_pictures may be NULL: then no report-private.html is written. */
 int report_write(const char *directory, const json_t *report, const json_t *private_pictures,

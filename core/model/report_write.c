@@ -8,6 +8,7 @@
 #include "core/model/files.h"
 #include "core/model/report.h"
 #include "core/model/report_parts.h"
+#include "core/model/text.h"
 
 static int write_named(const char *directory, const char *name, const char *text, struct guise_error *err) {
   char path[4096];
@@ -23,9 +24,35 @@ static int write_html(const char *directory, const char *name, const json_t *rep
   return r < 0 ? r : write_named(directory, name, html, err);
 }
 
+char *report_text(const json_t *report) {
+  return json_print(report, JSON_INDENT(2) | JSON_REAL_PRECISION(REPORT_DIGITS));
+}
+
+static bool hide_public_of(json_t *pictures) {
+  bool any = false;
+  for (size_t i = json_array_size(pictures); i-- > 0;)
+    if (strcmp(json_text_at(json_array_get(pictures, i), "source"), "public") == 0) {
+      (void)json_array_remove(pictures, i);
+      any = true;
+    }
+  return any;
+}
+
+bool report_hide_public(json_t *report) {
+  json_t *attack, *surface;
+  bool any = false;
+  size_t i, s;
+  json_array_foreach(json_object_get(report, "attacks"), i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      any |= hide_public_of(json_object_get(surface, "pictures"));
+    }
+  }
+  return any;
+}
+
 int report_write(const char *directory, const json_t *report, const json_t *private_pictures,
                  struct guise_error *err) {
-  _cleanup_(freep) char *json = json_print(report, JSON_INDENT(2) | JSON_REAL_PRECISION(REPORT_DIGITS));
+  _cleanup_(freep) char *json = report_text(report);
   _cleanup_(freep) char *card = NULL;
   if (!json)
     return error_set(err, -ENOMEM, "out of memory writing the report");

@@ -102,7 +102,7 @@ static const json_t *sample_spec;     /* likewise; NULL = a label alone */
 static bool sample_by_owner;          /* likewise */
 static double sample_unmixed = .25;   /* likewise */
 
-static inline json_t *sample_report_of(const struct model_info *info, const json_t *attacks, bool synthetic) {
+static inline json_t *sample_report_of(const struct model_info *info, const json_t *list, bool synthetic) {
   static const char *const notes[] = {"A note with " HOSTILE};
   struct report_input input = {
       .job_id = "job_1",
@@ -124,7 +124,7 @@ static inline json_t *sample_report_of(const struct model_info *info, const json
       .reward = {.mixes = true, .policy = "learned", .reward = "paper", .unmixed = sample_unmixed},
       .verifications = verifications,
       .verification_count = 2,
-      .attacks = attacks,
+      .attacks = list,
       .seed = 7,
       .notes = notes,
       .note_count = 1,
@@ -145,9 +145,9 @@ static inline json_t *sample_report_of(const struct model_info *info, const json
   return report;
 }
 
-static inline json_t *sample_report(const json_t *attacks, bool synthetic) {
+static inline json_t *sample_report(const json_t *list, bool synthetic) {
   const struct model_info info = sample_info();
-  return sample_report_of(&info, attacks, synthetic);
+  return sample_report_of(&info, list, synthetic);
 }
 
 static inline void check_schema(const json_t *report) {
