@@ -153,10 +153,9 @@ static void hashes_tell_jobs_apart(void **state) {
   (void)state;
   json_t *spec = json_loads(
       "{\"a\":1,\"holdout\":{},\"train\":{\"seed\":1,\"lr\":0.1},\"resources\":{\"threads\":2}}", 0, NULL);
-  json_t *same =
-      json_loads("{\"resources\":{\"max_runtime_s\":5,\"threads\":2},\"labels\":{\"x\":\"y\"},"
-                 "\"priority\":3,\"holdout\":{},\"train\":{\"lr\":0.1,\"seed\":9},\"a\":1}",
-                 0, NULL);
+  json_t *same = json_loads("{\"resources\":{\"max_runtime_s\":5,\"threads\":2},\"labels\":{\"x\":\"y\"},"
+                            "\"priority\":3,\"holdout\":{},\"train\":{\"lr\":0.1,\"seed\":9},\"a\":1}",
+                            0, NULL);
   char one[SHA256_HEX], two[SHA256_HEX];
   assert_int_equal(study_hash(spec, 4, NULL, one), 0);
   assert_int_equal(study_hash(same, 4, NULL, two), 0);
