@@ -232,9 +232,8 @@ int audit_check(const struct job_spec *spec, const struct job_data *data, struct
                    people);
 }
 
-int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t seed,
-                          const struct job_callbacks *callbacks, struct job_inputs *inputs,
-                          char path[static PATH_MAX], struct guise_error *err) {
+int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, const struct job_callbacks *callbacks,
+                          struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err) {
   char directory[PATH_MAX];
   bool needed = false;
   for (uint32_t i = 0; i < attack_count; i++)
@@ -244,7 +243,7 @@ int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t s
   if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   const struct keeping keeping = audit_keeping(inputs, CACHE_PUBLIC);
-  int r = embedder_train(inputs->audit_public_pack, size, seed + 1, MAX(inputs->threads, 1u), &keeping,
+  int r = embedder_train(inputs->audit_public_pack, size, TEACHER_SEED, MAX(inputs->threads, 1u), &keeping,
                          directory, callbacks, path, err);
   if (r == 0)
     inputs->teacher_model = path;

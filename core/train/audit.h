@@ -60,11 +60,9 @@ int audit_check(const struct job_spec *spec, const struct job_data *data, struct
 
 /* The teacher of attacks that learn: the one that is given, or one trained on their public faces, in a
  * directory under the work directory. It is never the probe's embedder, even of the same faces: the policy
- * learned to deceive that one. size: pixels; seed: of the training whose model is attacked. path is storage
- * for inputs->teacher_model. */
-int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, uint64_t seed,
-                          const struct job_callbacks *callbacks, struct job_inputs *inputs,
-                          char path[static PATH_MAX], struct guise_error *err);
+ * learned to deceive that one. size: pixels. path is storage for inputs->teacher_model. */
+int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, const struct job_callbacks *callbacks,
+                          struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err);
 
 /* The entry of the report's "audits" that tells under which conditions the record's attacks were made. New
  * reference; NULL when out of memory. */

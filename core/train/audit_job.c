@@ -208,8 +208,7 @@ int audit_job_run(const struct job_spec *spec, const struct job_inputs *inputs,
   if (r == 0)
     r = audit_check(spec, &job.data, err);
   if (r == 0)
-    r = audit_prepare_teacher(spec, job.trained.model.input, job.trained.train.seed, callbacks, &job.inputs,
-                              teacher, err);
+    r = audit_prepare_teacher(spec, job.trained.model.input, callbacks, &job.inputs, teacher, err);
   if (r == 0)
     r = attack_and_write(&job, ret_outcome, err);
   audit_job_done(&job);

@@ -16,6 +16,12 @@ struct keeping {
   enum cache_source source;        /* that pack */
 };
 
+/* Seeds of the public networks of a job, whatever its own seed: jobs that differ in nothing but their seed
+ * share them, and do not differ by them. Two, so that the attacker's teacher is not what the policy's reward
+ * looks through. */
+#define PROBE_EMBEDDER_SEED 1u
+#define TEACHER_SEED 2u
+
 /* Trains an undefended network of half width on all people of `public_pack` but a tenth, whose verification
  * accuracy is logged, and writes work_directory/embedder.safetensors (a model of core/model), whose path
  * comes back. size: pixels a side, a multiple of 8 from 32 on; less when the pack has less. work_directory is

@@ -225,7 +225,7 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
   const struct keeping keeping = {
       .cache = inputs->cache, .sha256 = inputs->public_sha256, .source = CACHE_MASK_PUBLIC};
-  int r = embedder_train(inputs->public_pack, input, spec->train.seed, MAX(inputs->threads, 1u), &keeping,
+  int r = embedder_train(inputs->public_pack, input, PROBE_EMBEDDER_SEED, MAX(inputs->threads, 1u), &keeping,
                          directory, callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;
@@ -268,7 +268,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   if (r == 0)
     r = prepare_pretrained(spec, callbacks, &own, pretrained, err);
   if (r == 0)
-    r = audit_prepare_teacher(spec, spec->model.input, spec->train.seed, callbacks, &own, teacher, err);
+    r = audit_prepare_teacher(spec, spec->model.input, callbacks, &own, teacher, err);
   if (r == 0)
     r = trainer_init(&trainer, spec, inputs, callbacks, err);
   if (r == 0)
