@@ -366,7 +366,7 @@ int shown_faces_init(const struct attack_context *context, struct shown_faces *s
 void shown_faces_done(struct shown_faces *shown) {
   face_sample_done(&shown->sample);
   free(shown->faces.context);
-  *shown = (struct shown_faces){.faces = {NULL}};
+  shown->faces = (struct attack_faces){NULL, NULL, NULL, 0};
 }
 
 /* ---- verdict ---- */
