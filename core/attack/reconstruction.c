@@ -279,7 +279,7 @@ static int add_picture(struct attack_surface_result *surface, bool victim, const
   picture_panel(drawn, size, 2, strip);
   *picture = (struct attack_picture){.victim = victim, .open = !victim, .rgb = strip};
   (void)snprintf(picture->caption, sizeof(picture->caption), "%s face%s: original, template seen, drawn",
-                 victim ? "A victim's" : "A public", mix->k > 1 ? " in a mix" : "");
+                 picture_whose(picture), mix->k > 1 ? " in a mix" : "");
   surface->pictures++;
   return 0;
 }
