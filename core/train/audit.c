@@ -188,7 +188,7 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
   struct guise_error inner = {0};
   const char *pack = subject->inputs->audit_public_pack;
   subject->callbacks->phase(subject->callbacks->context, "auditing");
-  int r = pack ? job_data_open(pack, subject->data->size, NULL, &learnt, &inner) : 0;
+  int r = pack ? job_data_open_for(subject->callbacks, pack, subject->data->size, NULL, &learnt, &inner) : 0;
   if (r < 0)
     return error_set(err, r, "audit.public_dataset: %s", inner.text);
   for (uint32_t i = 0; i < attack_count && r == 0; i++) {

@@ -64,15 +64,16 @@ static int open_data(struct audit_job *job, struct guise_error *err) {
   const struct data_split split_then = job_spec_split(&job->trained);
   const char *split = json_text_at(json_object_get(data, "held_out"), "split_sha256");
   job->own = strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0;
-  int r = job_data_open(job->inputs.dataset_pack, job->trained.model.input, job->own ? &split_then : NULL,
-                        &job->data, err);
+  int r = job_data_open_for(job->callbacks, job->inputs.dataset_pack, job->trained.model.input,
+                            job->own ? &split_then : NULL, &job->data, err);
   if (r == 0 && job->own && strcmp(split, job->data.split_sha256) != 0)
     r = error_set(err, -EBADMSG,
                   "the people that were held out of the training cannot be found again: the "
                   "model's report belongs to another version of guise");
   if (r == 0 && mask_traits(job->trained.mask.method)->mixes && job->trained.mask.pool != MIX_POOL_PRIVATE)
     r = job->inputs.public_pack
-            ? job_data_open(job->inputs.public_pack, job->data.size, NULL, &job->partners, err)
+            ? job_data_open_for(job->callbacks, job->inputs.public_pack, job->data.size, NULL, &job->partners,
+                                err)
             : error_set(err, -EINVAL, "the public faces that the model's training mixed in are gone");
   return r;
 }
