@@ -45,7 +45,17 @@ static uint32_t number(const char *text) {
   return value;
 }
 
-/* NAME N: the image whose stem is NAME_000N, else the N-th of NAME. */
+/* Whether an image is called as LFW calls its own: NAME_0001.jpg. */
+static bool has_number(const char *image, const char *name, size_t name_length) {
+  if (strncmp(image, name, name_length) != 0 || image[name_length] != '_')
+    return false;
+  const char *digits = image + name_length + 1;
+  const size_t count = strspn(digits, "0123456789");
+  return count >= 4 && digits[count] == '.';
+}
+
+/* NAME N: the image whose stem is NAME_000N; where none of the person's images is called like that, the N-th.
+ * Of numbered ones the N-th may be another than meant, since any of them may have been rejected. */
 static int find_image(const struct pack *pack, const char *name, uint32_t n, uint32_t *ret_image) {
   uint32_t person, first, count;
   char stem[TOKEN_MAX + 16];
@@ -54,13 +64,17 @@ static int find_image(const struct pack *pack, const char *name, uint32_t n, uin
   if (pack_find_identity(pack, name, &person) < 0)
     return -ENOENT;
   pack_identity_range(pack, person, &first, &count);
-  int length = snprintf(stem, sizeof(stem), "%s_%04u.", name, n);
-  for (uint32_t i = 0; i < count; i++)
-    if (strncmp(pack_image_name(pack, first + i), stem, (size_t)length) == 0) {
+  const int length = snprintf(stem, sizeof(stem), "%s_%04u.", name, n);
+  bool numbered = false;
+  for (uint32_t i = 0; i < count; i++) {
+    const char *image = pack_image_name(pack, first + i);
+    if (strncmp(image, stem, (size_t)length) == 0) {
       *ret_image = first + i;
       return 0;
     }
-  if (n > count)
+    numbered = numbered || has_number(image, name, strlen(name));
+  }
+  if (numbered || n > count)
     return -ENOENT;
   *ret_image = first + n - 1;
   return 0;
