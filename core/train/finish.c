@@ -187,7 +187,7 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
   (void)snprintf(
       ret_notes[0], NOTE_LENGTH,
       "Trained in %s; %u of %u passes of convolutions use Winograd's algorithm, whose roundings differ from "
-      "those of direct convolution.",
+      "those of direct convolution. Attacks, embed and verify use it where it is faster.",
       t->spec->train.precision == PRECISION_BF16 ? "bfloat16 with float32 weights" : "float32", winograd,
       passes);
   bool secret = false;
