@@ -1,5 +1,6 @@
 /* The decoder: codecs, hostile images, its jail, and what happens when it dies; resizing. */
 #include "core/base/philox.h"
+#include "core/image/decode.h"
 #include "core/image/decoder.h"
 #include "core/image/pack.h"
 #include "tests/unit/image/archive_fixture.h"
@@ -81,6 +82,7 @@ static void mutated_images(void **state) {
   free(jpeg);
 }
 
+/* What killed it need not be the picture's fault: a good one is not lost by it. */
 static void a_killed_decoder_is_replaced(void **state) {
   (void)state;
   uint8_t rgb[SIDE * SIDE * 3], out[SIDE * SIDE * 3], png[SIDE * SIDE * 4 + 1024];
@@ -91,12 +93,80 @@ static void a_killed_decoder_is_replaced(void **state) {
   synth_face(1, 2, 3, SIDE, rgb);
   size_t bytes = make_png(rgb, SIDE, png, sizeof(png));
   decoder_init(&decoder, DECODER);
-  assert_int_equal(decoder_run(&decoder, png, bytes, SIDE, out, &code, detail, &err), 0);
-  assert_int_equal(kill(decoder.pid, SIGKILL), 0);
-  assert_int_equal(decoder_run(&decoder, png, bytes, SIDE, out, &code, detail, &err), -EBADMSG);
+  for (int i = 0; i < 3; i++) {
+    memset(out, 0, sizeof(out));
+    assert_int_equal(decoder_run(&decoder, png, bytes, SIDE, out, &code, detail, &err), 0);
+    assert_memory_equal(out, rgb, sizeof(rgb));
+    assert_int_equal(kill(decoder.pid, SIGKILL), 0);
+  }
+  decoder_stop(&decoder);
+}
+
+/* A picture that two helpers die on is given up; the next one gets a helper again. */
+static void a_picture_gets_two_helpers(void **state) {
+  (void)state;
+  uint8_t out[SIDE * SIDE * 3];
+  struct decoder decoder;
+  struct guise_error err = {0};
+  const char *code = "", *file = "P5 1 1 255\n\x07";
+  char detail[200], script[256], body[600];
+  write_script("exit 1", script);
+  decoder_init(&decoder, script);
+  assert_int_equal(decoder_run(&decoder, file, strlen(file), SIDE, out, &code, detail, &err), -EBADMSG);
   assert_string_equal(code, "decoder_failed");
-  assert_int_equal(decoder_run(&decoder, png, bytes, SIDE, out, &code, detail, &err), 0);
-  assert_memory_equal(out, rgb, sizeof(rgb));
+  assert_int_equal(starts(), 2);
+  (void)snprintf(body, sizeof(body), "test -e %s/once && exec %s\n: > %s/once\nkill -9 $$", root, DECODER,
+                 root);
+  write_script(body, script);
+  assert_int_equal(decoder_run(&decoder, file, strlen(file), SIDE, out, &code, detail, &err), 0);
+  assert_int_equal(starts(), 2);
+  assert_int_equal(out[0], 7);
+  decoder_stop(&decoder);
+  write_script("exit 1", script); /* embed and verify: whoever asks can ask again */
+  assert_int_equal(decode_image(script, file, strlen(file), SIDE, out, &err), -EBADMSG);
+  assert_int_equal(starts(), 1);
+}
+
+/* That none can be run is no picture's fault. */
+static void a_decoder_that_cannot_start(void **state) {
+  (void)state;
+  uint8_t out[SIDE * SIDE * 3];
+  struct decoder decoder;
+  const char *code = "", *file = "P5 1 1 255\n\x07";
+  char detail[200], script[256];
+  static const struct {
+    const char *body, *says;
+    int result;
+  } cases[] = {{"exit 2", "jail", -EPERM}, {"exit 127", "libraries", -ENOEXEC}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct guise_error err = {0};
+    write_script(cases[i].body, script);
+    decoder_init(&decoder, script);
+    assert_int_equal(decoder_run(&decoder, file, strlen(file), SIDE, out, &code, detail, &err),
+                     cases[i].result);
+    assert_non_null(strstr(err.text, cases[i].says));
+    decoder_stop(&decoder);
+    assert_int_equal(starts(), 1);
+  }
+}
+
+/* Its time on the processor is limited, so it does not live for a whole archive. */
+static void a_decoder_serves_so_many_images(void **state) {
+  (void)state;
+  uint8_t out[SIDE * SIDE * 3];
+  struct decoder decoder;
+  struct guise_error err = {0};
+  const char *code = "", *file = "P5 1 1 255\n\x07";
+  char detail[200];
+  int first = 0;
+  decoder_init(&decoder, DECODER);
+  for (uint32_t i = 0; i <= DECODE_IMAGES; i++) {
+    if (i == DECODE_IMAGES)
+      assert_int_equal(decoder.pid, first);
+    assert_int_equal(decoder_run(&decoder, file, strlen(file), SIDE, out, &code, detail, &err), 0);
+    first = first ? first : decoder.pid;
+  }
+  assert_int_not_equal(decoder.pid, first);
   decoder_stop(&decoder);
 }
 
@@ -154,6 +224,9 @@ int main(void) {
       cmocka_unit_test(codecs),
       cmocka_unit_test(mutated_images),
       cmocka_unit_test(a_killed_decoder_is_replaced),
+      cmocka_unit_test(a_picture_gets_two_helpers),
+      cmocka_unit_test(a_decoder_that_cannot_start),
+      cmocka_unit_test(a_decoder_serves_so_many_images),
       cmocka_unit_test(the_jail_is_in_force),
       cmocka_unit_test(resizing),
   };
