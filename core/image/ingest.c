@@ -101,6 +101,21 @@ static void finish_task(struct ingest *ingest, const struct task *task, int r, c
   (void)pthread_mutex_unlock(&ingest->lock);
 }
 
+/* A disk that fills takes a part at first; the next call tells why it takes no more. */
+static int write_slot(int fd, const uint8_t *data, size_t bytes, uint64_t offset, struct guise_error *err) {
+  for (size_t done = 0; done < bytes;) {
+    ssize_t n = pwrite(fd, data + done, bytes - done, (off_t)(offset + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0) {
+      int error = n < 0 ? errno : ENOSPC;
+      return error_set(err, -error, "cannot write decoded images: %s", strerror(error));
+    }
+    done += (size_t)n;
+  }
+  return 0;
+}
+
 static void *decode_thread(void *context) {
   struct ingest *ingest = context;
   struct decoder decoder;
@@ -114,9 +129,8 @@ static void *decode_thread(void *context) {
     struct guise_error err = {0};
     int r = rgb ? decoder_run(&decoder, task.data, task.bytes, ingest->size, rgb, &code, detail, &err)
                 : error_set(&err, -ENOMEM, "out of memory decoding images");
-    if (r == 0 &&
-        pwrite(ingest->slots_fd, rgb, pixels, (off_t)((uint64_t)task.slot * pixels)) != (ssize_t)pixels)
-      r = error_set(&err, errno ? -errno : -EIO, "cannot write decoded images: %s", strerror(errno));
+    if (r == 0)
+      r = write_slot(ingest->slots_fd, rgb, pixels, (uint64_t)task.slot * pixels, &err);
     finish_task(ingest, &task, r, code, detail, &err);
     free(task.data);
   }
