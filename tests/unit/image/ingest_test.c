@@ -99,6 +99,40 @@ static void bombs(void **state) {
   free(zeros);
 }
 
+/* Some files that no decoder survives are left out; an archive of them is not tried to its end. */
+static void files_that_wear_out_decoders(void **state) {
+  (void)state;
+  static char good[SIDE * SIDE * 3 + 32];
+  static char names[100][16];
+  struct file files[100];
+  char script[256], body[512];
+  struct rejects rejects = {0};
+  struct ingest_callbacks callbacks = {.context = &rejects, .reject = on_reject};
+  struct ingest_result result;
+  struct guise_error err = {0};
+  for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+    (void)snprintf(names[i], sizeof(names[i]), "a/%zu.ppm", i);
+    files[i] = (struct file){names[i], good, make_ppm(0, 0, good), 0};
+  }
+  write_script("exit 1", script);
+  write_archive("tar", files, ARRAY_SIZE(files));
+  assert_int_equal(ingest_archive(archive_path, pack_path, SIDE, script, 1, NULL, &callbacks, &result, &err),
+                   -EBADMSG);
+  assert_non_null(strstr(err.text, "leave out"));
+  assert_int_equal(rejects.count, 33);
+  assert_int_equal(starts(), 66);
+  assert_string_equal(code_of(&rejects, "a/32.ppm"), "decoder_failed");
+  /* 64 times in vain: that many an archive may have, and its other files are taken */
+  (void)snprintf(body, sizeof(body), "test $(wc -c < %s/starts) -gt 64 && exec %s\nexit 1", root, DECODER);
+  write_script(body, script);
+  memset(&rejects, 0, sizeof(rejects));
+  if (ingest_archive(archive_path, pack_path, SIDE, script, 1, NULL, &callbacks, &result, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(rejects.count, 32);
+  assert_int_equal(result.images, 68);
+  assert_int_equal(starts(), 65);
+}
+
 /* ---- a disk that fills ---- */
 
 static atomic_uint takes_bytes; /* that the disk takes in one call; 0 = all */
@@ -176,6 +210,7 @@ int main(void) {
       cmocka_unit_test(bad_files_are_listed_and_skipped),
       cmocka_unit_test(archives_that_break_fail_whole),
       cmocka_unit_test(bombs),
+      cmocka_unit_test(files_that_wear_out_decoders),
       cmocka_unit_test(a_disk_that_takes_parts),
       cmocka_unit_test(real_faces),
   };
