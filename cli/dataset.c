@@ -128,11 +128,12 @@ static int dataset_done(struct cli *cli, const json_t *dataset) {
 }
 
 static void show_ingest(const json_t *dataset) {
+  const char *reason = json_text(dataset, "error", "");
   char text[64] = "decoding";
   if (json_count(dataset, "images") > 0)
     (void)snprintf(text, sizeof(text), "decoding: %llu images",
                    (unsigned long long)json_count(dataset, "images"));
-  bar_draw(-1, text, "");
+  bar_draw(-1, *reason ? "tried again:" : text, reason);
 }
 
 /* One look at the ingest. true = over, with *ret_code. */

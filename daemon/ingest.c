@@ -23,6 +23,8 @@ struct run {
   uint32_t batched, kept;
   int failed; /* the store's answer to a batch */
   bool again; /* the machine failed it, and it is known when it is tried again */
+  bool waits; /* for the machine to be put right: not the upload's fault */
+  struct guise_error err;
 };
 
 static void flush_rejects(struct run *run) {
@@ -101,37 +103,57 @@ static bool machine_lacks_again(struct run *run, int r) {
   return run->again;
 }
 
+/* Whether r tells something about the upload, or about what its owner may have. Everything else is the
+ * machine's: a decoder that cannot be run, a file that may not be opened. */
+static bool upload_fails(int r) {
+  return r == -EBADMSG || r == -ENODATA || r == -EFBIG || r == -EUSERS;
+}
+
 static void job_failed(void *context, const char *job, int64_t seq) {
   bus_emit(context, job, seq);
 }
 
+/* The row and the upload go together, or one that is sent again in between would be lost. */
+static int give_up(struct run *run, const char *reason) {
+  struct service *service = run->service;
+  (void)pthread_mutex_lock(&service->ingest.lock);
+  uint32_t rejected = service->ingest.rejected;
+  (void)pthread_mutex_unlock(&service->ingest.lock);
+  (void)pthread_mutex_lock(&service->blob_lock);
+  int r = store_dataset_fail(service->store, run->row.id, rejected, reason, job_failed, service);
+  if (r == 0)
+    (void)unlink(run->archive);
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  return r == -ENOENT ? -ECANCELED : r;
+}
+
 /* 0 when the data set has come to an end, -ECANCELED when it was deleted or the daemon stops, else why to try
  * again later. */
-static int finish(struct run *run, int r, const struct ingest_result *result, struct guise_error *err) {
+static int finish(struct run *run, int r, const struct ingest_result *result) {
   struct service *service = run->service;
+  struct guise_error *err = &run->err;
   flush_rejects(run);
   if (run->failed < 0)
     return run->failed; /* the store does not take rows: start again when it does */
   if (r == 0) {
     r = publish(run, result, err);
-    if (r == 0)
+    if (r == 0) {
+      (void)unlink(run->archive);
       atomic_fetch_add(&service->stats.ingested, result->images);
-    if (r == 0)
       log_info("data set %s: ready, %u images of %u people, %u files not usable", run->row.id, result->images,
                result->identities, result->rejected);
+    }
     if (r != -EUSERS)
       return r == -ENOENT ? -ECANCELED : r;
   }
   if (r == -ECANCELED || storage_stops(service, r) || machine_lacks_again(run, r))
     return r;
-  (void)pthread_mutex_lock(&service->ingest.lock);
-  uint32_t rejected = service->ingest.rejected;
-  (void)pthread_mutex_unlock(&service->ingest.lock);
+  run->waits = !machine_lacks(r) && !upload_fails(r);
+  if (run->waits)
+    return r;
   log_warning("data set %s: failed: %s", run->row.id,
               strerror(-r)); /* err may name files: not for the journal */
-  r = store_dataset_fail(service->store, run->row.id, rejected, err->text[0] ? err->text : strerror(-r),
-                         job_failed, service);
-  return r == -ENOENT ? -ECANCELED : r;
+  return give_up(run, err->text[0] ? err->text : strerror(-r));
 }
 
 /* A file of templates is looked at and then is the blob: a second name, so that the upload stays until the
@@ -161,23 +183,20 @@ static int ingest_run(struct run *run) {
   struct service *service = run->service;
   struct ingest_callbacks callbacks = {run, on_reject, on_progress, on_should_stop};
   struct ingest_result result;
-  struct guise_error err = {0, ""};
+  struct guise_error *err = &run->err;
   int r = store_dataset_restart(service->store, run->row.id);
   if (r < 0)
     return r;
   if (access(run->archive, R_OK) < 0)
-    r = errno == ENOENT
-            ? error_set(&err, -ENOENT, "the uploaded file is gone: delete the data set and upload it again")
-            : error_set(&err, -errno, "the uploaded file cannot be read: %s", strerror(errno));
+    r = errno == ENOENT ? error_set(err, -ENODATA, "the uploaded file is gone: upload it again")
+                        : error_set(err, -errno, "the uploaded file cannot be read: %s", strerror(errno));
   else
     r = run->row.kind == DATASET_TEMPLATES
-            ? take_templates(run, &callbacks, &result, &err)
+            ? take_templates(run, &callbacks, &result, err)
             : ingest_archive(run->archive, run->pack, run->row.size, service->config.decoder,
-                             (uint32_t)service->config.decoders, NULL, &callbacks, &result, &err);
-  r = finish(run, r, &result, &err);
+                             (uint32_t)service->config.decoders, NULL, &callbacks, &result, err);
+  r = finish(run, r, &result);
   (void)unlink(run->pack);
-  if (r == 0)
-    (void)unlink(run->archive);
   return r;
 }
 
@@ -192,10 +211,14 @@ static int ingest_one(struct service *service, const struct dataset_row *row) {
   (void)pthread_mutex_init(&run.lock, NULL);
   int r = ingest_run(&run);
   (void)pthread_mutex_destroy(&run.lock);
-  if (r == 0 || r == -ECANCELED || r == -ENOENT) /* ENOENT: erased this instant */
+  const char *reason = storage_reason(r);
+  if (!reason)
+    reason = run.err.text[0] ? run.err.text : strerror(-r);
+  if (!run.waits && (r == 0 || r == -ECANCELED || r == -ENOENT)) /* ENOENT: erased this instant */
     trials_forget(&service->trials, row->id);
   else {
-    log_warning("data set %s: %s; trying again", row->id, strerror(-r));
+    log_warning("data set %s: %s; trying again", row->id, run.waits ? reason : strerror(-r));
+    trials_tell(&service->trials, row->id, reason);
     if (!run.again)
       (void)trials_wait(&service->trials, row->id);
   }
@@ -307,6 +330,8 @@ void ingest_overlay(struct service *service, struct dataset_row *row) {
     row->rejected = service->ingest.rejected;
   }
   (void)pthread_mutex_unlock(&service->ingest.lock);
+  if (row->state == DATASET_INGESTING)
+    trials_reason(&service->trials, row->id, row->error);
 }
 
 void ingest_forget(struct service *service, const char *id) {

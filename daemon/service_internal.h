@@ -79,6 +79,9 @@ int64_t trials_wait(struct trials *trials, const char *id);
 /* The machine lacked something else: true = try again after delay, then four and sixteen times that; false =
  * that was done FAILURES_IN_A_ROW times, or memory is lacking. */
 bool trials_again(struct trials *trials, const char *id, int64_t delay_ns);
+/* Why the last try was in vain; reason: "" = none was, else cut at 511 bytes. */
+void trials_tell(struct trials *trials, const char *id, const char *reason);
+void trials_reason(struct trials *trials, const char *id, char ret_reason[512]);
 bool trials_due(struct trials *trials, const char *id);
 void trials_forget(struct trials *trials, const char *id); /* it ended, or got somewhere */
 
@@ -122,6 +125,8 @@ void ingest_kick(struct service *service);
 void ingest_stop(struct service *service); /* asks */
 bool ingest_wait(struct service *service, int64_t deadline_ns);
 void ingest_join(struct service *service);
+/* What only memory holds of one that is ingesting: the counts so far, and in `error` why the last try was in
+ * vain. */
 void ingest_overlay(struct service *service, struct dataset_row *row);
 void ingest_forget(struct service *service, const char *id); /* stops work on a deleted data set */
 

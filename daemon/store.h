@@ -137,6 +137,8 @@ int store_dataset_ready(struct store *store, const struct dataset_row *row);
 /* Also fails the jobs that wait for it; their ids are told to `failed` (may be NULL) after the commit. */
 int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, const char *error,
                        void (*failed)(void *context, const char *job, int64_t seq), void *context);
+/* From failed to ingesting, when its upload is there again. -ENOENT when it is not failed. */
+int store_dataset_again(struct store *store, const char *id);
 int store_reject_list(struct store *store, const char *dataset_id, const struct store_page *page,
                       struct reject_row **ret_rows, uint32_t *ret_count, int64_t *ret_next);
 /* Inserts or replaces. ret_unused: "" or the blob that the old text had and nobody uses now. */

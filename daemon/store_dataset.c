@@ -278,6 +278,18 @@ int store_dataset_fail(struct store *store, const char *id, uint32_t rejected, c
   return r;
 }
 
+int store_dataset_again(struct store *store, const char *id) {
+  sqlite3 *db;
+  int r = store_write_begin(store, &db);
+  if (r < 0)
+    return r;
+  r = store_exec(db,
+                 "UPDATE datasets SET state = 'ingesting', rejected = 0, error = NULL "
+                 "WHERE id = ?1 AND state = 'failed'",
+                 "t", id);
+  return store_write_end(store, changed_one(db, r));
+}
+
 /* ---- rejects ---- */
 
 static int read_rejects(sqlite3_stmt *statement, struct reject_row **rows, uint32_t *count) {

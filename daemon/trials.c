@@ -1,5 +1,6 @@
 /* How often a job or an ingest was tried in vain, and when it is worth the next try. In memory alone: on a
  * disk that takes no writes nothing else could hold it; a start of the daemon tries everything anew. */
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/service_internal.h"
@@ -9,6 +10,7 @@ struct trial {
   char id[STORE_ID];
   uint32_t failures;
   int64_t wait_ns, until_ns; /* the next wait for room; not to be tried before */
+  char reason[512];
 };
 
 void trials_init(struct trials *trials) {
@@ -62,6 +64,21 @@ bool trials_again(struct trials *trials, const char *id, int64_t delay_ns) {
     trial->until_ns = clock_ns() + (delay_ns << (2 * trial->failures++));
   (void)pthread_mutex_unlock(&trials->lock);
   return again;
+}
+
+void trials_tell(struct trials *trials, const char *id, const char *reason) {
+  (void)pthread_mutex_lock(&trials->lock);
+  struct trial *trial = find_or_add(trials, id);
+  if (trial)
+    (void)snprintf(trial->reason, sizeof(trial->reason), "%s", reason);
+  (void)pthread_mutex_unlock(&trials->lock);
+}
+
+void trials_reason(struct trials *trials, const char *id, char ret_reason[512]) {
+  (void)pthread_mutex_lock(&trials->lock);
+  const struct trial *trial = *find(trials, id);
+  (void)snprintf(ret_reason, 512, "%s", trial ? trial->reason : "");
+  (void)pthread_mutex_unlock(&trials->lock);
 }
 
 bool trials_due(struct trials *trials, const char *id) {

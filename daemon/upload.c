@@ -205,11 +205,11 @@ static int compare_existing(struct service *service, const struct client *client
   return 0;
 }
 
-/* The upload under its id, durable, then the row: a crash in between leaves a file that the sweep removes. */
-static int accept_new(struct service *service, struct upload *upload, const struct dataset_row *row,
-                      struct guise_error *err) {
+/* The upload gets its place under the id, durable. */
+static int publish_upload(struct service *service, struct upload *upload, const char *id,
+                          struct guise_error *err) {
   char path[PATH_MAX];
-  if (state_path(path, service, "uploads/%s", row->id) < 0)
+  if (state_path(path, service, "uploads/%s", id) < 0)
     return error_set(err, -ENAMETOOLONG, "the path of the state directory is too long");
   int r = file_publish(upload->path, path, err);
   if (r < 0) {
@@ -218,6 +218,15 @@ static int accept_new(struct service *service, struct upload *upload, const stru
     return r;
   }
   (void)snprintf(upload->path, sizeof(upload->path), "%s", path);
+  return 0;
+}
+
+/* Then the row: a crash in between leaves a file that the sweep removes. */
+static int accept_new(struct service *service, struct upload *upload, const struct dataset_row *row,
+                      struct guise_error *err) {
+  int r = publish_upload(service, upload, row->id, err);
+  if (r < 0)
+    return r;
   r = store_dataset_insert(service->store, row);
   if (r == -EUSERS)
     return refuse_quota(r, row->owner, err);
@@ -225,6 +234,36 @@ static int accept_new(struct service *service, struct upload *upload, const stru
     return error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
   upload->path[0] = 0;
   settle(upload);
+  return 0;
+}
+
+/* The same bytes once more, whose ingest failed: what failed it may have been put right since. Nothing when
+ * another request was faster; -ENOENT when it was deleted meanwhile. */
+static int accept_again(struct service *service, struct upload *upload, struct dataset_row *row,
+                        struct guise_error *err) {
+  char id[STORE_ID];
+  memcpy(id, row->id, sizeof(id));
+  (void)pthread_mutex_lock(&service->blob_lock); /* against the end of an ingest, and deletion */
+  int r = store_dataset_get(service->store, id, row);
+  const bool failed = r == 0 && row->state == DATASET_FAILED;
+  if (failed)
+    r = publish_upload(service, upload, id, err);
+  if (r == 0 && failed) {
+    r = store_dataset_again(service->store, id);
+    if (r == 0)
+      upload->path[0] = 0;
+    else
+      error_set(err, r, "the data set could not be recorded: %s", strerror(-r));
+  }
+  (void)pthread_mutex_unlock(&service->blob_lock);
+  if (r < 0 || !failed)
+    return r;
+  settle(upload);
+  log_info("data set %s: %llu bytes accepted again", id, (unsigned long long)upload->bytes);
+  ingest_kick(service);
+  row->state = DATASET_INGESTING;
+  row->rejected = 0;
+  row->error[0] = 0;
   return 0;
 }
 
@@ -242,6 +281,8 @@ int service_dataset_accept(struct service *service, const struct client *client,
     return error_set(err, -EINVAL, "size must be 16 to 224 pixels, a multiple of 8");
   service_upload_digest(upload, row.upload_sha256);
   int r = compare_existing(service, client, name, &row, ret_row, err);
+  if (r == 0 && ret_row->state == DATASET_FAILED)
+    r = accept_again(service, upload, ret_row, err);
   if (r == 0)
     *ret_created = false;
   if (r != -ENOENT)

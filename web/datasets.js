@@ -370,7 +370,12 @@ export async function datasetPage(root, {id, signal}) {
         replace(state, badge(dataset));
         replace(
           head,
-          dataset.error ? problemBox({title: 'It could not be read', detail: dataset.error}) : null,
+          dataset.error
+            ? problemBox({
+                title: dataset.state === 'failed' ? 'It could not be read' : 'It is tried again',
+                detail: dataset.error,
+              })
+            : null,
           about(dataset),
         );
         return dataset;

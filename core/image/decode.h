@@ -14,6 +14,10 @@ enum decode_status { DECODE_OK, DECODE_UNSUPPORTED, DECODE_CORRUPT, DECODE_DIMEN
 #define DECODE_SIDE_MAX 8192u
 #define DECODE_PIXELS_MAX 40000000u
 #define DECODE_FILE_MAX (64u << 20)
+#define DECODE_SECONDS 10u /* that the other end waits for an answer */
+/* Images that the other end asks one helper for. Its CPU time is limited to that of so many which take as
+ * long as they may, so that the limit never ends it in an image that could still be answered. */
+#define DECODE_IMAGES 256u
 
 struct decoded {
   uint8_t *rgb; /* (height,width,3), owned by the caller */
@@ -30,6 +34,9 @@ enum decode_status image_decode(const uint8_t *data, size_t bytes, struct decode
  * standard input ends. Returns the exit status. */
 #define DECODE_PROGRAM "guise-decode" /* its argv[0] */
 int decode_serve(void);
+/* The jail: reading and writing what is open already, and memory; every other system call ends the process
+ * with SIGSYS. 0 or negative when this system refuses. */
+int decode_jail(void);
 
 enum decode_status decode_jpeg(const uint8_t *data, size_t bytes, struct decoded *ret_image,
                                char reason[200]);

@@ -14,12 +14,14 @@
 #include "core/image/decode.h"
 #include "core/image/pack.h"
 
+#define CPU_SECONDS ((rlim_t)DECODE_IMAGES * DECODE_SECONDS)
+
 static int limit(int resource, rlim_t value) {
   struct rlimit rlimit = {value, value};
   return setrlimit((__rlimit_resource_t)resource, &rlimit);
 }
 
-static int close_in_on_it(void) {
+int decode_jail(void) {
   static const int allowed[] = {SCMP_SYS(read),  SCMP_SYS(write),      SCMP_SYS(brk),
                                 SCMP_SYS(mmap),  SCMP_SYS(munmap),     SCMP_SYS(mremap),
                                 SCMP_SYS(exit),  SCMP_SYS(exit_group), SCMP_SYS(rt_sigreturn),
@@ -29,10 +31,10 @@ static int close_in_on_it(void) {
 #ifdef GUISE_SANITIZED
   /* the sanitizers map terabytes, and read /proc when they report: files stay limited, system calls not */
   (void)allowed;
-  return limit(RLIMIT_FSIZE, 0) < 0 || limit(RLIMIT_CPU, 3600) < 0 ? -1 : 0;
+  return limit(RLIMIT_FSIZE, 0) < 0 || limit(RLIMIT_CPU, CPU_SECONDS) < 0 ? -1 : 0;
 #else
   if (limit(RLIMIT_AS, (rlim_t)1 << 30) < 0 || limit(RLIMIT_FSIZE, 0) < 0 || limit(RLIMIT_NOFILE, 3) < 0 ||
-      limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_CPU, 3600) < 0)
+      limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_CPU, CPU_SECONDS) < 0)
     return -1;
   scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
   if (!filter)
@@ -97,7 +99,7 @@ static bool serve_one(void) {
 }
 
 int decode_serve(void) {
-  if (close_in_on_it() != 0) {
+  if (decode_jail() != 0) {
     (void)fputs("guise-decode: cannot enter its jail (seccomp and resource limits)\n", stderr);
     return 2;
   }

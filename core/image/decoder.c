@@ -12,8 +12,8 @@
 #include "core/image/decode.h"
 #include "core/image/ingest.h"
 
-#define ANSWER_WITHIN_MS 10000
-#define JAIL_FAILED 2 /* exit status of guise-decode when it cannot enter its jail */
+#define JAIL_FAILED 2      /* exit status of guise-decode when it cannot enter its jail */
+#define LOADING_FAILED 127 /* and of the dynamic loader when it cannot load a program's libraries */
 
 void decoder_init(struct decoder *decoder, const char *program) {
   *decoder = (struct decoder){.program = program, .socket = -1, .pid = 0};
@@ -83,6 +83,8 @@ static int spawn(struct decoder *decoder, int socket, struct guise_error *err) {
 
 static int start(struct decoder *decoder, struct guise_error *err) {
   int ends[2];
+  if (decoder->images >= DECODE_IMAGES)
+    decoder_stop(decoder);
   if (decoder->socket >= 0)
     return 0;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
@@ -93,6 +95,7 @@ static int start(struct decoder *decoder, struct guise_error *err) {
     (void)close(ends[0]);
   else
     decoder->socket = ends[0];
+  decoder->images = 0;
   return r;
 }
 
@@ -141,7 +144,7 @@ static bool receive_all(int fd, void *data, size_t bytes, int64_t deadline) {
 /* One exchange; false when the helper broke the protocol, died or was late. */
 static bool exchange(struct decoder *decoder, const void *data, size_t bytes, uint32_t size, uint8_t *ret_rgb,
                      uint32_t *ret_status, char detail[200]) {
-  int64_t deadline = clock_ns() + (int64_t)ANSWER_WITHIN_MS * 1000000;
+  int64_t deadline = clock_ns() + (int64_t)DECODE_SECONDS * 1000000000;
   uint32_t head[2] = {size, (uint32_t)bytes};
   if (!send_all(decoder->socket, head, sizeof(head), deadline) ||
       !send_all(decoder->socket, data, bytes, deadline) ||
@@ -159,34 +162,54 @@ static bool exchange(struct decoder *decoder, const void *data, size_t bytes, ui
   return true;
 }
 
-int decoder_run(struct decoder *decoder, const void *data, size_t bytes, uint32_t size, uint8_t *ret_rgb,
-                const char **ret_code, char detail[200], struct guise_error *err) {
+/* One helper's answer, as decoder_run has it; -ECHILD when it died or was late. */
+static int ask(struct decoder *decoder, const void *data, size_t bytes, uint32_t size, uint8_t *ret_rgb,
+               const char **ret_code, char detail[200], struct guise_error *err) {
   static const char *const codes[DECODE_STATUSES] = {"", "unsupported_type", "corrupt", "bad_dimensions"};
   uint32_t status = DECODE_CORRUPT;
+  int r = start(decoder, err);
+  if (r < 0)
+    return r;
+  decoder->images++;
+  if (exchange(decoder, data, bytes, size, ret_rgb, &status, detail)) {
+    *ret_code = codes[status];
+    return status == DECODE_OK ? 0 : -EBADMSG;
+  }
+  switch (reap_failed(decoder)) {
+  case JAIL_FAILED:
+    return error_set(
+        err, -EPERM,
+        "the image decoder %s cannot enter its jail: this system refuses seccomp or resource limits",
+        decoder->program);
+  case LOADING_FAILED:
+    return error_set(err, -ENOEXEC,
+                     "the image decoder %s cannot be loaded: install the libraries that ldd finds missing",
+                     decoder->program);
+  default:
+    *ret_code = "decoder_failed";
+    (void)snprintf(detail, 200, "the decoder died or took longer than %u s on this file", DECODE_SECONDS);
+    return -ECHILD;
+  }
+}
+
+/* Asks up to `tries` helpers. */
+static int run(struct decoder *decoder, uint32_t tries, const void *data, size_t bytes, uint32_t size,
+               uint8_t *ret_rgb, const char **ret_code, char detail[200], struct guise_error *err) {
+  int r = -ECHILD;
   detail[0] = 0;
   if (bytes == 0 || bytes > DECODE_FILE_MAX) {
     *ret_code = bytes == 0 ? "corrupt" : "too_large";
     (void)snprintf(detail, 200, bytes == 0 ? "the file is empty" : "the file is larger than 64 MiB");
     return -EBADMSG;
   }
-  int r = start(decoder, err);
-  if (r < 0)
-    return r;
-  if (!exchange(decoder, data, bytes, size, ret_rgb, &status, detail)) {
-    if (reap_failed(decoder) == JAIL_FAILED)
-      return error_set(
-          err, -EPERM,
-          "the image decoder %s cannot enter its jail: this system refuses seccomp or resource limits",
-          decoder->program);
-    *ret_code = "decoder_failed";
-    (void)snprintf(detail, 200, "the decoder died or took longer than %d s on this file",
-                   ANSWER_WITHIN_MS / 1000);
-    return -EBADMSG;
-  }
-  if (status == DECODE_OK)
-    return 0;
-  *ret_code = codes[status];
-  return -EBADMSG;
+  for (uint32_t i = 0; i < tries && r == -ECHILD; i++)
+    r = ask(decoder, data, bytes, size, ret_rgb, ret_code, detail, err);
+  return r == -ECHILD ? -EBADMSG : r;
+}
+
+int decoder_run(struct decoder *decoder, const void *data, size_t bytes, uint32_t size, uint8_t *ret_rgb,
+                const char **ret_code, char detail[200], struct guise_error *err) {
+  return run(decoder, 2, data, bytes, size, ret_rgb, ret_code, detail, err);
 }
 
 int decode_image(const char *program, const void *data, size_t bytes, uint32_t size, uint8_t *ret_rgb,
@@ -197,7 +220,7 @@ int decode_image(const char *program, const void *data, size_t bytes, uint32_t s
   if (size < 16 || size > 224)
     return error_set(err, -EINVAL, "images are decoded to 16..224 pixels, not %u", size);
   decoder_init(&decoder, program);
-  int r = decoder_run(&decoder, data, bytes, size, ret_rgb, &code, detail, err);
+  int r = run(&decoder, 1, data, bytes, size, ret_rgb, &code, detail, err); /* who asks can ask again */
   decoder_stop(&decoder);
   return r == -EBADMSG ? error_set(err, r, "the image cannot be used (%s): %s", code, detail) : r;
 }

@@ -20,6 +20,7 @@ const struct ingest_limits ingest_limits_default = {.entry_bytes = 32ull << 20,
                                                     .pack_bytes = 64ull << 30,
                                                     .entries = 5000000,
                                                     .ratio = 200,
+                                                    .decoder_failures = 32,
                                                     .image_side = 8192};
 
 #define QUEUE_LENGTH 32u
@@ -47,7 +48,7 @@ struct ingest {
   struct guise_error error;
   struct pack_entry *entries;
   uint32_t count, capacity;
-  uint32_t images, rejected;
+  uint32_t images, rejected, decoder_failures;
   uint64_t bytes_read, pack_bytes;
 };
 
@@ -63,8 +64,7 @@ static void reject(struct ingest *ingest, const char *path, const char *code, co
   (void)pthread_mutex_unlock(&ingest->lock);
 }
 
-/* ---- decoding threads
- * -------------------------------------------------------------------------------------------------- */
+/* ---- decoding threads ---- */
 
 static bool take_task(struct ingest *ingest, struct task *ret_task) {
   bool got = false;
@@ -82,6 +82,28 @@ static bool take_task(struct ingest *ingest, struct task *ret_task) {
   return got;
 }
 
+static void fail_locked(struct ingest *ingest, int r, const struct guise_error *err) {
+  if (ingest->failed != 0)
+    return;
+  ingest->failed = r;
+  ingest->error = *err;
+  (void)pthread_cond_broadcast(&ingest->changed);
+}
+
+/* Each such file may take as long as thousands of good ones, and other uploads wait. */
+static void count_decoder_failure_locked(struct ingest *ingest) {
+  struct guise_error err;
+  if (++ingest->decoder_failures <= ingest->limits->decoder_failures)
+    return;
+  int r = error_set(
+      &err, -EBADMSG,
+      "the image decoder died or took too long on more than %u files, which good images do not do to it: "
+      "leave out those that were rejected as decoder_failed and upload the rest; or upload the same "
+      "again if the machine was short of memory",
+      ingest->limits->decoder_failures);
+  fail_locked(ingest, r, &err);
+}
+
 static void finish_task(struct ingest *ingest, const struct task *task, int r, const char *code,
                         const char *detail, const struct guise_error *err) {
   (void)pthread_mutex_lock(&ingest->lock);
@@ -93,12 +115,27 @@ static void finish_task(struct ingest *ingest, const struct task *task, int r, c
     char path[PATH_KEPT + 1];
     (void)snprintf(path, sizeof(path), "%s/%s", entry->identity, entry->name);
     reject_locked(ingest, path, code, detail);
-  } else if (ingest->failed == 0) {
-    ingest->failed = r;
-    ingest->error = *err;
-    (void)pthread_cond_broadcast(&ingest->changed);
+    if (strcmp(code, "decoder_failed") == 0)
+      count_decoder_failure_locked(ingest);
+  } else {
+    fail_locked(ingest, r, err);
   }
   (void)pthread_mutex_unlock(&ingest->lock);
+}
+
+/* A disk that fills takes a part at first; the next call tells why it takes no more. */
+static int write_slot(int fd, const uint8_t *data, size_t bytes, uint64_t offset, struct guise_error *err) {
+  for (size_t done = 0; done < bytes;) {
+    ssize_t n = pwrite(fd, data + done, bytes - done, (off_t)(offset + done));
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n <= 0) {
+      int error = n < 0 ? errno : ENOSPC;
+      return error_set(err, -error, "cannot write decoded images: %s", strerror(error));
+    }
+    done += (size_t)n;
+  }
+  return 0;
 }
 
 static void *decode_thread(void *context) {
@@ -114,9 +151,8 @@ static void *decode_thread(void *context) {
     struct guise_error err = {0};
     int r = rgb ? decoder_run(&decoder, task.data, task.bytes, ingest->size, rgb, &code, detail, &err)
                 : error_set(&err, -ENOMEM, "out of memory decoding images");
-    if (r == 0 &&
-        pwrite(ingest->slots_fd, rgb, pixels, (off_t)((uint64_t)task.slot * pixels)) != (ssize_t)pixels)
-      r = error_set(&err, errno ? -errno : -EIO, "cannot write decoded images: %s", strerror(errno));
+    if (r == 0)
+      r = write_slot(ingest->slots_fd, rgb, pixels, (uint64_t)task.slot * pixels, &err);
     finish_task(ingest, &task, r, code, detail, &err);
     free(task.data);
   }
@@ -124,9 +160,7 @@ static void *decode_thread(void *context) {
   return NULL;
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 /* Length of the valid UTF-8 sequence at p, 0 when there is none. */
 static size_t utf8_length(const unsigned char *p) {
@@ -194,9 +228,7 @@ static enum verdict split_path(const char *path, char ret_identity[NAME_KEPT + 1
   return NAME_GOOD;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static int broken(struct archive *archive, struct guise_error *err) {
   const char *text = archive_error_string(archive);
@@ -385,9 +417,7 @@ static int open_archive(const char *path, struct archive **ret_archive, struct g
   return 0;
 }
 
-/* ---- the whole
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ---- */
 
 static int run_threads(struct ingest *ingest, struct archive *archive, uint32_t decoders,
                        struct guise_error *err) {

@@ -176,7 +176,9 @@ static void uploads(void **state) {
   assert_true(failed);
   ask(&server, "PUT", "/v1/datasets/broken", "Content-Type: application/x-tar", broken, sizeof(broken),
       &reply);
-  assert_int_equal(reply.status, 200); /* the same bytes */
+  assert_int_equal(reply.status, 200); /* the same bytes, which failed: they are looked at again */
+  assert_string_equal(json_string_value(json_object_get(reply.json, "state")), "ingesting");
+  assert_true(json_is_null(json_object_get(reply.json, "error")));
   reply_done(&reply);
   ask(&server, "PUT", "/v1/datasets/broken", "Content-Type: application/x-tar", broken, 10, &reply);
   assert_int_equal(reply.status, 409); /* others */

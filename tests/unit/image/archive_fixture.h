@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/file.h"
 #include "core/image/ingest.h"
@@ -115,6 +117,26 @@ static inline size_t make_png(const uint8_t *rgb, uint32_t side, uint8_t *out, s
   image.format = PNG_FORMAT_RGB;
   assert_true(png_image_write_to_memory(&image, out, &bytes, 0, rgb, 0, NULL));
   return bytes;
+}
+
+/* A decoder that is a shell's script; what `starts` counts are the x that it wrote to the file beside it. */
+static inline void write_script(const char *body, char ret_path[256]) {
+  char text[1024];
+  (void)snprintf(ret_path, 256, "%s/decoder", root);
+  int length = snprintf(text, sizeof(text), "#!/bin/sh\nprintf x >> %s/starts\n%s\n", root, body);
+  assert_in_range(length, 1, sizeof(text) - 1);
+  assert_int_equal(file_write_atomic(ret_path, text, (size_t)length, NULL), 0);
+  assert_int_equal(chmod(ret_path, 0700), 0);
+}
+
+/* Since it was asked last. */
+static inline uint64_t starts(void) {
+  char path[256];
+  struct stat st = {0};
+  (void)snprintf(path, sizeof(path), "%s/starts", root);
+  if (stat(path, &st) == 0)
+    assert_int_equal(unlink(path), 0);
+  return (uint64_t)st.st_size;
 }
 
 static inline int ingest(struct rejects *rejects, struct ingest_result *result, struct guise_error *err) {

@@ -184,6 +184,12 @@ static void a_failed_dataset_fails_its_jobs(void **state) {
   assert_true(row.finished_at > 0);
   job_row_clear(&row);
   assert_int_equal(store_dataset_ready(f->store, &dataset), -EBUSY); /* failed stays failed */
+  assert_int_equal(store_dataset_again(f->store, dataset.id), 0);
+  assert_int_equal(store_dataset_again(f->store, dataset.id), -ENOENT); /* it is not failed */
+  assert_int_equal(store_dataset_get(f->store, dataset.id, &dataset), 0);
+  assert_int_equal(dataset.state, DATASET_INGESTING);
+  assert_int_equal(dataset.rejected, 0);
+  assert_string_equal(dataset.error, "");
 }
 
 /* ---- a full disk ---- */

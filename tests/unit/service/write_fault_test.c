@@ -102,15 +102,17 @@ static int tear_down(void **state) {
 
 /* ---- what is sent ---- */
 
+static struct dataset_row answer; /* to the archive that was sent last */
+
 static int send_archive(const char *name) {
-  struct dataset_row row;
   struct upload *upload = NULL;
   bool created;
+  memset(&answer, 0, sizeof(answer));
   int r = service_upload_begin(f.service, &anybody, name, 0, &upload, NULL);
   for (uint32_t i = 0; i < 3 && r == 0; i++)
     r = service_upload_write(upload, "no archive", 10, NULL);
   if (r == 0)
-    r = service_dataset_accept(f.service, &anybody, name, upload, DATASET_FACES, 32, &row, &created, NULL);
+    r = service_dataset_accept(f.service, &anybody, name, upload, DATASET_FACES, 32, &answer, &created, NULL);
   service_upload_free(upload);
   return r;
 }
@@ -126,6 +128,13 @@ static int send_pairs(const char *name) {
 static bool archive_is_there(const char *name) {
   struct dataset_row row;
   return service_dataset_get(f.service, name, &row) == 0;
+}
+
+/* Whose ingest had failed; it may have failed again by now. */
+static bool archive_is_taken_again(const char *name) {
+  struct dataset_row row;
+  assert_int_equal(service_dataset_get(f.service, name, &row), 0);
+  return row.state != DATASET_FAILED || (answer.id[0] && answer.state == DATASET_INGESTING);
 }
 
 static bool pairs_are_there(const char *name) {
@@ -177,17 +186,27 @@ static void each_call_fails(int error, const char *name, int (*send)(const char 
   assert_true(is_there(name));
 }
 
-static void uploads(void **state) {
-  (void)state;
-  each_call_fails(ENOSPC, "full", send_archive, archive_is_there, 6);
-  for (uint32_t i = 0; i < 3000; i++) { /* its ingest, which finds that it is no archive, has ended */
-    struct dataset_row row;
-    assert_int_equal(service_dataset_get(f.service, "full", &row), 0);
+/* Its ingest, which finds that it is no archive. */
+static void wait_failed(const char *name) {
+  struct dataset_row row;
+  for (uint32_t i = 0; i < 3000; i++) {
+    assert_int_equal(service_dataset_get(f.service, name, &row), 0);
     if (row.state != DATASET_INGESTING)
       break;
     (void)usleep(2000);
   }
+  assert_int_equal(row.state, DATASET_FAILED);
+}
+
+static void uploads(void **state) {
+  (void)state;
+  each_call_fails(ENOSPC, "full", send_archive, archive_is_there, 6);
+  wait_failed("full");
   each_call_fails(EIO, "broken", send_archive, archive_is_there, 6);
+  wait_failed("broken");
+  each_call_fails(ENOSPC, "full", send_archive, archive_is_taken_again, 6);
+  wait_failed("full");
+  each_call_fails(EIO, "broken", send_archive, archive_is_taken_again, 6);
 }
 
 static void pairs_lists(void **state) {
