@@ -137,7 +137,7 @@ static bool pass_object(struct request *request, size_t object, const char *sees
 bool auth_pass_object(struct request *request) {
   const struct route *route = request->route;
   const char *sees = auth_client(request).sees;
-  if (!sees || route->body == BODY_UPLOAD) /* that makes one; a name that is taken is told then */
+  if (!sees || route->body == BODY_UPLOAD) /* that makes one; body_begin tells of a name that is taken */
     return true;
   for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
     if (strncmp(route->pattern, objects[i].prefix, strlen(objects[i].prefix)) == 0)

@@ -6,6 +6,7 @@
 #include "api/json.h"
 #include "api/range.h"
 #include "api/reply.h"
+#include "api/resources.h"
 
 #define TEXT_BYTES_MAX (16u << 20)
 #define JSON_AROUND 1024u
@@ -34,6 +35,7 @@ static uint64_t limit_of(struct request *request) {
   return config.upload_max_bytes;
 }
 
+/* All that can be told without the body is told before it is sent. */
 static bool begin_upload(struct request *request) {
   const char *digest = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Digest");
   struct guise_error err = {0};
@@ -42,6 +44,8 @@ static bool begin_upload(struct request *request) {
                   "Content-Digest must be sha-256=:BASE64: of the body's 32 bytes");
     return false;
   }
+  if (!dataset_size(request, &request->image_size))
+    return false;
   request->body = malloc(CHUNK_BYTES);
   request->body_capacity = CHUNK_BYTES;
   const struct client client = auth_client(request);
@@ -50,6 +54,8 @@ static bool begin_upload(struct request *request) {
                         : -ENOMEM;
   if (r < 0)
     reply_error(request, r, &err);
+  if (r == -EEXIST) /* somebody else's name */
+    audit(request, false);
   return r == 0;
 }
 

@@ -19,8 +19,8 @@ static json_t *dataset_json(const struct dataset_row *row) {
                    json_optional(row->owner));
 }
 
-/* ?size=: pixels of the packed images, 0 when it was not given. */
-static int parse_size(struct request *request, uint32_t *ret_size) {
+/* ?size= */
+static bool parse_size(struct request *request, uint32_t *ret_size) {
   const char *text = target_query(&request->target, "size", 0);
   char *end = NULL;
   unsigned long size = text ? strtoul(text, &end, 10) : 0;
@@ -30,10 +30,10 @@ static int parse_size(struct request *request, uint32_t *ret_size) {
                             json_pack("{s:i,s:i,s:i}", "minimum", 16, "maximum", 224, "multipleOf", 8),
                             "size is the side of the packed images in pixels: 16 to 224, a multiple of 8");
     reply_problems(request, &problems);
-    return -EINVAL;
+    return false;
   }
   *ret_size = (uint32_t)size;
-  return 0;
+  return true;
 }
 
 /* The body's type was among those of the route. */
@@ -42,28 +42,25 @@ static enum dataset_kind uploaded_kind(const struct request *request) {
   return media_type_is(type, TEMPLATES_MEDIA_TYPE) ? DATASET_TEMPLATES : DATASET_FACES;
 }
 
-/* Templates have the size of the faces that they were made of. */
-static int check_size(struct request *request, enum dataset_kind kind, uint32_t size) {
+bool dataset_size(struct request *request, uint32_t *ret_size) {
   struct spec_problems problems = {0};
-  if (kind == DATASET_FACES || size == 0)
-    return 0;
+  if (!parse_size(request, ret_size))
+    return false;
+  if (uploaded_kind(request) == DATASET_FACES || *ret_size == 0)
+    return true;
   (void)spec_problems_add(&problems, "?size", "conflict", NULL,
                           "templates bring their size along: leave size out");
   reply_problems(request, &problems);
-  return -EINVAL;
+  return false;
 }
 
 void put_dataset(struct request *request) {
   struct dataset_row row;
   struct guise_error err = {0};
   bool created = false;
-  uint32_t size = 0;
-  const enum dataset_kind kind = uploaded_kind(request);
-  if (parse_size(request, &size) < 0 || check_size(request, kind, size) < 0)
-    return;
   const struct client client = auth_client(request);
-  int r = service_dataset_accept(request->service, &client, request->parameter[0], request->upload, kind,
-                                 size, &row, &created, &err);
+  int r = service_dataset_accept(request->service, &client, request->parameter[0], request->upload,
+                                 uploaded_kind(request), request->image_size, &row, &created, &err);
   if (r < 0) {
     reply_error(request, r, &err);
     return;

@@ -23,6 +23,9 @@ void list_rejects(struct request *request);
 void put_pairs(struct request *request);
 void list_pairs(struct request *request);
 
+/* Of an upload ?size=: pixels of the packed images, 0 when it was not given; templates have the size of the
+ * faces that they were made of. False with a 422. */
+bool dataset_size(struct request *request, uint32_t *ret_size);
 /* The row of the path's data set; false with a 404 when there is none. */
 bool dataset_find(struct request *request, struct dataset_row *ret_row);
 

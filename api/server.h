@@ -144,7 +144,8 @@ struct request {
   char *body; /* JSON, text or an image, with a NUL behind it; of an upload the part not yet written */
   size_t body_size, body_capacity;
   struct upload *upload;
-  int upload_result; /* the first failure of writing */
+  uint32_t image_size; /* of an upload: ?size=, 0 = not given */
+  int upload_result;   /* the first failure of writing */
   struct guise_error upload_error;
   char content_digest[SHA256_HEX]; /* promised by Content-Digest, "" = not */
   char idempotency_key[256];       /* "" = none */

@@ -77,9 +77,9 @@ struct client {
 /* ---- data sets ---- */
 struct upload; /* one streamed body: a temporary file in uploads/ and its running sha256; used by one thread
                   at a time */
-/* For the data set `name` of the client. bytes: how many will come, 0 = not known. -EUSERS: with them, and
- * what else of the owner's is on its way, the owner would have more than owner_bytes, or has as many images
- * as owner_images. */
+/* For the data set `name` of the client. bytes: how many will come, 0 = not known. -EINVAL: bad name.
+ * -EEXIST: the name is somebody else's. -EUSERS: with the bytes, and what else of the owner's is on its way,
+ * the owner would have more than owner_bytes, or has as many images as owner_images. */
 int service_upload_begin(struct service *service, const struct client *client, const char *name,
                          uint64_t bytes, struct upload **ret_upload, struct guise_error *err);
 /* Appends and hashes; no fsync. [blocks] a little: hashing runs at some 400 MB/s. -EFBIG above

@@ -97,12 +97,36 @@ static int open_file(struct upload *upload, struct guise_error *err) {
   return error_set(err, r, "cannot store an upload: %s", strerror(-r));
 }
 
+static int check_name(const char *name, struct guise_error *err) {
+  if (name_valid(name))
+    return 0;
+  return error_set(err, -EINVAL,
+                   "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "
+                   "with a letter or "
+                   "digit, and is not like an id (ds_, job_, mdl_, tok_)");
+}
+
+/* The data set of that name, -ENOENT when there is none, -EEXIST when it is somebody else's. */
+static int find_own(struct service *service, const struct client *client, const char *name,
+                    struct dataset_row *ret_row, struct guise_error *err) {
+  int r = service_dataset_get(service, name, ret_row);
+  if (r == 0 && !owner_sees(client->sees, ret_row->owner))
+    return error_set(err, -EEXIST, "the name %s is taken: choose another one", name);
+  return r;
+}
+
 int service_upload_begin(struct service *service, const struct client *client, const char *name,
                          uint64_t bytes, struct upload **ret_upload, struct guise_error *err) {
   struct config config;
-  int fault = service_storage(service);
-  if (fault < 0)
-    return error_set(err, fault, "%s", storage_reason(fault));
+  struct dataset_row row;
+  int r = service_storage(service);
+  if (r < 0)
+    return error_set(err, r, "%s", storage_reason(r));
+  r = check_name(name, err);
+  if (r == 0)
+    r = find_own(service, client, name, &row, err);
+  if (r < 0 && r != -ENOENT)
+    return r;
   struct upload *upload = calloc(1, sizeof(*upload));
   if (!upload)
     return error_set(err, -ENOMEM, "out of memory for an upload");
@@ -114,7 +138,7 @@ int service_upload_begin(struct service *service, const struct client *client, c
   (void)snprintf(upload->name, sizeof(upload->name), "%s", name);
   crypto_hash_sha256_init(&upload->hash);
   list(upload);
-  int r = count_bytes(upload, bytes, err);
+  r = count_bytes(upload, bytes, err);
   if (r == 0)
     r = open_file(upload, err);
   if (r < 0) {
@@ -184,11 +208,9 @@ static int compare_existing(struct service *service, const struct client *client
                             const struct dataset_row *wanted, struct dataset_row *ret_row,
                             struct guise_error *err) {
   struct dataset_row row;
-  int r = service_dataset_get(service, name, &row);
+  int r = find_own(service, client, name, &row, err);
   if (r < 0)
     return r;
-  if (!owner_sees(client->sees, row.owner))
-    return error_set(err, -EEXIST, "the name %s is taken: choose another one", name);
   if (strcmp(row.upload_sha256, wanted->upload_sha256) != 0)
     return error_set(err, -EEXIST,
                      "a data set %s with other content exists: choose another name or delete it first", name);
@@ -272,15 +294,13 @@ int service_dataset_accept(struct service *service, const struct client *client,
                            struct dataset_row *ret_row, bool *ret_created, struct guise_error *err) {
   struct dataset_row row = {
       .kind = kind, .size = size ? size : 112, .bytes = upload->bytes, .created_at = time_now_ms()};
-  if (!name_valid(name))
-    return error_set(err, -EINVAL,
-                     "a data set's name is 1 to 100 letters, digits, dots, hyphens and underscores, starts "
-                     "with a letter or "
-                     "digit, and is not like an id (ds_, job_, mdl_, tok_)");
+  int r = check_name(name, err);
+  if (r < 0)
+    return r;
   if (row.size < 16 || row.size > 224 || row.size % 8)
     return error_set(err, -EINVAL, "size must be 16 to 224 pixels, a multiple of 8");
   service_upload_digest(upload, row.upload_sha256);
-  int r = compare_existing(service, client, name, &row, ret_row, err);
+  r = compare_existing(service, client, name, &row, ret_row, err);
   if (r == 0 && ret_row->state == DATASET_FAILED)
     r = accept_again(service, upload, ret_row, err);
   if (r == 0)

@@ -155,6 +155,31 @@ static void small_chunks_arrive_whole(void **state) {
     fail_msg("sent %s, arrived %s", sha256, answer);
 }
 
+/* 64 GiB are announced and none of them sent: what is wrong without them is told at once. */
+static void bad_uploads_are_refused_before_the_body(void **state) {
+  (void)state;
+  static const struct {
+    const char *target, *type, *said;
+  } cases[] = {
+      {"bad%20name", "application/x-tar", "a data set's name is"},
+      {"ds_0123", "application/x-tar", "a data set's name is"},
+      {"fresh?size=100", "application/x-tar", "a multiple of 8"},
+      {"fresh?size=big", "application/x-tar", "a multiple of 8"},
+      {"fresh?size=56", "application/vnd.guise.templates", "leave size out"},
+  };
+  char request[512], answer[4096];
+  for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+    const char *target = cases[i / 2].target;
+    (void)snprintf(request, sizeof(request),
+                   "PUT /v1/datasets/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\n"
+                   "Content-Length: 68719476736\r\n%s\r\n",
+                   target, cases[i / 2].type, i % 2 ? "Expect: 100-continue\r\n" : "");
+    int status = ask_raw(&server, request, strlen(request), answer, sizeof(answer));
+    if (status != 422 || !strstr(answer, cases[i / 2].said))
+      fail_msg("%s: %d %s", target, status, answer);
+  }
+}
+
 static void uploads(void **state) {
   (void)state;
   struct reply reply;
@@ -428,6 +453,7 @@ int main(void) {
                                      cmocka_unit_test(errors_on_every_path),
                                      cmocka_unit_test(ambiguous_framing_is_refused),
                                      cmocka_unit_test(small_chunks_arrive_whole),
+                                     cmocka_unit_test(bad_uploads_are_refused_before_the_body),
                                      cmocka_unit_test(uploads),
                                      cmocka_unit_test(a_job_from_end_to_end),
                                      cmocka_unit_test(an_unaudited_model_is_withheld),

@@ -176,6 +176,18 @@ static void ended_as(const char *token, const char *others, const char *job) {
   assert_int_equal(status_of("GET", path, token, challenge), 404);
 }
 
+/* None of what is announced has to be sent to hear that. */
+static void expect_taken(const char *token, const char *name) {
+  char head[1024], answer[2048];
+  (void)snprintf(
+      head, sizeof(head),
+      "PUT /v1/datasets/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\n%s\r\n"
+      "Content-Length: 68719476736\r\n\r\n",
+      name, token);
+  assert_int_equal(ask_raw(&server, head, strlen(head), answer, sizeof(answer)), 409);
+  expect_text(answer, "is taken");
+}
+
 static void owners_do_not_see_each_other(void **state) {
   (void)state;
   static const char *const verbs[][2] = {{"GET", ""},
@@ -190,6 +202,7 @@ static void owners_do_not_see_each_other(void **state) {
   assert_int_equal(put_as(alice, "faces"), 202);
   assert_int_equal(put_as(alice, "faces"), 200);
   assert_int_equal(put_as(bob, "faces"), 409); /* also with the same bytes: they tell what alice has */
+  expect_taken(bob, "faces");
   assert_int_equal(put_as(bob, "other"), 202);
   assert_int_equal(listed_as(alice, "/v1/datasets"), 1);
   assert_int_equal(listed_as(bob, "/v1/datasets"), 1);
@@ -257,6 +270,7 @@ static void the_audit_trail_tells_who_did_what(void **state) {
   (void)state;
   char challenge[256];
   expect_record("putDataset", 202, "tok_", "ds_");
+  expect_record("putDataset", 409, "tok_", ""); /* the name is somebody else's */
   expect_record("postJob", 201, "tok_", "job_");
   expect_record("cancelJob", 200, "tok_", "job_");
   expect_record("cancelJob", 404, "tok_", "job_"); /* somebody else's */

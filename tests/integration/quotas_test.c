@@ -60,7 +60,7 @@ static void upload_head(const char *token, const char *name, const char *framing
 /* The disk is to be spared what the quota refuses: the answer comes before the body. */
 static void quota_before_the_body(const char *token) {
   char head[1024], answer[2048];
-  upload_head(token, "third", "Content-Length: 1000000", head);
+  upload_head(token, "more", "Content-Length: 1000000", head);
   assert_int_equal(ask_raw(&server, head, strlen(head), answer, sizeof(answer)), 403);
   expect_text(answer, "owner_bytes");
 }

@@ -78,9 +78,11 @@ static const struct client anybody = {.owner = "", .sees = NULL};
 static inline int accept_upload_of(struct service *service, const struct client *client, const char *name,
                                    const char *text, struct dataset_row *row, bool *created) {
   struct upload *upload;
-  assert_int_equal(service_upload_begin(service, client, name, 0, &upload, NULL), 0);
+  int r = service_upload_begin(service, client, name, 0, &upload, NULL);
+  if (r < 0)
+    return r;
   assert_int_equal(service_upload_write(upload, text, strlen(text), NULL), 0);
-  int r = service_dataset_accept(service, client, name, upload, DATASET_FACES, 0, row, created, NULL);
+  r = service_dataset_accept(service, client, name, upload, DATASET_FACES, 0, row, created, NULL);
   service_upload_free(upload);
   return r;
 }

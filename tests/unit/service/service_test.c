@@ -22,7 +22,9 @@ static void uploading(void **state) {
   assert_false(created);
   assert_string_equal(again.id, row.id);
   assert_int_equal(accept_upload(f->service, "orl", "other", &again, &created), -EEXIST);
-  assert_int_equal(accept_upload(f->service, "job_1", "other", &again, &created), -EINVAL);
+  assert_int_equal(service_upload_begin(f->service, &anybody, "job_1", 0, &upload, NULL), -EINVAL);
+  const struct client bob = {.owner = "bob", .sees = "bob"};
+  assert_int_equal(service_upload_begin(f->service, &bob, "orl", 0, &upload, NULL), -EEXIST);
   assert_int_equal(store_reject_list(service_store(f->service), row.id, &page, &rejects, &count, &next), 0);
   assert_int_equal(count, 300);
   free(rejects);
