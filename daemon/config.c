@@ -102,8 +102,11 @@ const struct config_option config_options[] = {
             "seconds before a job that failed for want of memory or disk is tried again; four times as many "
             "each further time"),
     INTEGER(cores, "0", 0, 4096, false, "cores for jobs, 0 = all this process may use"),
-    INTEGER(workers, "0", 0, 1024, false, "jobs that run at once, 0 = cores / threads"),
-    INTEGER(threads, "0", 0, 1024, false, "threads of a job that asks for no number, 0 = cores / workers"),
+    INTEGER(workers, "0", 0, 1024, false,
+            "jobs that run at once at most, 0 = as many as have threads within the cores"),
+    INTEGER(
+        threads, "0", 0, 1024, false,
+        "threads of a job that asks for no number, 0 = all cores, or cores / workers where workers is set"),
     STRING(decoder, "", NULL, false, "FILE",
            "the program guise-decode, empty = beside guised, then in libexec"),
     INTEGER(decoders, "0", 0, 8, false, "decoders of an upload, 0 = one a core"),

@@ -29,8 +29,8 @@ struct config {
   uint64_t log_keep_days;                                 /* of a job's log, from its end */
   uint64_t retry_delay_s;          /* before a job that the machine failed is tried again; grows */
   uint64_t cores;                  /* given to the daemon; resolved: never 0 */
-  uint64_t workers;                /* jobs at once; resolved: never 0 */
-  uint64_t threads;                /* of a job that asks for none; resolved: workers * threads <= cores */
+  uint64_t workers;                /* jobs at once; resolved: 1..cores */
+  uint64_t threads;                /* of a job that asks for no number; resolved: 1..cores */
   char decoder[CONFIG_TEXT];       /* path of guise-decode; resolved by config_resolve */
   uint64_t decoders;               /* decoder processes of an ingest, 1..8; resolved: never 0 */
   uint64_t upload_max_bytes;       /* of one data set upload */
@@ -113,7 +113,8 @@ int config_load(int argc, char *const *argv, char *const *envp, struct config *r
  * guise's other programs (a slip worth a warning), or NULL. Start with *position = 0. */
 const char *config_unknown_variable(char *const *envp, size_t *position);
 /* Replaces 0 by what this machine has and finds the decoder. *ret_note (freed by the caller) is NULL or a
- * sentence that says what had to be lowered (workers x threads must not exceed the cores). */
+ * sentence that says what had to be lowered (workers x threads must not exceed the cores where both are set,
+ * nor either of them alone). */
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err);
 void config_dump(
     const struct config *config,

@@ -40,30 +40,37 @@ static int find_decoder(struct config *config, struct guise_error *err) {
                    "it or set --decoder");
 }
 
+/* Sets workers and threads, given the cores. The scheduler keeps the threads of all that runs within the
+ * cores: where workers is not set, nothing else bounds the jobs. *ret_lowered: what was set did not fit. */
+static void share_cores(struct config *config, bool *ret_lowered) {
+  const uint64_t wanted_workers = config->workers, wanted_threads = config->threads;
+  config->workers = wanted_workers ? MIN(wanted_workers, config->cores) : config->cores;
+  const uint64_t most = wanted_workers ? config->cores / config->workers : config->cores;
+  config->threads = wanted_threads ? MIN(wanted_threads, most) : most;
+  *ret_lowered = config->workers < wanted_workers || config->threads < wanted_threads;
+}
+
 int config_resolve(struct config *config, char **ret_note, struct guise_error *err) {
+  const uint64_t workers = config->workers, threads = config->threads;
   char *note = NULL;
+  bool lowered;
   if (!config->tls_certificate[0] != !config->tls_key[0])
     return error_set(err, -EINVAL, "HTTPS takes both tls_certificate and tls_key");
   if (config->cores == 0)
     config->cores = count_cores();
-  if (config->workers == 0)
-    config->workers = config->threads ? MAX(1u, config->cores / config->threads) : 1;
-  uint64_t workers = MIN(config->workers, config->cores);
-  uint64_t most = config->cores / workers;
-  uint64_t threads = config->threads ? MIN(config->threads, most) : most;
+  share_cores(config, &lowered);
   if (config->decoders == 0)
     config->decoders = MIN(config->cores, 8u);
   int r = find_decoder(config, err);
   if (r < 0)
     return r;
-  if ((workers != config->workers || (config->threads && threads != config->threads)) &&
-      asprintf(
-          &note, "%llu workers with %llu threads each exceed the %llu cores: running %llu with %llu each",
-          (unsigned long long)config->workers, (unsigned long long)MAX(config->threads, 1u),
-          (unsigned long long)config->cores, (unsigned long long)workers, (unsigned long long)threads) < 0)
+  if (lowered &&
+      asprintf(&note,
+               "%llu workers with %llu threads each exceed the %llu cores: running %llu with %llu each",
+               (unsigned long long)MAX(workers, 1u), (unsigned long long)MAX(threads, 1u),
+               (unsigned long long)config->cores, (unsigned long long)(workers ? config->workers : 1u),
+               (unsigned long long)config->threads) < 0)
     return error_set(err, -ENOMEM, "out of memory");
-  config->workers = workers;
-  config->threads = threads;
   *ret_note = note;
   return 0;
 }

@@ -190,8 +190,11 @@ static void announce(const struct daemon *daemon, const char *where) {
     (void)printf("listening on %s\n", where);
     (void)fflush(stdout);
   }
-  log_info("guised " GUISE_VERSION " listens on %s: %llu jobs at once, %llu threads each", where,
-           (unsigned long long)daemon->config.workers, (unsigned long long)daemon->config.threads);
+  log_info("guised " GUISE_VERSION
+           " listens on %s: %llu jobs at once at most, on %llu cores; %llu threads for "
+           "one that asks for no number",
+           where, (unsigned long long)daemon->config.workers, (unsigned long long)daemon->config.cores,
+           (unsigned long long)daemon->config.threads);
   (void)sd_notifyf(0, "READY=1\nSTATUS=Listening on %s", where);
 }
 

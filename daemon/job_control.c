@@ -269,13 +269,13 @@ static void tell_reason(struct service *service, const struct job_row *row, cons
     ret_queue->reason = "jobs_ahead";
     (void)snprintf(detail, size, "%u job%s of the same or a higher priority %s first", queue->ahead,
                    queue->ahead == 1 ? "" : "s", queue->ahead == 1 ? "comes" : "come");
-  } else if (workers_free == 0) {
+  } else if (workers_free == 0 && service->config.workers < service->config.cores) {
     ret_queue->reason = "workers";
     (void)snprintf(detail, size, "as many jobs run as the option workers allows");
   } else if (threads > threads_free) {
     ret_queue->reason = "threads";
-    (void)snprintf(detail, size, "it takes %u threads and %u of %llu cores are free", threads, threads_free,
-                   (unsigned long long)service->config.cores);
+    (void)snprintf(detail, size, "it takes %u thread%s and %u of %llu cores are free", threads,
+                   threads == 1 ? "" : "s", threads_free, (unsigned long long)service->config.cores);
   } else {
     ret_queue->reason = ending ? "ending" : "starting";
     (void)snprintf(detail, size, ending ? "its last run is ending" : "it is about to start");
@@ -284,15 +284,16 @@ static void tell_reason(struct service *service, const struct job_row *row, cons
 
 int service_job_queue(struct service *service, const struct job_row *row, struct job_queue *ret_queue) {
   struct store_queue queue;
-  const double wait = scheduler_wait_s(service);
+  const uint32_t threads = scheduler_threads(service, row);
+  const uint64_t at_once = MIN(service->config.workers, service->config.cores / threads); /* of such jobs */
+  const double wait = scheduler_wait_s(service, threads);
   int r = store_job_queue(service->store, row->id, &queue);
   if (r < 0)
     return r;
   const bool unknown = queue.ingesting || wait < 0 || service_storage(service) < 0 ||
                        (queue.ahead > 0 && queue.mean_runtime_s < 0);
   ret_queue->ahead = queue.ahead;
-  ret_queue->eta_s =
-      unknown ? -1 : wait + queue.ahead * MAX(queue.mean_runtime_s, 0) / (double)service->config.workers;
+  ret_queue->eta_s = unknown ? -1 : wait + queue.ahead * MAX(queue.mean_runtime_s, 0) / (double)at_once;
   if (ret_queue->eta_s >= 0 && queue.retry_at)
     ret_queue->eta_s = MAX(ret_queue->eta_s, (double)(queue.retry_at - time_now_ms()) / 1000);
   tell_reason(service, row, &queue, ret_queue);

@@ -172,8 +172,8 @@ static void prune_logs(struct service *service, int64_t *pruned_ns) {
     log_warning("old logs of jobs cannot be removed: %s; it is tried again", strerror(-r));
 }
 
-static bool worker_free(struct scheduler *scheduler) {
-  return free_slot(scheduler) != NULL;
+static bool has_room(struct service *service) {
+  return free_slot(&service->scheduler) && service->scheduler.threads_used < service->config.cores;
 }
 
 static void *scheduler_main(void *context) {
@@ -184,7 +184,7 @@ static void *scheduler_main(void *context) {
   while (!atomic_load(&scheduler->stopping)) {
     atomic_store(&scheduler->heartbeat_ns, clock_ns());
     reap(scheduler);
-    bool look = !atomic_load(&service->draining) && worker_free(scheduler) && service_storage(service) == 0;
+    bool look = !atomic_load(&service->draining) && has_room(service) && service_storage(service) == 0;
     scheduler->kicked = false;
     (void)pthread_mutex_unlock(&scheduler->lock);
     bool claimed = look && claim(service);
@@ -290,15 +290,28 @@ void scheduler_request(struct service *service, const char *job, enum slot_reque
   (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-double scheduler_wait_s(struct service *service) {
+/* Threads of the running jobs that are expected to have ended in so many seconds. */
+static uint32_t threads_ended(const struct scheduler *scheduler, double seconds) {
+  uint32_t threads = 0;
+  for (uint32_t i = 0; i < scheduler->slots; i++) {
+    const struct slot *slot = &scheduler->slot[i];
+    if (slot->used && slot->live.eta_s >= 0 && slot->live.eta_s <= seconds)
+      threads += slot->threads;
+  }
+  return threads;
+}
+
+double scheduler_wait_s(struct service *service, uint32_t threads) {
   struct scheduler *scheduler = &service->scheduler;
   double soonest = -1;
   (void)pthread_mutex_lock(&scheduler->lock);
-  if (free_slot(scheduler))
+  const uint32_t unused = (uint32_t)service->config.cores - scheduler->threads_used;
+  if (free_slot(scheduler) && threads <= unused)
     soonest = 0;
   for (uint32_t i = 0; i < scheduler->slots && soonest != 0; i++) {
-    double eta = scheduler->slot[i].live.eta_s;
-    if (eta >= 0 && (soonest < 0 || eta < soonest))
+    const struct slot *slot = &scheduler->slot[i];
+    const double eta = slot->used ? slot->live.eta_s : -1;
+    if (eta >= 0 && (soonest < 0 || eta < soonest) && threads <= unused + threads_ended(scheduler, eta))
       soonest = eta;
   }
   (void)pthread_mutex_unlock(&scheduler->lock);

@@ -166,8 +166,8 @@ void scheduler_overlay(struct service *service, struct job_row *row);
 /* Sets what is asked of a running job; nothing when it has just ended. */
 enum slot_request { SLOT_CANCEL, SLOT_PAUSE, SLOT_RESUME };
 void scheduler_request(struct service *service, const char *job, enum slot_request request);
-/* Seconds until the first running job is expected to end; < 0 = unknown, 0 = a worker is free. */
-double scheduler_wait_s(struct service *service);
+/* Seconds until a worker and so many threads are expected to be free; < 0 = unknown. */
+double scheduler_wait_s(struct service *service, uint32_t threads);
 /* What is free at this moment. *ret_job: the job's last run has not ended yet. */
 void scheduler_room(struct service *service, const char *job, uint32_t *ret_workers, uint32_t *ret_threads,
                     bool *ret_job);

@@ -21,6 +21,9 @@ static struct server server;
 #define NONE_JOB                                                                   \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"}," TINY \
   ",\"train\":{\"epochs\":2,\"batch\":8}}"
+#define ONE_THREAD_JOB                                                             \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\"}," TINY \
+  ",\"train\":{\"epochs\":10,\"batch\":8},\"resources\":{\"threads\":1}}"
 #define LONG_JOB "{\"type\":\"train\",\"dataset\":\"faces\"," TINY ",\"train\":{\"epochs\":1000,\"batch\":8}}"
 
 #define LABELED_JOB                                                          \
@@ -30,6 +33,7 @@ static struct server server;
 static int setup(void **state) {
   (void)state;
   server_prepare(&server);
+  server.option[0] = "--cores=2";
   server_start(&server);
   upload_faces(&server, "faces", 8, 6);
   return 0;
@@ -413,6 +417,32 @@ static void a_repeated_label_cancels_nothing(void **state) {
   assert_string_equal(wait_job(&server, job, 0, 30), "canceled");
 }
 
+/* When the job began and ended, as text that sorts by time. */
+static void times_of(const char job[64], char ret_began[32], char ret_ended[32]) {
+  char path[256];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  (void)snprintf(ret_began, 32, "%s", json_string_value(json_object_get(reply.json, "started_at")));
+  (void)snprintf(ret_ended, 32, "%s", json_string_value(json_object_get(reply.json, "finished_at")));
+  reply_done(&reply);
+}
+
+/* Two cores and no other option: trainings of one thread each share them, and one that asks for no number
+ * waits for both cores. */
+static void two_jobs_at_once(void **state) {
+  (void)state;
+  char job[3][64], began[3][32], ended[3][32];
+  for (size_t i = 0; i < 3; i++)
+    (void)snprintf(job[i], sizeof(job[i]), "%s", submit(&server, i < 2 ? ONE_THREAD_JOB : NONE_JOB));
+  for (size_t i = 0; i < 3; i++) {
+    assert_string_equal(wait_job(&server, job[i], 0, 120), "succeeded");
+    times_of(job[i], began[i], ended[i]);
+  }
+  assert_true(strcmp(began[0], ended[1]) < 0 && strcmp(began[1], ended[0]) < 0);
+  assert_true(strcmp(began[2], ended[0]) >= 0 && strcmp(began[2], ended[1]) >= 0);
+}
+
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return x < y ? -1 : x > y;
@@ -459,6 +489,7 @@ int main(void) {
                                      cmocka_unit_test(an_unaudited_model_is_withheld),
                                      cmocka_unit_test(job_control),
                                      cmocka_unit_test(a_repeated_label_cancels_nothing),
+                                     cmocka_unit_test(two_jobs_at_once),
                                      cmocka_unit_test(polls_are_fast_while_a_job_trains)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -37,6 +37,7 @@ static int setup(void **state) {
   server.option[1] = "--log-keep-days=0";
   server.option[2] = "--workers=1";
   server.option[3] = "--threads=1";
+  server.option[4] = "--cores=2";
   server_start(&server);
   upload_faces(&server, "faces", 6, 4);
   upload_faces(&server, "others", 4, 4);

@@ -438,7 +438,13 @@ static void canceling(void **state) {
   atomic_store(&target_epochs, 0);
   submit_job(f->service, ",\"resources\":{\"threads\":4}", id);
   wait_epoch(f->service, id, 2);
-  submit_job(f->service, "", queued); /* the first one holds all cores */
+  submit_job(f->service, "", queued); /* the first one holds all cores, for 9 s more */
+  struct job_queue queue;
+  assert_int_equal(service_job_get(f->service, queued, &row), 0);
+  assert_int_equal(service_job_queue(f->service, &row, &queue), 0);
+  assert_string_equal(queue.reason, "threads");
+  assert_true(queue.eta_s > 8.9 && queue.eta_s < 9.1);
+  job_row_clear(&row);
   assert_int_equal(service_job_cancel(f->service, queued, &row, NULL), 0);
   assert_int_equal(row.state, JOB_STATE_CANCELED);
   job_row_clear(&row);
