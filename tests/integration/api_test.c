@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/integration/support/server.h"
@@ -443,41 +442,6 @@ static void two_jobs_at_once(void **state) {
   assert_true(strcmp(began[2], ended[0]) >= 0 && strcmp(began[2], ended[1]) >= 0);
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return x < y ? -1 : x > y;
-}
-
-/* 1,000 polls of a running job; the 99th percentile is printed, and bounded generously for shared machines.
- */
-static void polls_are_fast_while_a_job_trains(void **state) {
-  (void)state;
-  enum { POLLS = 1000 };
-  static double took[POLLS];
-  char job[64], path[128];
-  (void)snprintf(job, sizeof(job), "%s", submit(&server, LONG_JOB));
-  assert_string_equal(wait_job(&server, job, 1, 60), "running");
-  (void)snprintf(path, sizeof(path), "/v1/jobs/%s", job);
-  for (int i = 0; i < POLLS; i++) {
-    struct timespec a, b;
-    (void)clock_gettime(CLOCK_MONOTONIC, &a);
-    expect(&server, "GET", path, NULL, 200, NULL);
-    (void)clock_gettime(CLOCK_MONOTONIC, &b);
-    took[i] = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) * 1e-6;
-  }
-  qsort(took, POLLS, sizeof(took[0]), by_value);
-  print_message("1,000 polls during training: median %.2f ms, p99 %.2f ms, worst %.2f ms\n", took[POLLS / 2],
-                took[989], took[POLLS - 1]);
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  assert_true(took[989] < 2000); /* latency is measured without sanitizers */
-#else
-  assert_true(took[989] < 100);
-#endif
-  (void)snprintf(path, sizeof(path), "/v1/jobs/%s/cancel", job);
-  expect(&server, "POST", path, NULL, 200, NULL);
-  assert_string_equal(wait_job(&server, job, 0, 30), "canceled");
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(three_mistakes_one_answer),
                                      cmocka_unit_test(errors_on_every_path),
@@ -489,7 +453,6 @@ int main(void) {
                                      cmocka_unit_test(an_unaudited_model_is_withheld),
                                      cmocka_unit_test(job_control),
                                      cmocka_unit_test(a_repeated_label_cancels_nothing),
-                                     cmocka_unit_test(two_jobs_at_once),
-                                     cmocka_unit_test(polls_are_fast_while_a_job_trains)};
+                                     cmocka_unit_test(two_jobs_at_once)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
