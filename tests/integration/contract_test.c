@@ -97,6 +97,7 @@ static void data_sets(void **state) {
   answer("GET", "/healthz", NULL, 200);
   answer("GET", "/readyz", NULL, 200);
   answer("GET", "/metrics", NULL, 200);
+  answer("GET", "/report.schema.json", NULL, 200);
   answer("GET", "/v1/datasets", NULL, 200);
   put("/v1/datasets/broken", "application/x-tar", "no archive", 202);
   put("/v1/datasets/broken", "application/x-tar", "no archive", 200);
