@@ -380,28 +380,31 @@ static void block_idct(void **state) {
   unsetenv("GUISE_KERNELS");
 }
 
-/* Running statistics as in PyTorch: momentum 0.1, unbiased variance. */
+/* Running statistics as in PyTorch: momentum 0.1, unbiased variance; from a pass of their own, as nothing
+ * element-wise writes the norm's input, and from the pass of the PReLU before it. */
 static void running_statistics(void **state) {
   (void)state;
-  const struct layer layers[] = {{L_INPUT, .c = 5, .h = 3, .w = 4}, {L_PRELU, .a = 0}, {L_NORM, .a = 1}};
+  static const struct layer alone[] = {{L_INPUT, .c = 5, .h = 3, .w = 4}, {L_NORM, .a = 0}},
+                            after[] = {
+                                {L_INPUT, .c = 5, .h = 3, .w = 4}, {L_PRELU, .a = 0}, {L_NORM, .a = 1}};
   struct guise_error err;
-  for (int source = 0; source < 2;
-       source++) { /* with statistics from a pass of their own, and from the producer's */
-    const struct layer *from = source == 0 ? layers : layers;
-    struct graph *graph =
-        reference_graph(from, 3, (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
+  for (int source = 0; source < 2; source++) {
+    const struct layer *layers = source == 0 ? alone : after;
+    const uint32_t count = source == 0 ? ARRAY_SIZE(alone) : ARRAY_SIZE(after), norm = count - 1;
+    struct graph *graph = reference_graph(
+        layers, count, (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
     struct reference r;
     randomise(graph);
     lcg_fill(graph_input_data(graph), 2 * 60, 1, 40.0f); /* a large mean must not eat the variance */
     float mean[5], variance[5];
-    memcpy(mean, parameter_value(graph, 2, "running_mean"), sizeof(mean));
-    memcpy(variance, parameter_value(graph, 2, "running_var"), sizeof(variance));
-    reference_forward(&r, graph, from, 3, 2, NULL, true);
+    memcpy(mean, parameter_value(graph, norm, "running_mean"), sizeof(mean));
+    memcpy(variance, parameter_value(graph, norm, "running_var"), sizeof(variance));
+    reference_forward(&r, graph, layers, count, 2, NULL, true);
     assert_int_equal(graph_forward(graph, GRAPH_TRAIN, 0, &err), 0);
-    check_running(&r, graph, mean, 2);
+    check_running(&r, graph, mean, norm);
     for (uint32_t c = 0; c < 5; c++) {
-      const double want = 0.9 * (double)variance[c] + 0.1 * r.variance[2][c] * 24 / 23;
-      assert_true(fabs((double)parameter_value(graph, 2, "running_var")[c] - want) < 1e-4 * want);
+      const double want = 0.9 * (double)variance[c] + 0.1 * r.variance[norm][c] * 24 / 23;
+      assert_true(fabs((double)parameter_value(graph, norm, "running_var")[c] - want) < 1e-4 * want);
     }
     reference_free(&r);
     graph_free(graph);
