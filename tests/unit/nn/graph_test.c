@@ -411,6 +411,36 @@ static void running_statistics(void **state) {
   }
 }
 
+/* A frozen norm has no gradients, and uses its running statistics, also where the PReLU or the addition that
+ * reads it is trained. */
+static void frozen_norm_before_trained(void **state) {
+  (void)state;
+  static const struct layer prelu[] = {{L_INPUT, .c = 9, .h = 4, .w = 3},
+                                       {L_CONV, .a = 0, .c = 19, .kernel = 3, .stride = 1, .padding = 1},
+                                       {L_NORM, .a = 1, .freezes = true},
+                                       {L_PRELU, .a = 2}};
+  static const struct layer add[] = {{L_INPUT, .c = 9, .h = 4, .w = 3},
+                                     {L_CONV, .a = 0, .c = 19, .kernel = 1, .stride = 1},
+                                     {L_NORM, .a = 1, .freezes = true},
+                                     {L_CONV, .a = 0, .c = 19, .kernel = 3, .stride = 1, .padding = 1},
+                                     {L_NORM, .a = 3},
+                                     {L_ADD, .a = 2, .b = 4},
+                                     {L_PRELU, .a = 5}};
+  struct layer turned[ARRAY_SIZE(add)];
+  memcpy(turned, add, sizeof(add));
+  turned[5].a = 4;
+  turned[5].b = 2;
+  for (size_t k = 0; k < ARRAY_SIZE(kernel_sets); k++) {
+    setenv("GUISE_KERNELS", kernel_sets[k], 1);
+    for (int train = 0; train < 2; train++) {
+      check_layers_with(prelu, ARRAY_SIZE(prelu), 3, 2, train, false, NULL, TOLERANCE);
+      check_layers_with(add, ARRAY_SIZE(add), 3, 2, train, false, NULL, TOLERANCE);
+      check_layers_with(turned, ARRAY_SIZE(turned), 3, 2, train, false, NULL, TOLERANCE);
+    }
+  }
+  unsetenv("GUISE_KERNELS");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(conv_shapes),        cmocka_unit_test(gradient_in_loops),
@@ -420,7 +450,7 @@ int main(void) {
       cmocka_unit_test(norm_read_twice),    cmocka_unit_test(add_combinations),
       cmocka_unit_test(linear_shapes),      cmocka_unit_test(linear_then_norm),
       cmocka_unit_test(residual_network),   cmocka_unit_test(block_idct),
-      cmocka_unit_test(running_statistics),
+      cmocka_unit_test(running_statistics), cmocka_unit_test(frozen_norm_before_trained),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
