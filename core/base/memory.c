@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,14 +45,17 @@ void arena_unmap(struct arena *arena) {
 void *tensor_alloc(size_t bytes) {
   if (bytes > SIZE_MAX - 256)
     return NULL;
-  size_t total = ((bytes + 63) & ~(size_t)63) + 64;
-  uint8_t *block = aligned_alloc(64, total);
-  if (!block)
+  const size_t total = ((bytes + 63) & ~(size_t)63) + 64;
+  const bool large = total >= huge_page;
+  void *block = NULL;
+  if (posix_memalign(&block, large ? huge_page : 64, total) != 0)
     return NULL;
+  if (large) /* whole huge pages: what is left is not rounded up to one */
+    (void)madvise(block, total & ~(huge_page - 1), MADV_HUGEPAGE);
   memset(block, 0, total);
   memcpy(block, &total, sizeof(total));
   atomic_fetch_add(&live_bytes, total);
-  return block + 64;
+  return (uint8_t *)block + 64;
 }
 
 void *tensor_free(void *pointer) {

@@ -17,7 +17,8 @@ struct arena {
 int arena_map(struct arena *ret_arena, size_t bytes);
 void arena_unmap(struct arena *arena);
 
-/* Aligned heap memory for tensors outside an arena; counted. tensor_free takes NULL and returns NULL. */
+/* Aligned heap memory for tensors outside an arena, on huge pages from 2 MiB on; counted. tensor_free takes
+ * NULL and returns NULL. */
 void *tensor_alloc(size_t bytes); /* 64-byte aligned, zeroed; NULL when out of memory */
 void *tensor_free(void *pointer);
 

@@ -91,16 +91,28 @@ struct head *head_free(struct head *head) {
   return NULL;
 }
 
+/* In double, in LANES partial sums of every LANES-th product: one sum would wait for each addition. */
+#define LANES 8u
+static double dot(const float *a, const float *b, uint32_t size) {
+  double part[LANES] = {0}, sum = 0;
+  uint32_t d = 0;
+  for (; size - d >= LANES; d += LANES)
+    for (uint32_t lane = 0; lane < LANES; lane++)
+      part[lane] += (double)a[d + lane] * (double)b[d + lane];
+  for (; d < size; d++)
+    part[d % LANES] += (double)a[d] * (double)b[d];
+  for (uint32_t lane = 0; lane < LANES; lane++)
+    sum += part[lane];
+  return sum;
+}
+
 /* ret_inverse: 1 / |x| of the rows of x (rows, size). */
 static void inverse_lengths(uint32_t threads, const float *x, uint32_t rows, uint32_t size,
                             float *ret_inverse) {
 #pragma omp parallel for num_threads((int)threads)
   for (uint32_t i = 0; i < rows; i++) {
     const float *row = x + (size_t)i * size;
-    double square = 0;
-    for (uint32_t d = 0; d < size; d++)
-      square += (double)row[d] * (double)row[d];
-    ret_inverse[i] = 1.0f / fmaxf((float)sqrt(square), NORM_MIN);
+    ret_inverse[i] = 1.0f / fmaxf((float)sqrt(dot(row, row, size)), NORM_MIN);
   }
 }
 
@@ -121,10 +133,7 @@ static void normalise_backward(uint32_t threads, const float *g, const float *un
   for (uint32_t i = 0; i < rows; i++) {
     const float *row = g + (size_t)i * size, *u = unit + (size_t)i * size;
     float *to = ret_gradient + (size_t)i * size;
-    double dot = 0;
-    for (uint32_t d = 0; d < size; d++)
-      dot += (double)row[d] * (double)u[d];
-    const float projection = (float)dot, scale = inverse[i];
+    const float projection = (float)dot(row, u, size), scale = inverse[i];
     for (uint32_t d = 0; d < size; d++)
       to[d] = (row[d] - projection * u[d]) * scale;
   }
@@ -137,10 +146,8 @@ static void project_classes(struct head *head) {
   for (uint32_t c = 0; c < head->classes; c++) {
     float *g = head->gradient + (size_t)c * size;
     const float *w = head->weights + (size_t)c * size;
-    double dot = 0;
-    for (uint32_t d = 0; d < size; d++)
-      dot += (double)g[d] * (double)w[d];
-    const float along = (float)(dot * (double)head->weight_inverse[c] * (double)head->weight_inverse[c]);
+    const double inverse = (double)head->weight_inverse[c];
+    const float along = (float)(dot(g, w, size) * inverse * inverse);
     for (uint32_t d = 0; d < size; d++)
       g[d] -= along * w[d];
   }

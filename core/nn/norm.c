@@ -229,9 +229,10 @@ int pointwise_run_forward(struct graph *graph, const struct op *op, struct guise
 
 /* ---- backward ---- */
 
-/* dgamma, dbeta and the coefficients p, q of dx, from sums 0 (g) and `dot` (g (x - mean)). */
+/* dgamma, dbeta and the coefficients p, q of dx, from sums 0 (g) and `dot` (g (x - mean)). A frozen norm,
+ * which what is trained after it may have fused, has no gradients, and nobody wants its dx. */
 static void norm_gradients(struct graph *graph, int index, uint32_t dot) {
-  if (index < 0)
+  if (index < 0 || graph->nodes[graph->norms[index].node].frozen)
     return;
   struct norm *norm = &graph->norms[index];
   const struct node *node = &graph->nodes[norm->node];

@@ -17,7 +17,7 @@ static const struct {
     {"profile", bench_profile, "ARCH (the options of step)"},
     {"jobs", bench_jobs, "ARCH [--batch N] [--threads N] [--runs N] [--steps N]"},
     {"dct", bench_dct, "[--batch N] [--size PX] [--runs N]"},
-    {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--runs N]"},
+    {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--classes N] [--runs N]"},
     {"probe", bench_probe, "PACK [--batch N] [--threads N] [--size PX] [--runs N] [--embedder MODEL]"},
     {"pictures", bench_pictures, "OUT.png [SIZE]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},

@@ -84,11 +84,15 @@ static void mix_recipes(const struct bench *b, uint64_t step) {
   }
 }
 
-static void print_share(const char *what, const double *masking, const double *step, uint32_t runs) {
-  double share[RUNS_MAX];
+/* Each run's masking over the same run's step. */
+static struct bench_spread share(const double *masking, const double *step, uint32_t runs) {
+  double shares[RUNS_MAX];
   for (uint32_t i = 0; i < runs; i++)
-    share[i] = masking[i] / step[i];
-  const struct bench_spread s = bench_spread(share, runs);
+    shares[i] = masking[i] / step[i];
+  return bench_spread(shares, runs);
+}
+
+static void print_share(const char *what, struct bench_spread s) {
   (void)printf("%s: %.2f %% of a step (least %.2f, most %.2f)\n", what, s.median * 100, s.least * 100,
                s.most * 100);
 }
@@ -124,13 +128,17 @@ static int measure(const struct bench *b, struct guise_error *err) {
   }
   (void)printf("%u px, batch %u, %u threads, %u runs: milliseconds a batch, median (least, most)\n",
                b->options.size, b->options.batch, b->options.threads, b->runs);
+  /* Before bench_spread() sorts the seconds. */
+  const struct bench_spread mixing = share(masking, seconds[STEP], b->runs),
+                            public = share(open, seconds[STEP], b->runs),
+                            recipes = share(frozen, seconds[STEP], b->runs);
   for (int part = 0; part < PARTS; part++) {
     const struct bench_spread s = bench_spread(seconds[part], b->runs);
     (void)printf("%-20s %8.2f (%8.2f, %8.2f)\n", names[part], s.median * 1e3, s.least * 1e3, s.most * 1e3);
   }
-  print_share("masking and mixing", masking, seconds[STEP], b->runs);
-  print_share("with a batch of public faces", open, seconds[STEP], b->runs);
-  print_share("with frozen recipes", frozen, seconds[STEP], b->runs);
+  print_share("masking and mixing", mixing);
+  print_share("with a batch of public faces", public);
+  print_share("with frozen recipes", recipes);
   struct rusage usage;
   (void)getrusage(RUSAGE_SELF, &usage);
   const struct bench_spread all = bench_spread(whole, b->runs);
@@ -182,11 +190,10 @@ static void done(struct bench *b) {
 }
 
 int bench_masking(int argc, char **argv) {
-  static const struct option longs[] = {{"batch", required_argument, NULL, 'b'},
-                                        {"threads", required_argument, NULL, 't'},
-                                        {"size", required_argument, NULL, 's'},
-                                        {"runs", required_argument, NULL, 'r'},
-                                        {NULL, 0, NULL, 0}};
+  static const struct option longs[] = {
+      {"batch", required_argument, NULL, 'b'},   {"threads", required_argument, NULL, 't'},
+      {"size", required_argument, NULL, 's'},    {"runs", required_argument, NULL, 'r'},
+      {"classes", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
   struct bench b = {.runs = 7,
                     .options = {.arch = ARCH_FREQ_IR,
                                 .batch = 128,
@@ -209,10 +216,13 @@ int bench_masking(int argc, char **argv) {
       b.options.size = value;
     else if (c == 'r')
       b.runs = value;
+    else if (c == 'c')
+      b.options.classes = value;
     else
       bad = true;
   }
-  if (bad || b.options.batch < MIX_MAX || b.options.threads == 0 || b.runs == 0 || b.runs > RUNS_MAX) {
+  if (bad || b.options.batch < MIX_MAX || b.options.threads == 0 || b.options.classes < 2 || b.runs == 0 ||
+      b.runs > RUNS_MAX) {
     (void)fprintf(stderr, "guise-bench masking: bad option\n");
     return 2;
   }

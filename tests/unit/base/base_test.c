@@ -170,12 +170,61 @@ static void an_error_may_quote_itself(void **state) {
   assert_int_equal(err.code, -EIO);
 }
 
+/* Whether the kernel is asked for huge pages at this address; -1: it has none, or does not tell. */
+static int wants_huge_pages(const void *address) {
+  char line[512];
+  unsigned long begin = 0, end = 0, low, high;
+  int wants = -1;
+  FILE *maps =
+      access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0 ? fopen("/proc/self/smaps", "r") : NULL;
+  while (maps && fgets(line, sizeof(line), maps)) {
+    if (sscanf(line, "%lx-%lx ", &low, &high) == 2) {
+      begin = low;
+      end = high;
+    } else if (strncmp(line, "VmFlags:", 8) == 0 && (uintptr_t)address >= begin && (uintptr_t)address < end)
+      wants = strstr(line, " hg") != NULL;
+  }
+  if (maps)
+    (void)fclose(maps);
+  return wants;
+}
+
+static void large_tensors_on_huge_pages(void **state) {
+  (void)state;
+  enum { PAGE = 2 << 20 };
+  static const size_t sizes[] = {PAGE - 64, PAGE, 2 * PAGE - 65, 5 * PAGE + 12345, 70 * PAGE + 1};
+  const size_t before = memory_live_bytes();
+  uint8_t *tensors[ARRAY_SIZE(sizes)];
+  for (int round = 0; round < 2; round++) { /* the second may get what the first gave back */
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+      uint8_t *tensor = tensors[i] = tensor_alloc(sizes[i]);
+      assert_non_null(tensor);
+      assert_int_equal((uintptr_t)tensor % PAGE, 64);
+      assert_true(wants_huge_pages(tensor) != 0);
+      for (size_t at = 0; at < sizes[i]; at += 997)
+        assert_int_equal(tensor[at], 0);
+      memset(tensor, 1, sizes[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+      assert_null(tensor_free(tensors[i]));
+    assert_int_equal(memory_live_bytes(), before);
+  }
+  uint8_t *small = tensor_alloc(PAGE - 65 - 63);
+  assert_int_equal((uintptr_t)small % 64, 0);
+  tensor_free(small);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(philox_known_answers), cmocka_unit_test(draws_depend_on_their_key_alone),
-      cmocka_unit_test(distributions),        cmocka_unit_test(permutation_is_one),
-      cmocka_unit_test(atomic_files),         cmocka_unit_test(a_failed_write_leaves_the_old_file),
-      cmocka_unit_test(memory_is_counted),    cmocka_unit_test(an_error_may_quote_itself),
+      cmocka_unit_test(philox_known_answers),
+      cmocka_unit_test(draws_depend_on_their_key_alone),
+      cmocka_unit_test(distributions),
+      cmocka_unit_test(permutation_is_one),
+      cmocka_unit_test(atomic_files),
+      cmocka_unit_test(a_failed_write_leaves_the_old_file),
+      cmocka_unit_test(memory_is_counted),
+      cmocka_unit_test(an_error_may_quote_itself),
+      cmocka_unit_test(large_tensors_on_huge_pages),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ static void note_memory(uint32_t step) {
   if (step != 9 && step != last_step)
     return;
   live[step > 9] = memory_live_bytes();
-  heap[step > 9] = mallinfo2().uordblks;
+  const struct mallinfo2 now = mallinfo2();
+  heap[step > 9] = now.uordblks + now.hblkhd; /* large blocks are mapped, and not among the former */
 }
 
 /* What is live after the tenth step is all that is live after the last. A long run with one thread only: with
@@ -40,6 +41,62 @@ static void steps_allocate_nothing(void **state) {
 #endif
     graph_free(graph);
   }
+}
+
+static struct graph *wide(bool half, bool low_memory, bool *ret_winograd) {
+  struct graph *graph = tiny_wide(&(struct graph_config){.batch = WIDE_BATCH,
+                                                         .threads = THREADS,
+                                                         .training = true,
+                                                         .winograd = true,
+                                                         .low_memory = low_memory,
+                                                         .bfloat16 = half,
+                                                         .seed = 7});
+  static const char *const passes[] = {"forward winograd", "backward-data winograd",
+                                       "backward-weights winograd"};
+  char *algorithms = graph_algorithms(graph);
+  assert_non_null(algorithms);
+  *ret_winograd = true;
+  for (size_t i = 0; i < ARRAY_SIZE(passes); i++)
+    *ret_winograd &= strstr(algorithms, passes[i]) != NULL;
+  if (!low_memory && *ret_winograd == half)
+    fail_msg("%s, %s: %s", kernels_choose()->name, half ? "bfloat16" : "float", algorithms);
+  free(algorithms);
+  return graph;
+}
+
+/* What large networks are computed with: Winograd of each kernel set, and bfloat16. `check` is called with
+ * each that this processor has. */
+static void with_each_arithmetic(void (*check)(bool half)) {
+  static const char *const sets[] = {"avx512", "avx2"};
+  for (size_t k = 0; k < ARRAY_SIZE(sets); k++) {
+    setenv("GUISE_KERNELS", sets[k], 1);
+    if (strcmp(kernels_choose()->name, sets[k]) == 0)
+      check(false);
+    else
+      print_message("skipped: no %s here\n", sets[k]);
+  }
+  unsetenv("GUISE_KERNELS");
+  if (graph_bfloat16_supported())
+    check(true);
+  else
+    print_message("skipped: no AVX512_BF16 here\n");
+}
+
+static void check_allocates_nothing(bool half) {
+  last_step = 19;
+  bool winograd;
+  struct graph *graph = wide(half, false, &winograd);
+  train_sized(graph, WIDE_GRID, WIDE_BATCH, THREADS, last_step + 1, NULL, note_memory);
+  assert_int_equal(live[0], live[1]);
+#ifndef GUISE_SANITIZED
+  assert_int_equal(heap[0], heap[1]);
+#endif
+  graph_free(graph);
+}
+
+static void fast_steps_allocate_nothing(void **state) {
+  (void)state;
+  with_each_arithmetic(check_allocates_nothing);
 }
 
 static void free_returns_everything(void **state) {
@@ -124,6 +181,31 @@ static void low_memory_same_losses(void **state) {
         fail_msg("%s, %s: last losses %.17g and %.17g, %zu and %zu bytes", arch_name(arch),
                  half ? "bfloat16" : "float", losses[0][steps - 1], losses[1][steps - 1], bytes[0], bytes[1]);
     }
+}
+
+/* Bit for bit, also with several threads. Little memory changes nothing in float where it leaves Winograd in.
+ */
+static void check_same_losses(bool half) {
+  enum { steps = 5 };
+  double losses[3][steps];
+  bool winograd[3];
+  for (int i = 0; i < 3; i++) {
+    struct graph *graph = wide(half, i == 2, &winograd[i]);
+    train_sized(graph, WIDE_GRID, WIDE_BATCH, THREADS, steps, losses[i], NULL);
+    graph_free(graph);
+  }
+  const bool same = memcmp(losses[0], losses[1], sizeof(losses[0])) == 0;
+  const bool low_same = half || winograd[0] != winograd[2]
+                            ? fabs(losses[0][1] - losses[2][1]) < 0.01 * losses[0][1]
+                            : memcmp(losses[0], losses[2], sizeof(losses[0])) == 0;
+  if (!same || !low_same || losses[0][steps - 1] >= losses[0][0])
+    fail_msg("%s, %s: last losses %.17g, again %.17g, low memory %.17g", kernels_choose()->name,
+             half ? "bfloat16" : "float", losses[0][steps - 1], losses[1][steps - 1], losses[2][steps - 1]);
+}
+
+static void fast_steps_same_losses(void **state) {
+  (void)state;
+  with_each_arithmetic(check_same_losses);
 }
 
 static void initial_weights(void **state) {
@@ -231,7 +313,8 @@ int main(void) {
       cmocka_unit_test(memory_by_purpose),         cmocka_unit_test(same_seed_same_losses),
       cmocka_unit_test(low_memory_same_losses),    cmocka_unit_test(initial_weights),
       cmocka_unit_test(jobs_in_parallel),          cmocka_unit_test(many_threads),
-      cmocka_unit_test(names_tell_what_is_frozen),
+      cmocka_unit_test(names_tell_what_is_frozen), cmocka_unit_test(fast_steps_allocate_nothing),
+      cmocka_unit_test(fast_steps_same_losses),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

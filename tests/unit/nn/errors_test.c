@@ -106,6 +106,20 @@ static void running_errors(void **state) {
   graph_free(graph);
 }
 
+static void bfloat16_needs_its_processor(void **state) {
+  (void)state;
+  struct guise_error err = {0};
+  struct graph *graph = NULL;
+  const struct graph_config config = {.batch = 2, .threads = 1, .bfloat16 = true};
+  setenv("GUISE_KERNELS", "avx2", 1);
+  assert_false(graph_bfloat16_supported());
+  assert_int_equal(graph_new(&config, &graph, &err), -ENOTSUP);
+  unsetenv("GUISE_KERNELS");
+  assert_null(graph);
+  assert_string_equal(
+      err.text, "bfloat16 needs a processor with AVX512_BF16, which this one does not have: use float32");
+}
+
 static void architecture_table(void **state) {
   (void)state;
   enum arch arch = ARCHS;
@@ -119,9 +133,8 @@ static void architecture_table(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(description_errors),
-      cmocka_unit_test(idct_errors),
-      cmocka_unit_test(running_errors),
+      cmocka_unit_test(description_errors), cmocka_unit_test(idct_errors),
+      cmocka_unit_test(running_errors),     cmocka_unit_test(bfloat16_needs_its_processor),
       cmocka_unit_test(architecture_table),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

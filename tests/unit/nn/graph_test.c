@@ -380,32 +380,65 @@ static void block_idct(void **state) {
   unsetenv("GUISE_KERNELS");
 }
 
-/* Running statistics as in PyTorch: momentum 0.1, unbiased variance. */
+/* Running statistics as in PyTorch: momentum 0.1, unbiased variance; from a pass of their own, as nothing
+ * element-wise writes the norm's input, and from the pass of the PReLU before it. */
 static void running_statistics(void **state) {
   (void)state;
-  const struct layer layers[] = {{L_INPUT, .c = 5, .h = 3, .w = 4}, {L_PRELU, .a = 0}, {L_NORM, .a = 1}};
+  static const struct layer alone[] = {{L_INPUT, .c = 5, .h = 3, .w = 4}, {L_NORM, .a = 0}},
+                            after[] = {
+                                {L_INPUT, .c = 5, .h = 3, .w = 4}, {L_PRELU, .a = 0}, {L_NORM, .a = 1}};
   struct guise_error err;
-  for (int source = 0; source < 2;
-       source++) { /* with statistics from a pass of their own, and from the producer's */
-    const struct layer *from = source == 0 ? layers : layers;
-    struct graph *graph =
-        reference_graph(from, 3, (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
+  for (int source = 0; source < 2; source++) {
+    const struct layer *layers = source == 0 ? alone : after;
+    const uint32_t count = source == 0 ? ARRAY_SIZE(alone) : ARRAY_SIZE(after), norm = count - 1;
+    struct graph *graph = reference_graph(
+        layers, count, (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
     struct reference r;
     randomise(graph);
     lcg_fill(graph_input_data(graph), 2 * 60, 1, 40.0f); /* a large mean must not eat the variance */
     float mean[5], variance[5];
-    memcpy(mean, parameter_value(graph, 2, "running_mean"), sizeof(mean));
-    memcpy(variance, parameter_value(graph, 2, "running_var"), sizeof(variance));
-    reference_forward(&r, graph, from, 3, 2, NULL, true);
+    memcpy(mean, parameter_value(graph, norm, "running_mean"), sizeof(mean));
+    memcpy(variance, parameter_value(graph, norm, "running_var"), sizeof(variance));
+    reference_forward(&r, graph, layers, count, 2, NULL, true);
     assert_int_equal(graph_forward(graph, GRAPH_TRAIN, 0, &err), 0);
-    check_running(&r, graph, mean, 2);
+    check_running(&r, graph, mean, norm);
     for (uint32_t c = 0; c < 5; c++) {
-      const double want = 0.9 * (double)variance[c] + 0.1 * r.variance[2][c] * 24 / 23;
-      assert_true(fabs((double)parameter_value(graph, 2, "running_var")[c] - want) < 1e-4 * want);
+      const double want = 0.9 * (double)variance[c] + 0.1 * r.variance[norm][c] * 24 / 23;
+      assert_true(fabs((double)parameter_value(graph, norm, "running_var")[c] - want) < 1e-4 * want);
     }
     reference_free(&r);
     graph_free(graph);
   }
+}
+
+/* A frozen norm has no gradients, and uses its running statistics, also where the PReLU or the addition that
+ * reads it is trained. */
+static void frozen_norm_before_trained(void **state) {
+  (void)state;
+  static const struct layer prelu[] = {{L_INPUT, .c = 9, .h = 4, .w = 3},
+                                       {L_CONV, .a = 0, .c = 19, .kernel = 3, .stride = 1, .padding = 1},
+                                       {L_NORM, .a = 1, .freezes = true},
+                                       {L_PRELU, .a = 2}};
+  static const struct layer add[] = {{L_INPUT, .c = 9, .h = 4, .w = 3},
+                                     {L_CONV, .a = 0, .c = 19, .kernel = 1, .stride = 1},
+                                     {L_NORM, .a = 1, .freezes = true},
+                                     {L_CONV, .a = 0, .c = 19, .kernel = 3, .stride = 1, .padding = 1},
+                                     {L_NORM, .a = 3},
+                                     {L_ADD, .a = 2, .b = 4},
+                                     {L_PRELU, .a = 5}};
+  struct layer turned[ARRAY_SIZE(add)];
+  memcpy(turned, add, sizeof(add));
+  turned[5].a = 4;
+  turned[5].b = 2;
+  for (size_t k = 0; k < ARRAY_SIZE(kernel_sets); k++) {
+    setenv("GUISE_KERNELS", kernel_sets[k], 1);
+    for (int train = 0; train < 2; train++) {
+      check_layers_with(prelu, ARRAY_SIZE(prelu), 3, 2, train, false, NULL, TOLERANCE);
+      check_layers_with(add, ARRAY_SIZE(add), 3, 2, train, false, NULL, TOLERANCE);
+      check_layers_with(turned, ARRAY_SIZE(turned), 3, 2, train, false, NULL, TOLERANCE);
+    }
+  }
+  unsetenv("GUISE_KERNELS");
 }
 
 int main(void) {
@@ -417,7 +450,7 @@ int main(void) {
       cmocka_unit_test(norm_read_twice),    cmocka_unit_test(add_combinations),
       cmocka_unit_test(linear_shapes),      cmocka_unit_test(linear_then_norm),
       cmocka_unit_test(residual_network),   cmocka_unit_test(block_idct),
-      cmocka_unit_test(running_statistics),
+      cmocka_unit_test(running_statistics), cmocka_unit_test(frozen_norm_before_trained),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,6 +270,60 @@ static void many_classes(void **state) {
   head_free(heads[1]);
 }
 
+/* As many people as a large data set has, against plain loops in double. */
+static void large_head(void **state) {
+  (void)state;
+  enum { MANY = 20000, WIDTH = 67, IMAGES = 6, STEP = 3331 };
+  static float embeddings[IMAGES * WIDTH], gradient[IMAGES * WIDTH];
+  static double cosines[MANY], lengths[MANY], want[IMAGES * WIDTH], want_classes[MANY * WIDTH];
+  const struct head_options options = {32, 0.25f, HEAD_NEGATIVES_OTHERS, HEAD_MARGINS_SCALED, 0};
+  struct head_label labels[IMAGES];
+  uint32_t counts[IMAGES];
+  struct head *head = NULL;
+  assert_int_equal(head_new(MANY, WIDTH, IMAGES, THREADS, HEAD_COSFACE, 3, &head, NULL), 0);
+  const float *w = head_weights(head);
+  lcg_fill(embeddings, IMAGES * WIDTH, 2, 0.1f);
+  double want_loss = 0;
+  for (uint32_t c = 0; c < MANY; c++) {
+    double square = 0;
+    for (uint32_t d = 0; d < WIDTH; d++)
+      square += (double)w[c * WIDTH + d] * (double)w[c * WIDTH + d];
+    lengths[c] = sqrt(square);
+  }
+  for (uint32_t i = 0; i < IMAGES; i++) {
+    const float *e = embeddings + (size_t)i * WIDTH;
+    const uint32_t own = i * STEP;
+    labels[i] = (struct head_label){own, 1};
+    counts[i] = 1;
+    double square = 0, sum = 0;
+    for (uint32_t d = 0; d < WIDTH; d++)
+      square += (double)e[d] * (double)e[d];
+    const double length = sqrt(square);
+    for (uint32_t c = 0; c < MANY; c++) {
+      double dot = 0;
+      for (uint32_t d = 0; d < WIDTH; d++)
+        dot += (double)e[d] * (double)w[c * WIDTH + d];
+      cosines[c] = dot / length / lengths[c];
+      sum += exp(32 * (cosines[c] - (c == own ? 0.25 : 0)));
+    }
+    want_loss += (log(sum) - 32 * (cosines[own] - 0.25)) / IMAGES;
+    for (uint32_t c = 0; c < MANY; c++) {
+      const double share = exp(32 * (cosines[c] - (c == own ? 0.25 : 0))) / sum;
+      const double slope = 32 * (share - (c == own)) / IMAGES;
+      for (uint32_t d = 0; d < WIDTH; d++) {
+        const double u = (double)e[d] / length, v = (double)w[c * WIDTH + d] / lengths[c];
+        want[i * WIDTH + d] += slope * (v - cosines[c] * u) / length;
+        want_classes[c * WIDTH + d] += slope * (u - cosines[c] * v) / lengths[c];
+      }
+    }
+  }
+  const double loss = head_step(head, &options, embeddings, IMAGES, labels, 1, counts, gradient, NULL, NULL);
+  assert_true(fabs(loss - want_loss) < 1e-5 * want_loss);
+  check_close("large head's embeddings", gradient, want, IMAGES * WIDTH, 1e-6, 1e-4);
+  check_close("large head's classes", head_gradient(head), want_classes, MANY * WIDTH, 1e-6, 1e-4);
+  head_free(head);
+}
+
 static void initial_weights(void **state) {
   (void)state;
   struct head *head = NULL, *other = NULL;
@@ -328,8 +382,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(all_modes),       cmocka_unit_test(weights_are_not_scaled_up),
       cmocka_unit_test(extreme_cosines), cmocka_unit_test(everybody_in_the_mix),
-      cmocka_unit_test(many_classes),    cmocka_unit_test(initial_weights),
-      cmocka_unit_test(gradient_steps),  cmocka_unit_test(errors),
+      cmocka_unit_test(many_classes),    cmocka_unit_test(large_head),
+      cmocka_unit_test(initial_weights), cmocka_unit_test(gradient_steps),
+      cmocka_unit_test(errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ struct layer {
   uint32_t kernel, stride, padding;
   bool bias;
   uint32_t groups; /* L_CONV; 0 = 1 */
+  bool freezes;    /* graph_freeze() follows */
 };
 
 struct reference_tensor {
@@ -98,6 +99,7 @@ static inline struct graph *reference_graph(const struct layer *layers, uint32_t
       break;
     }
     assert_int_equal(last, (int)i);
+    assert_int_equal(l->freezes ? graph_freeze(graph) : 0, 0);
   }
   assert_true(graph_output(graph, last) >= 0);
   if (graph_build(graph, &err) < 0)
@@ -165,6 +167,13 @@ static inline void reference_conv(struct reference *r, struct graph *graph, uint
         }
 }
 
+static inline bool reference_frozen(const struct reference *r, uint32_t i) {
+  bool frozen = false;
+  for (; i < r->count; i++)
+    frozen |= r->layers[i].freezes;
+  return frozen;
+}
+
 static inline void reference_norm(struct reference *r, struct graph *graph, uint32_t i, bool backward,
                                   bool train) {
   struct reference_tensor *x = &r->tensor[r->layers[i].a], *y = &r->tensor[i];
@@ -172,6 +181,7 @@ static inline void reference_norm(struct reference *r, struct graph *graph, uint
   const float *running_mean = parameter_value(graph, i, "running_mean");
   const float *running_variance = parameter_value(graph, i, "running_var");
   const size_t rows = (size_t)x->h * x->w, m = r->batch * rows;
+  train &= !reference_frozen(r, i);
   for (uint32_t c = 0; c < x->c; c++) {
     double sum = 0, square = 0, mean = (double)running_mean[c], variance = (double)running_variance[c];
     for (size_t j = 0; j < m; j++)

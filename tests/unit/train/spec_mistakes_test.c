@@ -1,5 +1,7 @@
 /* Specifications that are refused: every mistake at once, each with where it stands and of which kind it is.
  */
+#include <stdlib.h>
+
 #include "tests/unit/train/spec_parse.h"
 
 static void every_mistake_at_once(void **state) {
@@ -47,6 +49,23 @@ static void dp_sgd_and_the_defaults(void **state) {
     assert_non_null(find(&problems, pointers[i]));
     assert_non_null(strstr(find(&problems, pointers[i])->detail, "dp_sgd"));
   }
+  spec_problems_free(&problems);
+}
+
+static void bf16_needs_its_processor(void **state) {
+  (void)state;
+  struct job_spec spec;
+  struct spec_problems problems = {0};
+  setenv("GUISE_KERNELS", "avx2", 1);
+  const int r =
+      parse("{\"type\":\"train\",\"dataset\":\"a\",\"train\":{\"precision\":\"bf16\"}}", &spec, &problems);
+  unsetenv("GUISE_KERNELS");
+  assert_int_equal(r, -EINVAL);
+  assert_int_equal(problems.count, 1);
+  assert_string_equal(problems.problem[0].pointer, "/train/precision");
+  assert_string_equal(problems.problem[0].code, "conflict");
+  assert_string_equal(problems.problem[0].detail,
+                      "bf16 needs a processor with AVX512_BF16, which this one does not have: use f32");
   spec_problems_free(&problems);
 }
 
@@ -263,6 +282,7 @@ int main(void) {
       cmocka_unit_test(every_mistake_at_once),
       cmocka_unit_test(dp_sgd_and_the_defaults),
       cmocka_unit_test(missing_and_conflicting),
+      cmocka_unit_test(bf16_needs_its_processor),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
