@@ -93,7 +93,8 @@ static void a_weak_attacker_is_inconclusive(void **state) {
   mask_free(mask);
 }
 
-/* Clipped to nothing, a template holds no more than a network's rounding loses. */
+/* Clipped to nothing, a template holds no more than a network's rounding loses. Where that links nobody at
+ * all, twenty people are too few to say that it links fewer than the threshold. */
 static void a_mask_that_destroys_gives_chance(void **state) {
   (void)state;
   struct mask *mask = fitted_mask(MASK_AHM, 3, 1e-20f);
@@ -104,7 +105,9 @@ static void a_mask_that_destroys_gives_chance(void **state) {
                              *auroc = metric_of(surface, "auroc");
   assert_true(tar->value.mean < .04 && fabs(auroc->value.mean - .5) < .08);
   assert_true(tar->control.mean >= tar->control_threshold);
-  if (surface->verdict != VERDICT_RESISTS)
+  if (surface->verdict != VERDICT_RESISTS &&
+      !(surface->verdict == VERDICT_INCONCLUSIVE && tar->value.mean <= 0 &&
+        strstr(surface->reason, "more people would tell")))
     fail_msg("%s", surface->reason);
   attack_result_done(&result);
   mask_free(mask);
