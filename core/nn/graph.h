@@ -156,6 +156,13 @@ static inline uint32_t graph_statistics_image(uint32_t pass, uint32_t passes, ui
   return (uint32_t)(((uint64_t)i * passes + pass) * count / ((uint64_t)passes * batch));
 }
 
+/* What batch norms hold: gains and biases with their momenta, running statistics. A second set of them is
+ * `size` numbers: saved from the graph, it begins as a copy; swapped, graph and copy change places, so that
+ * steps train the set that is in the graph. */
+uint64_t graph_norms_size(const struct graph *graph);
+void graph_norms_save(const struct graph *graph, float *ret_set);
+void graph_norms_swap(struct graph *graph, float *set);
+
 /* ---- parameters ---- in plain layouts: conv (O,I,K,K), linear (O,I), vectors (C). Includes running
  * statistics. */
 struct graph_parameter {

@@ -161,6 +161,56 @@ void graph_statistics_finish(struct graph *graph) {
   }
 }
 
+/* ---- sets of norms ---- */
+
+#define SET_VECTORS 6u
+
+/* Vector `which` of the set's part for one norm; NULL where it has none (a frozen norm has no momentum). */
+static float *set_vector(const struct graph *graph, const struct norm *norm, uint32_t which,
+                         size_t *ret_count) {
+  static const int parameters[SET_VECTORS] = {GAMMA, BETA, GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE};
+  struct graph_parameter *parameter =
+      node_parameter(graph, &graph->nodes[norm->node], parameters[which]);
+  *ret_count = parameter->count;
+  return which == 2 || which == 3 ? parameter->momentum : parameter->value;
+}
+
+uint64_t graph_norms_size(const struct graph *graph) {
+  uint64_t size = 0;
+  size_t count;
+  for (uint32_t i = 0; i < graph->norm_count; i++)
+    for (uint32_t which = 0; which < SET_VECTORS; which++)
+      size += set_vector(graph, &graph->norms[i], which, &count) ? count : 0;
+  return size;
+}
+
+void graph_norms_save(const struct graph *graph, float *ret_set) {
+  size_t count;
+  for (uint32_t i = 0; i < graph->norm_count; i++)
+    for (uint32_t which = 0; which < SET_VECTORS; which++) {
+      const float *vector = set_vector(graph, &graph->norms[i], which, &count);
+      if (!vector)
+        continue;
+      memcpy(ret_set, vector, count * sizeof(float));
+      ret_set += count;
+    }
+}
+
+void graph_norms_swap(struct graph *graph, float *set) {
+  size_t count;
+  for (uint32_t i = 0; i < graph->norm_count; i++)
+    for (uint32_t which = 0; which < SET_VECTORS; which++) {
+      float *vector = set_vector(graph, &graph->norms[i], which, &count);
+      for (size_t c = 0; vector && c < count; c++) {
+        const float other = set[c];
+        set[c] = vector[c];
+        vector[c] = other;
+      }
+      set += vector ? count : 0;
+    }
+  graph_parameters_changed(graph);
+}
+
 /* ---- forward ---- */
 
 static void gather_statistics(struct graph *graph, struct norm *norm, const void *x) {

@@ -10,8 +10,8 @@
 #include "core/nn/kernels.h"
 #include "core/train/trainer.h"
 
-#define CHECKPOINT_FORMAT "guise-checkpoint-4"
-#define STATE_TENSORS 18
+#define CHECKPOINT_FORMAT "guise-checkpoint-5"
+#define STATE_TENSORS 19
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */
 struct state_piece {
@@ -43,6 +43,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
     pieces[n++] = (struct state_piece){TRAINER_WEIGHTS, "F32", t->weights, t->weight_count, 4};
   pieces[n++] = (struct state_piece){"head.weight", "F32", head_weights(t->head), head, 4};
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
+  if (t->norms)
+    pieces[n++] = (struct state_piece){"norms.mixed", "F32", t->norms, t->norm_count, 4};
   if (!t->strategy)
     return n;
   pieces[n++] = (struct state_piece){"strategy", "F32", strategy_values, strategy_save_size(t->strategy), 4};

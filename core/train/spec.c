@@ -27,6 +27,7 @@ static void set_defaults(struct job_spec *spec) {
     spec->mask.parameter[i] = NAN;
   spec->mask.policy = POLICY_UNSET;
   spec->mask.unmixed = 0.25;
+  spec->mask.auxiliary_norm = true;
   spec->mask.max_accuracy_drop = 0.01;
   spec->train.epochs = 24;
   spec->train.batch = 64;

@@ -60,6 +60,7 @@ struct job_spec {
     uint32_t probability_count;  /* 0 = none are given: k is one number */
     enum strategy_policy policy;
     double unmixed; /* rho: share of training samples with k = 1 */
+    bool auxiliary_norm; /* batches and batch norms of their own for mixed templates */
     enum head_negatives negatives;
     enum head_margins margins;
     enum mix_pool_kind pool;

@@ -57,6 +57,7 @@ const struct field spec_fields[] = {
     {"mask", "decoys", FIELD_UINT, AT(mask.decoys), 0, DECOYS_MAX, false, false, 0, NULL},
     {"mask", "key", FIELD_BOOL, AT(mask.key), 0, 0, false, false, 0, NULL},
     {"mask", "unmixed", FIELD_NUMBER, AT(mask.unmixed), 0, 1, false, false, 0, NULL},
+    {"mask", "auxiliary_norm", FIELD_BOOL, AT(mask.auxiliary_norm), 0, 0, false, false, 0, NULL},
     {"mask", "ablation", FIELD_ENUM, AT(mask.ablation), 0, 0, true, false, 0, names_ablation},
     {"mask", "reference", FIELD_NAME, AT(mask.reference), 0, 0, true, false, 0, NULL},
     {"mask", "max_accuracy_drop", FIELD_NUMBER, AT(mask.max_accuracy_drop), 0, 0.5, false, true, 0, NULL},

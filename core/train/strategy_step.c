@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/mask/recipe.h"
+#include "core/train/auxiliary.h"
 #include "core/train/partners.h"
 
 #define ACTIONS(t) ((t)->spec->mask.k_count)
@@ -102,18 +103,17 @@ bool trainer_decides_k(const struct trainer *t) {
  * image. */
 static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
   const bool frozen = t->spec->mask.recipes > 0;
-  const uint32_t draw = trainer_draw(t, sample, t->sample[sample]);
   struct rng rng;
-  if (frozen)
-    recipe_choice(t->spec->train.seed, t->sample[sample], trainer_recipe(t), &rng);
-  else
-    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, draw);
-  if (rng_uniform(&rng) < (float)t->spec->mask.unmixed)
+  if (auxiliary_unmixed(t, t->sample[sample]))
     return 0;
   if (frozen && !t->strategy)
+    recipe_choice(t->spec->train.seed, t->sample[sample], trainer_recipe(t), &rng);
+  else
+    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step,
+             frozen ? sample : trainer_draw(t, sample, t->sample[sample]));
+  (void)rng_uniform(&rng); /* a recipe's first number is whether the image is mixed at all */
+  if (frozen && !t->strategy)
     return draw_k(t, &rng, sample, marginal);
-  if (frozen)
-    rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, sample);
   return trainer_decides_k(t) ? draw_k(t, &rng, sample, marginal) : 2;
 }
 
@@ -145,7 +145,9 @@ int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t coun
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
   trainer_mix(t, mixes, count, graph_input_data(t->eval));
+  auxiliary_use(t, true);
   int r = graph_copy_parameters(t->eval, t->graph, err);
+  auxiliary_use(t, false);
   if (r == 0)
     r = graph_forward(t->eval, GRAPH_EVAL, t->step, err);
   if (r < 0)

@@ -8,6 +8,7 @@
 #include "core/base/memory.h"
 #include "core/model/model.h"
 #include "core/train/analysis.h"
+#include "core/train/auxiliary.h"
 #include "core/train/given.h"
 #include "core/train/partners.h"
 #include "core/train/weights.h"
@@ -182,11 +183,15 @@ int trainer_init(struct trainer *t, const struct job_spec *spec, const struct jo
     r = make_networks(t, err);
   if (r == 0)
     r = make_buffers(t, err);
-  return r < 0 ? r : defences_setup(t, inputs, err);
+  if (r == 0)
+    r = defences_setup(t, inputs, err);
+  return r < 0 ? r : auxiliary_setup(t, err);
 }
 
 void trainer_done(struct trainer *t) {
   void *buffers[] = {t->weights,
+                     t->norms,
+                     t->kinds,
                      t->order,
                      t->sample,
                      t->identity,

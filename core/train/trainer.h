@@ -86,6 +86,12 @@ struct trainer {
   double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
   double curve[CURVE_POINTS];      /* accuracy until now on the first verification set */
 
+  /* auxiliary.h */
+  float *norms;        /* (norm_count) the batch norms that are not in graph; NULL = all batches share them */
+  uint64_t norm_count; /* graph_norms_size */
+  bool norms_mixed;    /* graph has those of mixed batches: within a step alone */
+  uint32_t *kinds;     /* (train.count + steps_per_epoch) for the order of an epoch */
+
   /* buffers of one step */
   uint32_t *order;             /* (train.count) this epoch's permutation */
   uint32_t *sample, *identity; /* (batch) indices into train */

@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "core/train/auxiliary.h"
 #include "core/train/given.h"
 #include "core/train/partners.h"
 #include "core/train/trainer.h"
@@ -137,8 +138,10 @@ static int batch_gradients(struct trainer *t, const struct head_options *head, d
                            struct guise_error *err) {
   const uint32_t *images = t->order + (size_t)(t->step % t->steps_per_epoch) * t->batch;
   int r = trainer_fill(t, images, t->batch, graph_input_data(t->graph), err);
-  if (r == 0)
-    r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
+  if (r < 0)
+    return r;
+  auxiliary_use(t, auxiliary_batch_mixed(t, t->batch));
+  r = graph_forward(t->graph, GRAPH_TRAIN, t->step, err);
   if (r < 0)
     return r;
   const struct head_difficulty difficulty = {t->identity, t->margins, t->plain};
@@ -151,18 +154,27 @@ static int batch_gradients(struct trainer *t, const struct head_options *head, d
   return r < 0 ? r : defences_after_backward(t, head, ret_loss, err);
 }
 
-int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
+static int gradient_step(struct trainer *t, double *ret_loss, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   struct head_options head = head_now(t);
-  double rate = trainer_rate(spec, t->step, t->total), loss = 0;
-  int r = (t->whole_step ? defences_gradients : batch_gradients)(t, &head, &loss, err);
+  double rate = trainer_rate(spec, t->step, t->total);
+  int r = (t->whole_step ? defences_gradients : batch_gradients)(t, &head, ret_loss, err);
   if (r < 0)
     return r;
-  if (!isfinite(loss))
+  if (!isfinite(*ret_loss))
     return error_set(err, -EDOM, "the loss is not a number after step %llu: lower train.lr (it is %.4g)",
                      (unsigned long long)t->step, spec->train.lr);
   graph_sgd(t->graph, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
   head_sgd(t->head, (float)rate, (float)spec->train.momentum, (float)spec->train.weight_decay);
+  return 0;
+}
+
+int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
+  double loss = 0;
+  int r = gradient_step(t, &loss, err);
+  auxiliary_use(t, false);
+  if (r < 0)
+    return r;
   if (t->strategy)
     update_difficulty(t);
   t->sums.loss += loss;
@@ -176,9 +188,7 @@ int trainer_recognition_step(struct trainer *t, struct guise_error *err) {
 int trainer_epoch(struct trainer *t, const char *work_directory, struct guise_error *err) {
   uint64_t end = (uint64_t)(t->epochs_done + 1) * t->steps_per_epoch;
   int64_t saved = clock_ns(), told = 0;
-  struct rng rng;
-  rng_init(&rng, t->spec->train.seed, RNG_SHUFFLE, t->epochs_done, 0);
-  rng_permutation(&rng, t->order, t->data.train.count);
+  auxiliary_order(t);
   while (t->step < end) {
     int64_t begin = clock_ns();
     int r = trainer_stop_code(t);

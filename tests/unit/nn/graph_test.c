@@ -441,6 +441,46 @@ static void frozen_norm_before_trained(void **state) {
   unsetenv("GUISE_KERNELS");
 }
 
+/* A second set of norms trains when it has been swapped in, and only then; weights are common. */
+static void sets_of_norms(void **state) {
+  (void)state;
+  static const struct layer layers[] = {{L_INPUT, .c = 5, .h = 3, .w = 4},
+                                        {L_CONV, .a = 0, .c = 9, .kernel = 3, .stride = 1, .padding = 1},
+                                        {L_NORM, .a = 1},
+                                        {L_CONV, .a = 2, .c = 6, .kernel = 1, .stride = 1},
+                                        {L_NORM, .a = 3}};
+  static const char *const vectors[] = {"weight", "bias", "running_mean", "running_var"};
+  struct guise_error err;
+  struct graph *graph =
+      reference_graph(layers, ARRAY_SIZE(layers),
+                      (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
+  assert_int_equal(graph_norms_size(graph), 6 * (9 + 6)); /* and two momenta */
+  float set[6 * 15], before[4][9], after[4][9], conv;
+  randomise(graph);
+  graph_norms_save(graph, set);
+  for (int round = 0; round < 2; round++) {
+    for (uint32_t v = 0; v < 4; v++)
+      memcpy(before[v], parameter_value(graph, 2, vectors[v]), sizeof(before[v]));
+    conv = parameter_value(graph, 1, "weight")[0];
+    if (round == 0)
+      graph_norms_swap(graph, set);
+    lcg_fill(graph_input_data(graph), 2 * 60, 1, 3.0f);
+    assert_int_equal(graph_forward(graph, GRAPH_TRAIN, 0, &err), 0);
+    lcg_fill(graph_output_gradient(graph), 2 * 72, 1, 0.1f);
+    assert_int_equal(graph_backward(graph, &err), 0);
+    graph_sgd(graph, 0.5f, 0.9f, 0);
+    if (round == 0)
+      graph_norms_swap(graph, set);
+    assert_true(parameter_value(graph, 1, "weight")[0] != conv);
+    for (uint32_t v = 0; v < 4; v++) {
+      memcpy(after[v], parameter_value(graph, 2, vectors[v]), sizeof(after[v]));
+      assert_int_equal(memcmp(before[v], after[v], sizeof(after[v])) != 0, round == 1);
+    }
+  }
+  assert_true(memcmp(set, after[0], sizeof(after[0])) != 0);
+  graph_free(graph);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(conv_shapes),        cmocka_unit_test(gradient_in_loops),
@@ -451,6 +491,7 @@ int main(void) {
       cmocka_unit_test(linear_shapes),      cmocka_unit_test(linear_then_norm),
       cmocka_unit_test(residual_network),   cmocka_unit_test(block_idct),
       cmocka_unit_test(running_statistics), cmocka_unit_test(frozen_norm_before_trained),
+      cmocka_unit_test(sets_of_norms),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,7 +276,7 @@ static void the_probe_reports_itself(void **state) {
   struct record record = {.count = 0};
   struct job_outcome outcome = {NULL};
   struct guise_error err = {0};
-  (void)snprintf(body, sizeof(body), AHM, "learned", "");
+  (void)snprintf(body, sizeof(body), AHM, "learned", ",\"ablation\":\"no_dual\"");
   assert_int_equal(run(body, "probe", NULL, &record, &outcome, &err), 0);
   json_decref(outcome.summary);
   for (size_t i = 0; i < ARRAY_SIZE(always); i++)
@@ -285,7 +285,7 @@ static void the_probe_reports_itself(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(late); i++) /* the margin warms up in the first */
     assert_true(isfinite(epoch_value(&record, late[i], 4)));
   assert_true(epoch_value(&record, "strategy.tau", 4) == DUAL_TAU_START);
-  /* nothing is priced yet: R = 1 - leak */
+  /* nothing is priced: R = 1 - leak */
   assert_true(epoch_value(&record, "strategy.mu", 4) == 0);
   assert_true(fabs(epoch_value(&record, "strategy.reward", 4) - (1 - epoch_value(&record, "leak", 4))) <
               1e-4);

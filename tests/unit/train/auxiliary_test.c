@@ -1,0 +1,156 @@
+/* Mixed templates have batches and batch norms of their own. */
+#include "core/train/auxiliary.h"
+
+#include "unit/train/defences.h"
+
+#define HALF "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.5"
+#define STEPS "\"epochs\":40,\"batch\":5,\"margin_warmup\":0"
+enum { BATCHES = TRAINED / 5 };
+
+/* Unmixed samples of batch `b` of the epoch under way. */
+static uint32_t unmixed_of(const struct trainer *t, uint32_t b) {
+  uint32_t unmixed = 0;
+  for (uint32_t i = 0; i < t->batch; i++)
+    unmixed += auxiliary_unmixed(t, t->order[b * t->batch + i]);
+  return unmixed;
+}
+
+static void check_permutation(const struct trainer *t) {
+  bool seen[TRAINED] = {false};
+  for (uint32_t i = 0; i < TRAINED; i++) {
+    assert_true(t->order[i] < TRAINED);
+    assert_false(seen[t->order[i]]);
+    seen[t->order[i]] = true;
+  }
+}
+
+/* One batch of an epoch at most holds both kinds, no image comes twice, as many are left alone as were drawn,
+ * and an epoch is laid out by (seed, epoch). */
+static void kinds_have_batches(void **state) {
+  (void)state;
+  struct bench *b = open_bench(HALF, "", STEPS, "kinds");
+  struct trainer *t = &b->t;
+  uint32_t alone = 0, first = 0, order[TRAINED];
+  assert_non_null(t->norms);
+  for (t->epochs_done = 0; t->epochs_done < 40; t->epochs_done++) {
+    auxiliary_order(t);
+    check_permutation(t);
+    uint32_t both = 0, drawn = 0, laid = 0;
+    for (uint32_t batch = 0; batch < BATCHES; batch++) {
+      const uint32_t unmixed = unmixed_of(t, batch);
+      both += unmixed > 0 && unmixed < t->batch;
+      laid += unmixed;
+    }
+    for (uint32_t i = 0; i < TRAINED; i++)
+      drawn += auxiliary_unmixed(t, i);
+    assert_true(both <= 1);
+    assert_true(laid <= drawn && laid + TRAINED % 5 >= drawn);
+    alone += drawn;
+    first += unmixed_of(t, 0) == t->batch;
+    memcpy(order, t->order, sizeof(order));
+    auxiliary_order(t);
+    assert_memory_equal(order, t->order, sizeof(order));
+  }
+  assert_in_range(alone, 40 * TRAINED * 45 / 100, 40 * TRAINED * 55 / 100); /* half, 1 deviation is .015 */
+  assert_in_range(first, 8, 30);                                           /* they do not all come first */
+  close_bench(b);
+}
+
+/* With recipes an image is the same kind each time its recipe comes round. */
+static void recipes_fix_the_kind(void **state) {
+  (void)state;
+  struct bench *b = open_bench(HALF ",\"recipes_per_image\":2", "", STEPS, "recipes");
+  struct trainer *t = &b->t;
+  uint32_t changed = 0;
+  for (uint32_t i = 0; i < TRAINED; i++) {
+    bool kind[4];
+    for (t->epochs_done = 0; t->epochs_done < 4; t->epochs_done++) {
+      t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
+      kind[t->epochs_done] = auxiliary_unmixed(t, i);
+    }
+    assert_int_equal(kind[0], kind[2]);
+    assert_int_equal(kind[1], kind[3]);
+    changed += kind[0] != kind[1];
+  }
+  assert_true(changed > 0);
+  close_bench(b);
+}
+
+/* FNV-1a over what the model keeps of the batch norms (gains, biases, running statistics), or over all else.
+ */
+static uint64_t hash_of(struct trainer *t, bool norms) {
+  uint64_t hash = 14695981039346656037u;
+  for (uint32_t i = 0; i < graph_parameters(t->graph); i++) {
+    const struct graph_parameter *p = graph_parameter(t->graph, i);
+    if ((strstr(p->name, "norm") != NULL) != norms)
+      continue;
+    const uint8_t *bytes = (const uint8_t *)p->value;
+    for (size_t j = 0; j < p->count * sizeof(float); j++)
+      hash = (hash ^ bytes[j]) * 1099511628211u;
+  }
+  return hash;
+}
+
+/* A step on mixes moves the weights, and the model's batch norms not at all; one on unmixed faces moves both,
+ * and the other set not at all. */
+static void norms_are_apart(void **state) {
+  (void)state;
+  struct bench *b = open_bench(HALF, "", STEPS, "apart");
+  struct trainer *t = &b->t;
+  uint32_t steps[2] = {0, 0};
+  _cleanup_(freep) float *other = calloc(t->norm_count, sizeof(float));
+  assert_non_null(other);
+  auxiliary_order(t);
+  for (uint32_t batch = 0; batch < BATCHES; batch++, t->step++) {
+    const uint64_t norms = hash_of(t, true), weights = hash_of(t, false);
+    const bool mixed = unmixed_of(t, batch) < t->batch;
+    memcpy(other, t->norms, t->norm_count * sizeof(float));
+    assert_int_equal(trainer_recognition_step(t, NULL), 0);
+    assert_int_not_equal(hash_of(t, false), weights);
+    assert_int_equal(hash_of(t, true) != norms, !mixed);
+    assert_int_equal(memcmp(other, t->norms, t->norm_count * sizeof(float)) != 0, mixed);
+    steps[mixed]++;
+  }
+  assert_true(steps[0] > 0 && steps[1] > 0);
+  close_bench(b);
+}
+
+/* Where there is nothing to tell apart, or it is not asked for, an epoch is a plain permutation. */
+static void shared_norms(void **state) {
+  (void)state;
+  static const char *const masks[] = {HALF ",\"auxiliary_norm\":false",
+                                      "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0",
+                                      "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":1",
+                                      "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.05",
+                                      "\"method\":\"mixup\"", "\"method\":\"none\""};
+  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
+    struct bench *b = open_bench(masks[m], "", STEPS, "shared");
+    uint32_t want[TRAINED];
+    struct rng rng;
+    assert_null(b->t.norms);
+    auxiliary_order(&b->t);
+    rng_init(&rng, b->spec.train.seed, RNG_SHUFFLE, 0, 0);
+    rng_permutation(&rng, want, TRAINED);
+    assert_memory_equal(want, b->t.order, sizeof(want));
+    close_bench(b);
+  }
+}
+
+/* A checkpoint has both sets, and the epoch it falls into goes on in the same order. */
+static void resumed_to_the_bit(void **state) {
+  (void)state;
+  struct job_spec spec = parse(HALF, "", SHORT);
+  run_whole(&spec, "whole");
+  run_in_two(&spec, "two");
+  assert_true(same_model("whole", "two"));
+  job_spec_free(&spec);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(kinds_have_batches), cmocka_unit_test(recipes_fix_the_kind),
+      cmocka_unit_test(norms_are_apart),    cmocka_unit_test(shared_norms),
+      cmocka_unit_test(resumed_to_the_bit),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
