@@ -100,10 +100,12 @@ bool auxiliary_batch_mixed(const struct trainer *t, uint32_t count) {
         return true;
     return false;
   }
-  if (!mask_traits(t->spec->mask.method)->mixes)
-    return false;
+  return mask_traits(t->spec->mask.method)->mixes && auxiliary_mixed(t->mixes, count);
+}
+
+bool auxiliary_mixed(const struct mix *mixes, uint32_t count) {
   for (uint32_t i = 0; i < count; i++)
-    if (t->mixes[i].k > 1)
+    if (mixes[i].k > 1)
       return true;
   return false;
 }

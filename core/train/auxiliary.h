@@ -27,5 +27,6 @@ void auxiliary_order(struct trainer *trainer);
  * steps. Nothing if they are there already, or if the job does not separate. */
 void auxiliary_use(struct trainer *trainer, bool mixed);
 
-/* Whether one of the `count` samples of the filled batch is mixed. */
+/* Whether one of the `count` samples of the filled batch is mixed; one of `count` mixes. */
 bool auxiliary_batch_mixed(const struct trainer *trainer, uint32_t count);
+bool auxiliary_mixed(const struct mix *mixes, uint32_t count);

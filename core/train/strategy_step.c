@@ -145,7 +145,7 @@ int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t coun
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
   trainer_mix(t, mixes, count, graph_input_data(t->eval));
-  auxiliary_use(t, true);
+  auxiliary_use(t, auxiliary_mixed(mixes, count));
   int r = graph_copy_parameters(t->eval, t->graph, err);
   auxiliary_use(t, false);
   if (r == 0)
