@@ -4,10 +4,11 @@
 
 #include "core/base/base.h"
 
-#define RATE 0.002
+#define RATE 0.005
+#define VIOLATION_MOST 2.0 /* of the bound, in one update */
 #define PROPORTION 1.0
 #define AVERAGE 0.1 /* weight of the newest value */
-#define MU_MOST 3.0
+#define MU_MOST 5.0
 #define TAU_LEAST 0.02
 #define TAU_MOST 2.0
 #define TAU_STEP 0.5 /* of its logarithm in an epoch */
@@ -31,7 +32,8 @@ void dual_step(struct dual *dual, double cost, double leak, bool priced) {
   if (!priced)
     return;
   const double beyond = dual->cost - dual->tau;
-  dual->nu = MIN(MAX(0.0, dual->nu + RATE * beyond), MU_MOST);
+  const double violation = MIN(MAX(beyond / dual->tau, -VIOLATION_MOST), VIOLATION_MOST);
+  dual->nu = MIN(MAX(0.0, dual->nu + RATE * violation), MU_MOST);
   dual->mu = MIN(MAX(0.0, dual->nu + PROPORTION * beyond), MU_MOST);
 }
 

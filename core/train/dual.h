@@ -9,9 +9,12 @@
  * misses beyond the mildest mix of the same lead, the one with the smallest k of the job:
  *
  *   cost = missed - missed of the smallest k        (looked at in every fourth update; its mean in between)
- *   nu  <- min(3, max(0, nu + 0.002 (EMA(cost) - tau)))                  after each update of the policy
- *   mu   = min(3, max(0, nu + EMA(cost) - tau))
+ *   nu  <- min(5, max(0, nu + 0.005 clamp((EMA(cost) - tau) / tau, +-2)))  after each update of the policy
+ *   mu   = min(5, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, +-0.5))   after each epoch, within [0.02, 2]
+ *
+ * The price rises with the violation as a share of the bound: what six faces cost more than two is a tenth, and
+ * a step of that difference itself would take longer than a training.
  *
  * Nats alone would say little: no policy gets below those of the mildest mixes, and a network that knows
  * nothing has the fewest where the label says least. acc is the accuracy of the epoch, acc_ref(t) that of an

@@ -208,23 +208,31 @@ static void the_price_rises_and_falls(void **state) {
   dual_start(&dual);
   assert_true(dual.mu == 0 && dual.tau == DUAL_TAU_START);
   dual_step(&dual, 1.25, 0.3, true); /* the first value is the average; beyond tau by 1 */
-  assert_true(fabs(dual.nu - 0.002) < 1e-12 && fabs(dual.mu - 1.002) < 1e-12);
+  assert_true(fabs(dual.nu - 0.01) < 1e-12 && fabs(dual.mu - 1.01) < 1e-12); /* twice tau at most */
   dual_step(&dual, 0.25, 0.3, true); /* average 1.15 */
-  assert_true(fabs(dual.nu - (0.002 + 0.002 * 0.9)) < 1e-12 && fabs(dual.mu - dual.nu - 0.9) < 1e-12);
+  assert_true(fabs(dual.nu - 0.02) < 1e-12 && fabs(dual.mu - dual.nu - 0.9) < 1e-12);
   double before = dual.nu;
   for (int i = 0; i < 50; i++)
     dual_step(&dual, 2, 0.3, true);
   assert_true(dual.nu > before + 0.1);
   for (int i = 0; i < 2000; i++)
     dual_step(&dual, 2, 0.3, true);
-  assert_true(dual.nu == 3 && dual.mu == 3); /* or it would take as long to come down */
+  assert_true(dual.nu == 5 && dual.mu == 5); /* or it would take as long to come down */
   for (int i = 0; i < 60; i++)
     dual_step(&dual, 0, 0.3, true);
-  assert_true(dual.mu < 2.75); /* at once what costs nothing is worth less */
+  assert_true(dual.mu < 4.75); /* at once what costs nothing is worth less */
   for (int i = 0; i < 10000; i++)
     dual_step(&dual, 0, 0.3, true);
   assert_true(dual.mu == 0 && dual.nu == 0);
   assert_true(fabs(dual.leak - 0.3) < 1e-9);
+  dual_start(&dual);
+  dual.tau = 0.02; /* a tenth of cost is five times as much as may be: the price is felt within 100 updates */
+  for (int i = 0; i < 100; i++)
+    dual_step(&dual, 0.1, 0.3, true);
+  assert_true(fabs(dual.nu - 1) < 1e-9);
+  dual.tau = 0.08; /* a quarter of tau too much */
+  dual_step(&dual, 0.1, 0.3, true);
+  assert_true(fabs(dual.nu - 1 - 0.005 * 0.25) < 1e-9);
   dual_start(&dual);
   assert_true(ablation_traits(ABLATION_NO_DUAL)->no_dual && !ablation_traits(ABLATION_NONE)->no_dual);
   dual_step(&dual, 5, 0.3, false);
