@@ -169,8 +169,7 @@ void graph_statistics_finish(struct graph *graph) {
 static float *set_vector(const struct graph *graph, const struct norm *norm, uint32_t which,
                          size_t *ret_count) {
   static const int parameters[SET_VECTORS] = {GAMMA, BETA, GAMMA, BETA, RUNNING_MEAN, RUNNING_VARIANCE};
-  struct graph_parameter *parameter =
-      node_parameter(graph, &graph->nodes[norm->node], parameters[which]);
+  struct graph_parameter *parameter = node_parameter(graph, &graph->nodes[norm->node], parameters[which]);
   *ret_count = parameter->count;
   return which == 2 || which == 3 ? parameter->momentum : parameter->value;
 }

@@ -41,8 +41,8 @@ bool auxiliary_unmixed(const struct trainer *t, uint32_t image) {
   return rng_uniform(&rng) < (float)t->spec->mask.unmixed;
 }
 
-/* `from` has the unmixed images first; place: room for the epoch's batches. Whole batches of them and of the others go to places that are drawn;
- * what is left of both fills the last batch, if it fills one. */
+/* `from` has the unmixed images first; place: room for the epoch's batches. Whole batches of them and of the
+ * others go to places that are drawn; what is left of both fills the last batch, if it fills one. */
 static void lay_out(struct trainer *t, struct rng *rng, const uint32_t *from, uint32_t alone,
                     uint32_t *place) {
   const uint32_t batch = t->batch, batches = t->steps_per_epoch, count = t->data.train.count;

@@ -13,8 +13,8 @@
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, +-0.5))   after each epoch, within [0.02, 2]
  *
- * The price rises with the violation as a share of the bound: what six faces cost more than two is a tenth, and
- * a step of that difference itself would take longer than a training.
+ * The price rises with the violation as a share of the bound: what six faces cost more than two is a tenth,
+ * and a step of that difference itself would take longer than a training.
  *
  * Nats alone would say little: no policy gets below those of the mildest mixes, and a network that knows
  * nothing has the fewest where the label says least. acc is the accuracy of the epoch, acc_ref(t) that of an

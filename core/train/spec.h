@@ -59,7 +59,7 @@ struct job_spec {
     double probability[MIX_MAX]; /* weight of each k under the policy "fixed"; they need not sum to 1 */
     uint32_t probability_count;  /* 0 = none are given: k is one number */
     enum strategy_policy policy;
-    double unmixed; /* rho: share of training samples with k = 1 */
+    double unmixed;      /* rho: share of training samples with k = 1 */
     bool auxiliary_norm; /* batches and batch norms of their own for mixed templates */
     enum head_negatives negatives;
     enum head_margins margins;

@@ -451,9 +451,8 @@ static void sets_of_norms(void **state) {
                                         {L_NORM, .a = 3}};
   static const char *const vectors[] = {"weight", "bias", "running_mean", "running_var"};
   struct guise_error err;
-  struct graph *graph =
-      reference_graph(layers, ARRAY_SIZE(layers),
-                      (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
+  struct graph *graph = reference_graph(
+      layers, ARRAY_SIZE(layers), (struct graph_config){.batch = 2, .threads = 1, .training = true}, NULL);
   assert_int_equal(graph_norms_size(graph), 6 * (9 + 6)); /* and two momenta */
   float set[6 * 15], before[4][9], after[4][9], conv;
   randomise(graph);

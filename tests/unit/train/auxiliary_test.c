@@ -52,7 +52,7 @@ static void kinds_have_batches(void **state) {
     assert_memory_equal(order, t->order, sizeof(order));
   }
   assert_in_range(alone, 40 * TRAINED * 45 / 100, 40 * TRAINED * 55 / 100); /* half, 1 deviation is .015 */
-  assert_in_range(first, 8, 30);                                           /* they do not all come first */
+  assert_in_range(first, 8, 30);                                            /* they do not all come first */
   close_bench(b);
 }
 
@@ -122,7 +122,8 @@ static void shared_norms(void **state) {
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0",
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":1",
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.05",
-                                      "\"method\":\"mixup\"", "\"method\":\"none\""};
+                                      "\"method\":\"mixup\"",
+                                      "\"method\":\"none\""};
   for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
     struct bench *b = open_bench(masks[m], "", STEPS, "shared");
     uint32_t want[TRAINED];

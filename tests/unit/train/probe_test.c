@@ -209,7 +209,7 @@ static void the_price_rises_and_falls(void **state) {
   assert_true(dual.mu == 0 && dual.tau == DUAL_TAU_START);
   dual_step(&dual, 1.25, 0.3, true); /* the first value is the average; beyond tau by 1 */
   assert_true(fabs(dual.nu - 0.01) < 1e-12 && fabs(dual.mu - 1.01) < 1e-12); /* twice tau at most */
-  dual_step(&dual, 0.25, 0.3, true); /* average 1.15 */
+  dual_step(&dual, 0.25, 0.3, true);                                         /* average 1.15 */
   assert_true(fabs(dual.nu - 0.02) < 1e-12 && fabs(dual.mu - dual.nu - 0.9) < 1e-12);
   double before = dual.nu;
   for (int i = 0; i < 50; i++)
