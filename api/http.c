@@ -151,9 +151,8 @@ int http_reload(struct http *http, struct guise_error *err) {
 void http_drain(struct http *http) {
   if (atomic_exchange(&http->draining, true))
     return;
-  int fd = http->daemon ? MHD_quiesce_daemon(http->daemon) : -1;
-  if (fd >= 0)
-    (void)close(fd);
+  /* libmicrohttpd's thread may be about to look at the socket still, until the daemon is stopped */
+  http->quiet_fd = http->daemon ? MHD_quiesce_daemon(http->daemon) : -1;
   waiters_wake(http, NULL);
 }
 
@@ -192,6 +191,8 @@ void http_stop(struct http *http) {
     wait_for_requests(http);
     resume_all(http);
     MHD_stop_daemon(http->daemon);
+    if (http->quiet_fd >= 0)
+      (void)close(http->quiet_fd);
   }
   answers_clear(http);
   if (http->timer_runs) {

@@ -100,6 +100,7 @@ struct http {
   uint32_t requests;       /* between their first call and their end */
   struct request *working; /* list: handed to the pool, connection suspended */
   atomic_bool draining, stopping;
+  int quiet_fd; /* the listening socket, when draining: nobody accepts, and who connects waits; -1 = none */
   bool done;
   atomic_llong timer_ns;
   atomic_uint references;

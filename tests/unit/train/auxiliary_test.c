@@ -118,7 +118,8 @@ static void norms_are_apart(void **state) {
 /* Where there is nothing to tell apart, or it is not asked for, an epoch is a plain permutation. */
 static void shared_norms(void **state) {
   (void)state;
-  static const char *const masks[] = {HALF ",\"auxiliary_norm\":false",
+  static const char one_set[] = HALF ",\"auxiliary_norm\":false";
+  static const char *const masks[] = {one_set,
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0",
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":1",
                                       "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.05",
