@@ -36,11 +36,13 @@ struct attack_faces {
   void *context;
   const uint32_t *identity; /* count entries, any numbering */
   uint32_t count;
+  const uint32_t *k; /* of people trained on: faces in the training template of each, count entries, 0 where
+                       it is not known; NULL: as the mixing draws them */
 };
 
 /* How a training store's templates are mixed. */
 struct attack_mixing {
-  double unmixed; /* share of samples that stay unmixed whatever the policy */
+  double unmixed; /* share of people who stay unmixed whatever the policy */
   /* weight of k = 1..6 among the others of the whole training (index k), the warm-up's among them; 1: the
    * policy left a sample unmixed */
   double probability[MIX_MAX + 1];

@@ -101,13 +101,17 @@ int resized_faces_init(struct resized_faces *resized, const struct face_sample *
   *resized = (struct resized_faces){.bytes = (size_t)3 * to * to};
   resized->rgb = malloc(resized->bytes * sample->count);
   resized->index = calloc(sample->count, sizeof(*resized->index));
-  if (!resized->rgb || !resized->index)
+  if (sample->from->k)
+    resized->k = calloc(sample->count, sizeof(*resized->k));
+  if (!resized->rgb || !resized->index || (sample->from->k && !resized->k))
     return -ENOMEM;
   for (uint32_t i = 0; i < sample->count; i++) {
     resized->index[i] = i;
+    if (resized->k)
+      resized->k[i] = sample->from->k[sample->index[i]];
     image_resize(face_sample_image(sample, i), from, from, resized->rgb + resized->bytes * i, to);
   }
-  resized->faces = (struct attack_faces){resized_image, resized, sample->person, sample->count};
+  resized->faces = (struct attack_faces){resized_image, resized, sample->person, sample->count, resized->k};
   resized->sample = (struct face_sample){.from = &resized->faces,
                                          .index = resized->index,
                                          .person = sample->person,
@@ -119,21 +123,35 @@ int resized_faces_init(struct resized_faces *resized, const struct face_sample *
 void resized_faces_done(struct resized_faces *resized) {
   free(resized->rgb);
   free(resized->index);
+  free(resized->k);
 }
 
 /* ---- mixing ---- */
 
-static uint32_t draw_k(struct rng *rng, const struct attack_mixing *mixing) {
+/* Whoever stays unmixed does so in each of their templates: people stand along the unit interval by the
+ * golden ratio, so that of any number of them the share that was asked for lies below it. */
+static bool is_unmixed(const struct attack_mixing *mixing, uint32_t person) {
+  const double golden = 0.6180339887498949, place = golden * (person + 1);
+  double alone = mixing->unmixed, total = 0;
+  for (uint32_t k = 1; k <= MIX_MAX; k++)
+    total += mixing->probability[k];
+  if (mixing->recipes == 0 && total > 0) /* the policy leaves people, too, but recipe by recipe */
+    alone += (1 - alone) * mixing->probability[1] / total;
+  return place - floor(place) < alone;
+}
+
+static uint32_t draw_k(struct rng *rng, const struct attack_mixing *mixing, uint32_t person) {
+  const uint32_t least = mixing->recipes == 0 ? 2 : 1;
   double total = 0;
-  if ((double)rng_uniform(rng) < mixing->unmixed)
+  if (is_unmixed(mixing, person))
     return 1;
   if (mixing->beta)
     return 2;
-  for (uint32_t k = 1; k <= MIX_MAX; k++)
+  for (uint32_t k = least; k <= MIX_MAX; k++)
     total += mixing->probability[k];
   double u = (double)rng_uniform(rng) * total;
   uint32_t last = 1;
-  for (uint32_t k = 1; k <= MIX_MAX; k++) {
+  for (uint32_t k = least; k <= MIX_MAX; k++) {
     if (mixing->probability[k] <= 0)
       continue;
     last = k;
@@ -152,7 +170,9 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
   const bool open = sample->partners && sample->partners->count > 0;
   const struct mix_pool pool = {open ? mixing->pool : MIX_POOL_PRIVATE, sample->person, sample->count,
                                 open ? sample->partners->count : 0};
-  const uint32_t drawn = draw_k(&rng, mixing), k = MIN(drawn, mix_pool_most(&pool));
+  const uint32_t known = sample->from->k ? sample->from->k[sample->index[lead]] : 0;
+  const uint32_t drawn = known > 0 ? known : draw_k(&rng, mixing, sample->person[lead]),
+                 k = MIN(drawn, mix_pool_most(&pool));
   if (k == 2 && mixing->beta)
     mix_draw_beta(&rng, mixing->alpha, lambda);
   else if (k > 1)
@@ -349,7 +369,7 @@ static int draw_faces(uint32_t size, uint64_t seed, struct attack_faces *ret_fac
     drawn->identity[i] = i;
     synth_face(seed, i, 0, size, drawn->pixels + bytes * i);
   }
-  *ret_faces = (struct attack_faces){drawn_image, drawn, drawn->identity, SHOWN_FACES};
+  *ret_faces = (struct attack_faces){drawn_image, drawn, drawn->identity, SHOWN_FACES, NULL};
   return 0;
 }
 
@@ -366,7 +386,7 @@ int shown_faces_init(const struct attack_context *context, struct shown_faces *s
 void shown_faces_done(struct shown_faces *shown) {
   face_sample_done(&shown->sample);
   free(shown->faces.context);
-  shown->faces = (struct attack_faces){NULL, NULL, NULL, 0};
+  shown->faces = (struct attack_faces){NULL, NULL, NULL, 0, NULL};
 }
 
 /* ---- verdict ---- */

@@ -36,6 +36,7 @@ struct resized_faces {
   struct attack_faces faces;
   uint8_t *rgb;
   uint32_t *index;
+  uint32_t *k;
   size_t bytes; /* of one */
 };
 /* Fills the struct in place; it must not be moved afterwards. -ENOMEM; done is due in any case. */

@@ -176,7 +176,7 @@ int teacher_embed_pictures(struct model *teacher, const uint8_t *rgb, const stru
     return error_set(err, -ENOMEM, "out of memory comparing %u faces", sample->count);
   for (uint32_t i = 0; i < sample->count; i++)
     index[i] = i;
-  const struct attack_faces faces = {picture, &pictures, sample->person, sample->count};
+  const struct attack_faces faces = {picture, &pictures, sample->person, sample->count, NULL};
   const struct face_sample made = {.from = &faces,
                                    .index = index,
                                    .person = sample->person,

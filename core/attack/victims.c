@@ -35,6 +35,8 @@ static uint32_t choose_with(struct victims *victims, const struct entry *entries
     people++;
     for (uint32_t k = i; k < end; k++) {
       victims->index[victims->count] = entries[k].face;
+      if (victims->k)
+        victims->k[victims->count] = victims->from->k[entries[k].face];
       victims->identity[victims->count++] = entries[k].identity;
     }
   }
@@ -58,6 +60,8 @@ static int keep_people(struct victims *victims, uint32_t people, uint32_t most, 
     if (order[person] >= most)
       continue;
     victims->index[kept] = victims->index[i];
+    if (victims->k)
+      victims->k[kept] = victims->k[i];
     victims->identity[kept++] = identity;
   }
   victims->count = kept;
@@ -70,7 +74,9 @@ static int choose(struct victims *victims, uint32_t most, uint64_t seed) {
   _cleanup_(freep) struct entry *entries = calloc(faces->count, sizeof(*entries));
   victims->index = calloc(faces->count, sizeof(*victims->index));
   victims->identity = calloc(faces->count, sizeof(*victims->identity));
-  if (!entries || !victims->index || !victims->identity)
+  if (faces->k)
+    victims->k = calloc(faces->count, sizeof(*victims->k));
+  if (!entries || !victims->index || !victims->identity || (faces->k && !victims->k))
     return -ENOMEM;
   for (uint32_t i = 0; i < faces->count; i++)
     entries[i] = (struct entry){faces->identity[i], i};
@@ -86,7 +92,8 @@ int victims_choose(const struct attack_faces *faces, uint32_t most, uint64_t see
   struct victims *victims = ret_victims;
   *victims = (struct victims){.from = faces};
   int r = choose(victims, most, seed);
-  victims->chosen = (struct attack_faces){chosen_image, victims, victims->identity, victims->count};
+  victims->chosen =
+      (struct attack_faces){chosen_image, victims, victims->identity, victims->count, victims->k};
   if (r == 0)
     r = face_sample_draw(&victims->chosen, most, seed, &victims->sample);
   if (r < 0)
@@ -98,5 +105,6 @@ void victims_done(struct victims *victims) {
   face_sample_done(&victims->sample);
   free(victims->index);
   free(victims->identity);
+  free(victims->k);
   memset(victims, 0, sizeof(*victims));
 }

@@ -7,6 +7,7 @@
 struct victims {
   const struct attack_faces *from;
   uint32_t *index, *identity; /* into from */
+  uint32_t *k;                /* as the faces'; NULL = not known */
   uint32_t count;
   struct attack_faces chosen; /* these, as faces; its context is this struct */
   struct face_sample sample;  /* what is attacked: at most `most` of them */

@@ -26,6 +26,7 @@ enum rng_stream {
   RNG_RECIPE = 31,    /* frozen mixes */
   RNG_DECOY = 32,     /* which decoys a model has, and their weights */
   RNG_DEFENCE = 33,   /* whom a sample is pushed towards */
+  RNG_UNMIXED = 34,   /* who stays unmixed */
   RNG_ANALYSIS = 40,  /* order and augmentation of the analysis network's images */
 };
 

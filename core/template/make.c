@@ -87,9 +87,12 @@ static void shuffle(struct making *m) {
   rng_permutation(&rng, m->lead, m->count);
 }
 
-static uint32_t draw_k(const struct making *m, struct rng *rng) {
+/* Who stays unmixed is a matter of people, who are numbered in an order that was drawn: the others are in no
+ * unmixed template. */
+static uint32_t draw_k(const struct making *m, uint32_t image, struct rng *rng) {
   const struct mask_mixing *mixing = &m->recipe->mixing;
-  if (!mixing->mixes || rng_uniform(rng) < mixing->unmixed)
+  const float place = ((float)m->identity[image] + 0.5f) / (float)pack_identities(m->pack);
+  if (!mixing->mixes || place < mixing->unmixed)
     return 1;
   const uint32_t most = MIN(m->images, (uint32_t)MIX_MAX);
   float left = rng_uniform(rng);
@@ -110,7 +113,7 @@ static void compose(const struct making *m, uint32_t lead, struct mix *ret_mix) 
   float lambda[MIX_MAX];
   struct rng rng;
   rng_init(&rng, m->recipe->seed, RNG_MIX, lead / m->images, lead % m->images);
-  const uint32_t k = draw_k(m, &rng);
+  const uint32_t k = draw_k(m, lead % m->images, &rng);
   if (k == 2 && m->recipe->mixing.beta)
     mix_draw_beta(&rng, MIX_ALPHA, lambda);
   else

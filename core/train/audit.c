@@ -112,8 +112,9 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
     return r;
   const struct face_list *trained = &comparisons->people.train, *unseen = &comparisons->people.unseen;
   struct face_view members = {subject->data, trained->image}, others = {subject->data, unseen->image};
-  context->members = (struct attack_faces){face_view_image, &members, trained->identity, trained->count};
-  context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count};
+  context->members =
+      (struct attack_faces){face_view_image, &members, trained->identity, trained->count, NULL};
+  context->unseen = (struct attack_faces){face_view_image, &others, unseen->identity, unseen->count, NULL};
   context->overfitted = *comparisons->overfitted ? comparisons->overfitted : NULL;
   context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
   context->undefended_given = subject->inputs->control_model != NULL;
@@ -144,8 +145,9 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
   struct face_view members = {subject->data, subject->data->train.image};
   struct face_view partners = {subject->partners, NULL};
   struct attack_context context = {
-      .victims = {face_view_image, &view, people->identity, people->count},
-      .open = {face_view_image, &open, learnt->train.identity, learnt->train.count},
+      .victims = {face_view_image, &view, people->identity, people->count,
+                  people == &subject->data->train ? subject->k : NULL},
+      .open = {face_view_image, &open, learnt->train.identity, learnt->train.count, NULL},
       .teacher = subject->inputs->teacher_model,
       .mask = subject->mask,
       .mixing = subject->mixing,
@@ -155,7 +157,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .model = subject->model,
       .key = subject->key,
       .loss = audit_loss(subject->trained),
-      .members = {face_view_image, &members, subject->data->train.identity, subject->data->train.count},
+      .members = {face_view_image, &members, subject->data->train.identity, subject->data->train.count, NULL},
       .seed = subject->split.seed,
       .threads = subject->threads,
       .should_stop = should_stop,
@@ -164,7 +166,8 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
   if (subject->partners) {
     const struct face_list *list = &subject->partners->train;
     partners.image = list->image;
-    context.mixing.partners = (struct attack_faces){face_view_image, &partners, list->identity, list->count};
+    context.mixing.partners =
+        (struct attack_faces){face_view_image, &partners, list->identity, list->count, NULL};
   }
   return attack->needs_unseen || attack->needs_undefended
              ? record_with_comparisons(subject, attack, &context, record, err)

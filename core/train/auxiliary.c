@@ -3,20 +3,65 @@
 #include <string.h>
 
 #include "core/base/memory.h"
-#include "core/mask/recipe.h"
 #include "core/train/given.h"
 #include "core/train/partners.h"
 
+/* Where a person stands among those who may stay unmixed, 0..1. */
+static float standing(const struct trainer *t, uint32_t person) {
+  return ((float)t->rank[person] + 0.5f) / (float)t->data.train.identities;
+}
+
+static bool is_spared(const struct trainer *t, uint32_t person) {
+  return standing(t, person) < (float)t->spec->mask.unmixed;
+}
+
+/* P(k = 1) of a policy that nobody has asked yet. */
+static float alone_at_first(const struct job_spec *spec) {
+  double total = 0;
+  if (spec->mask.policy != POLICY_FIXED || spec->mask.probability_count == 0)
+    return 1 / (float)spec->mask.k_count;
+  for (uint32_t a = 0; a < spec->mask.k_count; a++)
+    total += spec->mask.probability[a];
+  return (float)(spec->mask.probability[0] / total);
+}
+
+static bool policy_leaves_some(const struct trainer *t) {
+  return mask_traits(t->spec->mask.method)->chooses_k && !trainer_is_given(t) && t->spec->mask.recipes == 0 &&
+         t->spec->mask.k_count > 1 && t->spec->mask.k[0] == 1;
+}
+
+static int rank_people(struct trainer *t, struct guise_error *err) {
+  const uint32_t people = t->data.train.identities;
+  struct rng rng;
+  t->rank = tensor_alloc(people * sizeof(*t->rank) + 1);
+  if (t->rank && policy_leaves_some(t)) {
+    t->alone = tensor_alloc(people * sizeof(*t->alone) + 1);
+    t->left = tensor_alloc(people * sizeof(*t->left) + 1);
+  }
+  if (!t->rank || (policy_leaves_some(t) && (!t->alone || !t->left)))
+    return error_set(err, -ENOMEM, "out of memory for who stays unmixed");
+  rng_init(&rng, t->spec->train.seed, RNG_UNMIXED, 0, 0);
+  rng_permutation(&rng, t->rank, people);
+  for (uint32_t p = 0; t->left && p < people; p++) {
+    t->alone[p] = alone_at_first(t->spec);
+    t->left[p] = 0;
+  }
+  return 0;
+}
+
 static bool both_kinds(const struct trainer *t) {
   uint32_t alone = 0, count = t->data.train.count;
+  if (t->left)
+    return count >= 2 * t->batch;
   for (uint32_t i = 0; i < count; i++)
     alone += auxiliary_unmixed(t, i);
   return alone >= t->batch && count - alone >= t->batch;
 }
 
 int auxiliary_setup(struct trainer *t, struct guise_error *err) {
-  if (!t->spec->mask.auxiliary_norm || t->spec->model.norm != ARCH_NORM_BATCH || !both_kinds(t))
-    return 0;
+  int r = rank_people(t, err);
+  if (r < 0 || !t->spec->mask.auxiliary_norm || t->spec->model.norm != ARCH_NORM_BATCH || !both_kinds(t))
+    return r;
   t->norm_count = graph_norms_size(t->graph);
   t->norms = tensor_alloc(t->norm_count * sizeof(float) + 1);
   t->kinds = tensor_alloc(((size_t)t->data.train.count + t->steps_per_epoch) * sizeof(*t->kinds));
@@ -33,12 +78,23 @@ bool auxiliary_unmixed(const struct trainer *t, uint32_t image) {
   }
   if (!mask_traits(t->spec->mask.method)->chooses_k)
     return !mask_traits(t->spec->mask.method)->mixes;
-  struct rng rng;
-  if (t->spec->mask.recipes > 0)
-    recipe_choice(t->spec->train.seed, image, trainer_recipe(t), &rng);
-  else
-    rng_init(&rng, t->spec->train.seed, RNG_SHUFFLE, t->epochs_done, 1 + image);
-  return rng_uniform(&rng) < (float)t->spec->mask.unmixed;
+  return is_spared(t, t->data.train.identity[image]);
+}
+
+bool auxiliary_left(const struct trainer *t, uint32_t image) {
+  return t->left && t->left[t->data.train.identity[image]] > 0;
+}
+
+void auxiliary_asked(struct trainer *t, uint32_t image, float alone) {
+  if (t->left)
+    trainer_average(&t->alone[t->data.train.identity[image]], alone);
+}
+
+static void leave_people(struct trainer *t) {
+  const float unmixed = (float)t->spec->mask.unmixed;
+  const bool begins = t->step == (uint64_t)t->epochs_done * t->steps_per_epoch; /* else: from a checkpoint */
+  for (uint32_t p = 0; t->left && begins && p < t->data.train.identities; p++)
+    t->left[p] = !is_spared(t, p) && standing(t, p) - unmixed < (1 - unmixed) * t->alone[p];
 }
 
 /* `from` has the unmixed images first; place: room for the epoch's batches. Whole batches of them and of the
@@ -73,21 +129,26 @@ void auxiliary_order(struct trainer *t) {
   struct rng rng;
   rng_init(&rng, t->spec->train.seed, RNG_SHUFFLE, t->epochs_done, 0);
   rng_permutation(&rng, t->order, count);
+  leave_people(t);
   if (!t->norms)
     return;
   uint32_t alone = 0, mixed = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (auxiliary_unmixed(t, t->order[i]))
+    if (auxiliary_unmixed(t, t->order[i]) || auxiliary_left(t, t->order[i]))
       t->kinds[alone++] = t->order[i];
     else
       t->order[mixed++] = t->order[i]; /* behind what has been read */
   }
   memcpy(t->kinds + alone, t->order, mixed * sizeof(*t->kinds));
   lay_out(t, &rng, t->kinds, alone, t->kinds + count);
+  if (t->apart == 0 && alone >= t->batch) {
+    graph_norms_save(t->graph, t->norms); /* both sets begin as the one that all had */
+    t->apart = 1;
+  }
 }
 
 void auxiliary_use(struct trainer *t, bool mixed) {
-  if (!t->norms || t->norms_mixed == mixed)
+  if (!auxiliary_is_apart(t) || t->norms_mixed == mixed)
     return;
   graph_norms_swap(t->graph, t->norms);
   t->norms_mixed = mixed;
@@ -100,12 +161,16 @@ bool auxiliary_batch_mixed(const struct trainer *t, uint32_t count) {
         return true;
     return false;
   }
-  return mask_traits(t->spec->mask.method)->mixes && auxiliary_mixed(t->mixes, count);
+  return mask_traits(t->spec->mask.method)->mixes && auxiliary_count_mixed(t->mixes, count) > 0;
 }
 
-bool auxiliary_mixed(const struct mix *mixes, uint32_t count) {
+uint32_t auxiliary_count_mixed(const struct mix *mixes, uint32_t count) {
+  uint32_t mixed = 0;
   for (uint32_t i = 0; i < count; i++)
-    if (mixes[i].k > 1)
-      return true;
-  return false;
+    mixed += mixes[i].k > 1;
+  return mixed;
+}
+
+bool auxiliary_is_apart(const struct trainer *t) {
+  return t->norms && t->apart > 0;
 }

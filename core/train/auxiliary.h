@@ -3,30 +3,39 @@
  * variance, in every layer another share of it. Normalised by the statistics of a batch that holds both, an
  * unmixed template meets in training what it never meets in use, where all are unmixed.
  *
- * So the order of an epoch puts the samples that mask.unmixed leaves alone into batches of their own, and
- * every batch norm has two sets of gain, bias and running statistics, one for these batches and one for all
- * others. The first is what the model keeps. */
+ * So the order of an epoch puts unmixed samples into batches of their own, and every batch norm has two sets
+ * of gain, bias and running statistics, one for these batches and one for all others. The first is what the
+ * model keeps; until an epoch has such a batch, all share one.
+ *
+ * Who stays unmixed is a matter of people, ranked once for the training: a share mask.unmixed of them, and of
+ * those behind them as many as the policy leaves (1 in mask.k). So a template store shows some people, and
+ * the others never, where draws for each sample would show everybody once in a while; and what is unmixed is
+ * seen often enough to be learnt from. */
 #pragma once
 
 #include "core/train/trainer.h"
 
 /* After everything else has set parameters, before a checkpoint is read. Separates if mask.auxiliary_norm
- * asks for it, the network has batch norms, and there is a batch of either kind in an epoch. -ENOMEM. */
+ * asks for it, the network has batch norms, and there is, or with 1 in mask.k may be, a batch of either kind
+ * in an epoch. -ENOMEM. */
 int auxiliary_setup(struct trainer *trainer, struct guise_error *err);
 
-/* Whether `image` of the training list stays unmixed in the epoch under way, by mask.unmixed or, of templates
- * that somebody else has mixed, by what they are. A function of (seed, epoch, image), with recipes of (seed,
- * recipe, image). */
+/* Whether `image` of the training list stays unmixed by mask.unmixed or, of templates that somebody else has
+ * mixed, by what they are; whether the policy leaves it unmixed in the epoch under way. */
 bool auxiliary_unmixed(const struct trainer *trainer, uint32_t image);
+bool auxiliary_left(const struct trainer *trainer, uint32_t image);
+/* The policy gives k = 1 the probability `alone` for `image`. Its person's average is asked next epoch. */
+void auxiliary_asked(struct trainer *trainer, uint32_t image, float alone);
 
-/* trainer->order of the epoch under way: a permutation of the training list, a function of (seed, epoch).
- * One batch at most holds both kinds. */
+/* trainer->order of the epoch under way: a permutation of the training list, a function of (seed, epoch) and
+ * of whom the policy leaves. One batch at most holds both kinds. */
 void auxiliary_order(struct trainer *trainer);
 
 /* Puts the norms of mixed batches (true) or of unmixed ones into trainer->graph, where they stand between
- * steps. Nothing if they are there already, or if the job does not separate. */
+ * steps. Nothing if they are there already, or if there is one set. */
 void auxiliary_use(struct trainer *trainer, bool mixed);
+bool auxiliary_is_apart(const struct trainer *trainer); /* there are two */
 
-/* Whether one of the `count` samples of the filled batch is mixed; one of `count` mixes. */
+/* Whether one of the `count` samples of the filled batch is mixed; how many of `count` mixes are. */
 bool auxiliary_batch_mixed(const struct trainer *trainer, uint32_t count);
-bool auxiliary_mixed(const struct mix *mixes, uint32_t count);
+uint32_t auxiliary_count_mixed(const struct mix *mixes, uint32_t count);

@@ -10,8 +10,8 @@
 #include "core/nn/kernels.h"
 #include "core/train/trainer.h"
 
-#define CHECKPOINT_FORMAT "guise-checkpoint-5"
-#define STATE_TENSORS 19
+#define CHECKPOINT_FORMAT "guise-checkpoint-6"
+#define STATE_TENSORS 23
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */
 struct state_piece {
@@ -32,6 +32,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"state.stored", "F64", t->stored, MIX_MAX + 1, sizeof(double)};
   pieces[n++] = (struct state_piece){"state.decided", "F64", t->decided, MIX_MAX + 1, sizeof(double)};
   pieces[n++] = (struct state_piece){"state.curve", "F64", t->curve, CURVE_POINTS, sizeof(double)};
+  if (t->norms)
+    pieces[n++] = (struct state_piece){"norms.apart", "F64", &t->apart, 1, sizeof(double)};
   if (t->probe) {
     pieces[n++] =
         (struct state_piece){"state.dual", "F64", &t->dual, sizeof(t->dual) / sizeof(double), sizeof(double)};
@@ -45,6 +47,12 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (t->norms)
     pieces[n++] = (struct state_piece){"norms.mixed", "F32", t->norms, t->norm_count, 4};
+  if (t->last_k)
+    pieces[n++] = (struct state_piece){"policy.last_k", "U32", t->last_k, images, 4};
+  if (t->left) {
+    pieces[n++] = (struct state_piece){"policy.alone", "F32", t->alone, people, 4};
+    pieces[n++] = (struct state_piece){"policy.left", "F32", t->left, people, 4};
+  }
   if (!t->strategy)
     return n;
   pieces[n++] = (struct state_piece){"strategy", "F32", strategy_values, strategy_save_size(t->strategy), 4};

@@ -3,26 +3,29 @@
 #include <math.h>
 
 #include "core/base/base.h"
+#include "core/mask/mixing.h"
 
-#define RATE 0.005
+#define TRAVEL 6.0         /* of nu over all updates at most */
 #define VIOLATION_MOST 2.0 /* of the bound, in one update */
 #define PROPORTION 1.0
 #define AVERAGE 0.1 /* weight of the newest value */
 #define MU_MOST 5.0
-#define TAU_LEAST 0.02
-#define TAU_MOST 2.0
+#define TAU_LEAST 0.05
+#define TAU_MOST 0.75
+#define EARLY 9.0    /* times max_drop, beyond it, may be missing at the beginning */
 #define TAU_STEP 0.5 /* of its logarithm in an epoch */
 
-void dual_start(struct dual *dual) {
-  *dual = (struct dual){.tau = DUAL_TAU_START};
+void dual_start(struct dual *dual, double updates) {
+  *dual = (struct dual){.tau = DUAL_TAU_START, .rate = TRAVEL / VIOLATION_MOST / MAX(updates, 1.0)};
 }
 
 static void average(double *value, double now, bool first) {
   *value = first ? now : *value + AVERAGE * (now - *value);
 }
 
-double dual_missed(double kl, double entropy, double people) {
-  return kl / MAX(log(people) - entropy, log(2));
+double dual_dilution(uint32_t k) {
+  static const double mean[MIX_MAX + 1] = {0, 0, 0.485, 0.588, 0.657, 0.712, 0.754};
+  return mean[MIN(k, (uint32_t)MIX_MAX)];
 }
 
 void dual_step(struct dual *dual, double cost, double leak, bool priced) {
@@ -33,7 +36,7 @@ void dual_step(struct dual *dual, double cost, double leak, bool priced) {
     return;
   const double beyond = dual->cost - dual->tau;
   const double violation = MIN(MAX(beyond / dual->tau, -VIOLATION_MOST), VIOLATION_MOST);
-  dual->nu = MIN(MAX(0.0, dual->nu + RATE * violation), MU_MOST);
+  dual->nu = MIN(MAX(0.0, dual->nu + dual->rate * violation), MU_MOST);
   dual->mu = MIN(MAX(0.0, dual->nu + PROPORTION * beyond), MU_MOST);
 }
 
@@ -43,7 +46,8 @@ double dual_reference_at(const struct dual *dual, double done) {
 }
 
 void dual_epoch(struct dual *dual, double accuracy, double done, double max_drop) {
-  const double slack = (accuracy - dual_reference_at(dual, done) + max_drop) / max_drop;
+  const double allowed = max_drop * (1 + EARLY * (1 - done));
+  const double slack = (accuracy - dual_reference_at(dual, done) + allowed) / allowed;
   const double step = MIN(MAX(0.5 * slack, -TAU_STEP), TAU_STEP);
   dual->tau = MIN(MAX(dual->tau * exp(step), TAU_LEAST), TAU_MOST);
 }

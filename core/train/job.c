@@ -40,11 +40,12 @@ static int add_row_of_k(struct trainer *t, const char *name, uint32_t k, uint32_
 /* What the probe's reward was made of. */
 static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   const struct epoch_sums *sums = &t->sums;
-  double kl = 0, leak = 0, decided = 0;
+  double kl = 0, leak = 0, decided = 0, judged = 0;
   for (uint32_t k = 0; k <= MIX_MAX; k++) {
     kl += sums->kl[k];
     leak += sums->leak[k];
     decided += sums->decided[k];
+    judged += sums->judged[k];
   }
   const struct {
     const char *name;
@@ -52,14 +53,14 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   } rows[] = {{"strategy.mu", t->dual.mu},
               {"strategy.tau", t->dual.tau},
               {"strategy.cost", t->dual.updates > 0 ? t->dual.cost : NAN},
-              {"strategy.kl", kl / decided}, /* NAN, no row, without decisions */
+              {"strategy.kl", kl / judged}, /* NAN, no row, without decisions */
               {"leak", leak / decided},
               {"probe.error", sums->probe_error / sums->probe_steps}};
   int r = 0;
   for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
     r = trainer_add_row(t, rows[i].name, epoch, rows[i].value, true);
   for (uint32_t k = 1; k <= MIX_MAX && r == 0; k++) {
-    r = add_row_of_k(t, "kl", k, epoch, sums->kl[k] / sums->decided[k]);
+    r = add_row_of_k(t, "kl", k, epoch, sums->kl[k] / sums->judged[k]);
     if (r == 0)
       r = add_row_of_k(t, "leak", k, epoch, sums->leak[k] / sums->decided[k]);
   }

@@ -31,8 +31,11 @@ struct probe {
   uint8_t *small;         /* (batch, target, target, 3) */
   uint8_t *pictures;      /* (mixes + faces, picture, picture, 3) */
   const uint8_t **list;   /* (mixes + faces) pictures that are compared: mixes, then the faces they name */
-  uint32_t *place;        /* (faces) where a member stands in list */
-  float *features;        /* (mixes + faces, D) embeddings, or luminances (picture, picture) */
+  uint32_t *place; /* (faces) where a member stands in list, or in known; UINT32_MAX: no mix names it */
+  uint32_t *shown; /* (faces) with known: the photographs behind the reconstructions in list */
+  float *features; /* (mixes + faces, D) embeddings, or luminances (picture, picture) */
+  float *known;    /* (images, D) embeddings of photographs, made when first asked for; NULL = none */
+  bool *is_known;  /* (images) */
 };
 
 uint32_t probe_target(uint32_t size) {
@@ -119,8 +122,14 @@ static int make_buffers(struct probe *probe, struct guise_error *err) {
   probe->pictures = tensor_alloc(all * side * side * 3);
   probe->list = calloc(all, sizeof(*probe->list));
   probe->place = calloc(o->faces, sizeof(*probe->place));
+  probe->shown = calloc(o->faces, sizeof(*probe->shown));
   probe->features = tensor_alloc(all * feature * sizeof(float));
-  if (!probe->small || !probe->pictures || !probe->list || !probe->place || !probe->features)
+  if (probe->embedder && o->images > 0) {
+    probe->known = tensor_alloc(o->images * feature * sizeof(float));
+    probe->is_known = calloc(o->images, sizeof(*probe->is_known));
+  }
+  if (!probe->small || !probe->pictures || !probe->list || !probe->place || !probe->shown ||
+      !probe->features || (probe->embedder && o->images > 0 && (!probe->known || !probe->is_known)))
     return error_set(err, -ENOMEM, "out of memory for the probe of a batch of %u", o->faces);
   return 0;
 }
@@ -157,8 +166,11 @@ struct probe *probe_free(struct probe *probe) {
   tensor_free(probe->small);
   tensor_free(probe->pictures);
   tensor_free(probe->features);
+  tensor_free(probe->known);
+  free(probe->is_known);
   free(probe->list);
   free(probe->place);
+  free(probe->shown);
   free(probe);
   return NULL;
 }
@@ -243,10 +255,10 @@ static int reconstruct(struct probe *probe, const float *mixed, uint32_t count, 
   return 0;
 }
 
-/* Pictures of the members that the mixes name, behind the reconstructions; returns how many pictures there
- * are. */
+/* Pictures of the members that the mixes name, behind the reconstructions, but of those whose embedding is
+ * known; returns how many pictures there are. */
 static uint32_t place_faces(struct probe *probe, const struct mix *mixes, uint32_t count,
-                            const uint8_t *const *faces) {
+                            const uint8_t *const *faces, const uint32_t *image) {
   const uint32_t size = mask_size(probe->mask);
   uint32_t all = count;
   uint32_t member[probe->options.faces];
@@ -256,12 +268,17 @@ static uint32_t place_faces(struct probe *probe, const struct mix *mixes, uint32
       const uint32_t face = mixes[i].member[j];
       if (face >= probe->options.faces || probe->place[face] != UINT32_MAX)
         continue;
-      member[all - count] = face;
-      probe->place[face] = all++;
+      probe->place[face] = probe->known ? image[face] : all;
+      if (!probe->known || !probe->is_known[image[face]])
+        member[all++ - count] = face;
     }
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = count; i < all; i++)
-    image_resize(faces[member[i - count]], size, size, picture(probe, i), probe->picture);
+  for (uint32_t i = count; i < all; i++) {
+    const uint32_t face = member[i - count];
+    image_resize(faces[face], size, size, picture(probe, i), probe->picture);
+    if (probe->known)
+      probe->shown[i - count] = image[face];
+  }
   return all;
 }
 
@@ -271,29 +288,45 @@ static void luminance(const uint8_t *rgb, size_t pixels, float *ret_luminance) {
         0.299f * (float)rgb[3 * i] + 0.587f * (float)rgb[3 * i + 1] + 0.114f * (float)rgb[3 * i + 2];
 }
 
-/* What is compared, of `all` pictures. */
-static int make_features(struct probe *probe, uint32_t all, struct guise_error *err) {
+/* Pictures [count, all) are photographs that have been embedded for the first time. */
+static void remember(struct probe *probe, uint32_t count, uint32_t all) {
+  const size_t n = probe->embedder->info.embedding;
+  for (uint32_t i = count; i < all; i++) {
+    const uint32_t image = probe->shown[i - count];
+    memcpy(probe->known + image * n, probe->features + i * n, n * sizeof(float));
+    probe->is_known[image] = true;
+  }
+}
+
+/* What is compared, of `all` pictures, the first `count` of which are reconstructions. */
+static int make_features(struct probe *probe, uint32_t count, uint32_t all, struct guise_error *err) {
   const size_t pixels = (size_t)probe->picture * probe->picture;
   for (uint32_t i = 0; i < all; i++)
     probe->list[i] = picture(probe, i);
-  if (probe->embedder)
-    return model_embed(probe->embedder, probe->list, all, false, probe->features, err);
+  if (probe->embedder) {
+    int r = model_embed(probe->embedder, probe->list, all, false, probe->features, err);
+    if (r == 0 && probe->known)
+      remember(probe, count, all);
+    return r;
+  }
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < all; i++)
     luminance(probe->list[i], pixels, probe->features + i * pixels);
   return 0;
 }
 
-static float similarity(const struct probe *probe, uint32_t a, uint32_t b) {
-  const size_t side = probe->picture;
+/* Of reconstruction i and a member's face. */
+static float similarity(const struct probe *probe, uint32_t i, uint32_t face) {
+  const size_t side = probe->picture, at = probe->place[face];
   if (!probe->embedder)
-    return (float)quality_ssim(probe->features + a * side * side, probe->features + b * side * side, 1,
+    return (float)quality_ssim(probe->features + i * side * side, probe->features + at * side * side, 1,
                                probe->picture);
   const uint32_t n = probe->embedder->info.embedding;
-  const float *x = probe->features + (size_t)a * n, *y = probe->features + (size_t)b * n;
+  const float *x = probe->features + (size_t)i * n,
+              *y = (probe->known ? probe->known : probe->features) + at * n;
   float sum = 0; /* both have length 1 */
-  for (uint32_t i = 0; i < n; i++)
-    sum += x[i] * y[i];
+  for (uint32_t k = 0; k < n; k++)
+    sum += x[k] * y[k];
   return sum;
 }
 
@@ -332,7 +365,7 @@ static uint32_t compare_strangers(const struct probe *probe, const struct mix *m
   for (uint32_t n = 0; n < faces && found < PROBE_STRANGERS; n++) {
     const uint32_t face = (mix->member[0] + n) % faces; /* others for each lead */
     if (probe->place[face] != UINT32_MAX && !is_in(probe, mix, person, face))
-      ret_values[found++] = similarity(probe, i, probe->place[face]);
+      ret_values[found++] = similarity(probe, i, face);
   }
   return found;
 }
@@ -342,7 +375,7 @@ static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t 
   uint32_t compared = 0;
   for (uint32_t j = 0; j < mix->k; j++)
     if (mix->member[j] < probe->options.faces) {
-      leak = fmaxf(leak, similarity(probe, i, probe->place[mix->member[j]]));
+      leak = fmaxf(leak, similarity(probe, i, mix->member[j]));
       compared++;
     }
   if (compared == 0)
@@ -352,14 +385,14 @@ static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t 
 }
 
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, const uint32_t *person, float *ret_leaks,
+                const uint8_t *const *faces, const uint32_t *image, const uint32_t *person, float *ret_leaks,
                 struct guise_error *err) {
   if (count > probe->options.mixes)
     return error_set(err, -EINVAL, "the probe looks at %u mixes at once, not %u", probe->options.mixes,
                      count);
   int r = reconstruct(probe, mixed, count, err);
   if (r == 0)
-    r = make_features(probe, place_faces(probe, mixes, count, faces), err);
+    r = make_features(probe, count, place_faces(probe, mixes, count, faces, image), err);
   if (r < 0)
     return r;
 #pragma omp parallel for schedule(dynamic)

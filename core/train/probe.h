@@ -22,9 +22,10 @@
 struct probe;
 
 struct probe_options {
-  uint32_t batch; /* templates a training step */
-  uint32_t mixes; /* at most so many in one call of probe_leaks */
-  uint32_t faces; /* members below this are faces to protect */
+  uint32_t batch;  /* templates a training step */
+  uint32_t mixes;  /* at most so many in one call of probe_leaks */
+  uint32_t faces;  /* members below this are faces to protect */
+  uint32_t images; /* with an embedder: of so many photographs the embedding is kept; 0 = of none */
   uint32_t threads;
   uint64_t seed;
   const char *embedder; /* model.safetensors of E; NULL: SSIM */
@@ -50,10 +51,11 @@ int probe_step(struct probe *probe, const uint8_t *const *targets, double *ret_e
 /* Leak of `count` mixes: mixed (count, C, G, G); faces[member] (size,size,3), those that no mix names may be
  * NULL, person[member] who it is (both options.faces long). Strangers are taken from the faces that the mixes
  * name, at most PROBE_STRANGERS for each. Members from options.faces on are public: nobody's face leaks with
- * them. ret_leaks (count), -2..2; 0 for mixes of public faces alone. */
+ * them. image[member], below options.images: which photograph a face is, always the same pixels; NULL where
+ * none is kept. ret_leaks (count), -2..2; 0 for mixes of public faces alone. */
 #define PROBE_STRANGERS 8u
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, const uint32_t *person, float *ret_leaks,
+                const uint8_t *const *faces, const uint32_t *image, const uint32_t *person, float *ret_leaks,
                 struct guise_error *err);
 /* The reconstructions of the last call of probe_leaks: (count, P, P, 3) bytes, P in *ret_size. */
 const uint8_t *probe_pictures(const struct probe *probe, uint32_t *ret_size);

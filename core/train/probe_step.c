@@ -5,7 +5,8 @@
 
 #include "core/train/partners.h"
 
-#define LEAST_EVERY 4u /* updates between two looks at what the smallest k misses */
+#define KL_EVERY 4u   /* of an epoch's updates, that many to one whose KL is recorded */
+#define NEED_MOST 4.0 /* of the mean */
 
 /* Pixels of member `member` of the step's batch as they were masked. */
 static const uint8_t *draw_face(struct trainer *t, uint32_t member) {
@@ -45,6 +46,8 @@ int trainer_probe_step(struct trainer *t, struct guise_error *err) {
   return 0;
 }
 
+/* Whose face it is an embedder tells of the photograph, once for the training; what it looks like, of the
+ * view that was masked. */
 static int measure_leaks(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_leaks,
                          struct guise_error *err) {
   const uint8_t *faces[t->batch];
@@ -54,71 +57,73 @@ static int measure_leaks(struct trainer *t, const struct mix *mixes, uint32_t co
     for (uint32_t j = 0; j < mixes[i].k; j++) {
       const uint32_t member = mixes[i].member[j];
       if (member < t->batch && !faces[member])
-        faces[member] = draw_face(t, member);
+        faces[member] = t->embedder ? job_data_image(&t->data, t->data.train.image[t->sample[member]])
+                                    : draw_face(t, member);
     }
   trainer_mix(t, mixes, count, mixed);
-  return probe_leaks(t->probe, mixes, count, mixed, faces, t->identity, ret_leaks, err);
+  return probe_leaks(t->probe, mixes, count, mixed, faces, t->sample, t->identity, ret_leaks, err);
 }
 
-/* KL = cross-entropy of the soft label without margin - entropy of the label; what the recogniser misses of
- * the label for it. */
-static int measure_missed(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_kl,
-                          double *ret_missed, struct guise_error *err) {
-  int r = trainer_mix_losses(t, mixes, count, 0, ret_kl, err);
-  if (r < 0)
-    return r;
-  for (uint32_t i = 0; i < count; i++) {
-    const double entropy = (double)(mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]));
-    ret_kl[i] -= (float)entropy;
-    ret_missed[i] = dual_missed((double)ret_kl[i], entropy, head_classes(t->head));
-  }
-  return 0;
-}
-
-/* What a mix misses beyond the smallest k of the same lead, with the same numbers and at the same step. That
- * is evaluated and not remembered from decisions for that k: a policy that has all but left it makes few, and
- * an average of them would be of another time. Every so many updates, to bound what it costs; in between the
- * last mean stands for it. It is the same for both actions of an anchor, and so moves the price alone. */
-static int measure_costs(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_kl,
-                         double *ret_costs, struct guise_error *err) {
-  const uint32_t k = MIN(t->spec->mask.k[0], trainer_most(t));
-  struct mix mildest[count];
-  float kl[count];
-  double missed[count], sum = 0;
-  int r = measure_missed(t, mixes, count, ret_kl, ret_costs, err);
-  for (uint32_t i = 0; i < count; i++) {
-    missed[i] = t->dual.least;
-    trainer_compose_reward(t, mixes[i].member[0], k, &mildest[i]);
-  }
-  if (r == 0 && (uint64_t)t->dual.updates % LEAST_EVERY == 0)
-    r = measure_missed(t, mildest, count, kl, missed, err);
+/* KL = cross-entropy of the soft label without margin - entropy of the label: for the record alone. */
+static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count, struct guise_error *err) {
+  float loss[count];
+  int r = trainer_mix_losses(t, mixes, count, 0, loss, err);
   for (uint32_t i = 0; i < count && r == 0; i++) {
-    ret_costs[i] -= missed[i];
-    sum += missed[i];
+    const float entropy = mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]);
+    t->sums.kl[mixes[i].k] += (double)(loss[i] - entropy);
+    t->sums.judged[mixes[i].k]++;
   }
-  t->dual.least = sum / count;
   return r;
 }
 
-/* R = (1 - leak) - mu cost */
+/* What the recogniser misses of the leads, unmixed, each as a share of the mean. Batch norms take the leads'
+ * own statistics: while few or no batches are unmixed, the running ones are of another time. */
+static int measure_needs(struct trainer *t, const struct mix *mixes, uint32_t count, double *ret_needs,
+                         struct guise_error *err) {
+  const struct head_options head = {.scale = (float)t->spec->train.scale, .negatives = HEAD_NEGATIVES_ALL};
+  struct graph *graph = t->pool ? t->pool : t->eval; /* the latter without batch norms */
+  struct mix alone[count];
+  struct head_label labels[count * MIX_MAX];
+  uint32_t counts[count];
+  float loss[count];
+  double sum = 0;
+  for (uint32_t i = 0; i < count; i++)
+    trainer_compose_reward(t, mixes[i].member[0], 1, &alone[i]);
+  trainer_mix(t, alone, count, graph_input_data(graph));
+  int r = graph_copy_parameters(graph, t->graph, err);
+  if (r == 0)
+    r = graph_forward(graph, t->pool ? GRAPH_STATISTICS : GRAPH_EVAL, t->step, err);
+  if (r < 0)
+    return r;
+  trainer_labels(alone, count, labels, counts);
+  head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, loss);
+  for (uint32_t i = 0; i < count; i++)
+    sum += (double)loss[i] / count;
+  for (uint32_t i = 0; i < count; i++)
+    ret_needs[i] = MIN((double)loss[i] / MAX(sum, 1e-6), NEED_MOST);
+  return 0;
+}
+
+/* R = (1 - leak) - mu cost, cost = need of the lead x dilution of the mix: dual.h. */
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
-  float leak[count], kl[count];
-  double cost[count];
+  float leak[count];
+  double need[count];
   double mean_cost = 0, mean_leak = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
   if (r == 0)
-    r = measure_costs(t, mixes, count, kl, cost, err);
+    r = measure_needs(t, mixes, count, need, err);
+  if (r == 0 && (uint64_t)t->sums.updates % KL_EVERY == 0)
+    r = record_kl(t, mixes, count, err);
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
-    const uint32_t k = mixes[i].k;
-    ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost[i]);
+    const double cost = need[i] * dual_dilution(mixes[i].k);
+    ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
     trainer_average(&t->difficulty.leak_person[t->identity[mixes[i].member[0]]], leak[i]);
-    mean_cost += cost[i] / count;
+    mean_cost += cost / count;
     mean_leak += (double)leak[i] / count;
-    t->sums.kl[k] += (double)kl[i];
-    t->sums.leak[k] += (double)leak[i];
+    t->sums.leak[mixes[i].k] += (double)leak[i];
   }
   dual_step(&t->dual, mean_cost, mean_leak, !ablation_traits(t->spec->mask.ablation)->no_dual);
   return 0;

@@ -231,6 +231,10 @@ static float deviation_of(const float *a, const float *b, uint32_t count) {
   return (float)sqrt(fmax(square / n - sum / n * (sum / n), 0));
 }
 
+float strategy_entropy_weight(bool priced, double progress) {
+  return priced ? 0.3f : (float)(0.02 + (0.002 - 0.02) * progress);
+}
+
 float strategy_update(struct strategy *s, const float *states, uint32_t batch, const uint32_t *action1,
                       const uint32_t *action2, const float *reward1, const float *reward2,
                       float entropy_weight) {

@@ -76,9 +76,30 @@ static uint32_t draw_given(const struct trainer *t, struct rng *rng) {
   return t->spec->mask.k[last];
 }
 
+/* k of a sample that the policy has not left unmixed. */
+static uint32_t draw_mixed(const struct trainer *t, struct rng *rng, const float *policy) {
+  float probability[STRATEGY_ACTIONS_MAX], sum = 0;
+  for (uint32_t a = 1; a < ACTIONS(t); a++) {
+    probability[a] = t->spec->mask.policy == POLICY_LEARNED   ? policy[a]
+                     : t->spec->mask.policy == POLICY_UNIFORM ? 1
+                     : t->spec->mask.probability_count > 0    ? (float)t->spec->mask.probability[a]
+                                                              : 1;
+    sum += probability[a];
+  }
+  for (uint32_t a = 1; a < ACTIONS(t); a++)
+    probability[a] = sum > 0 ? probability[a] / sum : 1 / (float)(ACTIONS(t) - 1);
+  return t->spec->mask.k[1 + strategy_draw(rng, probability + 1, ACTIONS(t) - 1)];
+}
+
 /* k of one mixed sample. marginal: the batch's mean policy. */
 static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample, const float *marginal) {
   const uint32_t *k = t->spec->mask.k;
+  const float *policy = !t->strategy ? NULL
+                        : ablation_traits(t->spec->mask.ablation)->marginal
+                            ? marginal
+                            : t->policy + (size_t)sample * ACTIONS(t);
+  if (t->left)
+    return draw_mixed(t, rng, policy);
   switch (t->spec->mask.policy) {
   case POLICY_FIXED:
     return t->spec->mask.probability_count > 0 ? draw_given(t, rng) : k[0];
@@ -87,8 +108,6 @@ static uint32_t draw_k(const struct trainer *t, struct rng *rng, uint32_t sample
   case POLICY_LEARNED:
     break;
   }
-  const float *policy =
-      ablation_traits(t->spec->mask.ablation)->marginal ? marginal : t->policy + (size_t)sample * ACTIONS(t);
   return k[strategy_draw(rng, policy, ACTIONS(t))];
 }
 
@@ -114,6 +133,8 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
   (void)rng_uniform(&rng); /* a recipe's first number is whether the image is mixed at all */
   if (frozen && !t->strategy)
     return draw_k(t, &rng, sample, marginal);
+  if (auxiliary_left(t, t->sample[sample]))
+    return 1;
   return trainer_decides_k(t) ? draw_k(t, &rng, sample, marginal) : 2;
 }
 
@@ -129,6 +150,10 @@ int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {
         marginal[a] += t->policy[(size_t)i * ACTIONS(t) + a] / (float)t->batch;
       }
     t->sums.decisions += t->batch;
+    for (uint32_t i = 0; i < count; i++)
+      auxiliary_asked(t, t->sample[i],
+                      ablation_traits(t->spec->mask.ablation)->marginal ? marginal[0]
+                                                                        : t->policy[(size_t)i * ACTIONS(t)]);
   }
   const uint32_t most = trainer_most(t);
   for (uint32_t i = 0; i < count; i++) {
@@ -138,14 +163,12 @@ int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {
   return 0;
 }
 
-int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t count, float margin,
-                       float *ret_losses, struct guise_error *err) {
-  struct head_options head = {
-      .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
+/* Losses of all mixes, as the network with the batch norms of mixed or of unmixed batches sees them. */
+static int losses_by(struct trainer *t, bool mixed, const struct mix *mixes, uint32_t count,
+                     const struct head_options *head, float *ret_losses, struct guise_error *err) {
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
-  trainer_mix(t, mixes, count, graph_input_data(t->eval));
-  auxiliary_use(t, auxiliary_mixed(mixes, count));
+  auxiliary_use(t, mixed);
   int r = graph_copy_parameters(t->eval, t->graph, err);
   auxiliary_use(t, false);
   if (r == 0)
@@ -153,10 +176,27 @@ int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t coun
   if (r < 0)
     return r;
   trainer_labels(mixes, count, labels, counts);
-  head_losses(t->head, &head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_losses);
+  head_losses(t->head, head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_losses);
   for (uint32_t i = 0; i < count; i++)
     ret_losses[i] /= trainer_label_weight(&mixes[i]);
   return 0;
+}
+
+int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t count, float margin,
+                       float *ret_losses, struct guise_error *err) {
+  const struct head_options head = {
+      .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
+  const uint32_t mixed = auxiliary_count_mixed(mixes, count);
+  float unmixed[count];
+  trainer_mix(t, mixes, count, graph_input_data(t->eval));
+  int r = losses_by(t, mixed > 0, mixes, count, &head, ret_losses, err);
+  if (r < 0 || mixed == 0 || mixed == count || !auxiliary_is_apart(t))
+    return r;
+  r = losses_by(t, false, mixes, count, &head, unmixed, err);
+  for (uint32_t i = 0; i < count && r == 0; i++)
+    if (mixes[i].k == 1)
+      ret_losses[i] = unmixed[i];
+  return r;
 }
 
 /* The detached recognition loss of each mix, so what makes recognition hard is rewarded. A soft label's
@@ -192,9 +232,10 @@ int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
   int r = rewards[t->spec->mask.reward](t, t->reward_mixes, 2 * anchors, reward, err);
   if (r < 0)
     return r;
-  double progress = (double)t->step / (double)t->total;
-  float entropy_weight =
-      ablation_traits(t->spec->mask.ablation)->no_explore ? 0 : (float)(0.02 + (0.002 - 0.02) * progress);
+  const float entropy_weight =
+      ablation_traits(t->spec->mask.ablation)->no_explore
+          ? 0
+          : strategy_entropy_weight(t->probe != NULL, (double)t->step / (double)t->total);
   t->sums.entropy += strategy_update(t->strategy, t->states, anchors, action[0], action[1], reward,
                                      reward + anchors, entropy_weight);
   for (uint32_t i = 0; i < 2 * anchors; i++) {

@@ -30,7 +30,8 @@ struct epoch_sums {
   double reward, entropy, updates;
   double probe_error, probe_steps; /* sum of mean absolute errors, grey levels */
   /* by k, over the decisions that updates were made from */
-  double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], kl[MIX_MAX + 1], leak[MIX_MAX + 1];
+  double decided[MIX_MAX + 1], rewards[MIX_MAX + 1], leak[MIX_MAX + 1];
+  double judged[MIX_MAX + 1], kl[MIX_MAX + 1]; /* over some of them */
 };
 
 /* Moving averages that are part of the strategy network's state, one a training image and one a person: of
@@ -84,10 +85,16 @@ struct trainer {
       last_histogram[MIX_MAX + 1]; /* share of each k among what k was chosen for in the last whole epoch */
   double stored[MIX_MAX + 1];      /* `chosen` of all whole epochs: what a store of the templates holds */
   double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
-  double curve[CURVE_POINTS];      /* accuracy until now on the first verification set */
+  uint32_t *last_k; /* (train.count) faces in the newest template that each image leads; 0 = none yet, NULL: k
+                      is the method's or the recipe's */
+  double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
 
   /* auxiliary.h */
-  float *norms;        /* (norm_count) the batch norms that are not in graph; NULL = all batches share them */
+  float *norms;   /* (norm_count) the batch norms that are not in graph; NULL = all batches share them */
+  double apart;   /* 1 since the first epoch with batches of unmixed samples; before, all share them */
+  uint32_t *rank; /* (train.identities) people in the order in which they stay unmixed */
+  float *alone; /* (train.identities) P(k = 1) by the policy, moving average; NULL = it has no such choice */
+  float *left;  /* (train.identities) 1: in the epoch under way the policy leaves this person unmixed */
   uint64_t norm_count; /* graph_norms_size */
   bool norms_mixed;    /* graph has those of mixed batches: within a step alone */
   uint32_t *kinds;     /* (train.count + steps_per_epoch) for the order of an epoch */

@@ -103,6 +103,8 @@ int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, floa
     rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, trainer_draw(t, i, images[i]));
     trainer_compose(t, &rng, i, MAX(k[i], 1u), &t->mixes[i]);
     t->sums.chosen[k[i]]++;
+    if (t->last_k)
+      t->last_k[images[i]] = MAX(k[i], 1u);
     t->decided[k[i]] += trainer_decides_k(t);
     t->sums.mixed += k[i] > 0;
     t->sums.unmixed += k[i] == 0;

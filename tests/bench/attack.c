@@ -37,7 +37,7 @@ static int open_faces(const char *path, uint32_t size, struct job_data *data, st
   if (r < 0)
     return r;
   *view = (struct face_view){data, data->train.image};
-  *ret_faces = (struct attack_faces){face_view_image, view, data->train.identity, data->train.count};
+  *ret_faces = (struct attack_faces){face_view_image, view, data->train.identity, data->train.count, NULL};
   return 0;
 }
 

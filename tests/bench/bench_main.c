@@ -1,4 +1,5 @@
-/* guise-bench SUBCOMMAND ...: measurements, built on demand (cmake --build build --target guise-bench). */
+/* guise-bench SUBCOMMAND ...: measurements, built with the tests or on demand (cmake --build build --target
+ * guise-bench). */
 #include <stdio.h>
 #include <string.h>
 

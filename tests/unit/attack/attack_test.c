@@ -10,6 +10,7 @@
 
 #include "core/attack/attack.h"
 #include "core/attack/faces.h"
+#include "core/attack/victims.h"
 
 #define PEOPLE 12
 #define IMAGES 3
@@ -33,7 +34,7 @@ static int number_people(void **state) {
 
 static void sample_spreads_over_people(void **state) {
   (void)state;
-  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
   struct face_sample sample;
   uint32_t of_person[PEOPLE] = {0};
   bool chosen[FACES] = {false};
@@ -53,7 +54,7 @@ static void sample_spreads_over_people(void **state) {
 
 static void mixes_follow_the_policy(void **state) {
   (void)state;
-  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
   struct attack_mixing mixing = {.unmixed = 0.25, .probability = {[2] = 0.2, [6] = 0.6}};
   struct face_sample sample;
   uint32_t seen[MIX_MAX + 1] = {0};
@@ -89,6 +90,42 @@ static void mixes_follow_the_policy(void **state) {
   assert_in_range(seen[1], 1465, 1685); /* 900 and 675 */
   assert_int_equal(seen[1] + seen[6], 3600);
   face_sample_done(&sample);
+}
+
+/* Whoever stays unmixed does so in each of their templates, the share that was asked for; of people who were
+ * trained on, the k of each image's template is known and taken. */
+static void people_keep_their_kind(void **state) {
+  (void)state;
+  uint32_t k[FACES];
+  struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
+  const struct attack_mixing mixing = {.unmixed = 0.25, .probability = {[1] = 0.2, [6] = 0.6}};
+  struct face_sample sample;
+  struct victims victims;
+  uint32_t alone = 0, times[PEOPLE] = {0};
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  for (uint32_t i = 0; i < FACES; i++)
+    for (uint64_t seed = 0; seed < 10; seed++) {
+      struct mix mix;
+      face_sample_mix(&sample, &mixing, i, seed, &mix);
+      alone += mix.k == 1;
+      times[sample.person[i]] += mix.k == 1;
+    }
+  for (uint32_t p = 0; p < PEOPLE; p++)
+    assert_true(times[p] == 0 || times[p] == 10 * IMAGES);
+  assert_in_range(alone, 10 * FACES * 35 / 100, 10 * FACES * 52 / 100); /* .25 and a quarter of the others */
+  face_sample_done(&sample);
+  for (uint32_t i = 0; i < FACES; i++)
+    k[i] = i % 4; /* 0: not known */
+  faces.k = k;
+  assert_int_equal(victims_choose(&faces, FACES, 1, &victims, NULL), 0);
+  for (uint32_t i = 0; i < victims.sample.count; i++) {
+    const uint32_t face = victims.index[victims.sample.index[i]];
+    struct mix mix;
+    face_sample_mix(&victims.sample, &mixing, i, 1, &mix);
+    if (k[face] > 0)
+      assert_int_equal(mix.k, k[face]);
+  }
+  victims_done(&victims);
 }
 
 static void verdicts(void **state) {
@@ -162,7 +199,7 @@ static void nobody_found_of_few_people(void **state) {
       fail_msg("%s", surface.reason);
     assert_int_equal(strstr(surface.reason, "(0.000 to 0.206)") != NULL, !many);
   }
-  struct attack_faces faces = {no_image, NULL, identity, FACES};
+  struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
   struct face_sample sample;
   struct interval interval;
   double worst;
@@ -187,11 +224,9 @@ static void names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sample_spreads_over_people),
-      cmocka_unit_test(mixes_follow_the_policy),
-      cmocka_unit_test(verdicts),
-      cmocka_unit_test(nobody_found_of_few_people),
-      cmocka_unit_test(names),
+      cmocka_unit_test(sample_spreads_over_people), cmocka_unit_test(mixes_follow_the_policy),
+      cmocka_unit_test(people_keep_their_kind),     cmocka_unit_test(verdicts),
+      cmocka_unit_test(nobody_found_of_few_people), cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, number_people, NULL);
 }

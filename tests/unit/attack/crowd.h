@@ -43,7 +43,7 @@ static const uint8_t *crowd_image(void *context, uint32_t i) {
 }
 
 static struct attack_faces faces_of(struct crowd *crowd) {
-  return (struct attack_faces){crowd_image, crowd, crowd->identity, crowd->count};
+  return (struct attack_faces){crowd_image, crowd, crowd->identity, crowd->count, NULL};
 }
 
 static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low, float clip) {

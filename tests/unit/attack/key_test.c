@@ -121,7 +121,7 @@ static double statistics_find(enum mask_method method, enum mask_dct dct, uint32
   struct face_sample sample;
   struct key_guess guess;
   if (public_faces)
-    context.open = (struct attack_faces){test_image, others, identity, FACES};
+    context.open = (struct attack_faces){test_image, others, identity, FACES, NULL};
   assert_int_equal(face_sample_draw(&context.victims, 100, 3, &sample), 0);
   assert_int_equal(key_from_statistics(&context, &sample, k > 1 ? &context.mixing : NULL, &guess, NULL), 0);
   const double found = guess.found;

@@ -336,7 +336,7 @@ static void drawn_faces_are_shown(void **state) {
     synth_face(77, i, 0, SIZE, faces + i * PIXELS);
   struct mask *mask = fitted_mask(MASK_AHM, 3);
   struct attack_context context = context_of(mask, 2);
-  context.open = (struct attack_faces){open_image, faces, identity, OPEN};
+  context.open = (struct attack_faces){open_image, faces, identity, OPEN, NULL};
   struct attack_result result = run(&context);
   for (uint32_t s = 0; s < result.surfaces; s++)
     for (uint32_t i = 0; i < ATTACK_PICTURES_MAX; i++) {

@@ -190,7 +190,8 @@ static void public_partners(void **state) {
   (void)state;
   struct attack_context context = context_of();
   context.mixing.pool = MIX_POOL_PUBLIC;
-  context.mixing.partners = (struct attack_faces){public_image, NULL, identity + VICTIMS, PEOPLE - VICTIMS};
+  context.mixing.partners =
+      (struct attack_faces){public_image, NULL, identity + VICTIMS, PEOPLE - VICTIMS, NULL};
   struct face_sample sample;
   assert_int_equal(face_sample_draw(&context.victims, UINT32_MAX, 1, &sample), 0);
   sample.partners = &context.mixing.partners;

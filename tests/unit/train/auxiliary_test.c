@@ -51,28 +51,110 @@ static void kinds_have_batches(void **state) {
     auxiliary_order(t);
     assert_memory_equal(order, t->order, sizeof(order));
   }
-  assert_in_range(alone, 40 * TRAINED * 45 / 100, 40 * TRAINED * 55 / 100); /* half, 1 deviation is .015 */
-  assert_in_range(first, 8, 30);                                            /* they do not all come first */
+  assert_int_equal(alone, 40 * 3 * IMAGES); /* the same three of seven people each time */
+  assert_in_range(first, 8, 34);            /* they do not all come first */
   close_bench(b);
 }
 
-/* With recipes an image is the same kind each time its recipe comes round. */
-static void recipes_fix_the_kind(void **state) {
+/* Who stays unmixed is a matter of people, the same for the whole training and of as many as were asked for;
+ * another seed picks others. */
+static void people_stay_unmixed(void **state) {
   (void)state;
-  struct bench *b = open_bench(HALF ",\"recipes_per_image\":2", "", STEPS, "recipes");
-  struct trainer *t = &b->t;
-  uint32_t changed = 0;
-  for (uint32_t i = 0; i < TRAINED; i++) {
-    bool kind[4];
-    for (t->epochs_done = 0; t->epochs_done < 4; t->epochs_done++) {
-      t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
-      kind[t->epochs_done] = auxiliary_unmixed(t, i);
-    }
-    assert_int_equal(kind[0], kind[2]);
-    assert_int_equal(kind[1], kind[3]);
-    changed += kind[0] != kind[1];
+  static const char *const masks[] = {HALF, HALF ",\"recipes_per_image\":2"};
+  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
+    struct bench *b = open_bench(masks[m], "", STEPS, m ? "recipes" : "people");
+    struct trainer *t = &b->t;
+    const struct face_list *train = &t->data.train;
+    bool kind[PEOPLE];
+    uint32_t people = 0;
+    for (uint32_t i = 0; i < TRAINED; i++)
+      kind[train->identity[i]] = auxiliary_unmixed(t, i);
+    for (t->epochs_done = 0; t->epochs_done < 4; t->epochs_done++)
+      for (uint32_t i = 0; i < TRAINED; i++) {
+        t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
+        assert_int_equal(auxiliary_unmixed(t, i), kind[train->identity[i]]);
+      }
+    for (uint32_t p = 0; p < train->identities; p++)
+      people += kind[p];
+    assert_int_equal(people, 3); /* of seven */
+    close_bench(b);
   }
-  assert_true(changed > 0);
+}
+
+/* ---- a policy that may leave samples unmixed ---- */
+
+#define MAY_LEAVE \
+  "\"method\":\"ahm\",\"policy\":\"fixed\",\"k\":[1,6],\"probability\":[0.4,0.6],\"unmixed\":0"
+
+static uint32_t left_people(const struct trainer *t) {
+  uint32_t people = 0;
+  for (uint32_t p = 0; p < t->data.train.identities; p++)
+    people += t->left[p] > 0;
+  return people;
+}
+
+/* It leaves people for a whole epoch, as many as its probability of k = 1 says, behind those whom
+ * mask.unmixed leaves, and they have batches of their own. */
+static void a_policy_leaves_people(void **state) {
+  (void)state;
+  struct bench *b = open_bench(MAY_LEAVE, "", STEPS, "leaves");
+  struct trainer *t = &b->t;
+  assert_non_null(t->norms);
+  assert_false(auxiliary_is_apart(t));
+  auxiliary_order(t);
+  check_permutation(t);
+  assert_true(auxiliary_is_apart(t));
+  assert_int_equal(left_people(t), 3); /* .4 of seven */
+  uint32_t both = 0;
+  for (uint32_t batch = 0; batch < BATCHES; batch++) {
+    uint32_t k[5], left = 0;
+    memcpy(t->sample, t->order + (size_t)batch * 5, sizeof(k));
+    assert_int_equal(trainer_choose_k(t, 5, k), 0);
+    for (uint32_t i = 0; i < 5; i++) {
+      assert_int_equal(k[i], auxiliary_left(t, t->sample[i]) ? 1 : 5); /* no more faces in a batch */
+      left += k[i] == 1;
+    }
+    both += left > 0 && left < 5;
+  }
+  assert_true(both <= 1);
+  close_bench(b);
+
+  b = open_bench(
+      "\"method\":\"ahm\",\"policy\":\"fixed\",\"k\":[1,6],\"probability\":[0.5,0.5],\"unmixed\":0.3", "",
+      STEPS, "behind");
+  t = &b->t;
+  auxiliary_order(t);
+  uint32_t unmixed = 0, left = 0;
+  for (uint32_t i = 0; i < TRAINED; i++) {
+    assert_false(auxiliary_unmixed(t, i) && auxiliary_left(t, i));
+    unmixed += auxiliary_unmixed(t, i);
+    left += auxiliary_left(t, i);
+  }
+  assert_int_equal(unmixed, 2 * IMAGES);
+  assert_int_equal(left, 3 * IMAGES); /* half of what is behind .3 */
+  close_bench(b);
+}
+
+/* A learned policy's probabilities count from the next epoch on, as its average for each person. */
+static void a_policy_is_asked_by_person(void **state) {
+  (void)state;
+  struct bench *b = open_bench("\"method\":\"ahm\",\"policy\":\"learned\",\"reward\":\"paper\",\"k\":[1,2],"
+                               "\"unmixed\":0",
+                               "", STEPS, "asked");
+  struct trainer *t = &b->t;
+  auxiliary_order(t);
+  assert_int_equal(left_people(t), 3); /* half, until it was asked */
+  for (uint32_t i = 0; i < TRAINED; i++)
+    for (int times = 0; times < 60; times++)
+      auxiliary_asked(t, i, t->data.train.identity[i] == 3 ? 1 : 0);
+  t->step++;
+  auxiliary_order(t);
+  assert_int_equal(left_people(t), 3); /* as of a checkpoint within the epoch */
+  t->epochs_done = 1;
+  t->step = t->steps_per_epoch;
+  auxiliary_order(t);
+  assert_int_equal(left_people(t), 1);
+  assert_true(t->left[3] > 0);
   close_bench(b);
 }
 
@@ -138,20 +220,27 @@ static void shared_norms(void **state) {
   }
 }
 
-/* A checkpoint has both sets, and the epoch it falls into goes on in the same order. */
+/* A checkpoint has both sets and whom the policy left, and the epoch it falls into goes on in the same order.
+ */
 static void resumed_to_the_bit(void **state) {
   (void)state;
-  struct job_spec spec = parse(HALF, "", SHORT);
-  run_whole(&spec, "whole");
-  run_in_two(&spec, "two");
-  assert_true(same_model("whole", "two"));
-  job_spec_free(&spec);
+  static const char *const masks[] = {
+      HALF, "\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6],\"unmixed\":0"};
+  static const char *const names[][2] = {{"whole", "two"}, {"left-whole", "left-two"}};
+  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
+    struct job_spec spec = parse(masks[m], "", SHORT);
+    run_whole(&spec, names[m][0]);
+    run_in_two(&spec, names[m][1]);
+    assert_true(same_model(names[m][0], names[m][1]));
+    job_spec_free(&spec);
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(kinds_have_batches), cmocka_unit_test(recipes_fix_the_kind),
-      cmocka_unit_test(norms_are_apart),    cmocka_unit_test(shared_norms),
+      cmocka_unit_test(kinds_have_batches),     cmocka_unit_test(people_stay_unmixed),
+      cmocka_unit_test(a_policy_leaves_people), cmocka_unit_test(a_policy_is_asked_by_person),
+      cmocka_unit_test(norms_are_apart),        cmocka_unit_test(shared_norms),
       cmocka_unit_test(resumed_to_the_bit),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,8 @@
 /* What the choice of k goes by: how hard the leads of the mixes were, and the histogram that a job gives. */
 #include "unit/train/defences.h"
 
+#include "core/train/auxiliary.h"
+
 #include "core/nn/head.h"
 
 #define LEARNED "\"method\":\"ahm\",\"policy\":\"learned\",\"reward\":\"paper\",\"unmixed\":0.25"
@@ -113,7 +115,7 @@ static void k_follows_the_given_histogram(void **state) {
   close_bench(b);
 }
 
-/* 0 is what mask.unmixed leaves alone, 1 what the policy does. */
+/* 0 is what mask.unmixed leaves alone, 1 what the policy does; both by people, the rest by the policy. */
 static void a_policy_may_leave_samples_unmixed(void **state) {
   (void)state;
   struct bench *b =
@@ -121,14 +123,19 @@ static void a_policy_may_leave_samples_unmixed(void **state) {
                  "\"epochs\":400,\"batch\":14", "alone");
   struct trainer *t = &b->t;
   uint32_t drawn[MIX_MAX + 1] = {0}, k[BATCH];
-  for (t->step = t->total / 2; t->step < t->total / 2 + 200; t->step++, t->epochs_done++) {
-    assert_int_equal(trainer_choose_k(t, BATCH, k), 0); /* whom mask.unmixed leaves alone goes by the epoch */
+  t->epochs_done = 200;
+  t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
+  auxiliary_order(t);
+  for (uint32_t half = 0; half < 2 * 200; half++, t->step += half % 2 == 0) {
+    memcpy(t->sample, t->order + half % 2 * BATCH, sizeof(k));
+    assert_int_equal(trainer_choose_k(t, BATCH, k), 0);
     for (uint32_t i = 0; i < BATCH; i++)
       drawn[k[i]]++;
   }
-  assert_in_range(drawn[0], 610, 790); /* 2,800: 700, and 350 of each k */
-  for (uint32_t each = 1; each <= MIX_MAX; each++)
-    assert_in_range(drawn[each], 275, 425);
+  assert_int_equal(drawn[0], 200 * 2 * 4); /* two of seven people with four images each, and one of them */
+  assert_int_equal(drawn[1], 200 * 4);
+  for (uint32_t each = 2; each <= MIX_MAX; each++) /* 640 each */
+    assert_in_range(drawn[each], 560, 720);
   const struct epoch_sums before = t->sums;
   assert_int_equal(trainer_fill(t, t->order, BATCH, graph_input_data(t->graph), NULL), 0);
   uint32_t alone = 0;

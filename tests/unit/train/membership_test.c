@@ -220,7 +220,8 @@ static void without_others_nothing_is_said(void **state) {
   struct face_view members = {&data, data.train.image};
   struct guise_error err = {0};
   struct attack_result result;
-  const struct attack_faces faces_of = {face_view_image, &members, data.train.identity, data.train.count};
+  const struct attack_faces faces_of = {face_view_image, &members, data.train.identity, data.train.count,
+                                        NULL};
   const struct attack_context context = {.victims = faces_of,
                                          .members = faces_of,
                                          .model = stranger,

@@ -120,7 +120,7 @@ static double mean_leak(const struct fixture *f, struct probe *probe, uint32_t k
     faces[i] = f->faces[i];
     person[i] = i / IMAGES;
   }
-  assert_int_equal(probe_leaks(probe, mixes, MIXES, f->mixed, faces, person, leaks, NULL), 0);
+  assert_int_equal(probe_leaks(probe, mixes, MIXES, f->mixed, faces, NULL, person, leaks, NULL), 0);
   for (uint32_t i = 0; i < MIXES; i++) {
     assert_true(leaks[i] >= -2 && leaks[i] <= 2);
     sum += (double)leaks[i] / MIXES;
@@ -185,7 +185,7 @@ static void public_faces_do_not_leak(void **state) {
                          {.k = 1, .member = {9}, .lambda = {1}}};
   assert_int_equal(probe_new(f->mask, &options, &probe, NULL), 0);
   mix_templates(mixes, 2, f->templates, mask_elements(f->mask), f->mixed);
-  assert_int_equal(probe_leaks(probe, mixes, 2, f->mixed, faces, person, leaks, NULL), 0);
+  assert_int_equal(probe_leaks(probe, mixes, 2, f->mixed, faces, NULL, person, leaks, NULL), 0);
   assert_true(leaks[0] != 0);
   assert_true(leaks[1] == 0);
   probe_free(probe);
@@ -205,8 +205,9 @@ static void sizes(void **state) {
 static void the_price_rises_and_falls(void **state) {
   struct dual dual;
   (void)state;
-  dual_start(&dual);
+  dual_start(&dual, 600);
   assert_true(dual.mu == 0 && dual.tau == DUAL_TAU_START);
+  dual.tau = 0.25;
   dual_step(&dual, 1.25, 0.3, true); /* the first value is the average; beyond tau by 1 */
   assert_true(fabs(dual.nu - 0.01) < 1e-12 && fabs(dual.mu - 1.01) < 1e-12); /* twice tau at most */
   dual_step(&dual, 0.25, 0.3, true);                                         /* average 1.15 */
@@ -225,7 +226,7 @@ static void the_price_rises_and_falls(void **state) {
     dual_step(&dual, 0, 0.3, true);
   assert_true(dual.mu == 0 && dual.nu == 0);
   assert_true(fabs(dual.leak - 0.3) < 1e-9);
-  dual_start(&dual);
+  dual_start(&dual, 600);
   dual.tau = 0.02; /* a tenth of cost is five times as much as may be: the price is felt within 100 updates */
   for (int i = 0; i < 100; i++)
     dual_step(&dual, 0.1, 0.3, true);
@@ -233,26 +234,37 @@ static void the_price_rises_and_falls(void **state) {
   dual.tau = 0.08; /* a quarter of tau too much */
   dual_step(&dual, 0.1, 0.3, true);
   assert_true(fabs(dual.nu - 1 - 0.005 * 0.25) < 1e-9);
-  dual_start(&dual);
+  dual_start(&dual, 600);
   assert_true(ablation_traits(ABLATION_NO_DUAL)->no_dual && !ablation_traits(ABLATION_NONE)->no_dual);
   dual_step(&dual, 5, 0.3, false);
   assert_true(dual.mu == 0 && dual.cost == 5);
 }
 
-static void what_is_missed(void **state) {
+/* The table is what the draws give. */
+static void dilution_is_that_of_the_draws(void **state) {
   (void)state;
-  /* who answers alike for all people misses everything, however much the label says */
-  assert_true(fabs(dual_missed(log(100) - 0.7, 0.7, 100) - 1) < 1e-12);
-  assert_true(fabs(dual_missed(log(100) - 1.5, 1.5, 100) - 1) < 1e-12);
-  assert_true(dual_missed(0, 1.5, 100) == 0);
-  assert_true(fabs(dual_missed(1, log(2), 2) - 1 / log(2)) < 1e-12); /* a label that says nothing */
+  assert_true(dual_dilution(0) == 0 && dual_dilution(1) == 0);
+  for (uint32_t k = 2; k <= MIX_MAX; k++) {
+    double sum = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+      float lambda[MIX_MAX];
+      struct rng rng;
+      rng_init(&rng, 1, RNG_MIX, k, i);
+      mix_draw_lambdas(&rng, k, lambda);
+      sum += 1;
+      for (uint32_t j = 0; j < k; j++)
+        sum -= (double)lambda[j] * (double)lambda[j];
+    }
+    assert_true(fabs(sum / 20000 - dual_dilution(k)) < 2e-3); /* 1 deviation is about 4e-4 */
+  }
 }
 
 static void tau_follows_the_accuracy(void **state) {
   struct dual dual;
-  const double start = DUAL_TAU_START;
+  const double start = 0.3;
   (void)state;
-  dual_start(&dual);
+  dual_start(&dual, 600);
+  dual.tau = start;
   dual.reference_accuracy = 0.9;
   dual_epoch(&dual, 0.9, 1, 0.01); /* nothing lost: exp(.5) */
   assert_true(fabs(dual.tau - start * exp(0.5)) < 1e-12);
@@ -264,10 +276,10 @@ static void tau_follows_the_accuracy(void **state) {
   assert_true(fabs(dual.tau - start * exp(-0.25)) < 1e-12);
   for (int i = 0; i < 20; i++)
     dual_epoch(&dual, 0.5, 1, 0.01);
-  assert_true(dual.tau == 0.02);
+  assert_true(dual.tau == 0.05);
   for (int i = 0; i < 20; i++)
     dual_epoch(&dual, 0.95, 1, 0.01);
-  assert_true(dual.tau == 2);
+  assert_true(dual.tau == 0.75);
 }
 
 /* A reference that ended at .8 on its own pairs and had .6 after half of its training is asked, on pairs
@@ -275,13 +287,13 @@ static void tau_follows_the_accuracy(void **state) {
 static void early_epochs_are_held_against_early_epochs(void **state) {
   struct dual dual;
   (void)state;
-  dual_start(&dual);
+  dual_start(&dual, 600);
   dual.reference_accuracy = 0.9;
   for (int i = 0; i < CURVE_POINTS; i++)
     dual.curve[i] = i < CURVE_POINTS / 2 ? 0.6 : 0.8;
   assert_true(fabs(dual_reference_at(&dual, 0.5) - 0.7) < 1e-12);
   assert_true(fabs(dual_reference_at(&dual, 1) - 0.9) < 1e-12);
-  dual_epoch(&dual, 0.69, 0.5, 0.01);
+  dual_epoch(&dual, 0.7 - 0.055, 0.5, 0.01); /* and 5.5 times what may be missing at the end */
   assert_true(fabs(dual.tau - DUAL_TAU_START) < 1e-12);
 }
 
@@ -334,7 +346,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(public_faces_do_not_leak, set_up, tear_down),
       cmocka_unit_test(sizes),
       cmocka_unit_test(the_price_rises_and_falls),
-      cmocka_unit_test(what_is_missed),
+      cmocka_unit_test(dilution_is_that_of_the_draws),
       cmocka_unit_test(tau_follows_the_accuracy),
       cmocka_unit_test(early_epochs_are_held_against_early_epochs),
       cmocka_unit_test(curves),

@@ -144,10 +144,58 @@ static void bad_actions(void **state) {
   strategy_free(s);
 }
 
+static void entropy_bonuses(void **state) {
+  (void)state;
+  assert_true(fabsf(strategy_entropy_weight(false, 0) - 0.02f) < 1e-7f);
+  assert_true(fabsf(strategy_entropy_weight(false, 1) - 0.002f) < 1e-7f);
+  assert_true(fabsf(strategy_entropy_weight(true, 0) - 0.3f) < 1e-7f);
+  assert_true(fabsf(strategy_entropy_weight(true, 1) - 0.3f) < 1e-7f);
+}
+
+/* Rewards one deviation apart: with the bonus of priced rewards the better action is taken more often, and
+ * the worse one not given up; without it, it is. */
+static void priced_policies_stay_open(void **state) {
+  (void)state;
+  enum { ACTIONS = 2, ANCHORS = 32 };
+  static const uint32_t k[ACTIONS] = {1, 6};
+  for (int priced = 0; priced < 2; priced++) {
+    struct strategy *s = NULL;
+    float probability[ANCHORS * ACTIONS];
+    assert_int_equal(strategy_new(4, k, ACTIONS, 0, 3, &s, NULL), 0);
+    const size_t size = strategy_state_size(s);
+    float *states = calloc(ANCHORS * size, sizeof(*states));
+    assert_non_null(states);
+    for (uint32_t i = 0; i < ANCHORS * size; i++)
+      states[i] = 0.5f;
+    for (uint64_t step = 0; step < 3000; step++) {
+      uint32_t a[2][ANCHORS];
+      float r[2][ANCHORS];
+      struct rng rng;
+      rng_init(&rng, 5, RNG_STRATEGY, step, 0);
+      strategy_policy(s, states, ANCHORS, probability);
+      for (uint32_t i = 0; i < ANCHORS; i++)
+        for (int d = 0; d < 2; d++) {
+          a[d][i] = strategy_draw(&rng, probability + i * ACTIONS, ACTIONS);
+          /* noise of deviation .87, and .5 more or less: a deviation of 1 in all when both are as frequent */
+          r[d][i] = (float)(1.5 * (double)(rng_uniform(&rng) * 2 - 1)) + (a[d][i] == 1 ? 0.5f : -0.5f);
+        }
+      (void)strategy_update(s, states, ANCHORS, a[0], a[1], r[0], r[1], strategy_entropy_weight(priced, 0.5));
+    }
+    strategy_policy(s, states, ANCHORS, probability);
+    print_message("%s: P(better) %.3f\n", priced ? "priced" : "published", (double)probability[1]);
+    assert_true(priced ? probability[1] > 0.9f && probability[1] < 0.995f : probability[1] > 0.999f);
+    free(states);
+    strategy_free(s);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(learns_from_the_state), cmocka_unit_test(collapses_where_the_reward_grows_with_k),
-      cmocka_unit_test(one_update_favours_the_better_action), cmocka_unit_test(saved_and_loaded_to_the_bit),
-      cmocka_unit_test(bad_actions)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(entropy_bonuses),
+                                     cmocka_unit_test(priced_policies_stay_open),
+                                     cmocka_unit_test(learns_from_the_state),
+                                     cmocka_unit_test(collapses_where_the_reward_grows_with_k),
+                                     cmocka_unit_test(one_update_favours_the_better_action),
+                                     cmocka_unit_test(saved_and_loaded_to_the_bit),
+                                     cmocka_unit_test(bad_actions)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
