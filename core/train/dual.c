@@ -12,7 +12,7 @@
 #define MU_MOST 5.0
 #define TAU_LEAST 0.05
 #define TAU_MOST 0.75
-#define EARLY 9.0    /* times max_drop, beyond it, may be missing at the beginning */
+#define EARLY 4.0    /* times max_drop, beyond it, may be missing at the beginning */
 #define TAU_STEP 0.5 /* of its logarithm in an epoch */
 
 void dual_start(struct dual *dual, double updates) {

@@ -14,7 +14,7 @@
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + d) / d, +-0.5))           after each epoch
- *   d    = drop (1 + 9 (1 - t))                                            tau within [0.05, 0.75]
+ *   d    = drop (1 + 4 (1 - t))                                            tau within [0.05, 0.75]
  *
  * The recognition loss of the mix itself would not do: it is as low for six faces as for two within a few
  * hundredths of what a label says, and what mixing costs is not how mixes are recognised. acc is the accuracy
