@@ -5,8 +5,10 @@
 
 #include "core/train/partners.h"
 
-#define KL_EVERY 4u   /* of an epoch's updates, that many to one whose KL is recorded */
-#define NEED_MOST 4.0 /* of the mean */
+#define KL_EVERY 4u      /* of an epoch's updates, that many to one whose KL is recorded */
+#define NEED_EVERY 4u    /* updates to one before which needs are measured */
+#define NEED_NEWEST 0.3f /* weight of the newest value in a person's average */
+#define NEED_MOST 4.0f   /* of the mean */
 
 /* Pixels of member `member` of the step's batch as they were masked. */
 static const uint8_t *draw_face(struct trainer *t, uint32_t member) {
@@ -76,19 +78,20 @@ static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count,
   return r;
 }
 
-/* What the recogniser misses of the leads, unmixed, each as a share of the mean. Batch norms take the leads'
- * own statistics: while few or no batches are unmixed, the running ones are of another time. */
-static int measure_needs(struct trainer *t, const struct mix *mixes, uint32_t count, double *ret_needs,
-                         struct guise_error *err) {
+/* What the recogniser misses of the batch's first people when it sees them unmixed, for their averages. Batch
+ * norms take these samples' own statistics: while few or no batches are unmixed, the running ones are of
+ * another time. */
+static int measure_needs(struct trainer *t, struct guise_error *err) {
   const struct head_options head = {.scale = (float)t->spec->train.scale, .negatives = HEAD_NEGATIVES_ALL};
+  const uint32_t count = t->eval_batch;
   struct graph *graph = t->pool ? t->pool : t->eval; /* the latter without batch norms */
   struct mix alone[count];
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
   float loss[count];
-  double sum = 0;
+  double mean = 0;
   for (uint32_t i = 0; i < count; i++)
-    trainer_compose_reward(t, mixes[i].member[0], 1, &alone[i]);
+    trainer_compose_reward(t, i, 1, &alone[i]);
   trainer_mix(t, alone, count, graph_input_data(graph));
   int r = graph_copy_parameters(graph, t->graph, err);
   if (r == 0)
@@ -97,30 +100,37 @@ static int measure_needs(struct trainer *t, const struct mix *mixes, uint32_t co
     return r;
   trainer_labels(alone, count, labels, counts);
   head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, loss);
-  for (uint32_t i = 0; i < count; i++)
-    sum += (double)loss[i] / count;
-  for (uint32_t i = 0; i < count; i++)
-    ret_needs[i] = MIN((double)loss[i] / MAX(sum, 1e-6), NEED_MOST);
+  for (uint32_t i = 0; i < count; i++) {
+    float *known = &t->difficulty.need_person[t->identity[i]];
+    *known = *known == 0 ? loss[i] : *known + NEED_NEWEST * (loss[i] - *known);
+    mean += (double)loss[i] / count;
+  }
+  t->dual.need = t->dual.need == 0 ? mean : t->dual.need + (double)NEED_NEWEST * (mean - t->dual.need);
   return 0;
+}
+
+float trainer_need(const struct trainer *t, uint32_t person) {
+  const float known = t->difficulty.need_person[person];
+  return known == 0 || t->dual.need == 0 ? 1 : fminf(known / (float)t->dual.need, NEED_MOST);
 }
 
 /* R = (1 - leak) - mu cost, cost = need of the lead x dilution of the mix: dual.h. */
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
   float leak[count];
-  double need[count];
   double mean_cost = 0, mean_leak = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
-  if (r == 0)
-    r = measure_needs(t, mixes, count, need, err);
+  if (r == 0 && (uint64_t)t->dual.updates % NEED_EVERY == 0)
+    r = measure_needs(t, err);
   if (r == 0 && (uint64_t)t->sums.updates % KL_EVERY == 0)
     r = record_kl(t, mixes, count, err);
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
-    const double cost = need[i] * dual_dilution(mixes[i].k);
+    const uint32_t person = t->identity[mixes[i].member[0]];
+    const double cost = (double)trainer_need(t, person) * dual_dilution(mixes[i].k);
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
-    trainer_average(&t->difficulty.leak_person[t->identity[mixes[i].member[0]]], leak[i]);
+    trainer_average(&t->difficulty.leak_person[person], leak[i]);
     mean_cost += cost / count;
     mean_leak += (double)leak[i] / count;
     t->sums.leak[mixes[i].k] += (double)leak[i];

@@ -52,6 +52,7 @@ static void fill_states(struct trainer *t) {
         .excess_sample = 0.2f * d->excess_sample[t->sample[i]],
         .excess_person = 0.2f * d->excess_person[t->identity[i]],
         .leak = leak_of(t, t->identity[i]),
+        .need = t->probe ? trainer_need(t, t->identity[i]) : 1,
         .dual = fminf((float)t->dual.mu, 3),
         .log_images = 0.3f * logf((float)t->data.images_of[t->identity[i]]),
         .progress = (float)((double)t->step / (double)t->total),

@@ -40,6 +40,7 @@ struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
   float *leak_person;                   /* (train.identities) */
+  float *need_person; /* (train.identities) what is missed of them unmixed, nats; newest value by .3 */
 };
 
 /* A defence at work; its hooks are in defence_rows.h. */
@@ -177,6 +178,8 @@ int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
 /* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
 int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
                           float *ret_rewards, struct guise_error *err);
+/* What is missed of a person as a share of the mean, 4 at most; 1 until it was measured. */
+float trainer_need(const struct trainer *trainer, uint32_t person);
 /* Recognition losses of mixes, without gradients, a unit of label: public faces in a mix have none, and make
  * no loss smaller. */
 int trainer_mix_losses(struct trainer *trainer, const struct mix *mixes, uint32_t count, float margin,
