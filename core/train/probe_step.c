@@ -5,8 +5,6 @@
 
 #include "core/train/partners.h"
 
-#define KL_EVERY 4u      /* of an epoch's updates, that many to one whose KL is recorded */
-#define NEED_EVERY 4u    /* updates to one before which needs are measured */
 #define NEED_NEWEST 0.3f /* weight of the newest value in a person's average */
 #define NEED_MOST 4.0f   /* of the mean */
 

@@ -19,6 +19,10 @@
 /* Steps of recognition between two updates of the policy, and between two steps of the probe. */
 #define STRATEGY_EVERY 4u
 #define PROBE_EVERY 2u
+/* Updates of the policy between two measurements of what is missed of people, and, within an epoch, between
+ * two whose KL is recorded; the second a multiple of the first. */
+#define NEED_EVERY 4u
+#define KL_EVERY 8u
 
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
 struct epoch_sums {

@@ -1,5 +1,6 @@
 /* guise-bench probe: what the policy and its probe cost beside the recogniser, freq_ir, within the trainer
- * itself. Runs are taken in turns: a round is what happens in STRATEGY_EVERY steps of an epoch. */
+ * itself. Runs are taken in turns: a round is what happens in STRATEGY_EVERY steps of an epoch, and a run as
+ * many rounds as it takes until everything has happened that does not happen in each. */
 #include <getopt.h>
 #include <omp.h>
 #include <stdio.h>
@@ -73,10 +74,15 @@ static int run(struct trainer *t, const struct options *o, struct guise_error *e
   for (uint32_t i = 0; i < t->data.train.count; i++)
     t->order[i] = i;
   for (uint32_t i = 0; i < o->runs + 1; i++) { /* the first warms up */
-    double seconds[PARTS];
-    int r = measure(t, seconds, err);
-    if (r < 0)
-      return r;
+    double seconds[PARTS] = {0};
+    for (uint32_t round = 0; round < KL_EVERY; round++) {
+      double more[PARTS];
+      int r = measure(t, more, err);
+      if (r < 0)
+        return r;
+      for (int which = 0; which < PARTS; which++)
+        seconds[which] += more[which];
+    }
     const uint32_t at = i > 0 ? i - 1 : 0;
     for (int which = 0; which < PARTS; which++)
       all[which][at] = seconds[which];
@@ -84,7 +90,7 @@ static int run(struct trainer *t, const struct options *o, struct guise_error *e
   }
   (void)printf(
       "%u px, batch %u, %u threads, leak by %s, %u runs: milliseconds in %u steps, median (least, most)\n",
-      o->size, t->batch, o->threads, o->embedder ? "embedder" : "SSIM", o->runs, STRATEGY_EVERY);
+      o->size, t->batch, o->threads, o->embedder ? "embedder" : "SSIM", o->runs, KL_EVERY * STRATEGY_EVERY);
   for (int which = 0; which < PARTS; which++) {
     const struct bench_spread s = bench_spread(all[which], o->runs);
     (void)printf("%-22s %8.1f (%8.1f, %8.1f)\n", names[which], s.median * 1e3, s.least * 1e3, s.most * 1e3);
