@@ -21,6 +21,9 @@
 
 struct probe;
 
+/* More photographs than that are embedded each time: 128 MiB of embeddings of 128 numbers. */
+#define PROBE_KEPT 262144u
+
 struct probe_options {
   uint32_t batch;  /* templates a training step */
   uint32_t mixes;  /* at most so many in one call of probe_leaks */

@@ -98,7 +98,7 @@ static int make_strategy(struct trainer *t, struct guise_error *err) {
   const struct probe_options options = {.batch = t->eval_batch / 2,
                                         .mixes = t->eval_batch,
                                         .faces = t->batch,
-                                        .images = t->data.train.count,
+                                        .images = t->data.train.count <= PROBE_KEPT ? t->data.train.count : 0,
                                         .threads = t->threads,
                                         .seed = spec->train.seed,
                                         .embedder = t->embedder};
