@@ -247,7 +247,7 @@ static int fill_strategy(const struct study_data *data, uint32_t cell, struct st
       {"strategy.reward", NULL, "Reward"},
       {"leak", "strategy.leak", "Leak of the mixes that the policy was updated from"},
       {"strategy.cost", NULL,
-       "What mixing costs: share of a label's information that is missed beyond the least mixed"},
+       "What mixing costs: dilution of the mixes by what is missed of their people unmixed"},
       {"strategy.tau", NULL, "Bound on that cost (tau)"},
       {"strategy.mu", NULL, "Price of that cost in the reward (mu)"},
       {"strategy.entropy", NULL, "Entropy of pi, nats"},

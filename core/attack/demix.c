@@ -442,7 +442,9 @@ int attack_demix_run(const struct attack_context *context, struct attack_result 
                      struct guise_error *err) {
   struct face_sample sample;
   struct mask *fitted = NULL;
-  int r = face_sample_draw(&context->victims, most_faces[context->effort], context->seed, &sample);
+  struct attack_faces victims = context->victims;
+  victims.k = NULL; /* it is that of one template, and there are many */
+  int r = face_sample_draw(&victims, most_faces[context->effort], context->seed, &sample);
   if (r < 0)
     return error_set(err, r, "out of memory choosing faces to attack");
   sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;

@@ -44,7 +44,8 @@ void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *
   for (uint32_t earlier = turn; draws_k_anew(store) && earlier >= mixing.recipes;) {
     earlier -= mixing.recipes;
     demix_store_mix(store, face * store->turns + earlier, ret_mix);
-    /* whether a recipe mixes is drawn once; where the policy left it alone, further mixes tell no more */
+    /* whoever is unmixed is so each time, and where the policy left a recipe alone further mixes tell no more
+     */
     if (ret_mix->k == 1)
       return;
     mixing.probability[ret_mix->k] = 0; /* no recipe's k comes twice */
@@ -53,13 +54,19 @@ void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *
   face_sample_mix(store->sample, &mixing, face, store->context->seed + turn * SEED_TURN, ret_mix);
 }
 
-bool demix_store_repeats(const struct demix_store *store, uint32_t mix) {
-  const uint32_t turn = mix % store->turns;
-  struct mix first;
-  if (!draws_k_anew(store) || turn < store->mixing->recipes)
+bool demix_store_repeats(const struct demix_store *store, uint32_t number) {
+  const uint32_t turn = number % store->turns;
+  struct mix mix;
+  if (!store->mixing || turn == 0 || mask_traits(mask_method(store->mask))->random)
     return false;
-  demix_store_mix(store, mix - turn + turn % store->mixing->recipes, &first);
-  return first.k == 1;
+  demix_store_mix(store, number, &mix);
+  for (uint32_t earlier = 1; mix.k == 1 && earlier <= turn; earlier++) {
+    struct mix before;
+    demix_store_mix(store, number - earlier, &before);
+    if (before.k == 1)
+      return true;
+  }
+  return false;
 }
 
 uint32_t demix_store_mixes(const struct demix_store *store, uint32_t face, uint32_t ret_mixes[DEMIX_TURNS]) {

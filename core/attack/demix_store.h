@@ -41,11 +41,11 @@ void demix_worker_done(struct demix_worker *worker);
 int demix_store_init(struct demix_store *store, uint32_t *ret_steps);
 void demix_store_done(struct demix_store *store);
 
-/* Turn t is of recipe t mod R, where mixes are frozen. A recipe that leaves an image unmixed does so for
- * ever. */
+/* Turn t is of recipe t mod R, where mixes are frozen. */
 void demix_store_mix(const struct demix_store *store, uint32_t mix, struct mix *ret_mix);
-/* Whether the mix is the template of an earlier turn once more: of an unmixed recipe there is but one. */
-bool demix_store_repeats(const struct demix_store *store, uint32_t mix);
+/* Whether the mix is the template of an earlier turn once more: unmixed there is but one of an image, where
+ * the mask draws nothing. */
+bool demix_store_repeats(const struct demix_store *store, uint32_t number);
 /* The mixes of an image that differ, 1 to turns of them, in the order of their turns; returns their number.
  */
 uint32_t demix_store_mixes(const struct demix_store *store, uint32_t face, uint32_t ret_mixes[DEMIX_TURNS]);

@@ -13,7 +13,7 @@
 #include "core/base/philox.h"
 #include "core/mask/mixing.h"
 
-/* Draws whether an image is mixed at all, and k where a recipe fixes it. */
+/* Draws k where a recipe fixes it, behind a first number that nothing uses. */
 void recipe_choice(uint64_t seed, uint32_t image, uint32_t recipe, struct rng *ret_rng);
 /* Draws of the view of the lead (slot 0; the same for each k), of partner `slot` of the mix of k, or of the
  * mix itself (slot MIX_MAX). */

@@ -39,7 +39,7 @@ uint32_t mask_file_tensors(const struct mask_constants *constants, uint32_t chan
 struct mask_mixing {
   bool mixes;                     /* false: every template is one face; the rest means nothing */
   bool beta;                      /* weights are Beta(MIX_ALPHA, MIX_ALPHA), k = 2; else |N(0,1)| */
-  float unmixed;                  /* share of templates with k = 1 */
+  float unmixed;                  /* share of people with k = 1 */
   float probability[MIX_MAX + 1]; /* [k], k = 2..6, sum 1 */
 };
 /* Nine digits a number. Adds nothing where nothing is mixed. */

@@ -87,8 +87,8 @@ static void shuffle(struct making *m) {
   rng_permutation(&rng, m->lead, m->count);
 }
 
-/* Who stays unmixed is a matter of people, who are numbered in an order that was drawn: the others are in no
- * unmixed template. */
+/* Who stays unmixed is a matter of people, who are numbered in an order that was drawn: the others lead no
+ * unmixed template. Partners come from both. */
 static uint32_t draw_k(const struct making *m, uint32_t image, struct rng *rng) {
   const struct mask_mixing *mixing = &m->recipe->mixing;
   const float place = ((float)m->identity[image] + 0.5f) / (float)pack_identities(m->pack);

@@ -22,7 +22,7 @@ struct audit_subject {
   const struct job_spec *trained; /* of the model's training: the same but for audit jobs */
   struct attack_mixing mixing;    /* of the whole training; partners are filled in from `partners` */
   const struct job_data *data;    /* victims: the people held out, or all where those are not two */
-  const uint32_t *k; /* (data->train.count) faces in the newest training template of each; NULL = not known */
+  const uint32_t *k; /* (data->train.count) faces in one training template of each; NULL = not known */
   const struct job_data *partners; /* public faces that training mixed in; NULL = none */
   bool strangers;                  /* the model was trained on nobody in `data` */
   const char *model;               /* model.safetensors of the attacked model */

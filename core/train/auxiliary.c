@@ -6,6 +6,8 @@
 #include "core/train/given.h"
 #include "core/train/partners.h"
 
+#define SHARE_LEAST 16u /* one in so many images is enough for norms of their own */
+
 /* Where a person stands among those who may stay unmixed, 0..1. */
 static float standing(const struct trainer *t, uint32_t person) {
   return ((float)t->rank[person] + 0.5f) / (float)t->data.train.identities;
@@ -49,13 +51,27 @@ static int rank_people(struct trainer *t, struct guise_error *err) {
   return 0;
 }
 
+/* Whether `alone` unmixed images of an epoch, and the others, are enough for batches and norms of their own:
+ * a set of norms that hardly any batch moves falls behind the weights. */
+static bool are_enough(const struct trainer *t, uint32_t alone) {
+  const uint32_t count = t->data.train.count, least = MAX(t->batch, count / SHARE_LEAST);
+  return alone >= least && count - alone >= least;
+}
+
+static bool stays_alone(const struct trainer *t, uint32_t image) {
+  return auxiliary_unmixed(t, image) || auxiliary_left(t, image);
+}
+
+static uint32_t count_alone(const struct trainer *t) {
+  uint32_t alone = 0;
+  for (uint32_t i = 0; i < t->data.train.count; i++)
+    alone += stays_alone(t, i);
+  return alone;
+}
+
 static bool both_kinds(const struct trainer *t) {
-  uint32_t alone = 0, count = t->data.train.count;
-  if (t->left)
-    return count >= 2 * t->batch;
-  for (uint32_t i = 0; i < count; i++)
-    alone += auxiliary_unmixed(t, i);
-  return alone >= t->batch && count - alone >= t->batch;
+  const uint32_t half = t->data.train.count / 2;
+  return are_enough(t, t->left ? half : count_alone(t));
 }
 
 int auxiliary_setup(struct trainer *t, struct guise_error *err) {
@@ -132,16 +148,23 @@ void auxiliary_order(struct trainer *t) {
   leave_people(t);
   if (!t->norms)
     return;
+  const uint32_t all = count_alone(t);
+  if (!are_enough(t, all)) {
+    if (t->apart > 0 && all < count - all) /* those of the few fall behind: all share those of the many */
+      graph_norms_swap(t->graph, t->norms);
+    t->apart = 0;
+    return;
+  }
   uint32_t alone = 0, mixed = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (auxiliary_unmixed(t, t->order[i]) || auxiliary_left(t, t->order[i]))
+    if (stays_alone(t, t->order[i]))
       t->kinds[alone++] = t->order[i];
     else
       t->order[mixed++] = t->order[i]; /* behind what has been read */
   }
   memcpy(t->kinds + alone, t->order, mixed * sizeof(*t->kinds));
   lay_out(t, &rng, t->kinds, alone, t->kinds + count);
-  if (t->apart == 0 && alone >= t->batch) {
+  if (t->apart == 0) {
     graph_norms_save(t->graph, t->norms); /* both sets begin as the one that all had */
     t->apart = 1;
   }

@@ -5,12 +5,13 @@
  *
  * So the order of an epoch puts unmixed samples into batches of their own, and every batch norm has two sets
  * of gain, bias and running statistics, one for these batches and one for all others. The first is what the
- * model keeps; until an epoch has such a batch, all share one.
+ * model keeps. In an epoch in which less than a sixteenth of the samples is of one kind all share the set of
+ * the many.
  *
- * Who stays unmixed is a matter of people, ranked once for the training: a share mask.unmixed of them, and of
- * those behind them as many as the policy leaves (1 in mask.k). So a template store shows some people, and
- * the others never, where draws for each sample would show everybody once in a while; and what is unmixed is
- * seen often enough to be learnt from. */
+ * Who stays unmixed is a matter of people, ranked once for the training: a share mask.unmixed of them,
+ * always, and of those behind them as many as the policy leaves (1 in mask.k) in an epoch. So whom
+ * mask.unmixed does not leave, and no policy, is never seen, where draws for each sample would show everybody
+ * once in a while; and what is unmixed is seen often enough to be learnt from. */
 #pragma once
 
 #include "core/train/trainer.h"

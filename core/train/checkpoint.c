@@ -47,8 +47,8 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"head.momentum", "F32", head_momentum(t->head), head, 4};
   if (t->norms)
     pieces[n++] = (struct state_piece){"norms.mixed", "F32", t->norms, t->norm_count, 4};
-  if (t->last_k)
-    pieces[n++] = (struct state_piece){"policy.last_k", "U32", t->last_k, images, 4};
+  if (t->stored_k)
+    pieces[n++] = (struct state_piece){"policy.stored_k", "U32", t->stored_k, images, 4};
   if (t->left) {
     pieces[n++] = (struct state_piece){"policy.alone", "F32", t->alone, people, 4};
     pieces[n++] = (struct state_piece){"policy.left", "F32", t->left, people, 4};

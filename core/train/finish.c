@@ -49,8 +49,6 @@ static struct attack_mixing stored_mixing(const struct trainer *t) {
     mixed += t->stored[k];
   for (uint32_t k = 1; k <= MIX_MAX && mixed > 0 && !trainer_is_given(t); k++)
     mixing.probability[k] = t->stored[k] / mixed;
-  if (mixed + t->stored[0] > 0 && !trainer_is_given(t) && mask_traits(t->spec->mask.method)->chooses_k)
-    mixing.unmixed = t->stored[0] / (mixed + t->stored[0]); /* people differ in how many images they have */
   return mixing;
 }
 
@@ -384,7 +382,7 @@ int job_finish(struct trainer *t, const struct job_inputs *inputs, const struct 
       .mask = t->mask,
       .mixing = stored_mixing(t),
       .data = &t->data,
-      .k = t->last_k,
+      .k = t->stored_k,
       .partners = t->open_order ? &t->open : NULL,
       .model = path,
       .key = *mask_keyed_by(t->mask) ? &t->key : NULL,

@@ -124,12 +124,13 @@ static int make_buffers(struct probe *probe, struct guise_error *err) {
   probe->place = calloc(o->faces, sizeof(*probe->place));
   probe->shown = calloc(o->faces, sizeof(*probe->shown));
   probe->features = tensor_alloc(all * feature * sizeof(float));
-  if (probe->embedder && o->images > 0) {
+  const bool keeps = probe->embedder && o->images > 0 && o->images * feature * sizeof(float) <= PROBE_KEPT;
+  if (keeps) {
     probe->known = tensor_alloc(o->images * feature * sizeof(float));
     probe->is_known = calloc(o->images, sizeof(*probe->is_known));
   }
   if (!probe->small || !probe->pictures || !probe->list || !probe->place || !probe->shown ||
-      !probe->features || (probe->embedder && o->images > 0 && (!probe->known || !probe->is_known)))
+      !probe->features || (keeps && (!probe->known || !probe->is_known)))
     return error_set(err, -ENOMEM, "out of memory for the probe of a batch of %u", o->faces);
   return 0;
 }

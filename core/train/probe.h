@@ -21,8 +21,8 @@
 
 struct probe;
 
-/* More photographs than that are embedded each time: 128 MiB of embeddings of 128 numbers. */
-#define PROBE_KEPT 262144u
+/* Bytes of embeddings that are kept; of more photographs none are, and each is embedded anew. */
+#define PROBE_KEPT ((size_t)128 << 20)
 
 struct probe_options {
   uint32_t batch;  /* templates a training step */

@@ -3,9 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/train/auxiliary.h"
 #include "core/train/partners.h"
 
-#define NEED_NEWEST 0.3f /* weight of the newest value in a person's average */
+#define NEED_NEWEST 0.3  /* weight of the newest value in an average */
+#define LOSS_LEAST 1e-6f /* 0: not measured */
 #define NEED_MOST 4.0f   /* of the mean */
 
 /* Pixels of member `member` of the step's batch as they were masked. */
@@ -76,9 +78,9 @@ static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count,
   return r;
 }
 
-/* What the recogniser misses of the batch's first people when it sees them unmixed, for their averages. Batch
- * norms take these samples' own statistics: while few or no batches are unmixed, the running ones are of
- * another time. */
+/* What the recogniser misses of the batch's first people when it sees them unmixed, as a share of what it
+ * misses of all who may be mixed, for their averages. Batch norms take these samples' own statistics: while
+ * few or no batches are unmixed, the running ones are of another time. */
 static int measure_needs(struct trainer *t, struct guise_error *err) {
   const struct head_options head = {.scale = (float)t->spec->train.scale, .negatives = HEAD_NEGATIVES_ALL};
   const uint32_t count = t->eval_batch;
@@ -88,6 +90,7 @@ static int measure_needs(struct trainer *t, struct guise_error *err) {
   uint32_t counts[count];
   float loss[count];
   double mean = 0;
+  uint32_t people = 0;
   for (uint32_t i = 0; i < count; i++)
     trainer_compose_reward(t, i, 1, &alone[i]);
   trainer_mix(t, alone, count, graph_input_data(graph));
@@ -98,18 +101,26 @@ static int measure_needs(struct trainer *t, struct guise_error *err) {
     return r;
   trainer_labels(alone, count, labels, counts);
   head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, loss);
+  for (uint32_t i = 0; i < count; i++)
+    if (!auxiliary_unmixed(t, t->sample[i])) {
+      mean += (double)fmaxf(loss[i], LOSS_LEAST);
+      people++;
+    }
+  if (people == 0)
+    return 0;
+  mean /= people;
+  t->dual.need = t->dual.need == 0 ? mean : t->dual.need + NEED_NEWEST * (mean - t->dual.need);
   for (uint32_t i = 0; i < count; i++) {
     float *known = &t->difficulty.need_person[t->identity[i]];
-    *known = *known == 0 ? loss[i] : *known + NEED_NEWEST * (loss[i] - *known);
-    mean += (double)loss[i] / count;
+    const float now = fmaxf(loss[i], LOSS_LEAST) / (float)t->dual.need;
+    *known = *known == 0 ? now : *known + (float)NEED_NEWEST * (now - *known);
   }
-  t->dual.need = t->dual.need == 0 ? mean : t->dual.need + (double)NEED_NEWEST * (mean - t->dual.need);
   return 0;
 }
 
 float trainer_need(const struct trainer *t, uint32_t person) {
   const float known = t->difficulty.need_person[person];
-  return known == 0 || t->dual.need == 0 ? 1 : fminf(known / (float)t->dual.need, NEED_MOST);
+  return known == 0 ? 1 : fminf(known, NEED_MOST);
 }
 
 /* R = (1 - leak) - mu cost, cost = need of the lead x dilution of the mix: dual.h. */
@@ -117,6 +128,7 @@ int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t c
                           struct guise_error *err) {
   float leak[count];
   double mean_cost = 0, mean_leak = 0;
+  uint32_t asked = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
   if (r == 0 && (uint64_t)t->dual.updates % NEED_EVERY == 0)
     r = measure_needs(t, err);
@@ -125,14 +137,19 @@ int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t c
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
-    const uint32_t person = t->identity[mixes[i].member[0]];
+    const uint32_t lead = mixes[i].member[0], person = t->identity[lead];
     const double cost = (double)trainer_need(t, person) * dual_dilution(mixes[i].k);
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
     trainer_average(&t->difficulty.leak_person[person], leak[i]);
-    mean_cost += cost / count;
-    mean_leak += (double)leak[i] / count;
     t->sums.leak[mixes[i].k] += (double)leak[i];
+    if (auxiliary_unmixed(t, t->sample[lead])) /* nobody follows the decision */
+      continue;
+    mean_cost += cost;
+    mean_leak += (double)leak[i];
+    asked++;
   }
-  dual_step(&t->dual, mean_cost, mean_leak, !ablation_traits(t->spec->mask.ablation)->no_dual);
+  if (asked > 0)
+    dual_step(&t->dual, mean_cost / asked, mean_leak / asked,
+              !ablation_traits(t->spec->mask.ablation)->no_dual);
   return 0;
 }

@@ -54,12 +54,12 @@ struct job_spec {
     enum mask_select select;
     double parameter[MASK_PARAMETERS_MAX]; /* of the method, in the order of its table */
     double clip;                           /* of the standardised coefficient, deviations; 0 = none */
-    uint32_t k[MIX_MAX];                   /* ascending, 1..6; 1: the policy may leave a sample unmixed */
+    uint32_t k[MIX_MAX];                   /* ascending, 1..6; 1: the policy may leave people unmixed */
     uint32_t k_count;
     double probability[MIX_MAX]; /* weight of each k under the policy "fixed"; they need not sum to 1 */
     uint32_t probability_count;  /* 0 = none are given: k is one number */
     enum strategy_policy policy;
-    double unmixed;      /* rho: share of training samples with k = 1 */
+    double unmixed;      /* rho: share of the people whose k is 1 whatever the policy */
     bool auxiliary_norm; /* batches and batch norms of their own for mixed templates */
     enum head_negatives negatives;
     enum head_margins margins;

@@ -1,7 +1,7 @@
 /* The strategy network: picks k, the number of faces mixed into a sample, and learns by REINFORCE against the
  * recognition network. MLP state -> 64 -> 32 -> |K| with PReLU or ReLU; pi' = 0.9 pi + 0.1/|K|; two draws an
  * anchor; gradient (R1 - R2)(grad log pi'(k1) - grad log pi'(k2))/2 divided by the batch's deviation of
- * rewards; entropy bonus that falls over training; Adam 3.5e-4.
+ * rewards; entropy bonus; Adam 3.5e-4.
  *
  * The reward is computed by the caller (a seam: "paper" is the detached recognition loss; a probe-based
  * reward needs other inputs), so this file knows nothing of losses. */
@@ -67,10 +67,10 @@ void strategy_policy(struct strategy *strategy, const float *states, uint32_t ba
 uint32_t strategy_draw(struct rng *rng, const float *probability, uint32_t actions);
 
 /* The entropy bonus when `progress` (0..1) of the training is done. The published one, 0.02 falling to 0.002,
- * is next to nothing beside rewards divided by their deviation. Where the price of accuracy moves (priced), a
- * policy that has settled in a corner takes long to leave it: it tries other actions too seldom to learn that
- * they have become the better ones. There it is 0.3: an action worth one deviation less is taken a
- * twenty-eighth as often. */
+ * is next to nothing beside rewards divided by their deviation. With the probe's reward (priced), whose price
+ * of accuracy moves, a policy that has settled in a corner takes long to leave it: it tries other actions too
+ * seldom to learn that they have become the better ones. There it is 0.3: an action worth one deviation less
+ * is taken a twenty-eighth as often. */
 float strategy_entropy_weight(bool priced, double progress);
 
 /* One REINFORCE update with two draws an anchor; returns the mean entropy of pi' in nats.

@@ -118,9 +118,8 @@ bool trainer_decides_k(const struct trainer *t) {
   return !chooses || fixed || !trainer_in_warmup(t);
 }
 
-/* Faces in sample `sample`; 0: mask.unmixed leaves it alone. Recipes fix whether it is mixed and, but for a
- * learned policy, its k; then there is no warm-up, since the k of the warm-up would be one more mix of each
- * image. */
+/* Faces in sample `sample`; 0: mask.unmixed leaves its person alone. But for a learned policy recipes fix k;
+ * then there is no warm-up, since the k of the warm-up would be one more mix of each image. */
 static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *marginal) {
   const bool frozen = t->spec->mask.recipes > 0;
   struct rng rng;
@@ -131,7 +130,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
   else
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step,
              frozen ? sample : trainer_draw(t, sample, t->sample[sample]));
-  (void)rng_uniform(&rng); /* a recipe's first number is whether the image is mixed at all */
+  (void)rng_uniform(&rng); /* nothing uses the first number */
   if (frozen && !t->strategy)
     return draw_k(t, &rng, sample, marginal);
   if (auxiliary_left(t, t->sample[sample]))
@@ -218,9 +217,13 @@ static int (*const rewards[])(struct trainer *t, const struct mix *mixes, uint32
  * independent of a1, so E[R2 grad log pi(a1)] = E[R2] E[grad log pi(a1)] = 0, and each mix by itself is
  * distributed as the training's, so E[R1 grad log pi(a1)] is the gradient as it was. */
 int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
-  uint32_t anchors = t->eval_batch / 2;
+  uint32_t anchors = t->eval_batch / 2, asked = 0;
   uint32_t action[2][anchors];
   float reward[2 * anchors];
+  for (uint32_t i = 0; i < anchors; i++)
+    asked += !auxiliary_unmixed(t, t->sample[i]);
+  if (asked == 0) /* a batch of whom mask.unmixed leaves: nobody follows the policy */
+    return 0;
   for (uint32_t i = 0; i < anchors; i++) {
     struct rng rng; /* sample numbers behind the batch's own: no draw is used twice */
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step, t->batch + i);

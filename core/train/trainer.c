@@ -98,11 +98,12 @@ static int make_strategy(struct trainer *t, struct guise_error *err) {
   const struct probe_options options = {.batch = t->eval_batch / 2,
                                         .mixes = t->eval_batch,
                                         .faces = t->batch,
-                                        .images = t->data.train.count <= PROBE_KEPT ? t->data.train.count : 0,
+                                        .images = t->data.train.count,
                                         .threads = t->threads,
                                         .seed = spec->train.seed,
                                         .embedder = t->embedder};
-  dual_start(&t->dual, (double)t->total * (1 - spec->train.margin_warmup) / STRATEGY_EVERY);
+  dual_start(&t->dual,
+             (double)t->total * (1 - spec->train.margin_warmup) * (1 - spec->mask.unmixed) / STRATEGY_EVERY);
   return probe_new(t->mask, &options, &t->probe, err);
 }
 
@@ -143,7 +144,7 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
   t->margins = zeroed(batch, sizeof(float), &failed);
   t->plain = zeroed(batch, sizeof(float), &failed);
   if (mask_traits(t->spec->mask.method)->chooses_k && !trainer_is_given(t) && t->spec->mask.recipes == 0)
-    t->last_k = zeroed(t->data.train.count, sizeof(*t->last_k), &failed);
+    t->stored_k = zeroed(t->data.train.count, sizeof(*t->stored_k), &failed);
   if (t->strategy) {
     struct difficulty *d = &t->difficulty;
     t->states = zeroed(batch * strategy_state_size(t->strategy), sizeof(float), &failed);
@@ -197,7 +198,7 @@ void trainer_done(struct trainer *t) {
                      t->norms,
                      t->kinds,
                      t->rank,
-                     t->last_k,
+                     t->stored_k,
                      t->alone,
                      t->left,
                      t->order,

@@ -20,7 +20,7 @@
 #define STRATEGY_EVERY 4u
 #define PROBE_EVERY 2u
 /* Updates of the policy between two measurements of what is missed of people, and, within an epoch, between
- * two whose KL is recorded; the second a multiple of the first. */
+ * two whose KL is recorded. */
 #define NEED_EVERY 4u
 #define KL_EVERY 8u
 
@@ -44,7 +44,7 @@ struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
   float *leak_person;                   /* (train.identities) */
-  float *need_person; /* (train.identities) what is missed of them unmixed, nats; newest value by .3 */
+  float *need_person; /* (train.identities) what is missed of them unmixed, of the mean; newest by .3 */
 };
 
 /* A defence at work; its hooks are in defence_rows.h. */
@@ -90,8 +90,8 @@ struct trainer {
       last_histogram[MIX_MAX + 1]; /* share of each k among what k was chosen for in the last whole epoch */
   double stored[MIX_MAX + 1];      /* `chosen` of all whole epochs: what a store of the templates holds */
   double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
-  uint32_t *last_k; /* (train.count) faces in the newest template that each image leads; 0 = none yet, NULL: k
-                      is the method's or the recipe's */
+  uint32_t *stored_k; /* (train.count) faces in one of the templates that each image has led, drawn evenly
+                         from all epochs; 0 = none yet, NULL: k is the method's or the recipe's */
   double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
 
   /* auxiliary.h */

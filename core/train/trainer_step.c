@@ -77,6 +77,16 @@ static void after_mix(const struct trainer *t, uint32_t count, float *templates)
   }
 }
 
+/* Of the n-th template of an image the n-th part of all images keep the k. */
+static void keep_one(struct trainer *t, uint32_t image, uint32_t k) {
+  struct rng rng;
+  if (!t->stored_k)
+    return;
+  rng_init(&rng, t->spec->train.seed, RNG_UNMIXED, 1 + image, t->epochs_done);
+  if (t->stored_k[image] == 0 || rng_uniform(&rng) * (float)(t->epochs_done + 1) < 1)
+    t->stored_k[image] = k;
+}
+
 int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, float *ret_inputs,
                  struct guise_error *err) {
   uint32_t k[count];
@@ -103,8 +113,7 @@ int trainer_fill(struct trainer *t, const uint32_t *images, uint32_t count, floa
     rng_init(&rng, t->spec->train.seed, RNG_MIX, t->step, trainer_draw(t, i, images[i]));
     trainer_compose(t, &rng, i, MAX(k[i], 1u), &t->mixes[i]);
     t->sums.chosen[k[i]]++;
-    if (t->last_k)
-      t->last_k[images[i]] = MAX(k[i], 1u);
+    keep_one(t, images[i], MAX(k[i], 1u));
     t->decided[k[i]] += trainer_decides_k(t);
     t->sums.mixed += k[i] > 0;
     t->sums.unmixed += k[i] == 0;

@@ -173,6 +173,69 @@ static uint64_t hash_of(struct trainer *t, bool norms) {
   return hash;
 }
 
+/* Where an epoch has too few of one kind for a batch, they are trained on all the same, in a plain order, and
+ * all share the norms that move; a set of their own begins as what all had. */
+static void few_share_the_norms_of_many(void **state) {
+  (void)state;
+  struct bench *b = open_bench(MAY_LEAVE, "", STEPS, "few");
+  struct trainer *t = &b->t;
+  uint32_t want[TRAINED];
+  struct rng rng;
+  auxiliary_order(t);
+  assert_true(auxiliary_is_apart(t));
+  for (uint32_t batch = 0; batch < BATCHES; batch++, t->step++)
+    assert_int_equal(trainer_recognition_step(t, NULL), 0);
+  const uint64_t unmixed = hash_of(t, true);
+  auxiliary_use(t, true);
+  const uint64_t mixed = hash_of(t, true);
+  auxiliary_use(t, false);
+  assert_true(mixed != unmixed);
+  for (uint32_t p = 0; p < t->data.train.identities; p++)
+    t->alone[p] = 0.1f; /* one of seven, four images, less than a batch */
+  t->epochs_done = 1;
+  auxiliary_order(t);
+  assert_int_equal(left_people(t), 1);
+  assert_false(auxiliary_is_apart(t));
+  assert_true(hash_of(t, true) == mixed);
+  rng_init(&rng, b->spec.train.seed, RNG_SHUFFLE, 1, 0);
+  rng_permutation(&rng, want, TRAINED);
+  assert_memory_equal(want, t->order, sizeof(want));
+  auxiliary_order(t); /* as of a checkpoint */
+  assert_true(hash_of(t, true) == mixed);
+  for (uint32_t p = 0; p < t->data.train.identities; p++)
+    t->alone[p] = 0.5f;
+  t->epochs_done = 2;
+  t->step = 2 * t->steps_per_epoch;
+  auxiliary_order(t);
+  assert_true(auxiliary_is_apart(t) && hash_of(t, true) == mixed);
+  auxiliary_use(t, true);
+  assert_true(hash_of(t, true) == mixed);
+  auxiliary_use(t, false);
+  close_bench(b);
+}
+
+/* Of each image one template of all that it led is remembered, each with the same chance: whom attacks meet.
+ */
+static void a_store_holds_templates_of_all_epochs(void **state) {
+  (void)state;
+  struct bench *b = open_bench(MAY_LEAVE, "", STEPS, "store");
+  struct trainer *t = &b->t;
+  uint32_t first = 0;
+  for (t->epochs_done = 0; t->epochs_done < 4; t->epochs_done++) {
+    for (uint32_t p = 0; p < t->data.train.identities; p++)
+      t->alone[p] = t->epochs_done == 0 ? 1 : 0; /* all unmixed in the first of four epochs, nobody later */
+    t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
+    auxiliary_order(t);
+    for (uint32_t i = 0; i < TRAINED; i++) /* also those that a batch of five leaves over */
+      assert_int_equal(trainer_fill(t, &i, 1, graph_input_data(t->graph), NULL), 0);
+  }
+  for (uint32_t i = 0; i < TRAINED; i++)
+    first += t->stored_k[i] == 1;
+  assert_in_range(first, 2,
+                  14); /* 7 of 28, one deviation is 2.3 */
+  close_bench(b);
+}
+
 /* A step on mixes moves the weights, and the model's batch norms not at all; one on unmixed faces moves both,
  * and the other set not at all. */
 static void norms_are_apart(void **state) {
@@ -238,9 +301,14 @@ static void resumed_to_the_bit(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(kinds_have_batches),     cmocka_unit_test(people_stay_unmixed),
-      cmocka_unit_test(a_policy_leaves_people), cmocka_unit_test(a_policy_is_asked_by_person),
-      cmocka_unit_test(norms_are_apart),        cmocka_unit_test(shared_norms),
+      cmocka_unit_test(kinds_have_batches),
+      cmocka_unit_test(people_stay_unmixed),
+      cmocka_unit_test(a_policy_leaves_people),
+      cmocka_unit_test(a_policy_is_asked_by_person),
+      cmocka_unit_test(few_share_the_norms_of_many),
+      cmocka_unit_test(a_store_holds_templates_of_all_epochs),
+      cmocka_unit_test(norms_are_apart),
+      cmocka_unit_test(shared_norms),
       cmocka_unit_test(resumed_to_the_bit),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

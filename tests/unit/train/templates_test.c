@@ -121,7 +121,7 @@ static void mixes_follow_the_histogram(void **state) {
       .mixes = true, .unmixed = 0.25f, .probability = {0, 0, 0, 0.5f, 0, 0, 0.5f}};
   const struct templates_recipe recipe = {.mixing = mixing, .mixes = TEMPLATES_MIXES_MAX, .seed = 5};
   struct plain_mask plain;
-  uint32_t number[PEOPLE], most = 0, alone = 0;
+  uint32_t number[PEOPLE], most = 0, alone = 0, of[PEOPLE] = {0};
   mask_free(make_mask(MASK_AHM, &mixing));
   open_plain(&plain);
   assert_true(plain.mixing_known && plain.mixing.unmixed == 0.25f && plain.mixing.probability[6] == 0.5f);
@@ -133,7 +133,14 @@ static void mixes_follow_the_histogram(void **state) {
     const uint32_t labels = templates_labels(templates, t, label);
     most = MAX(most, labels);
     alone += label[0].weight == 1;
+    of[label[0].identity] += label[0].weight == 1;
   }
+  uint32_t unmixed = 0; /* one of six people, in all templates; of the others mixes of their own faces alone */
+  for (uint32_t p = 0; p < PEOPLE; p++) {
+    unmixed += of[p] >= IMAGES * TEMPLATES_MIXES_MAX;
+    assert_true(of[p] >= IMAGES * TEMPLATES_MIXES_MAX || of[p] < IMAGES * TEMPLATES_MIXES_MAX / 10);
+  }
+  assert_int_equal(unmixed, 1);
   assert_true(most >= 4 && most <= 6);
   assert_true(alone > count / 6 && alone < count / 3); /* 1/4, and few mixes of one person */
   assert_true(templates_mixing(templates)->probability[3] == 0.5f);
