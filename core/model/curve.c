@@ -15,10 +15,20 @@ void curve_add(double curve[CURVE_POINTS], double begun, double done, double acc
   }
 }
 
-bool curve_complete(const double curve[CURVE_POINTS]) {
+bool curve_fill(double curve[CURVE_POINTS]) {
+  int known = 0, before = -1;
   for (int i = 0; i < CURVE_POINTS; i++)
+    known += curve[i] > 0;
+  if (known < CURVE_KNOWN || curve[CURVE_POINTS - 1] <= 0)
+    return false;
+  for (int i = 0; i < CURVE_POINTS; i++) {
     if (curve[i] <= 0)
-      return false;
+      continue;
+    for (int gap = before + 1; gap < i; gap++)
+      curve[gap] =
+          before < 0 ? curve[i] : curve[before] + (curve[i] - curve[before]) * (gap - before) / (i - before);
+    before = i;
+  }
   return true;
 }
 

@@ -10,8 +10,10 @@
 /* Sets the points that the epoch has reached: `begun` of the training was done when it began, `done` (0..1)
  * is now. */
 void curve_add(double curve[CURVE_POINTS], double begun, double done, double accuracy);
-/* Whether all points are known. */
-bool curve_complete(const double curve[CURVE_POINTS]);
+/* Linear over the points that are not known, the first known one before it. False, and as it was, if the last
+ * point or all but CURVE_KNOWN - 1 are not known. */
+#define CURVE_KNOWN 4
+bool curve_fill(double curve[CURVE_POINTS]);
 /* Linear between the points, the first point before it; NAN when a point that is needed is not known. */
 double curve_at(const double curve[CURVE_POINTS], double done);
 /* "0.7012 0.7433 ..."; "" for a curve without points. Text: 16 characters a point. */

@@ -106,12 +106,13 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
                        t->dual.curve, err);
   if (r < 0)
     return r;
-  if (!curve_complete(t->dual.curve)) {
-    memset(t->dual.curve, 0, sizeof(t->dual.curve)); /* also when it knows some stages */
+  if (!curve_fill(t->dual.curve)) {
+    memset(t->dual.curve, 0, sizeof(t->dual.curve)); /* also when it knows a few stages */
     trainer_log(t, "warning",
                 "mask.reference does not tell how its accuracy grew: this job is held against its last "
                 "accuracy from the first epoch on, and will mix little; train the reference anew with a "
-                "verification set and holdout.every 1");
+                "verification set and verify it at least %d times",
+                CURVE_KNOWN);
   }
   t->dual.known = 1;
   t->dual.reference_accuracy = result.accuracy;

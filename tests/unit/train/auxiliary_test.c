@@ -231,8 +231,7 @@ static void a_store_holds_templates_of_all_epochs(void **state) {
   }
   for (uint32_t i = 0; i < TRAINED; i++)
     first += t->stored_k[i] == 1;
-  assert_in_range(first, 2,
-                  14); /* 7 of 28, one deviation is 2.3 */
+  assert_in_range(first, 2, 14); /* 7 of 28, one deviation is 2.3 */
   close_bench(b);
 }
 

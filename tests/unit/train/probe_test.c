@@ -297,6 +297,25 @@ static void early_epochs_are_held_against_early_epochs(void **state) {
   assert_true(fabs(dual.tau - DUAL_TAU_START) < 1e-12);
 }
 
+/* A training that was not verified at each stage: what lies between is interpolated, a few points are none.
+ */
+static void curves_with_gaps(void **state) {
+  double curve[CURVE_POINTS] = {0};
+  (void)state;
+  for (int epoch = 2; epoch <= 40; epoch += 2) /* half of the sixteenths end within such an epoch */
+    curve_add(curve, (epoch - 1) / 40.0, epoch / 40.0, 0.5 + 0.01 * epoch);
+  assert_true(curve[0] == 0 && curve[4] == 0 && curve[15] > 0);
+  assert_true(curve_fill(curve));
+  assert_true(curve[0] == curve[2] && curve[1] == curve[2]);
+  for (int i = 2; i < CURVE_POINTS; i++)
+    assert_true(fabs(curve[i] - (0.5 + 0.4 * (i + 1) / CURVE_POINTS)) < 0.006);
+  double few[CURVE_POINTS] = {[3] = 0.5, [7] = 0.6, [15] = 0.8},
+         no_last[CURVE_POINTS] = {0.5, 0.5, 0.5, 0.6, 0.6};
+  assert_false(curve_fill(few));
+  assert_false(curve_fill(no_last));
+  assert_true(few[0] == 0 && no_last[15] == 0);
+}
+
 static void curves(void **state) {
   double curve[CURVE_POINTS] = {0}, read[CURVE_POINTS];
   char text[CURVE_TEXT];
@@ -305,10 +324,10 @@ static void curves(void **state) {
   assert_string_equal(text, "");
   assert_true(isnan(curve_at(curve, 1)));
   for (int epoch = 1; epoch <= 4; epoch++) {
-    assert_false(curve_complete(curve));
+    assert_false(curve_fill(curve));
     curve_add(curve, (epoch - 1) / 4.0, epoch / 4.0, 0.5 + 0.1 * epoch);
   }
-  assert_true(curve_complete(curve));
+  assert_true(curve_fill(curve));
   assert_true(fabs(curve_at(curve, 0.01) - 0.6) < 1e-12); /* the first epoch's */
   assert_true(fabs(curve_at(curve, 0.25) - 0.6) < 1e-12);
   assert_true(fabs(curve_at(curve, 0.75) - 0.8) < 1e-12);
@@ -334,7 +353,8 @@ static void curves(void **state) {
   static const double known[CURVE_POINTS] = {0, 0, 0, 0, 0.3, 0.3, 0, 0, 0, 0, 0, 0.6, 0.6, 0.7, 0.7, 0.7};
   for (int i = 0; i < CURVE_POINTS; i++)
     assert_true(fabs(read[i] - known[i]) < 1e-12);
-  assert_false(curve_complete(read));
+  assert_true(curve_fill(read));
+  assert_true(read[0] == read[4] && fabs(read[8] - (0.3 + 0.3 * 3 / 6)) < 1e-12 && read[15] == known[15]);
   assert_true(fabs(curve_at(read, 1) - 0.7) < 1e-12);
 }
 
@@ -349,6 +369,7 @@ int main(void) {
       cmocka_unit_test(dilution_is_that_of_the_draws),
       cmocka_unit_test(tau_follows_the_accuracy),
       cmocka_unit_test(early_epochs_are_held_against_early_epochs),
+      cmocka_unit_test(curves_with_gaps),
       cmocka_unit_test(curves),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,7 +49,7 @@ static void check_cell(const char *file, const json_t *base, const json_t *cell)
     fail_msg("%s, %s: %s: %s", file, json_string_value(json_object_get(cell, "name")),
              problems.problem[0].pointer, problems.problem[0].detail);
   if (is_bounded(file) && strcmp(json_string_value(json_object_get(cell, "name")), "none") == 0)
-    assert_int_equal(spec.holdout.every, 1); /* a reference tells how its accuracy grew */
+    assert_true(spec.train.epochs / spec.holdout.every >= 10); /* a reference tells how its accuracy grew */
   job_spec_free(&spec);
   json_decref(body);
 }

@@ -135,7 +135,8 @@ static void mixes_follow_the_histogram(void **state) {
     alone += label[0].weight == 1;
     of[label[0].identity] += label[0].weight == 1;
   }
-  uint32_t unmixed = 0; /* one of six people, in all templates; of the others mixes of their own faces alone */
+  uint32_t unmixed =
+      0; /* one of six people, in all templates; of the others mixes of their own faces alone */
   for (uint32_t p = 0; p < PEOPLE; p++) {
     unmixed += of[p] >= IMAGES * TEMPLATES_MIXES_MAX;
     assert_true(of[p] >= IMAGES * TEMPLATES_MIXES_MAX || of[p] < IMAGES * TEMPLATES_MIXES_MAX / 10);
