@@ -77,6 +77,12 @@ static void levels(void **state) {
   assert_int_equal(spec.mask.policy, POLICY_FIXED);
   assert_int_equal(spec.mask.k_count, 1);
   json_t *all = job_spec_json(&spec), *measured = mask_level_json(all);
+  const json_t *linkage = json_object_get(measured, "linkage");
+  assert_true(json_number_value(json_object_get(linkage, "in_use")) >=
+              json_number_value(json_object_get(linkage, "training")));
+  assert_true(json_number_value(json_object_get(linkage, "training")) > 0.01 &&
+              json_number_value(json_object_get(linkage, "in_use")) <
+                  json_number_value(json_object_get(linkage, "without_mask")));
   assert_string_equal(json_string_value(json_object_get(json_object_get(all, "mask"), "level")), "low");
   assert_true(json_is_true(json_object_get(measured, "as_measured")));
   assert_true(json_number_value(json_object_get(measured, "accuracy")) <
