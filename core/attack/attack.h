@@ -42,7 +42,8 @@ struct attack_faces {
 
 /* How a training store's templates are mixed. */
 struct attack_mixing {
-  double unmixed; /* share of people who stay unmixed whatever the policy */
+  double unmixed; /* share of people, or of samples, that stay unmixed whatever the policy */
+  bool by_samples;
   /* weight of k = 1..6 among the others of the whole training (index k), the warm-up's among them; 1: the
    * policy left a sample unmixed */
   double probability[MIX_MAX + 1];

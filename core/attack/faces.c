@@ -129,10 +129,13 @@ void resized_faces_done(struct resized_faces *resized) {
 /* ---- mixing ---- */
 
 /* Whoever stays unmixed does so in each of their templates: people stand along the unit interval by the
- * golden ratio, so that of any number of them the share that was asked for lies below it. */
-static bool is_unmixed(const struct attack_mixing *mixing, uint32_t person) {
+ * golden ratio, so that of any number of them the share that was asked for lies below it. Samples are drawn.
+ */
+static bool is_unmixed(struct rng *rng, const struct attack_mixing *mixing, uint32_t person) {
   const double golden = 0.6180339887498949, place = golden * (person + 1);
-  double alone = mixing->unmixed, total = 0;
+  double alone = mixing->by_samples ? 0 : mixing->unmixed, total = 0;
+  if (mixing->by_samples && (double)rng_uniform(rng) < mixing->unmixed)
+    return true;
   for (uint32_t k = 1; k <= MIX_MAX; k++)
     total += mixing->probability[k];
   if (mixing->recipes == 0 && total > 0) /* the policy leaves people, too, but recipe by recipe */
@@ -143,7 +146,7 @@ static bool is_unmixed(const struct attack_mixing *mixing, uint32_t person) {
 static uint32_t draw_k(struct rng *rng, const struct attack_mixing *mixing, uint32_t person) {
   const uint32_t least = mixing->recipes == 0 ? 2 : 1;
   double total = 0;
-  if (is_unmixed(mixing, person))
+  if (is_unmixed(rng, mixing, person))
     return 1;
   if (mixing->beta)
     return 2;

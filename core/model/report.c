@@ -103,10 +103,11 @@ static json_t *mixing_json(const struct report_reward *reward) {
   json_t *shares = shares_json(reward->probability, &mean_k);
   json_t *stored = shares_json(reward->stored, &stored_mean_k);
   json_t *decided = shares_json(reward->decided, &decided_mean_k);
-  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
+  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
                    report_text_or_null(reward->policy), "reward", report_text_or_null(reward->reward),
-                   "unmixed", reward->unmixed, "mean_k", json_real_or_null(mean_k), "probability", shares,
-                   "stored_mean_k", json_real_or_null(stored_mean_k), "stored", stored, "decided_mean_k",
+                   "unmixed", reward->unmixed, "unmixed_by", report_text_or_null(reward->unmixed_by),
+                   "mean_k", json_real_or_null(mean_k), "probability", shares, "stored_mean_k",
+                   json_real_or_null(stored_mean_k), "stored", stored, "decided_mean_k",
                    json_real_or_null(decided_mean_k), "decided", decided, "accuracy_bound_enforced",
                    (int)reward->accuracy_bound_enforced);
 }

@@ -241,6 +241,8 @@ static void add_mixing(struct text *html, const json_t *mixing) {
   }
   text_add(html, "; mean of %.2f faces in the last epoch; ", json_number_at(mixing, "mean_k"));
   add_percent(html, json_number_at(mixing, "unmixed"), "?");
+  text_add(html,
+           strcmp(json_text_at(mixing, "unmixed_by"), "people") == 0 ? " of the people" : " of the samples");
   text_add(html, " left unmixed<br><span class=\"soft\">share of k faces:");
   json_object_foreach(json_object_get(mixing, "probability"), k, share) {
     text_add(html, " ");

@@ -104,6 +104,7 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
                                  .doubt = doubt_of(&job->trained, mixing)};
   const char *k;
   result.unmixed = json_number_value(json_object_get(mixing, "unmixed"));
+  result.by_samples = strcmp(json_text_at(mixing, "unmixed_by"), "people") != 0; /* so did earlier versions */
   json_object_foreach(json_object_get(mixing, whole), k, share) {
     const unsigned long faces = strtoul(k, NULL, 10);
     if (faces >= 1 && faces <= MIX_MAX)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base/memory.h"
+#include "core/mask/recipe.h"
 #include "core/train/given.h"
 #include "core/train/partners.h"
 
@@ -13,8 +14,16 @@ static float standing(const struct trainer *t, uint32_t person) {
   return ((float)t->rank[person] + 0.5f) / (float)t->data.train.identities;
 }
 
-static bool is_spared(const struct trainer *t, uint32_t person) {
-  return standing(t, person) < (float)t->spec->mask.unmixed;
+static bool is_spared(const struct trainer *t, uint32_t image) {
+  const uint32_t person = t->data.train.identity[image];
+  struct rng rng;
+  if (t->spec->mask.unmixed_by == UNMIXED_PEOPLE)
+    return standing(t, person) < (float)t->spec->mask.unmixed;
+  if (t->spec->mask.recipes > 0)
+    recipe_choice(t->spec->train.seed, image, trainer_recipe(t), &rng);
+  else
+    rng_init(&rng, t->spec->train.seed, RNG_SHUFFLE, t->epochs_done, 1 + image);
+  return rng_uniform(&rng) < (float)t->spec->mask.unmixed;
 }
 
 /* P(k = 1) of a policy that nobody has asked yet. */
@@ -94,7 +103,7 @@ bool auxiliary_unmixed(const struct trainer *t, uint32_t image) {
   }
   if (!mask_traits(t->spec->mask.method)->chooses_k)
     return !mask_traits(t->spec->mask.method)->mixes;
-  return is_spared(t, t->data.train.identity[image]);
+  return is_spared(t, image);
 }
 
 bool auxiliary_left(const struct trainer *t, uint32_t image) {
@@ -106,11 +115,12 @@ void auxiliary_asked(struct trainer *t, uint32_t image, float alone) {
     trainer_average(&t->alone[t->data.train.identity[image]], alone);
 }
 
+/* Of samples some are spared, of people those that stand first: the policy leaves the next. */
 static void leave_people(struct trainer *t) {
-  const float unmixed = (float)t->spec->mask.unmixed;
+  const float spared = t->spec->mask.unmixed_by == UNMIXED_PEOPLE ? (float)t->spec->mask.unmixed : 0;
   const bool begins = t->step == (uint64_t)t->epochs_done * t->steps_per_epoch; /* else: from a checkpoint */
   for (uint32_t p = 0; t->left && begins && p < t->data.train.identities; p++)
-    t->left[p] = !is_spared(t, p) && standing(t, p) - unmixed < (1 - unmixed) * t->alone[p];
+    t->left[p] = standing(t, p) >= spared && standing(t, p) - spared < (1 - spared) * t->alone[p];
 }
 
 /* `from` has the unmixed images first; place: room for the epoch's batches. Whole batches of them and of the

@@ -8,10 +8,10 @@
  * model keeps. In an epoch in which less than a sixteenth of the samples is of one kind all share the set of
  * the many.
  *
- * Who stays unmixed is a matter of people, ranked once for the training: a share mask.unmixed of them,
- * always, and of those behind them as many as the policy leaves (1 in mask.k) in an epoch. So whom
- * mask.unmixed does not leave, and no policy, is never seen, where draws for each sample would show everybody
- * once in a while; and what is unmixed is seen often enough to be learnt from. */
+ * With mask.unmixed_by "people" they are ranked once for the training: a share mask.unmixed of them stays
+ * unmixed, always, and of those behind them as many as the policy leaves (1 in mask.k) in an epoch. So who is
+ * not left is never seen. With "samples" that share is drawn anew each epoch: everybody is seen once in a
+ * while, and more is learnt from everybody. The policy leaves people in any case. */
 #pragma once
 
 #include "core/train/trainer.h"
@@ -21,8 +21,9 @@
  * in an epoch. -ENOMEM. */
 int auxiliary_setup(struct trainer *trainer, struct guise_error *err);
 
-/* Whether `image` of the training list stays unmixed by mask.unmixed or, of templates that somebody else has
- * mixed, by what they are; whether the policy leaves it unmixed in the epoch under way. */
+/* Whether `image` of the training list stays unmixed in the epoch under way by mask.unmixed or, of templates
+ * that somebody else has mixed, by what they are; whether the policy leaves it unmixed in the epoch under
+ * way. */
 bool auxiliary_unmixed(const struct trainer *trainer, uint32_t image);
 bool auxiliary_left(const struct trainer *trainer, uint32_t image);
 /* The policy gives k = 1 the probability `alone` for `image`. Its person's average is asked next epoch. */

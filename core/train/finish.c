@@ -28,6 +28,7 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
   if (trainer_is_given(t))
     return given_mixing(t);
   struct attack_mixing mixing = {.unmixed = chooses ? t->spec->mask.unmixed : 0,
+                                 .by_samples = t->spec->mask.unmixed_by == UNMIXED_SAMPLES,
                                  .beta = !chooses,
                                  .alpha = MIX_ALPHA,
                                  .pool = t->spec->mask.pool,
@@ -134,6 +135,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   reward.reward = !t->strategy ? NULL : t->probe ? "probe" : "paper";
   reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;
+  reward.unmixed_by = mixing.by_samples ? "samples" : "people";
   memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
   memcpy(reward.stored, stored.probability, sizeof(reward.stored));
   memcpy(reward.decided, trainer_is_given(t) ? mixing.probability : t->decided, sizeof(reward.decided));

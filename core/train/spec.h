@@ -26,6 +26,9 @@ enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 enum strategy_reward { REWARD_PROBE, REWARD_PAPER };
 
+/* What mask.unmixed is a share of: people, always the same ones, or samples, drawn anew each epoch. */
+enum mask_unmixed { UNMIXED_PEOPLE, UNMIXED_SAMPLES };
+
 struct job_spec {
   enum job_type type;
   char dataset[SPEC_NAME]; /* of an audit: the victims'; "" = the model's own */
@@ -59,7 +62,8 @@ struct job_spec {
     double probability[MIX_MAX]; /* weight of each k under the policy "fixed"; they need not sum to 1 */
     uint32_t probability_count;  /* 0 = none are given: k is one number */
     enum strategy_policy policy;
-    double unmixed;      /* rho: share of the people whose k is 1 whatever the policy */
+    double unmixed; /* rho: share of the people, or of the samples, whose k is 1 whatever the policy */
+    enum mask_unmixed unmixed_by;
     bool auxiliary_norm; /* batches and batch norms of their own for mixed templates */
     enum head_negatives negatives;
     enum head_margins margins;

@@ -55,7 +55,7 @@ static void sample_spreads_over_people(void **state) {
 static void mixes_follow_the_policy(void **state) {
   (void)state;
   struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
-  struct attack_mixing mixing = {.unmixed = 0.25, .probability = {[2] = 0.2, [6] = 0.6}};
+  struct attack_mixing mixing = {.unmixed = 0.25, .by_samples = true, .probability = {[2] = 0.2, [6] = 0.6}};
   struct face_sample sample;
   uint32_t seen[MIX_MAX + 1] = {0};
   assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
@@ -78,7 +78,7 @@ static void mixes_follow_the_policy(void **state) {
   assert_in_range(seen[6], 1900, 2150); /* 2,025 */
   assert_int_equal(seen[1] + seen[2] + seen[6], 3600);
   /* of the policy's own choices some are unmixed, too */
-  mixing = (struct attack_mixing){.unmixed = 0.25, .probability = {[1] = 0.2, [6] = 0.6}};
+  mixing = (struct attack_mixing){.unmixed = 0.25, .by_samples = true, .probability = {[1] = 0.2, [6] = 0.6}};
   memset(seen, 0, sizeof(seen));
   for (uint64_t seed = 0; seed < 100; seed++)
     for (uint32_t i = 0; i < FACES; i++) {

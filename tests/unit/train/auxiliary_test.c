@@ -81,6 +81,34 @@ static void people_stay_unmixed(void **state) {
   }
 }
 
+/* Samples are drawn anew each epoch, as many as were asked for on average; with recipes an image is the same
+ * kind each time its recipe comes round. */
+static void samples_are_drawn_anew(void **state) {
+  (void)state;
+  static const char *const masks[] = {HALF ",\"unmixed_by\":\"samples\"",
+                                      HALF ",\"unmixed_by\":\"samples\",\"recipes_per_image\":2"};
+  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
+    struct bench *b = open_bench(masks[m], "", STEPS, m ? "drawn-recipes" : "drawn");
+    struct trainer *t = &b->t;
+    uint32_t alone = 0, changed = 0;
+    bool kind[40][TRAINED];
+    for (t->epochs_done = 0; t->epochs_done < 40; t->epochs_done++) {
+      t->step = (uint64_t)t->epochs_done * t->steps_per_epoch;
+      for (uint32_t i = 0; i < TRAINED; i++) {
+        kind[t->epochs_done][i] = auxiliary_unmixed(t, i);
+        alone += kind[t->epochs_done][i];
+        changed += t->epochs_done > 0 && kind[t->epochs_done][i] != kind[t->epochs_done - 1][i];
+        if (m == 1 && t->epochs_done >= 2)
+          assert_int_equal(kind[t->epochs_done][i], kind[t->epochs_done - 2][i]);
+      }
+    }
+    assert_in_range(changed, 39 * TRAINED / 4, 39 * TRAINED * 3 / 4);
+    if (m == 0)
+      assert_in_range(alone, 40 * TRAINED * 45 / 100, 40 * TRAINED * 55 / 100); /* 1 deviation is .015 */
+    close_bench(b);
+  }
+}
+
 /* ---- a policy that may leave samples unmixed ---- */
 
 #define MAY_LEAVE \
@@ -302,6 +330,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(kinds_have_batches),
       cmocka_unit_test(people_stay_unmixed),
+      cmocka_unit_test(samples_are_drawn_anew),
       cmocka_unit_test(a_policy_leaves_people),
       cmocka_unit_test(a_policy_is_asked_by_person),
       cmocka_unit_test(few_share_the_norms_of_many),

@@ -53,6 +53,7 @@ static void defaults(void **state) {
   assert_int_equal(spec.mask.decoys, 0);
   assert_true(spec.mask.unmixed == 0.25);
   assert_true(spec.mask.auxiliary_norm);
+  assert_int_equal(spec.mask.unmixed_by, UNMIXED_PEOPLE);
   assert_string_equal(spec.mask.public_dataset, "");
   json_t *all = job_spec_json(&spec), *shown = json_object_get(all, "mask");
   assert_true(json_is_null(json_object_get(shown, "public_dataset")));
