@@ -53,7 +53,7 @@ static struct mask *keyed(enum mask_method method, enum mask_dct dct, uint32_t k
 }
 
 static struct attack_context context_of(const struct mask *mask, uint32_t k) {
-  struct attack_context context = {.victims = {test_image, NULL, identity, FACES},
+  struct attack_context context = {.victims = {test_image, NULL, identity, FACES, NULL},
                                    .mask = mask,
                                    .effort = EFFORT_QUICK,
                                    .seed = 3,

@@ -59,7 +59,7 @@ static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low) {
 }
 
 static struct attack_context context_of(const struct mask *mask, uint32_t k) {
-  struct attack_context context = {.victims = {test_image, NULL, identity, FACES},
+  struct attack_context context = {.victims = {test_image, NULL, identity, FACES, NULL},
                                    .mask = mask,
                                    .effort = EFFORT_QUICK,
                                    .seed = 3,

@@ -150,7 +150,7 @@ static struct attack_result run(const struct attack_context *context) {
 }
 
 static struct attack_context context_of(void) {
-  return (struct attack_context){.victims = {test_image, NULL, identity, VICTIMS},
+  return (struct attack_context){.victims = {test_image, NULL, identity, VICTIMS, NULL},
                                  .mask = mask,
                                  .mixing = {.unmixed = 0, .probability = {[3] = 1}},
                                  .effort = EFFORT_QUICK,

@@ -103,9 +103,9 @@ static void attack_faces(const struct job_data *faces_of, const char *model, uin
   const char *const paths[] = {reference};
   struct guise_error err = {0};
   const struct attack_context context = {
-      .victims = {face_view_image, &members, faces_of->train.identity, faces_of->train.count},
-      .members = {face_view_image, &members, faces_of->train.identity, faces_of->train.count},
-      .unseen = {face_view_image, &unseen, faces_of->unseen.identity, faces_of->unseen.count},
+      .victims = {face_view_image, &members, faces_of->train.identity, faces_of->train.count, NULL},
+      .members = {face_view_image, &members, faces_of->train.identity, faces_of->train.count, NULL},
+      .unseen = {face_view_image, &unseen, faces_of->unseen.identity, faces_of->unseen.count, NULL},
       .model = model,
       .overfitted = control,
       .undefended = undefended,
