@@ -13,7 +13,7 @@
 #include "core/base/philox.h"
 #include "core/mask/mixing.h"
 
-/* Draws k where a recipe fixes it, behind a first number that nothing uses. */
+/* Draws whether a sample stays unmixed, where samples do, and then k where a recipe fixes it. */
 void recipe_choice(uint64_t seed, uint32_t image, uint32_t recipe, struct rng *ret_rng);
 /* Draws of the view of the lead (slot 0; the same for each k), of partner `slot` of the mix of k, or of the
  * mix itself (slot MIX_MAX). */

@@ -130,7 +130,7 @@ static uint32_t choose_k(const struct trainer *t, uint32_t sample, const float *
   else
     rng_init(&rng, t->spec->train.seed, RNG_STRATEGY, t->step,
              frozen ? sample : trainer_draw(t, sample, t->sample[sample]));
-  (void)rng_uniform(&rng); /* nothing uses the first number */
+  (void)rng_uniform(&rng); /* a recipe's first number is whether a sample stays unmixed */
   if (frozen && !t->strategy)
     return draw_k(t, &rng, sample, marginal);
   if (auxiliary_left(t, t->sample[sample]))
