@@ -267,7 +267,7 @@ static void studies_of_the_benchmarks_are_right(void **state) {
     const char *file;
     uint32_t cells, seeds;
   } files[] = {{"masks200.json", 20, 3},           {"drop-low.json", 14, 3},
-               {"ablations200.json", 11, 3},       {"full757.json", 5, 3},
+               {"ablations200.json", 11, 3},       {"full757.json", 6, 3},
                {"frontier200.json", 17, 1},        {"upsampled64.json", 7, 1},
                {"full757-partialface.json", 2, 1}, {"levels200.json", 5, 1},
                {"mixing200.json", 16, 1},          {"hardening200.json", 9, 1}};
