@@ -29,7 +29,7 @@ static bool is_spared(const struct trainer *t, uint32_t image) {
 /* P(k = 1) of a policy that nobody has asked yet. */
 static float alone_at_first(const struct job_spec *spec) {
   double total = 0;
-  if (spec->mask.policy != POLICY_FIXED || spec->mask.probability_count == 0)
+  if (spec->mask.policy != POLICY_FIXED)
     return 1 / (float)spec->mask.k_count;
   for (uint32_t a = 0; a < spec->mask.k_count; a++)
     total += spec->mask.probability[a];

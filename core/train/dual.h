@@ -7,10 +7,9 @@
  *
  * 1 - sum lambda^2, its dilution, is the chance that two looks at a mix see different faces: 0 of an unmixed
  * sample, on average .49 to .75 of two to six faces; the average is taken, so that the lambdas that were
- * drawn make no noise. need is what the recogniser
- * misses of the lead's person when it sees them unmixed, as it will in use: their cross-entropy, averaged
- * over the last times it was measured, as a share of everybody's mean. Who is recognised well although mixed
- * costs nothing to mix; who is not should be seen.
+ * drawn make no noise. need is what the recogniser misses of the lead's person when it sees them unmixed, as
+ * it will in use: their cross-entropy, averaged over the last times it was measured, as a share of
+ * everybody's mean. Who is recognised well although mixed costs little to mix; who is not should be seen.
  *
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))

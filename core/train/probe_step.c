@@ -82,25 +82,18 @@ static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count,
  * misses of all who may be mixed, for their averages. Batch norms take these samples' own statistics: while
  * few or no batches are unmixed, the running ones are of another time. */
 static int measure_needs(struct trainer *t, struct guise_error *err) {
-  const struct head_options head = {.scale = (float)t->spec->train.scale, .negatives = HEAD_NEGATIVES_ALL};
   const uint32_t count = t->eval_batch;
   struct graph *graph = t->pool ? t->pool : t->eval; /* the latter without batch norms */
   struct mix alone[count];
-  struct head_label labels[count * MIX_MAX];
-  uint32_t counts[count];
   float loss[count];
   double mean = 0;
   uint32_t people = 0;
   for (uint32_t i = 0; i < count; i++)
     trainer_compose_reward(t, i, 1, &alone[i]);
   trainer_mix(t, alone, count, graph_input_data(graph));
-  int r = graph_copy_parameters(graph, t->graph, err);
-  if (r == 0)
-    r = graph_forward(graph, t->pool ? GRAPH_STATISTICS : GRAPH_EVAL, t->step, err);
+  int r = trainer_losses_on(t, graph, t->pool ? GRAPH_STATISTICS : GRAPH_EVAL, alone, count, 0, loss, err);
   if (r < 0)
     return r;
-  trainer_labels(alone, count, labels, counts);
-  head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, loss);
   for (uint32_t i = 0; i < count; i++)
     if (!auxiliary_unmixed(t, t->sample[i])) {
       mean += (double)fmaxf(loss[i], LOSS_LEAST);

@@ -77,14 +77,13 @@ static uint32_t draw_given(const struct trainer *t, struct rng *rng) {
   return t->spec->mask.k[last];
 }
 
-/* k of a sample that the policy has not left unmixed. */
+/* k of a sample that the policy has not left unmixed; policy: of the learned one, else NULL. */
 static uint32_t draw_mixed(const struct trainer *t, struct rng *rng, const float *policy) {
   float probability[STRATEGY_ACTIONS_MAX], sum = 0;
   for (uint32_t a = 1; a < ACTIONS(t); a++) {
-    probability[a] = t->spec->mask.policy == POLICY_LEARNED   ? policy[a]
-                     : t->spec->mask.policy == POLICY_UNIFORM ? 1
-                     : t->spec->mask.probability_count > 0    ? (float)t->spec->mask.probability[a]
-                                                              : 1;
+    probability[a] = policy                                 ? policy[a]
+                     : t->spec->mask.policy == POLICY_FIXED ? (float)t->spec->mask.probability[a]
+                                                            : 1;
     sum += probability[a];
   }
   for (uint32_t a = 1; a < ACTIONS(t); a++)
@@ -163,36 +162,42 @@ int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {
   return 0;
 }
 
-/* Losses of all mixes, as the network with the batch norms of mixed or of unmixed batches sees them. */
-static int losses_by(struct trainer *t, bool mixed, const struct mix *mixes, uint32_t count,
-                     const struct head_options *head, float *ret_losses, struct guise_error *err) {
+int trainer_losses_on(struct trainer *t, struct graph *graph, enum graph_mode mode, const struct mix *mixes,
+                      uint32_t count, float margin, float *ret_losses, struct guise_error *err) {
+  const struct head_options head = {
+      .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
-  auxiliary_use(t, mixed);
-  int r = graph_copy_parameters(t->eval, t->graph, err);
-  auxiliary_use(t, false);
+  int r = graph_copy_parameters(graph, t->graph, err);
   if (r == 0)
-    r = graph_forward(t->eval, GRAPH_EVAL, t->step, err);
+    r = graph_forward(graph, mode, t->step, err);
   if (r < 0)
     return r;
   trainer_labels(mixes, count, labels, counts);
-  head_losses(t->head, head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_losses);
+  head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, ret_losses);
   for (uint32_t i = 0; i < count; i++)
     ret_losses[i] /= trainer_label_weight(&mixes[i]);
   return 0;
 }
 
+/* As the network with the batch norms of mixed or of unmixed batches sees them. */
+static int losses_by(struct trainer *t, bool mixed, const struct mix *mixes, uint32_t count, float margin,
+                     float *ret_losses, struct guise_error *err) {
+  auxiliary_use(t, mixed);
+  int r = trainer_losses_on(t, t->eval, GRAPH_EVAL, mixes, count, margin, ret_losses, err);
+  auxiliary_use(t, false);
+  return r;
+}
+
 int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t count, float margin,
                        float *ret_losses, struct guise_error *err) {
-  const struct head_options head = {
-      .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
   const uint32_t mixed = auxiliary_count_mixed(mixes, count);
   float unmixed[count];
   trainer_mix(t, mixes, count, graph_input_data(t->eval));
-  int r = losses_by(t, mixed > 0, mixes, count, &head, ret_losses, err);
+  int r = losses_by(t, mixed > 0, mixes, count, margin, ret_losses, err);
   if (r < 0 || mixed == 0 || mixed == count || !auxiliary_is_apart(t))
     return r;
-  r = losses_by(t, false, mixes, count, &head, unmixed, err);
+  r = losses_by(t, false, mixes, count, margin, unmixed, err);
   for (uint32_t i = 0; i < count && r == 0; i++)
     if (mixes[i].k == 1)
       ret_losses[i] = unmixed[i];

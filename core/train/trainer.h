@@ -184,6 +184,11 @@ int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint
                           float *ret_rewards, struct guise_error *err);
 /* What is missed of a person as a share of the mean, 4 at most; 1 until it was measured. */
 float trainer_need(const struct trainer *trainer, uint32_t person);
+/* Losses of mixes that lie in the input of `graph`, one of the forward-only copies, which gets the weights
+ * first: plain soft labels, all negatives, a unit of label. */
+int trainer_losses_on(struct trainer *trainer, struct graph *graph, enum graph_mode mode,
+                      const struct mix *mixes, uint32_t count, float margin, float *ret_losses,
+                      struct guise_error *err);
 /* Recognition losses of mixes, without gradients, a unit of label: public faces in a mix have none, and make
  * no loss smaller. */
 int trainer_mix_losses(struct trainer *trainer, const struct mix *mixes, uint32_t count, float margin,
