@@ -10,7 +10,7 @@
 #include "core/nn/kernels.h"
 #include "core/train/trainer.h"
 
-#define CHECKPOINT_FORMAT "guise-checkpoint-6"
+#define CHECKPOINT_FORMAT "guise-checkpoint-7"
 #define STATE_TENSORS 24
 
 /* Every piece of state that is not a graph parameter: one list for writing and for reading. */
@@ -60,7 +60,6 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"excess.sample", "F32", t->difficulty.excess_sample, images, 4};
   pieces[n++] = (struct state_piece){"margin.person", "F32", t->difficulty.margin_person, people, 4};
   pieces[n++] = (struct state_piece){"excess.person", "F32", t->difficulty.excess_person, people, 4};
-  pieces[n++] = (struct state_piece){"leak.person", "F32", t->difficulty.leak_person, people, 4};
   pieces[n++] = (struct state_piece){"need.person", "F32", t->difficulty.need_person, people, 4};
   return n;
 }

@@ -12,11 +12,19 @@
 #define MU_MOST 5.0
 #define TAU_LEAST 0.05
 #define TAU_MOST 0.75
-#define EARLY 4.0    /* times max_drop, beyond it, may be missing at the beginning */
+#define EARLY 0.02   /* of accuracy, beyond max_drop, may be missing at the beginning */
 #define TAU_STEP 0.5 /* of its logarithm in an epoch */
 
 void dual_start(struct dual *dual, double updates) {
   *dual = (struct dual){.tau = DUAL_TAU_START, .rate = TRAVEL / VIOLATION_MOST / MAX(updates, 1.0)};
+}
+
+void dual_bind(struct dual *dual, double accuracy, double tar) {
+  dual->known = 1;
+  dual->reference_accuracy = accuracy;
+  dual->reference_tar = tar;
+  dual->tau = DUAL_TAU_BOUND;
+  dual->mu = dual->nu = DUAL_MU_BOUND;
 }
 
 static void average(double *value, double now, bool first) {
@@ -28,9 +36,8 @@ double dual_dilution(uint32_t k) {
   return mean[MIN(k, (uint32_t)MIX_MAX)];
 }
 
-void dual_step(struct dual *dual, double cost, double leak, bool priced) {
+void dual_step(struct dual *dual, double cost, bool priced) {
   average(&dual->cost, cost, dual->updates <= 0);
-  average(&dual->leak, leak, dual->updates <= 0);
   dual->updates++;
   if (!priced)
     return;
@@ -46,7 +53,7 @@ double dual_reference_at(const struct dual *dual, double done) {
 }
 
 void dual_epoch(struct dual *dual, double accuracy, double done, double max_drop) {
-  const double allowed = max_drop * (1 + EARLY * (1 - done));
+  const double allowed = max_drop + EARLY * (1 - done);
   const double slack = (accuracy - dual_reference_at(dual, done) + allowed) / allowed;
   const double step = MIN(MAX(0.5 * slack, -TAU_STEP), TAU_STEP);
   dual->tau = MIN(MAX(dual->tau * exp(step), TAU_LEAST), TAU_MOST);

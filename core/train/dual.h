@@ -14,7 +14,7 @@
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
  *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + d) / d, +-0.5))           after each epoch
- *   d    = drop (1 + 4 (1 - t))                                            tau within [0.05, 0.75]
+ *   d    = drop + .02 (1 - t)                                              tau within [0.05, 0.75]
  *
  * The recognition loss of the mix itself would not do: it is as low for six faces as for two within a few
  * hundredths of what a label says, and what mixing costs is not how mixes are recognised. acc is the accuracy
@@ -34,7 +34,6 @@ struct dual {
   double nu;   /* its part that adds up */
   double tau;  /* cost that is allowed */
   double cost; /* moving average over all decisions */
-  double leak; /* moving average over all decisions */
   double updates;
   double rate; /* of nu */
   double need; /* moving average of what is missed of unmixed people, nats */
@@ -44,13 +43,21 @@ struct dual {
 };
 
 #define DUAL_TAU_START 0.6 /* about the dilution of three faces */
+/* With a bound the beginning is careful, so that people are learnt from before it is known what mixing them
+ * costs: what is lost early has to be made up for by not mixing later. At this price an unmixed face and a
+ * mix of many are worth about the same. */
+#define DUAL_TAU_BOUND 0.3
+#define DUAL_MU_BOUND 0.5
 
 /* updates: of the policy, in the whole training. */
 void dual_start(struct dual *dual, double updates);
+/* The reference's accuracy and TAR at FAR 1e-2 on this job's first verification set, once they are computed.
+ */
+void dual_bind(struct dual *dual, double accuracy, double tar);
 /* E[1 - sum lambda^2] of mixes of k faces (core/mask/mixing.h); 0 of one. */
 double dual_dilution(uint32_t k);
-/* One update: means over its decisions. priced false: mu stays 0. */
-void dual_step(struct dual *dual, double cost, double leak, bool priced);
+/* One update: the mean cost of its decisions. priced false: mu stays 0. */
+void dual_step(struct dual *dual, double cost, bool priced);
 /* What the reference had reached when `done` (0..1) of its training was done. Its own curve is moved to the
  * accuracy that it has on this job's pairs. */
 double dual_reference_at(const struct dual *dual, double done);

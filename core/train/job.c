@@ -67,6 +67,32 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   return r;
 }
 
+/* Whom the policy leaves: how far P(k = 1) differs between people, and what it goes with. */
+static int add_alone_rows(struct trainer *t, uint32_t epoch) {
+  enum { ALONE, ALIKE, NEED, KINDS };
+  const uint32_t people = t->data.train.identities;
+  double sum[KINDS] = {0}, product[KINDS][KINDS] = {{0}};
+  for (uint32_t p = 0; p < people; p++) {
+    const double x[KINDS] = {(double)t->alone[p], (double)probe_alike(t->probe, p),
+                             (double)trainer_need(t, p)};
+    for (int i = 0; i < KINDS; i++) {
+      sum[i] += x[i] / people;
+      for (int j = 0; j < KINDS; j++)
+        product[i][j] += x[i] * x[j] / people;
+    }
+  }
+  for (int i = 0; i < KINDS; i++)
+    for (int j = 0; j < KINDS; j++)
+      product[i][j] -= sum[i] * sum[j];
+  const double deviation = sqrt(fmax(product[ALONE][ALONE], 0));
+  int r = trainer_add_row(t, "strategy.alone_deviation", epoch, deviation, true);
+  static const char *const names[KINDS] = {NULL, "strategy.alone_alike", "strategy.alone_need"};
+  for (int i = ALIKE; i < KINDS && r == 0; i++)
+    if (product[i][i] > 1e-12 && deviation > 1e-6)
+      r = trainer_add_row(t, names[i], epoch, product[ALONE][i] / (deviation * sqrt(product[i][i])), true);
+  return r;
+}
+
 static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
   const struct epoch_sums *sums = &t->sums;
   int r = 0;
@@ -87,7 +113,9 @@ static int add_strategy_rows(struct trainer *t, uint32_t epoch) {
     r = trainer_add_row(t, "strategy.reward", epoch, sums->reward / sums->updates, true);
   if (r == 0 && sums->updates > 0)
     r = trainer_add_row(t, "strategy.entropy", epoch, sums->entropy / sums->updates, true);
-  return r == 0 && t->probe ? add_probe_rows(t, epoch) : r;
+  if (r == 0 && t->probe)
+    r = add_probe_rows(t, epoch);
+  return r == 0 && t->probe && t->alone ? add_alone_rows(t, epoch) : r;
 }
 
 /* ---- the bound on accuracy ---- */
@@ -114,9 +142,7 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
                 "verification set and verify it at least %d times",
                 CURVE_KNOWN);
   }
-  t->dual.known = 1;
-  t->dual.reference_accuracy = result.accuracy;
-  t->dual.reference_tar = result.tar_at_far_2;
+  dual_bind(&t->dual, result.accuracy, result.tar_at_far_2);
   trainer_log(t, "info", "the reference verifies %.2f %% of %s; at most %.2f points may be lost",
               100 * result.accuracy, sets->set[0].protocol, 100 * t->spec->mask.max_accuracy_drop);
   return 0;

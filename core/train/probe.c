@@ -27,15 +27,13 @@ struct probe {
   uint32_t target, picture; /* pixels a side: of the reconstruction, of what is compared */
   double steps;             /* of Adam */
   struct graph *graph;
-  struct model *embedder; /* NULL: SSIM */
-  uint8_t *small;         /* (batch, target, target, 3) */
-  uint8_t *pictures;      /* (mixes + faces, picture, picture, 3) */
-  const uint8_t **list;   /* (mixes + faces) pictures that are compared: mixes, then the faces they name */
-  uint32_t *place; /* (faces) where a member stands in list, or in known; UINT32_MAX: no mix names it */
-  uint32_t *shown; /* (faces) with known: the photographs behind the reconstructions in list */
-  float *features; /* (mixes + faces, D) embeddings, or luminances (picture, picture) */
-  float *known;    /* (images, D) embeddings of photographs, made when first asked for; NULL = none */
-  bool *is_known;  /* (images) */
+  struct model *embedder;  /* NULL: SSIM */
+  uint8_t *small;          /* (batch, target, target, 3) */
+  struct gallery *gallery; /* with an embedder */
+  uint8_t *pictures;       /* (mixes + faces, picture, picture, 3); with an embedder (mixes, ...) */
+  const uint8_t **list;    /* pictures that are compared: mixes, then, without an embedder, their faces */
+  uint32_t *place;         /* (faces) where a member stands in list; UINT32_MAX: no mix names it */
+  float *features;         /* of list: embeddings, or luminances (picture, picture) */
 };
 
 uint32_t probe_target(uint32_t size) {
@@ -116,21 +114,14 @@ static int make_graph(struct probe *probe, struct guise_error *err) {
 
 static int make_buffers(struct probe *probe, struct guise_error *err) {
   const struct probe_options *o = &probe->options;
-  const size_t all = (size_t)o->mixes + o->faces, side = probe->picture,
+  const size_t all = (size_t)o->mixes + (probe->embedder ? 0 : o->faces), side = probe->picture,
                feature = probe->embedder ? probe->embedder->info.embedding : side * side;
   probe->small = tensor_alloc((size_t)o->batch * probe->target * probe->target * 3);
   probe->pictures = tensor_alloc(all * side * side * 3);
   probe->list = calloc(all, sizeof(*probe->list));
   probe->place = calloc(o->faces, sizeof(*probe->place));
-  probe->shown = calloc(o->faces, sizeof(*probe->shown));
   probe->features = tensor_alloc(all * feature * sizeof(float));
-  const bool keeps = probe->embedder && o->images > 0 && o->images * feature * sizeof(float) <= PROBE_KEPT;
-  if (keeps) {
-    probe->known = tensor_alloc(o->images * feature * sizeof(float));
-    probe->is_known = calloc(o->images, sizeof(*probe->is_known));
-  }
-  if (!probe->small || !probe->pictures || !probe->list || !probe->place || !probe->shown ||
-      !probe->features || (keeps && (!probe->known || !probe->is_known)))
+  if (!probe->small || !probe->pictures || !probe->list || !probe->place || !probe->features)
     return error_set(err, -ENOMEM, "out of memory for the probe of a batch of %u", o->faces);
   return 0;
 }
@@ -142,13 +133,16 @@ int probe_new(const struct mask *mask, const struct probe_options *options, stru
     return error_set(err, -ENOMEM, "out of memory for the probe");
   probe->mask = mask;
   probe->options = *options;
-  probe->options.embedder = NULL; /* the caller's string */
+  probe->options.embedder = NULL; /* the caller's */
+  probe->options.people = NULL;
   probe->target = probe->picture = probe_target(mask_size(mask));
   int r = make_graph(probe, err);
   if (r == 0 && options->embedder)
     r = model_load(options->embedder, options->batch, options->threads, &probe->embedder, err);
-  if (r == 0 && probe->embedder)
+  if (r == 0 && probe->embedder) {
     probe->picture = probe->embedder->info.input;
+    r = gallery_new(probe->embedder, options->people, &probe->gallery, err);
+  }
   if (r == 0)
     r = make_buffers(probe, err);
   if (r < 0) {
@@ -164,14 +158,12 @@ struct probe *probe_free(struct probe *probe) {
     return NULL;
   graph_free(probe->graph);
   model_free(probe->embedder);
+  gallery_free(probe->gallery);
   tensor_free(probe->small);
   tensor_free(probe->pictures);
   tensor_free(probe->features);
-  tensor_free(probe->known);
-  free(probe->is_known);
   free(probe->list);
   free(probe->place);
-  free(probe->shown);
   free(probe);
   return NULL;
 }
@@ -256,10 +248,10 @@ static int reconstruct(struct probe *probe, const float *mixed, uint32_t count, 
   return 0;
 }
 
-/* Pictures of the members that the mixes name, behind the reconstructions, but of those whose embedding is
- * known; returns how many pictures there are. */
+/* Pictures of the members that the mixes name, behind the reconstructions; returns how many pictures there
+ * are. */
 static uint32_t place_faces(struct probe *probe, const struct mix *mixes, uint32_t count,
-                            const uint8_t *const *faces, const uint32_t *image) {
+                            const uint8_t *const *faces) {
   const uint32_t size = mask_size(probe->mask);
   uint32_t all = count;
   uint32_t member[probe->options.faces];
@@ -269,17 +261,12 @@ static uint32_t place_faces(struct probe *probe, const struct mix *mixes, uint32
       const uint32_t face = mixes[i].member[j];
       if (face >= probe->options.faces || probe->place[face] != UINT32_MAX)
         continue;
-      probe->place[face] = probe->known ? image[face] : all;
-      if (!probe->known || !probe->is_known[image[face]])
-        member[all++ - count] = face;
+      probe->place[face] = all;
+      member[all++ - count] = face;
     }
 #pragma omp parallel for schedule(static)
-  for (uint32_t i = count; i < all; i++) {
-    const uint32_t face = member[i - count];
-    image_resize(faces[face], size, size, picture(probe, i), probe->picture);
-    if (probe->known)
-      probe->shown[i - count] = image[face];
-  }
+  for (uint32_t i = count; i < all; i++)
+    image_resize(faces[member[i - count]], size, size, picture(probe, i), probe->picture);
   return all;
 }
 
@@ -289,46 +276,29 @@ static void luminance(const uint8_t *rgb, size_t pixels, float *ret_luminance) {
         0.299f * (float)rgb[3 * i] + 0.587f * (float)rgb[3 * i + 1] + 0.114f * (float)rgb[3 * i + 2];
 }
 
-/* Pictures [count, all) are photographs that have been embedded for the first time. */
-static void remember(struct probe *probe, uint32_t count, uint32_t all) {
-  const size_t n = probe->embedder->info.embedding;
-  for (uint32_t i = count; i < all; i++) {
-    const uint32_t image = probe->shown[i - count];
-    memcpy(probe->known + image * n, probe->features + i * n, n * sizeof(float));
-    probe->is_known[image] = true;
-  }
-}
-
-/* What is compared, of `all` pictures, the first `count` of which are reconstructions. */
-static int make_features(struct probe *probe, uint32_t count, uint32_t all, struct guise_error *err) {
+/* What is compared, of the first `all` pictures. */
+static int make_features(struct probe *probe, uint32_t all, struct guise_error *err) {
   const size_t pixels = (size_t)probe->picture * probe->picture;
   for (uint32_t i = 0; i < all; i++)
     probe->list[i] = picture(probe, i);
-  if (probe->embedder) {
-    int r = model_embed(probe->embedder, probe->list, all, false, probe->features, err);
-    if (r == 0 && probe->known)
-      remember(probe, count, all);
-    return r;
-  }
+  if (probe->embedder)
+    return model_embed(probe->embedder, probe->list, all, false, probe->features, err);
 #pragma omp parallel for schedule(static)
   for (uint32_t i = 0; i < all; i++)
     luminance(probe->list[i], pixels, probe->features + i * pixels);
   return 0;
 }
 
-/* Of reconstruction i and a member's face. */
-static float similarity(const struct probe *probe, uint32_t i, uint32_t face) {
-  const size_t side = probe->picture, at = probe->place[face];
-  if (!probe->embedder)
-    return (float)quality_ssim(probe->features + i * side * side, probe->features + at * side * side, 1,
-                               probe->picture);
-  const uint32_t n = probe->embedder->info.embedding;
-  const float *x = probe->features + (size_t)i * n,
-              *y = (probe->known ? probe->known : probe->features) + at * n;
-  float sum = 0; /* both have length 1 */
-  for (uint32_t k = 0; k < n; k++)
-    sum += x[k] * y[k];
-  return sum;
+/* Of reconstruction i and a member. */
+static float similarity(const struct probe *probe, uint32_t i, const struct probe_members *members,
+                        uint32_t member) {
+  const size_t side = probe->picture;
+  if (probe->gallery)
+    return gallery_cosine(probe->gallery, members->person[member], members->image[member],
+                          probe->features + (size_t)i * probe->embedder->info.embedding) /
+           gallery_scale(probe->gallery);
+  return (float)quality_ssim(probe->features + i * side * side,
+                             probe->features + probe->place[member] * side * side, 1, probe->picture);
 }
 
 _Static_assert(PROBE_STRANGERS >= MIX_MAX, "there are as many strangers as a mix has faces");
@@ -351,55 +321,59 @@ static float expected_largest(float *values, uint32_t count, uint32_t n) {
   return (float)sum;
 }
 
-static bool is_in(const struct probe *probe, const struct mix *mix, const uint32_t *person, uint32_t face) {
+static bool is_in(const struct probe *probe, const struct mix *mix, const uint32_t *person, uint32_t member) {
   for (uint32_t j = 0; j < mix->k; j++)
-    if (mix->member[j] < probe->options.faces && person[mix->member[j]] == person[face])
+    if (mix->member[j] < probe->options.faces && person[mix->member[j]] == person[member])
       return true;
   return false;
 }
 
 /* What strangers look like to the reconstruction of mix i: similarities, and how many. */
 static uint32_t compare_strangers(const struct probe *probe, const struct mix *mix, uint32_t i,
-                                  const uint32_t *person, float ret_values[PROBE_STRANGERS]) {
+                                  const struct probe_members *members, float ret_values[PROBE_STRANGERS]) {
   const uint32_t faces = probe->options.faces;
   uint32_t found = 0;
   for (uint32_t n = 0; n < faces && found < PROBE_STRANGERS; n++) {
-    const uint32_t face = (mix->member[0] + n) % faces; /* others for each lead */
-    if (probe->place[face] != UINT32_MAX && !is_in(probe, mix, person, face))
-      ret_values[found++] = similarity(probe, i, face);
+    const uint32_t member = (mix->member[0] + n) % faces; /* others for each lead */
+    if ((probe->gallery || probe->place[member] != UINT32_MAX) && !is_in(probe, mix, members->person, member))
+      ret_values[found++] = similarity(probe, i, members, member);
   }
   return found;
 }
 
-static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t i, const uint32_t *person) {
+static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t i,
+                     const struct probe_members *members) {
   float strangers[PROBE_STRANGERS], leak = -1;
   uint32_t compared = 0;
   for (uint32_t j = 0; j < mix->k; j++)
     if (mix->member[j] < probe->options.faces) {
-      leak = fmaxf(leak, similarity(probe, i, mix->member[j]));
+      leak = fmaxf(leak, similarity(probe, i, members, mix->member[j]));
       compared++;
     }
   if (compared == 0)
     return 0;
-  const uint32_t found = compare_strangers(probe, mix, i, person, strangers);
+  const uint32_t found = compare_strangers(probe, mix, i, members, strangers);
   return found == 0 ? leak : leak - expected_largest(strangers, found, MIN(compared, found));
 }
 
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, const uint32_t *image, const uint32_t *person, float *ret_leaks,
-                struct guise_error *err) {
+                const struct probe_members *members, float *ret_leaks, struct guise_error *err) {
   if (count > probe->options.mixes)
     return error_set(err, -EINVAL, "the probe looks at %u mixes at once, not %u", probe->options.mixes,
                      count);
   int r = reconstruct(probe, mixed, count, err);
   if (r == 0)
-    r = make_features(probe, count, place_faces(probe, mixes, count, faces, image), err);
+    r = make_features(probe, probe->gallery ? count : place_faces(probe, mixes, count, members->face), err);
   if (r < 0)
     return r;
 #pragma omp parallel for schedule(dynamic)
   for (uint32_t i = 0; i < count; i++)
-    ret_leaks[i] = leak_of(probe, &mixes[i], i, person);
+    ret_leaks[i] = leak_of(probe, &mixes[i], i, members);
   return 0;
+}
+
+float probe_alike(const struct probe *probe, uint32_t person) {
+  return probe->gallery ? gallery_alike(probe->gallery, person) : 0;
 }
 
 const uint8_t *probe_pictures(const struct probe *probe, uint32_t *ret_size) {

@@ -4,34 +4,36 @@
  * pixels of the constituent with the largest lambda, at most PROBE_TARGET_MAX pixels a side (mean absolute
  * error, Adam 1e-3). How much of a mix leaks is then read off its reconstruction x^ by a frozen embedder E:
  *
- *   leak = max_j cos(E(x^), E(x_j)) - expected max_j cos(E(x^), E(y_j))
+ *   leak = max_j s(x_j) - expected max_j s(y_j)
+ *   s(x) = mean cos(E(x^), E(x')) / scale over other photographs x' of the person of x (gallery.h)
  *
  * over the constituents x_j and as many strangers y_j: faces of the batch of people who are not in the mix.
- * The largest of many chance similarities is larger than that of few, which would make mixes of many faces
- * look leaky. Without an embedder SSIM of the luminance takes the place of the cosine. 0: the picture tells
- * nobody. */
+ * scale is what another photograph of the person has before a stranger's, on average, so that a picture with
+ * a leak of 1 links as well as a photograph, whatever the embedder. Other photographs are what somebody has
+ * who asks whose template this is; a person whose photographs are unlike each other is not found by it,
+ * whatever of the masked one shows. The largest of many chance similarities is larger than that of few, which
+ * would make mixes of many faces look leaky. Without an embedder s is the SSIM of the luminances of x^ and x.
+ * 0: the picture tells nobody. */
 #pragma once
 
 #include <stdint.h>
 
 #include "core/mask/mixing.h"
 #include "core/nn/graph.h"
+#include "core/train/gallery.h"
 
 #define PROBE_TARGET_MAX 56u
 
 struct probe;
 
-/* Bytes of embeddings that are kept; of more photographs none are, and each is embedded anew. */
-#define PROBE_KEPT ((size_t)128 << 20)
-
 struct probe_options {
-  uint32_t batch;  /* templates a training step */
-  uint32_t mixes;  /* at most so many in one call of probe_leaks */
-  uint32_t faces;  /* members below this are faces to protect */
-  uint32_t images; /* with an embedder: of so many photographs the embedding is kept; 0 = of none */
+  uint32_t batch; /* templates a training step */
+  uint32_t mixes; /* at most so many in one call of probe_leaks */
+  uint32_t faces; /* members below this are faces to protect */
   uint32_t threads;
   uint64_t seed;
-  const char *embedder; /* model.safetensors of E; NULL: SSIM */
+  const char *embedder;               /* model.safetensors of E; NULL: SSIM */
+  const struct gallery_faces *people; /* with an embedder: who is to be protected */
 };
 
 /* Pixels a side of the reconstruction of faces of `size`: size/8 times 1, 2, 4 or 8. */
@@ -51,15 +53,21 @@ float *probe_input(struct probe *probe);
 int probe_step(struct probe *probe, const uint8_t *const *targets, double *ret_error,
                struct guise_error *err);
 
-/* Leak of `count` mixes: mixed (count, C, G, G); faces[member] (size,size,3), those that no mix names may be
- * NULL, person[member] who it is (both options.faces long). Strangers are taken from the faces that the mixes
- * name, at most PROBE_STRANGERS for each. Members from options.faces on are public: nobody's face leaks with
- * them. image[member], below options.images: which photograph a face is, always the same pixels; NULL where
- * none is kept. ret_leaks (count), -2..2; 0 for mixes of public faces alone. */
+/* Those who are mixed; each array has options.faces entries. */
+struct probe_members {
+  const uint32_t *image;      /* with an embedder: number in `people` */
+  const uint32_t *person;     /* with an embedder: number in `people` */
+  const uint8_t *const *face; /* without: (size,size,3) of those that a mix names, as they were masked */
+};
+
+/* Leak of `count` mixes: mixed (count, C, G, G). Strangers are taken from all members, without an embedder
+ * from those that a mix names, at most PROBE_STRANGERS for each. Members from options.faces on are public:
+ * nobody's face leaks with them. ret_leaks (count), about 0..1; 0 for mixes of public faces alone. */
 #define PROBE_STRANGERS 8u
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
-                const uint8_t *const *faces, const uint32_t *image, const uint32_t *person, float *ret_leaks,
-                struct guise_error *err);
+                const struct probe_members *members, float *ret_leaks, struct guise_error *err);
+/* gallery_alike; 0 without an embedder. */
+float probe_alike(const struct probe *probe, uint32_t person);
 /* The reconstructions of the last call of probe_leaks: (count, P, P, 3) bytes, P in *ret_size. */
 const uint8_t *probe_pictures(const struct probe *probe, uint32_t *ret_size);
 

@@ -48,22 +48,20 @@ int trainer_probe_step(struct trainer *t, struct guise_error *err) {
   return 0;
 }
 
-/* Whose face it is an embedder tells of the photograph, once for the training; what it looks like, of the
- * view that was masked. */
 static int measure_leaks(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_leaks,
                          struct guise_error *err) {
   const uint8_t *faces[t->batch];
   float *mixed = graph_input_data(t->eval);
   memset(faces, 0, sizeof(faces));
-  for (uint32_t i = 0; i < count; i++)
+  for (uint32_t i = 0; i < count && !t->embedder; i++)
     for (uint32_t j = 0; j < mixes[i].k; j++) {
       const uint32_t member = mixes[i].member[j];
       if (member < t->batch && !faces[member])
-        faces[member] = t->embedder ? job_data_image(&t->data, t->data.train.image[t->sample[member]])
-                                    : draw_face(t, member);
+        faces[member] = draw_face(t, member);
     }
   trainer_mix(t, mixes, count, mixed);
-  return probe_leaks(t->probe, mixes, count, mixed, faces, t->sample, t->identity, ret_leaks, err);
+  const struct probe_members members = {t->sample, t->identity, faces};
+  return probe_leaks(t->probe, mixes, count, mixed, &members, ret_leaks, err);
 }
 
 /* KL = cross-entropy of the soft label without margin - entropy of the label: for the record alone. */
@@ -120,7 +118,7 @@ float trainer_need(const struct trainer *t, uint32_t person) {
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
   float leak[count];
-  double mean_cost = 0, mean_leak = 0;
+  double mean_cost = 0;
   uint32_t asked = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
   if (r == 0 && (uint64_t)t->dual.updates % NEED_EVERY == 0)
@@ -133,16 +131,13 @@ int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t c
     const uint32_t lead = mixes[i].member[0], person = t->identity[lead];
     const double cost = (double)trainer_need(t, person) * dual_dilution(mixes[i].k);
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
-    trainer_average(&t->difficulty.leak_person[person], leak[i]);
     t->sums.leak[mixes[i].k] += (double)leak[i];
     if (auxiliary_unmixed(t, t->sample[lead])) /* nobody follows the decision */
       continue;
     mean_cost += cost;
-    mean_leak += (double)leak[i];
     asked++;
   }
   if (asked > 0)
-    dual_step(&t->dual, mean_cost / asked, mean_leak / asked,
-              !ablation_traits(t->spec->mask.ablation)->no_dual);
+    dual_step(&t->dual, mean_cost / asked, !ablation_traits(t->spec->mask.ablation)->no_dual);
   return 0;
 }

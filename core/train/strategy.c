@@ -10,7 +10,11 @@
 
 #define HIDDEN1 64u
 #define HIDDEN2 32u
-#define RATE 3.5e-4f
+#define RATE 3.5e-4f        /* published */
+#define RATE_STANDARD 2e-3f /* of a standardised state */
+#define BLOCK_NORM 3.0f     /* of the entries that come from the template, about that of the others */
+#define STATISTICS 0.01f    /* weight of the newest batch */
+#define DEVIATIONS_MOST 3.0f
 #define BETA1 0.9f
 #define BETA2 0.999f
 #define EPSILON 1e-8f
@@ -33,13 +37,20 @@ const struct ablation_traits *ablation_traits(enum strategy_ablation ablation) {
 struct strategy {
   uint32_t channels, inputs, actions;
   float floor; /* pi' = (1 - floor) pi + floor/|K| */
+  bool standard;
   size_t parameters;
   uint64_t updates;
   float *value;    /* (parameters): w1 (H1,in) b1 w2 (H2,H1) b2 w3 (K,H2) b3 */
   float *moment1;  /* (parameters) */
   float *moment2;  /* (parameters) */
-  float *gradient; /* (parameters) */
+  float *mean;     /* (2C) of the template's entries, their variance (2C), and of how many batches */
+  float *gradient; /* (parameters); not saved, as what follows */
 };
+
+/* Of value, moments and statistics. */
+static size_t state_size(const struct strategy *s) {
+  return 3 * s->parameters + 4 * (size_t)s->channels + 1;
+}
 
 /* Where each layer stands in the block. */
 struct layer {
@@ -56,8 +67,8 @@ static void layers_of(const struct strategy *s, struct layer layers[3]) {
   }
 }
 
-int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, uint64_t seed,
-                 struct strategy **ret_strategy, struct guise_error *err) {
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, bool standard,
+                 uint64_t seed, struct strategy **ret_strategy, struct guise_error *err) {
   struct layer layers[3];
   struct rng rng;
   if (actions == 0 || actions > STRATEGY_ACTIONS_MAX)
@@ -72,19 +83,22 @@ int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float f
   s->inputs = 2 * channels + STRATEGY_EXTRA;
   s->actions = actions;
   s->floor = floor;
+  s->standard = standard;
   layers_of(s, layers);
   s->parameters = layers[2].bias + actions;
-  s->value = tensor_alloc(4 * s->parameters * sizeof(float));
+  s->value = tensor_alloc((state_size(s) + s->parameters) * sizeof(float));
   if (!s->value) {
     strategy_free(s);
     return error_set(err, -ENOMEM, "out of memory for the strategy network");
   }
   s->moment1 = s->value + s->parameters;
   s->moment2 = s->moment1 + s->parameters;
-  s->gradient = s->moment2 + s->parameters;
+  s->mean = s->moment2 + s->parameters;
+  s->gradient = s->value + state_size(s);
   rng_init(&rng, seed, RNG_INIT, UINT32_MAX, INIT_SAMPLE);
   for (int l = 0; l < 3; l++) { /* He; the last layer small, so that the first policy is nearly uniform */
-    float deviation = sqrtf(2.0f / (float)layers[l].inputs) * (l == 2 ? 0.1f : 1.0f);
+    const float inputs = l == 0 && standard ? 2.0f * STRATEGY_EXTRA : (float)layers[l].inputs;
+    float deviation = sqrtf(2.0f / inputs) * (l == 2 ? 0.1f : 1.0f);
     for (size_t i = layers[l].weight; i < layers[l].bias; i++)
       s->value[i] = deviation * rng_normal(&rng);
   }
@@ -118,9 +132,33 @@ void strategy_state(const struct strategy *s, const float *template_, uint32_t c
     ret_state[s->channels + c] = sqrtf(fmaxf(square / n - sum / n * (sum / n), 0));
   }
   const float extra[STRATEGY_EXTRA] = {context->margin_sample, context->margin_person, context->excess_sample,
-                                       context->excess_person, context->leak,          context->need,
+                                       context->excess_person, context->alike,         context->need,
                                        context->log_images,    context->progress,      context->dual};
   memcpy(ret_state + 2 * s->channels, extra, sizeof(extra));
+}
+
+void strategy_standardise(struct strategy *s, float *states, uint32_t batch) {
+  const uint32_t entries = 2 * s->channels;
+  float *variance = s->mean + entries, *batches = variance + entries;
+  if (!s->standard)
+    return;
+  *batches = fminf(*batches + 1, 1 / STATISTICS);
+  for (uint32_t e = 0; e < entries; e++) {
+    double sum = 0, square = 0;
+    for (uint32_t b = 0; b < batch; b++)
+      sum += (double)states[(size_t)b * s->inputs + e] / batch;
+    for (uint32_t b = 0; b < batch; b++) {
+      const double off = (double)states[(size_t)b * s->inputs + e] - sum;
+      square += off * off / batch;
+    }
+    s->mean[e] += ((float)sum - s->mean[e]) / *batches;
+    variance[e] += ((float)square - variance[e]) / *batches;
+    const float unit = 1 / (sqrtf(variance[e]) + 1e-4f), weight = BLOCK_NORM / sqrtf((float)entries);
+    for (uint32_t b = 0; b < batch; b++) {
+      float *x = states + (size_t)b * s->inputs + e;
+      *x = weight * fmaxf(-DEVIATIONS_MOST, fminf(DEVIATIONS_MOST, (*x - s->mean[e]) * unit));
+    }
+  }
 }
 
 struct activations {
@@ -211,6 +249,7 @@ static void ascend(const struct strategy *s, const struct layer layers[3], const
 
 /* As core/nn/adam.h tells, but in float throughout: policies depend on its roundings. */
 static void adam(struct strategy *s) {
+  const float rate = s->standard ? RATE_STANDARD : RATE;
   s->updates++;
   float correct1 = 1 - powf(BETA1, (float)s->updates), correct2 = 1 - powf(BETA2, (float)s->updates);
   for (size_t i = 0; i < s->parameters; i++) {
@@ -218,7 +257,7 @@ static void adam(struct strategy *s) {
     s->moment1[i] = BETA1 * s->moment1[i] + (1 - BETA1) * g;
     s->moment2[i] = BETA2 * s->moment2[i] + (1 - BETA2) * g * g;
     s->value[i] +=
-        RATE * (s->moment1[i] / correct1) / (sqrtf(s->moment2[i] / correct2) + EPSILON); /* ascent */
+        rate * (s->moment1[i] / correct1) / (sqrtf(s->moment2[i] / correct2) + EPSILON); /* ascent */
   }
 }
 
@@ -232,7 +271,7 @@ static float deviation_of(const float *a, const float *b, uint32_t count) {
 }
 
 float strategy_entropy_weight(bool priced, double progress) {
-  return priced ? 0.3f : (float)(0.02 + (0.002 - 0.02) * progress);
+  return priced ? 0.2f : (float)(0.02 + (0.002 - 0.02) * progress);
 }
 
 float strategy_update(struct strategy *s, const float *states, uint32_t batch, const uint32_t *action1,
@@ -260,18 +299,20 @@ float strategy_update(struct strategy *s, const float *states, uint32_t batch, c
   return entropy / (float)batch;
 }
 
-/* value, moments, and the step counter as two halves that a float holds exactly */
+/* value, moments, statistics, and the step counter as two halves that a float holds exactly */
 size_t strategy_save_size(const struct strategy *s) {
-  return 3 * s->parameters + 2;
+  return state_size(s) + 2;
 }
 
 void strategy_save(const struct strategy *s, float *ret_values) {
-  memcpy(ret_values, s->value, 3 * s->parameters * sizeof(float));
-  ret_values[3 * s->parameters] = (float)(s->updates & 0xfffff);
-  ret_values[3 * s->parameters + 1] = (float)(s->updates >> 20);
+  const size_t size = state_size(s);
+  memcpy(ret_values, s->value, size * sizeof(float));
+  ret_values[size] = (float)(s->updates & 0xfffff);
+  ret_values[size + 1] = (float)(s->updates >> 20);
 }
 
 void strategy_load(struct strategy *s, const float *values) {
-  memcpy(s->value, values, 3 * s->parameters * sizeof(float));
-  s->updates = (uint64_t)values[3 * s->parameters] + ((uint64_t)values[3 * s->parameters + 1] << 20);
+  const size_t size = state_size(s);
+  memcpy(s->value, values, size * sizeof(float));
+  s->updates = (uint64_t)values[size] + ((uint64_t)values[size + 1] << 20);
 }

@@ -1,7 +1,7 @@
 /* The strategy network: picks k, the number of faces mixed into a sample, and learns by REINFORCE against the
  * recognition network. MLP state -> 64 -> 32 -> |K| with PReLU or ReLU; pi' = 0.9 pi + 0.1/|K|; two draws an
  * anchor; gradient (R1 - R2)(grad log pi'(k1) - grad log pi'(k2))/2 divided by the batch's deviation of
- * rewards; entropy bonus; Adam 3.5e-4.
+ * rewards; entropy bonus; Adam.
  *
  * The reward is computed by the caller (a seam: "paper" is the detached recognition loss; a probe-based
  * reward needs other inputs), so this file knows nothing of losses. */
@@ -43,7 +43,7 @@ struct strategy_context {
   /* moving averages over the mixes that the sample, the person leads; 0 before the first: */
   float margin_sample, margin_person; /* cos to the lead's class minus best other */
   float excess_sample, excess_person; /* plain cross-entropy of the label minus its entropy, nats */
-  float leak;       /* moving average of the leak of the person's mixes; 0 without a probe */
+  float alike;      /* how alike the person's photographs are to the probe's embedder; 0 without one */
   float need;       /* what is missed of the person unmixed, as a share of the mean; 1 without a probe */
   float log_images; /* log of the lead person's image count */
   float progress;   /* t/T */
@@ -52,14 +52,23 @@ struct strategy_context {
 
 /* channels: C of the templates; k[0..actions) ascending values in 1..6. floor: the 0.1 of pi'; 0 = none. */
 #define STRATEGY_FLOOR 0.1f
-int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, uint64_t seed,
-                 struct strategy **ret_strategy, struct guise_error *err);
+/* standard: for the probe's reward. The 2C entries of the template are then taken as deviations from what
+ * they usually are, and all of them together weigh as much as the others; and Adam's rate is 2e-3. As they
+ * are, hundreds of entries that are about the same for every face outvote the few that differ between people,
+ * so that the policy learns how much to mix and not whom; and at the published rate it hardly learns whom in
+ * the few hundred updates of a short training. */
+int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, bool standard,
+                 uint64_t seed, struct strategy **ret_strategy, struct guise_error *err);
 struct strategy *strategy_free(struct strategy *strategy);
 uint32_t strategy_state_size(const struct strategy *strategy); /* 2C + STRATEGY_EXTRA */
 
 /* State of one masked lead: per-channel mean |.| and deviation of (C,cells), then the context. */
 void strategy_state(const struct strategy *strategy, const float *template_, uint32_t cells,
                     const struct strategy_context *context, float *ret_state);
+
+/* Of the states of a batch of a standardising network; others stay as they are. Once a batch: running
+ * statistics, the newest batch weighs .01. */
+void strategy_standardise(struct strategy *strategy, float *states, uint32_t batch);
 
 /* pi' for `batch` states; ret_probability (batch, actions). */
 void strategy_policy(struct strategy *strategy, const float *states, uint32_t batch, float *ret_probability);
@@ -69,8 +78,8 @@ uint32_t strategy_draw(struct rng *rng, const float *probability, uint32_t actio
 /* The entropy bonus when `progress` (0..1) of the training is done. The published one, 0.02 falling to 0.002,
  * is next to nothing beside rewards divided by their deviation. With the probe's reward (priced), whose price
  * of accuracy moves, a policy that has settled in a corner takes long to leave it: it tries other actions too
- * seldom to learn that they have become the better ones. There it is 0.3: an action worth one deviation less
- * is taken a twenty-eighth as often. */
+ * seldom to learn that they have become the better ones. There it is 0.2: an action worth a third of a
+ * deviation less is taken a fifth as often. */
 float strategy_entropy_weight(bool priced, double progress);
 
 /* One REINFORCE update with two draws an anchor; returns the mean entropy of pi' in nats.
@@ -79,7 +88,7 @@ float strategy_update(struct strategy *strategy, const float *states, uint32_t b
                       const uint32_t *action2, const float *reward1, const float *reward2,
                       float entropy_weight);
 
-/* All state (weights, Adam moments, step counter) as one float vector, for checkpoints. */
+/* All state (weights, Adam moments, statistics, step counter) as one float vector, for checkpoints. */
 size_t strategy_save_size(const struct strategy *strategy);
 void strategy_save(const struct strategy *strategy, float *ret_values);
 void strategy_load(struct strategy *strategy, const float *values);

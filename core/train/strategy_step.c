@@ -10,12 +10,6 @@
 
 #define ACTIONS(t) ((t)->spec->mask.k_count)
 
-/* A person nobody has decided on yet stands where all stand on average. */
-static float leak_of(const struct trainer *t, uint32_t person) {
-  float known = t->difficulty.leak_person[person];
-  return known == 0 ? (float)t->dual.leak : known;
-}
-
 /* Ablations: the batch's states in another order, or none. */
 static void ablate_states(struct trainer *t, const struct ablation_traits *ablation) {
   size_t size = strategy_state_size(t->strategy);
@@ -51,7 +45,7 @@ static void fill_states(struct trainer *t) {
         .margin_person = d->margin_person[t->identity[i]],
         .excess_sample = 0.2f * d->excess_sample[t->sample[i]],
         .excess_person = 0.2f * d->excess_person[t->identity[i]],
-        .leak = leak_of(t, t->identity[i]),
+        .alike = t->probe ? probe_alike(t->probe, t->identity[i]) : 0,
         .need = t->probe ? trainer_need(t, t->identity[i]) : 1,
         .dual = fminf((float)t->dual.mu, 3),
         .log_images = 0.3f * logf((float)t->data.images_of[t->identity[i]]),
@@ -59,6 +53,7 @@ static void fill_states(struct trainer *t) {
     };
     strategy_state(t->strategy, t->templates + i * elements, cells, &context, t->states + i * size);
   }
+  strategy_standardise(t->strategy, t->states, t->batch);
   ablate_states(t, ablation_traits(t->spec->mask.ablation));
 }
 

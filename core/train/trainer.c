@@ -91,20 +91,30 @@ static int make_strategy(struct trainer *t, struct guise_error *err) {
   if (!mask_traits(spec->mask.method)->has_strategy || spec->mask.policy != POLICY_LEARNED ||
       trainer_is_given(t))
     return 0;
-  int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor, spec->train.seed,
-                       &t->strategy, err);
+  int r = strategy_new(mask_channels(t->mask), spec->mask.k, spec->mask.k_count, floor,
+                       spec->mask.reward == REWARD_PROBE, spec->train.seed, &t->strategy, err);
   if (r < 0 || spec->mask.reward != REWARD_PROBE)
     return r;
+  struct face_view view = {&t->data, t->data.train.image};
+  const struct gallery_faces people = {.face = face_view_image,
+                                       .context = &view,
+                                       .identity = t->data.train.identity,
+                                       .count = t->data.train.count,
+                                       .people = t->data.train.identities,
+                                       .size = t->data.size,
+                                       .should_stop = trainer_should_stop,
+                                       .stop_context = t};
   const struct probe_options options = {.batch = t->eval_batch / 2,
                                         .mixes = t->eval_batch,
                                         .faces = t->batch,
-                                        .images = t->data.train.count,
                                         .threads = t->threads,
                                         .seed = spec->train.seed,
-                                        .embedder = t->embedder};
+                                        .embedder = t->embedder,
+                                        .people = &people};
   dual_start(&t->dual,
              (double)t->total * (1 - spec->train.margin_warmup) * (1 - spec->mask.unmixed) / STRATEGY_EVERY);
-  return probe_new(t->mask, &options, &t->probe, err);
+  r = probe_new(t->mask, &options, &t->probe, err);
+  return r == -ECANCELED ? trainer_stop_code(t) : r;
 }
 
 static int make_networks(struct trainer *t, struct guise_error *err) {
@@ -154,7 +164,6 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
     d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
     d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
-    d->leak_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->need_person = zeroed(t->data.train.identities, sizeof(float), &failed);
   }
   if (t->probe)
@@ -221,7 +230,6 @@ void trainer_done(struct trainer *t) {
                      t->difficulty.excess_sample,
                      t->difficulty.margin_person,
                      t->difficulty.excess_person,
-                     t->difficulty.leak_person,
                      t->difficulty.need_person,
                      t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)

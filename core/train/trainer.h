@@ -43,7 +43,6 @@ struct epoch_sums {
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
-  float *leak_person;                   /* (train.identities) */
   float *need_person; /* (train.identities) what is missed of them unmixed, of the mean; newest by .3 */
 };
 

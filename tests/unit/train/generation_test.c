@@ -20,6 +20,7 @@
 #include "core/train/adversary.h"
 #include "core/train/generation.h"
 #include "core/train/judge.h"
+#include "unit/train/initial.h"
 
 enum { SIDE = 48, PIXELS = 3 * SIDE * SIDE, PEOPLE = 12, FACES = 2 * PEOPLE, BATCH = 4 };
 
@@ -38,29 +39,8 @@ static const uint8_t *face(void *context, uint32_t i) {
   return faces[i];
 }
 
-/* An embedder as it comes from its initial weights: it tells pictures apart, if not people. */
 static void write_model(enum mask_method method, enum arch_norm norm) {
-  struct guise_error err = {0};
-  struct model_info info = {.arch = ARCH_FREQ_IR,
-                            .input = SIDE,
-                            .embedding = 32,
-                            .width = 0.25f,
-                            .norm = norm,
-                            .mask = mask_options_default(method, SIDE)};
-  const struct graph_config config = {.batch = 1, .threads = 1, .seed = 3};
-  struct graph *graph = NULL;
-  struct mask *mask = NULL;
-  assert_int_equal(mask_new(&info.mask, &mask, &err), 0);
-  assert_int_equal(mask_fit(mask, face, NULL, FACES, &err), 0);
-  info.constants = *mask_constants(mask);
-  const struct arch_options options = model_arch_options(&info, mask);
-  assert_int_equal(graph_new(&config, &graph, &err), 0);
-  (void)arch_describe(graph, info.arch, &options);
-  assert_int_equal(graph_build(graph, &err), 0);
-  if (model_save(judge_path, graph, &info, &err) < 0)
-    fail_msg("%s", err.text);
-  graph_free(graph);
-  mask_free(mask);
+  write_initial_model(judge_path, method, norm, SIDE, face, FACES);
 }
 
 static int setup(void **state) {

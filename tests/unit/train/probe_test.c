@@ -120,7 +120,8 @@ static double mean_leak(const struct fixture *f, struct probe *probe, uint32_t k
     faces[i] = f->faces[i];
     person[i] = i / IMAGES;
   }
-  assert_int_equal(probe_leaks(probe, mixes, MIXES, f->mixed, faces, NULL, person, leaks, NULL), 0);
+  const struct probe_members members = {NULL, person, faces};
+  assert_int_equal(probe_leaks(probe, mixes, MIXES, f->mixed, &members, leaks, NULL), 0);
   for (uint32_t i = 0; i < MIXES; i++) {
     assert_true(leaks[i] >= -2 && leaks[i] <= 2);
     sum += (double)leaks[i] / MIXES;
@@ -185,7 +186,8 @@ static void public_faces_do_not_leak(void **state) {
                          {.k = 1, .member = {9}, .lambda = {1}}};
   assert_int_equal(probe_new(f->mask, &options, &probe, NULL), 0);
   mix_templates(mixes, 2, f->templates, mask_elements(f->mask), f->mixed);
-  assert_int_equal(probe_leaks(probe, mixes, 2, f->mixed, faces, NULL, person, leaks, NULL), 0);
+  const struct probe_members members = {NULL, person, faces};
+  assert_int_equal(probe_leaks(probe, mixes, 2, f->mixed, &members, leaks, NULL), 0);
   assert_true(leaks[0] != 0);
   assert_true(leaks[1] == 0);
   probe_free(probe);
@@ -208,35 +210,34 @@ static void the_price_rises_and_falls(void **state) {
   dual_start(&dual, 600);
   assert_true(dual.mu == 0 && dual.tau == DUAL_TAU_START);
   dual.tau = 0.25;
-  dual_step(&dual, 1.25, 0.3, true); /* the first value is the average; beyond tau by 1 */
+  dual_step(&dual, 1.25, true); /* the first value is the average; beyond tau by 1 */
   assert_true(fabs(dual.nu - 0.01) < 1e-12 && fabs(dual.mu - 1.01) < 1e-12); /* twice tau at most */
-  dual_step(&dual, 0.25, 0.3, true);                                         /* average 1.15 */
+  dual_step(&dual, 0.25, true);                                              /* average 1.15 */
   assert_true(fabs(dual.nu - 0.02) < 1e-12 && fabs(dual.mu - dual.nu - 0.9) < 1e-12);
   double before = dual.nu;
   for (int i = 0; i < 50; i++)
-    dual_step(&dual, 2, 0.3, true);
+    dual_step(&dual, 2, true);
   assert_true(dual.nu > before + 0.1);
   for (int i = 0; i < 2000; i++)
-    dual_step(&dual, 2, 0.3, true);
+    dual_step(&dual, 2, true);
   assert_true(dual.nu == 5 && dual.mu == 5); /* or it would take as long to come down */
   for (int i = 0; i < 60; i++)
-    dual_step(&dual, 0, 0.3, true);
+    dual_step(&dual, 0, true);
   assert_true(dual.mu < 4.75); /* at once what costs nothing is worth less */
   for (int i = 0; i < 10000; i++)
-    dual_step(&dual, 0, 0.3, true);
+    dual_step(&dual, 0, true);
   assert_true(dual.mu == 0 && dual.nu == 0);
-  assert_true(fabs(dual.leak - 0.3) < 1e-9);
   dual_start(&dual, 600);
   dual.tau = 0.02; /* a tenth of cost is five times as much as may be: the price is felt within 100 updates */
   for (int i = 0; i < 100; i++)
-    dual_step(&dual, 0.1, 0.3, true);
+    dual_step(&dual, 0.1, true);
   assert_true(fabs(dual.nu - 1) < 1e-9);
   dual.tau = 0.08; /* a quarter of tau too much */
-  dual_step(&dual, 0.1, 0.3, true);
+  dual_step(&dual, 0.1, true);
   assert_true(fabs(dual.nu - 1 - 0.005 * 0.25) < 1e-9);
   dual_start(&dual, 600);
   assert_true(ablation_traits(ABLATION_NO_DUAL)->no_dual && !ablation_traits(ABLATION_NONE)->no_dual);
-  dual_step(&dual, 5, 0.3, false);
+  dual_step(&dual, 5, false);
   assert_true(dual.mu == 0 && dual.cost == 5);
 }
 
@@ -282,6 +283,18 @@ static void tau_follows_the_accuracy(void **state) {
   assert_true(dual.tau == 0.75);
 }
 
+/* Who is bound begins with less, at a price. */
+static void a_bound_begins_carefully(void **state) {
+  struct dual dual;
+  (void)state;
+  dual_start(&dual, 600);
+  dual_bind(&dual, 0.9, 0.5);
+  assert_true(dual.known > 0 && dual.reference_accuracy == 0.9 && dual.reference_tar == 0.5);
+  assert_true(dual.tau == DUAL_TAU_BOUND && dual.mu == DUAL_MU_BOUND);
+  dual_step(&dual, DUAL_TAU_BOUND, true); /* as much as may be: the price stays */
+  assert_true(dual.mu == DUAL_MU_BOUND);
+}
+
 /* A reference that ended at .8 on its own pairs and had .6 after half of its training is asked, on pairs
  * where it reaches .9, for .7 after half of this one. */
 static void early_epochs_are_held_against_early_epochs(void **state) {
@@ -293,7 +306,7 @@ static void early_epochs_are_held_against_early_epochs(void **state) {
     dual.curve[i] = i < CURVE_POINTS / 2 ? 0.6 : 0.8;
   assert_true(fabs(dual_reference_at(&dual, 0.5) - 0.7) < 1e-12);
   assert_true(fabs(dual_reference_at(&dual, 1) - 0.9) < 1e-12);
-  dual_epoch(&dual, 0.7 - 0.03, 0.5, 0.01); /* and 3 times what may be missing at the end */
+  dual_epoch(&dual, 0.7 - 0.02, 0.5, 0.01); /* and a point more than at the end may be missing */
   assert_true(fabs(dual.tau - DUAL_TAU_START) < 1e-12);
 }
 
@@ -369,6 +382,7 @@ int main(void) {
       cmocka_unit_test(the_price_rises_and_falls),
       cmocka_unit_test(dilution_is_that_of_the_draws),
       cmocka_unit_test(tau_follows_the_accuracy),
+      cmocka_unit_test(a_bound_begins_carefully),
       cmocka_unit_test(early_epochs_are_held_against_early_epochs),
       cmocka_unit_test(curves_with_gaps),
       cmocka_unit_test(curves),

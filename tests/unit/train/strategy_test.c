@@ -16,7 +16,7 @@ static const uint32_t all_k[5] = {2, 3, 4, 5, 6};
 
 static struct strategy *make(void) {
   struct strategy *strategy = NULL;
-  assert_int_equal(strategy_new(CHANNELS, all_k, 5, STRATEGY_FLOOR, 1, &strategy, NULL), 0);
+  assert_int_equal(strategy_new(CHANNELS, all_k, 5, STRATEGY_FLOOR, false, 1, &strategy, NULL), 0);
   return strategy;
 }
 
@@ -134,12 +134,12 @@ static void saved_and_loaded_to_the_bit(void **state) {
 static void bad_actions(void **state) {
   (void)state;
   struct strategy *s = NULL;
-  assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
-  assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
-  assert_int_equal(strategy_new(3, all_k, 0, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
-  assert_int_equal(strategy_new(3, (const uint32_t[]){0, 1}, 2, STRATEGY_FLOOR, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){3, 2}, 2, STRATEGY_FLOOR, false, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){7}, 1, STRATEGY_FLOOR, false, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, all_k, 0, STRATEGY_FLOOR, false, 1, &s, NULL), -EINVAL);
+  assert_int_equal(strategy_new(3, (const uint32_t[]){0, 1}, 2, STRATEGY_FLOOR, false, 1, &s, NULL), -EINVAL);
   assert_int_equal(strategy_new(3, (const uint32_t[]){1, 2, 3, 4, 5, 6}, STRATEGY_ACTIONS_MAX, STRATEGY_FLOOR,
-                                1, &s, NULL),
+                                false, 1, &s, NULL),
                    0); /* 1: left unmixed */
   strategy_free(s);
 }
@@ -148,12 +148,12 @@ static void entropy_bonuses(void **state) {
   (void)state;
   assert_true(fabsf(strategy_entropy_weight(false, 0) - 0.02f) < 1e-7f);
   assert_true(fabsf(strategy_entropy_weight(false, 1) - 0.002f) < 1e-7f);
-  assert_true(fabsf(strategy_entropy_weight(true, 0) - 0.3f) < 1e-7f);
-  assert_true(fabsf(strategy_entropy_weight(true, 1) - 0.3f) < 1e-7f);
+  assert_true(fabsf(strategy_entropy_weight(true, 0) - 0.2f) < 1e-7f);
+  assert_true(fabsf(strategy_entropy_weight(true, 1) - 0.2f) < 1e-7f);
 }
 
-/* Rewards one deviation apart: with the bonus of priced rewards the better action is taken more often, and
- * the worse one not given up; without it, it is. */
+/* Rewards a third of a deviation apart: with the bonus of priced rewards the better action is taken more
+ * often, and the worse one not given up; without it, it is. */
 static void priced_policies_stay_open(void **state) {
   (void)state;
   enum { ACTIONS = 2, ANCHORS = 32 };
@@ -161,7 +161,7 @@ static void priced_policies_stay_open(void **state) {
   for (int priced = 0; priced < 2; priced++) {
     struct strategy *s = NULL;
     float probability[ANCHORS * ACTIONS];
-    assert_int_equal(strategy_new(4, k, ACTIONS, 0, 3, &s, NULL), 0);
+    assert_int_equal(strategy_new(4, k, ACTIONS, 0, priced, 3, &s, NULL), 0);
     const size_t size = strategy_state_size(s);
     float *states = calloc(ANCHORS * size, sizeof(*states));
     assert_non_null(states);
@@ -176,22 +176,78 @@ static void priced_policies_stay_open(void **state) {
       for (uint32_t i = 0; i < ANCHORS; i++)
         for (int d = 0; d < 2; d++) {
           a[d][i] = strategy_draw(&rng, probability + i * ACTIONS, ACTIONS);
-          /* noise of deviation .87, and .5 more or less: a deviation of 1 in all when both are as frequent */
-          r[d][i] = (float)(1.5 * (double)(rng_uniform(&rng) * 2 - 1)) + (a[d][i] == 1 ? 0.5f : -0.5f);
+          /* noise of deviation .87, and .15 more or less */
+          r[d][i] = (float)(1.5 * (double)(rng_uniform(&rng) * 2 - 1)) + (a[d][i] == 1 ? 0.15f : -0.15f);
         }
       (void)strategy_update(s, states, ANCHORS, a[0], a[1], r[0], r[1], strategy_entropy_weight(priced, 0.5));
     }
     strategy_policy(s, states, ANCHORS, probability);
     print_message("%s: P(better) %.3f\n", priced ? "priced" : "published", (double)probability[1]);
-    assert_true(priced ? probability[1] > 0.9f && probability[1] < 0.995f : probability[1] > 0.999f);
+    assert_true(priced ? probability[1] > 0.75f && probability[1] < 0.95f : probability[1] > 0.999f);
     free(states);
     strategy_free(s);
   }
 }
 
+enum { BLOCK = 189, GROUP = 16 };
+
+/* Two kinds of people, whom one entry of the context tells apart, among entries of templates that are much
+ * the same for all. */
+static void draw_states(const struct strategy *s, struct rng *rng, float *states) {
+  const size_t size = strategy_state_size(s);
+  for (uint32_t i = 0; i < GROUP; i++) {
+    float *state = states + i * size;
+    memset(state, 0, size * sizeof(*state));
+    for (uint32_t e = 0; e < 2 * BLOCK; e++)
+      state[e] = 0.8f + 0.05f * (float)(e % 7) + 0.1f * rng_normal(rng);
+    state[2 * BLOCK + 4] = i % 2 ? 1 : -1;
+  }
+}
+
+/* How much more often those of the second kind are mixed after `updates`, where each kind is better off with
+ * another action, by .3 beside noise of deviation .4. */
+static double learnt_difference(bool standard, uint64_t updates) {
+  static const uint32_t k[2] = {1, 6};
+  struct strategy *s = NULL;
+  float probability[GROUP * 2];
+  double difference = 0;
+  assert_int_equal(strategy_new(BLOCK, k, 2, STRATEGY_FLOOR, standard, 3, &s, NULL), 0);
+  float *states = calloc(GROUP * strategy_state_size(s), sizeof(*states));
+  for (uint64_t step = 0; step <= updates; step++) {
+    uint32_t a[2][GROUP];
+    float r[2][GROUP];
+    struct rng rng;
+    rng_init(&rng, 5, RNG_STRATEGY, step, 0);
+    draw_states(s, &rng, states);
+    strategy_standardise(s, states, GROUP);
+    strategy_policy(s, states, GROUP, probability);
+    for (uint32_t i = 0; i < GROUP; i++)
+      for (int d = 0; d < 2; d++) {
+        a[d][i] = strategy_draw(&rng, probability + (size_t)i * 2, 2);
+        r[d][i] = 0.4f * rng_normal(&rng) + (a[d][i] == i % 2 ? 0.3f : 0);
+      }
+    if (step < updates)
+      (void)strategy_update(s, states, GROUP, a[0], a[1], r[0], r[1], strategy_entropy_weight(true, 0));
+  }
+  for (uint32_t i = 0; i < GROUP; i++)
+    difference += (i % 2 ? 1 : -1) * (double)probability[2 * i + 1] / (GROUP / 2.0);
+  free(states);
+  strategy_free(s);
+  return difference;
+}
+
+/* 200 updates are a short training. */
+static void whom_is_learnt_in_a_short_training(void **state) {
+  (void)state;
+  const double standard = learnt_difference(true, 200), plain = learnt_difference(false, 200);
+  print_message("difference learnt: %.2f; %.2f with the state as it is\n", standard, plain);
+  assert_true(standard > 0.6 && plain < 0.3);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(entropy_bonuses),
                                      cmocka_unit_test(priced_policies_stay_open),
+                                     cmocka_unit_test(whom_is_learnt_in_a_short_training),
                                      cmocka_unit_test(learns_from_the_state),
                                      cmocka_unit_test(collapses_where_the_reward_grows_with_k),
                                      cmocka_unit_test(one_update_favours_the_better_action),
