@@ -44,10 +44,10 @@ struct dual {
 
 #define DUAL_TAU_START 0.6 /* about the dilution of three faces */
 /* With a bound the beginning is careful, so that people are learnt from before it is known what mixing them
- * costs: what is lost early has to be made up for by not mixing later. At this price an unmixed face and a
- * mix of many are worth about the same. */
+ * costs: what is lost early has to be made up for by not mixing later. At this price many people are left
+ * unmixed. */
 #define DUAL_TAU_BOUND 0.3
-#define DUAL_MU_BOUND 0.5
+#define DUAL_MU_BOUND 1.0
 
 /* updates: of the policy, in the whole training. */
 void dual_start(struct dual *dual, double updates);
