@@ -51,6 +51,15 @@ const PANELS = [
       ['strategy.cost', 'cost'],
     ],
   },
+  {
+    title: 'Whom the strategy leaves unmixed',
+    note: 'How far its probability of k = 1 differs between people, and its correlation with what is known of them',
+    names: [
+      ['strategy.alone_deviation', 'deviation'],
+      ['strategy.alone_alike', 'with how alike their photographs are'],
+      ['strategy.alone_need', 'with what is missed of them'],
+    ],
+  },
   {title: 'Reward', names: [['strategy.reward', 'all'], ...ofK('reward')]},
   {
     title: 'Divergence',

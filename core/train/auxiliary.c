@@ -14,11 +14,15 @@ static float standing(const struct trainer *t, uint32_t person) {
   return ((float)t->rank[person] + 0.5f) / (float)t->data.train.identities;
 }
 
+bool auxiliary_spared(const struct trainer *t, uint32_t person) {
+  return t->spec->mask.unmixed_by == UNMIXED_PEOPLE && standing(t, person) < (float)t->spec->mask.unmixed;
+}
+
 static bool is_spared(const struct trainer *t, uint32_t image) {
   const uint32_t person = t->data.train.identity[image];
   struct rng rng;
   if (t->spec->mask.unmixed_by == UNMIXED_PEOPLE)
-    return standing(t, person) < (float)t->spec->mask.unmixed;
+    return auxiliary_spared(t, person);
   if (t->spec->mask.recipes > 0)
     recipe_choice(t->spec->train.seed, image, trainer_recipe(t), &rng);
   else

@@ -26,6 +26,8 @@ int auxiliary_setup(struct trainer *trainer, struct guise_error *err);
  * way. */
 bool auxiliary_unmixed(const struct trainer *trainer, uint32_t image);
 bool auxiliary_left(const struct trainer *trainer, uint32_t image);
+/* Whether mask.unmixed leaves this person in every epoch, so that they never follow the policy. */
+bool auxiliary_spared(const struct trainer *trainer, uint32_t person);
 /* The policy gives k = 1 the probability `alone` for `image`. Its person's average is asked next epoch. */
 void auxiliary_asked(struct trainer *trainer, uint32_t image, float alone);
 

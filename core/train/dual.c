@@ -19,12 +19,12 @@ void dual_start(struct dual *dual, double updates) {
   *dual = (struct dual){.tau = DUAL_TAU_START, .rate = TRAVEL / VIOLATION_MOST / MAX(updates, 1.0)};
 }
 
-void dual_bind(struct dual *dual, double accuracy, double tar) {
+void dual_bind(struct dual *dual, double accuracy, double tar, double least, bool priced) {
   dual->known = 1;
   dual->reference_accuracy = accuracy;
   dual->reference_tar = tar;
-  dual->tau = DUAL_TAU_BOUND;
-  dual->mu = dual->nu = DUAL_MU_BOUND;
+  dual->tau = MAX(DUAL_TAU_BOUND, least);
+  dual->mu = dual->nu = priced ? DUAL_MU_BOUND : 0;
 }
 
 static void average(double *value, double now, bool first) {

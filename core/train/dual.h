@@ -52,8 +52,8 @@ struct dual {
 /* updates: of the policy, in the whole training. */
 void dual_start(struct dual *dual, double updates);
 /* The reference's accuracy and TAR at FAR 1e-2 on this job's first verification set, once they are computed.
- */
-void dual_bind(struct dual *dual, double accuracy, double tar);
+ * least: the dilution that the policy cannot avoid. priced false: mu stays 0. */
+void dual_bind(struct dual *dual, double accuracy, double tar, double least, bool priced);
 /* E[1 - sum lambda^2] of mixes of k faces (core/mask/mixing.h); 0 of one. */
 double dual_dilution(uint32_t k);
 /* One update: the mean cost of its decisions. priced false: mu stays 0. */

@@ -9,8 +9,7 @@
 #include "core/model/model.h"
 
 #define ALIKE_MOST 3.0f
-#define SCALE_LEAST 0.05f /* of an embedder that hardly tells people apart */
-#define CHUNK 64u         /* photographs between two looks at should_stop */
+#define CHUNK 64u /* photographs between two looks at should_stop */
 
 struct gallery {
   uint32_t most, embedding;
@@ -127,7 +126,7 @@ static void measure_alike(struct gallery *gallery, uint32_t people) {
   }
   const double mean = known ? sum / known : 1, variance = known ? squares / known - mean * mean : 0;
   const float deviation = (float)sqrt(fmax(variance, 1e-8));
-  gallery->scale = fmaxf((float)(mean - mean_strange(gallery, people)), SCALE_LEAST);
+  gallery->scale = fmaxf((float)(mean - mean_strange(gallery, people)), GALLERY_SCALE_LEAST);
   for (uint32_t p = 0; p < people; p++)
     if (gallery->count[p] >= 2)
       gallery->alike[p] =

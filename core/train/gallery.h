@@ -14,6 +14,8 @@ struct model;
 /* Where so many would need more bytes than this, fewer are kept, two at least. */
 #define GALLERY_BYTES ((size_t)128 << 20)
 
+#define GALLERY_SCALE_LEAST 0.05f /* of an embedder that hardly tells people apart */
+
 struct gallery_faces {
   const uint8_t *(*face)(void *context, uint32_t i); /* (size,size,3) bytes of image i */
   void *context;
@@ -37,5 +39,6 @@ float gallery_cosine(const struct gallery *gallery, uint32_t person, uint32_t ma
  * deviations from everybody's mean, -3..3; 0 of who has one photograph. */
 float gallery_alike(const struct gallery *gallery, uint32_t person);
 /* How much more alike two photographs of a person are than two of different people: the difference of the
- * mean cosines, .05 at least. Of people with one photograph each, theirs with itself counts. */
+ * mean cosines, GALLERY_SCALE_LEAST at least. Of people with one photograph each, theirs with itself counts.
+ */
 float gallery_scale(const struct gallery *gallery);

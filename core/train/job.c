@@ -8,6 +8,7 @@
 
 #include "core/train/audit.h"
 #include "core/train/audit_job.h"
+#include "core/train/auxiliary.h"
 #include "core/train/embedder.h"
 #include "core/train/finish.h"
 #include "core/train/given.h"
@@ -67,18 +68,24 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   return r;
 }
 
-/* Whom the policy leaves: how far P(k = 1) differs between people, and what it goes with. */
+/* Whom the policy leaves: how far P(k = 1) differs between those who follow it, and what it goes with. */
 static int add_alone_rows(struct trainer *t, uint32_t epoch) {
   enum { ALONE, ALIKE, NEED, KINDS };
   const uint32_t people = t->data.train.identities;
-  double sum[KINDS] = {0}, product[KINDS][KINDS] = {{0}};
+  double sum[KINDS] = {0}, product[KINDS][KINDS] = {{0}}, asked = 0;
+  for (uint32_t p = 0; p < people; p++)
+    asked += !auxiliary_spared(t, p);
+  if (asked < 2)
+    return 0;
   for (uint32_t p = 0; p < people; p++) {
+    if (auxiliary_spared(t, p))
+      continue;
     const double x[KINDS] = {(double)t->alone[p], (double)probe_alike(t->probe, p),
                              (double)trainer_need(t, p)};
     for (int i = 0; i < KINDS; i++) {
-      sum[i] += x[i] / people;
+      sum[i] += x[i] / asked;
       for (int j = 0; j < KINDS; j++)
-        product[i][j] += x[i] * x[j] / people;
+        product[i][j] += x[i] * x[j] / asked;
     }
   }
   for (int i = 0; i < KINDS; i++)
@@ -142,7 +149,8 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
                 "verification set and verify it at least %d times",
                 CURVE_KNOWN);
   }
-  dual_bind(&t->dual, result.accuracy, result.tar_at_far_2);
+  dual_bind(&t->dual, result.accuracy, result.tar_at_far_2, dual_dilution(t->spec->mask.k[0]),
+            !ablation_traits(t->spec->mask.ablation)->no_dual);
   trainer_log(t, "info", "the reference verifies %.2f %% of %s; at most %.2f points may be lost",
               100 * result.accuracy, sets->set[0].protocol, 100 * t->spec->mask.max_accuracy_drop);
   return 0;

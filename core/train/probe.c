@@ -321,8 +321,10 @@ static float expected_largest(float *values, uint32_t count, uint32_t n) {
   return (float)sum;
 }
 
-static bool is_in(const struct probe *probe, const struct mix *mix, const uint32_t *person, uint32_t member) {
-  for (uint32_t j = 0; j < mix->k; j++)
+/* Whether the person of `member` is among the first k faces of the mix. */
+static bool is_among(const struct probe *probe, const struct mix *mix, uint32_t k, const uint32_t *person,
+                     uint32_t member) {
+  for (uint32_t j = 0; j < k; j++)
     if (mix->member[j] < probe->options.faces && person[mix->member[j]] == person[member])
       return true;
   return false;
@@ -331,24 +333,30 @@ static bool is_in(const struct probe *probe, const struct mix *mix, const uint32
 /* What strangers look like to the reconstruction of mix i: similarities, and how many. */
 static uint32_t compare_strangers(const struct probe *probe, const struct mix *mix, uint32_t i,
                                   const struct probe_members *members, float ret_values[PROBE_STRANGERS]) {
-  const uint32_t faces = probe->options.faces;
-  uint32_t found = 0;
+  const uint32_t faces = probe->options.faces, *person = members->person;
+  uint32_t found = 0, taken[PROBE_STRANGERS];
   for (uint32_t n = 0; n < faces && found < PROBE_STRANGERS; n++) {
     const uint32_t member = (mix->member[0] + n) % faces; /* others for each lead */
-    if ((probe->gallery || probe->place[member] != UINT32_MAX) && !is_in(probe, mix, members->person, member))
-      ret_values[found++] = similarity(probe, i, members, member);
+    bool known = is_among(probe, mix, mix->k, person, member) ||
+                 (!probe->gallery && probe->place[member] == UINT32_MAX);
+    for (uint32_t j = 0; j < found && !known; j++)
+      known = taken[j] == person[member];
+    if (known)
+      continue;
+    ret_values[found] = similarity(probe, i, members, member);
+    taken[found++] = person[member];
   }
   return found;
 }
 
 static float leak_of(const struct probe *probe, const struct mix *mix, uint32_t i,
                      const struct probe_members *members) {
-  float strangers[PROBE_STRANGERS], leak = -1;
+  float strangers[PROBE_STRANGERS], leak = -INFINITY;
   uint32_t compared = 0;
   for (uint32_t j = 0; j < mix->k; j++)
     if (mix->member[j] < probe->options.faces) {
       leak = fmaxf(leak, similarity(probe, i, members, mix->member[j]));
-      compared++;
+      compared += !is_among(probe, mix, j, members->person, mix->member[j]);
     }
   if (compared == 0)
     return 0;
@@ -370,6 +378,10 @@ int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, co
   for (uint32_t i = 0; i < count; i++)
     ret_leaks[i] = leak_of(probe, &mixes[i], i, members);
   return 0;
+}
+
+float probe_scale(const struct probe *probe) {
+  return gallery_scale(probe->gallery);
 }
 
 float probe_alike(const struct probe *probe, uint32_t person) {

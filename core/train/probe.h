@@ -7,7 +7,8 @@
  *   leak = max_j s(x_j) - expected max_j s(y_j)
  *   s(x) = mean cos(E(x^), E(x')) / scale over other photographs x' of the person of x (gallery.h)
  *
- * over the constituents x_j and as many strangers y_j: faces of the batch of people who are not in the mix.
+ * over the constituents x_j and as many strangers y_j: people of the batch who are not in the mix (of frozen
+ * mixes only the lead is known to be). Each person counts once.
  * scale is what another photograph of the person has before a stranger's, on average, so that a picture with
  * a leak of 1 links as well as a photograph, whatever the embedder. Other photographs are what somebody has
  * who asks whose template this is; a person whose photographs are unlike each other is not found by it,
@@ -66,6 +67,8 @@ struct probe_members {
 #define PROBE_STRANGERS 8u
 int probe_leaks(struct probe *probe, const struct mix *mixes, uint32_t count, const float *mixed,
                 const struct probe_members *members, float *ret_leaks, struct guise_error *err);
+/* gallery_scale; there is an embedder. */
+float probe_scale(const struct probe *probe);
 /* gallery_alike; 0 without an embedder. */
 float probe_alike(const struct probe *probe, uint32_t person);
 /* The reconstructions of the last call of probe_leaks: (count, P, P, 3) bytes, P in *ret_size. */

@@ -85,6 +85,16 @@ static int make_mask(struct trainer *t, const struct job_inputs *inputs, struct 
   return r < 0 ? r : trainer_set_decoys(t, err);
 }
 
+static void log_scale(const struct trainer *t) {
+  const double scale = (double)probe_scale(t->probe);
+  const bool tells = scale > (double)GALLERY_SCALE_LEAST;
+  trainer_log(
+      t, tells ? "info" : "warning", "the probe's embedder tells people apart by a cosine of %.2f%s", scale,
+      tells ? ""
+            : ": too little to say whom a picture shows; give mask.public_dataset more people, or another "
+              "mask.embedder");
+}
+
 static int make_strategy(struct trainer *t, struct guise_error *err) {
   const struct job_spec *spec = t->spec;
   float floor = ablation_traits(spec->mask.ablation)->no_explore ? 0 : STRATEGY_FLOOR;
@@ -114,7 +124,13 @@ static int make_strategy(struct trainer *t, struct guise_error *err) {
   dual_start(&t->dual,
              (double)t->total * (1 - spec->train.margin_warmup) * (1 - spec->mask.unmixed) / STRATEGY_EVERY);
   r = probe_new(t->mask, &options, &t->probe, err);
-  return r == -ECANCELED ? trainer_stop_code(t) : r;
+  if (r == -ECANCELED) { /* resumed this instant, it is begun again all the same */
+    const int stop = trainer_stop_code(t);
+    return stop < 0 ? stop : -EINTR;
+  }
+  if (r == 0 && t->embedder)
+    log_scale(t);
+  return r;
 }
 
 static int make_networks(struct trainer *t, struct guise_error *err) {

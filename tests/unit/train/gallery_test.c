@@ -165,60 +165,112 @@ static void the_scale_is_own_before_strange(void **state) {
   gallery_free(gallery);
 }
 
+/* Everybody has one photograph. */
+static const uint8_t *any_face(void *context, uint32_t i) {
+  (void)context;
+  return faces[i % FACES];
+}
+
 static bool second_time(void *context) {
   return (*(int *)context)++ == 1;
 }
 
 static void can_be_stopped(void **state) {
   (void)state;
-  static uint32_t alone[200];
-  struct gallery_faces people = everybody();
-  struct gallery *gallery = NULL;
+  static uint32_t alone[100];
   int asked = 0;
   for (uint32_t i = 0; i < ARRAY_SIZE(alone); i++)
     alone[i] = i;
-  people.identity = alone;
-  people.count = people.people = FACES;
-  people.should_stop = second_time;
-  people.stop_context = &asked;
-  assert_int_equal(gallery_new(embedder, &people, &gallery, NULL), 0); /* of one chunk it is asked once */
+  const struct gallery_faces people = {.face = any_face,
+                                       .identity = alone,
+                                       .count = ARRAY_SIZE(alone),
+                                       .people = ARRAY_SIZE(alone),
+                                       .size = SIDE,
+                                       .should_stop = second_time,
+                                       .stop_context = &asked};
+  struct gallery *gallery = NULL;
+  assert_int_equal(gallery_new(embedder, &people, &gallery, NULL), -ECANCELED); /* between two chunks */
+  assert_int_equal(asked, 2);
+  assert_int_equal(gallery_new(embedder, &people, &gallery, NULL), 0);
+  assert_true(gallery_alike(gallery, 7) == 0);
   gallery_free(gallery);
-  asked = 1;
-  assert_int_equal(gallery_new(embedder, &people, &gallery, NULL), -ECANCELED);
 }
 
-/* The probe with an embedder: a picture of nobody leaks nothing of anybody, whatever the number of faces; and
- * faces themselves are not asked for. */
-static void the_probe_compares_with_other_photographs(void **state) {
+/* One photograph of each person is masked, and whatever the mask, nothing is left of it: the same picture
+ * each time. Who are in the mix then look no more like it than as many others, on average over all mixes of k
+ * people, to the rounding: each person is as often in as out. */
+static void nothing_shown_is_nothing_leaked(void **state) {
   (void)state;
   const struct gallery_faces people = everybody();
   const struct mask_options options = mask_options_default(MASK_AHM, SIDE);
   const struct probe_options probing = {
-      .batch = 4, .mixes = 8, .faces = FACES, .threads = 1, .seed = 7, .embedder = path, .people = &people};
-  uint32_t image[FACES];
+      .batch = 4, .mixes = 10, .faces = PEOPLE, .threads = 1, .seed = 7, .embedder = path, .people = &people};
+  static const uint32_t image[PEOPLE] = {0, FEW, 2 * FEW, 3 * FEW, FACES - 1},
+                        person[PEOPLE] = {0, 1, 2, 3, 4};
+  const struct probe_members members = {.image = image, .person = person};
   struct mask *mask = NULL;
   struct probe *probe = NULL;
-  struct mix mixes[8];
-  float leaks[8], again[8];
   assert_int_equal(mask_new(&options, &mask, NULL), 0);
   assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
   assert_int_equal(probe_new(mask, &probing, &probe, NULL), 0);
-  float *mixed = tensor_alloc(8 * mask_elements(mask) * sizeof(float));
-  for (uint32_t i = 0; i < FACES; i++)
-    image[i] = i;
-  for (uint32_t i = 0; i < 8; i++)
-    mixes[i] = (struct mix){.k = 1, .member = {i}, .lambda = {1}};
-  const struct probe_members members = {.image = image, .person = identity};
-  assert_int_equal(probe_leaks(probe, mixes, 8, mixed, &members, leaks, NULL), 0);
-  for (uint32_t i = 0; i < 8; i++)
-    assert_true(leaks[i] > -20 && leaks[i] < 20); /* a cosine by the scale, .05 at least, less another */
-  assert_int_equal(probe_leaks(probe, mixes, 8, mixed, &members, again, NULL), 0);
-  assert_memory_equal(leaks, again, sizeof(leaks));
-  assert_true(leaks[0] == leaks[1]); /* one picture, and photographs that are all the same */
-  assert_true(leaks[FEW] != leaks[FEW + 1]);
+  float *mixed = tensor_alloc(10 * mask_elements(mask) * sizeof(float));
+  for (uint32_t k = 1; k <= 2; k++) {
+    struct mix mixes[10];
+    float leaks[10], again[10];
+    double sum = 0, largest = 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < PEOPLE; i++)
+      for (uint32_t j = k == 1 ? i : i + 1; j < (k == 1 ? i + 1 : PEOPLE); j++)
+        mixes[count++] = (struct mix){.k = k, .member = {i, j}, .lambda = {0.5f, 0.5f}};
+    assert_int_equal(probe_leaks(probe, mixes, count, mixed, &members, leaks, NULL), 0);
+    assert_int_equal(probe_leaks(probe, mixes, count, mixed, &members, again, NULL), 0);
+    assert_memory_equal(leaks, again, count * sizeof(float));
+    for (uint32_t i = 0; i < count; i++) {
+      sum += (double)leaks[i] / count;
+      largest = fmax(largest, fabs((double)leaks[i]));
+    }
+    assert_true(largest > 1e-3 && fabs(sum) < 1e-4 * fmax(largest, 1));
+  }
   assert_true(probe_alike(probe, 0) > probe_alike(probe, 1));
+  assert_true(probe_scale(probe) > GALLERY_SCALE_LEAST);
   tensor_free(mixed);
   probe_free(probe);
+  mask_free(mask);
+}
+
+/* A person who is in the batch twice is one stranger, and one of the mix. */
+static void a_person_counts_once(void **state) {
+  (void)state;
+  const struct gallery_faces people = everybody();
+  const struct mask_options options = mask_options_default(MASK_AHM, SIDE);
+  struct mask *mask = NULL;
+  float leaks[2][2];
+  assert_int_equal(mask_new(&options, &mask, NULL), 0);
+  assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
+  float *mixed = tensor_alloc(2 * mask_elements(mask) * sizeof(float));
+  for (uint32_t twice = 0; twice < 2; twice++) {
+    /* photographs of person 0 are all the same; the second time there are three more of two strangers */
+    static const uint32_t image[7] = {0, 1, FEW, 2 * FEW, FEW, FEW, 2 * FEW},
+                          person[7] = {0, 0, 1, 2, 1, 1, 2};
+    const uint32_t faces_used = twice ? 7 : 4;
+    const struct probe_options probing = {.batch = 4,
+                                          .mixes = 2,
+                                          .faces = faces_used,
+                                          .threads = 1,
+                                          .seed = 7,
+                                          .embedder = path,
+                                          .people = &people};
+    const struct probe_members members = {.image = image, .person = person};
+    const struct mix mixes[2] = {{.k = 1, .member = {0}, .lambda = {1}},
+                                 {.k = 2, .member = {0, 1}, .lambda = {0.5f, 0.5f}}};
+    struct probe *probe = NULL;
+    assert_int_equal(probe_new(mask, &probing, &probe, NULL), 0);
+    assert_int_equal(probe_leaks(probe, mixes, 2, mixed, &members, leaks[twice], NULL), 0);
+    probe_free(probe);
+  }
+  assert_true(leaks[0][0] == leaks[0][1]);
+  assert_memory_equal(leaks[0], leaks[1], sizeof(leaks[0]));
+  tensor_free(mixed);
   mask_free(mask);
 }
 
@@ -229,7 +281,8 @@ int main(void) {
       cmocka_unit_test(alike_in_deviations_from_the_mean),
       cmocka_unit_test(the_scale_is_own_before_strange),
       cmocka_unit_test(can_be_stopped),
-      cmocka_unit_test(the_probe_compares_with_other_photographs),
+      cmocka_unit_test(nothing_shown_is_nothing_leaked),
+      cmocka_unit_test(a_person_counts_once),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -311,12 +311,14 @@ static void a_reference_bounds_the_accuracy(void **state) {
   (void)snprintf(model, sizeof(model), "%s/out-none/model.safetensors", root); /* of the first test */
   reference_model = embedder_model = model;
   (void)snprintf(body, sizeof(body), AHM, "learned",
-                 ",\"reference\":\"mdl_a\",\"embedder\":\"mdl_a\",\"max_accuracy_drop\":0.1");
+                 ",\"reference\":\"mdl_a\",\"embedder\":\"mdl_a\",\"max_accuracy_drop\":0.1,\"k\":[1,2,6],"
+                 "\"unmixed\":0");
   int r = run(body, "bounded", NULL, &record, &outcome, &err);
   reference_model = embedder_model = NULL;
   if (r < 0)
     fail_msg("%s", err.text);
   json_decref(outcome.summary);
+  assert_true(epoch_value(&record, "strategy.mu", 1) == DUAL_MU_BOUND); /* the margin warms up */
   /* moved at the ends of the epochs in which the policy was updated: all but the first */
   double tau = DUAL_TAU_BOUND;
   for (uint32_t epoch = 2; epoch <= 3; epoch++) {
@@ -325,6 +327,13 @@ static void a_reference_bounds_the_accuracy(void **state) {
     tau = fmin(fmax(tau * exp(fmin(fmax(0.5 * slack, -0.5), 0.5)), 0.05), 0.75);
     assert_true(fabs(epoch_value(&record, "strategy.tau", epoch + 1) - tau) < 1e-9);
   }
+  /* whom it leaves */
+  for (uint32_t epoch = 1; epoch <= 4; epoch++) {
+    const double deviation = epoch_value(&record, "strategy.alone_deviation", epoch);
+    assert_true(deviation > 0 && deviation < 0.5);
+  }
+  assert_true(fabs(epoch_value(&record, "strategy.alone_alike", 4)) <= 1);
+  assert_true(fabs(epoch_value(&record, "strategy.alone_need", 4)) <= 1);
   json_t *bounded = report_of("bounded"), *unbounded = report_of("probe");
   assert_true(is_enforced(bounded));
   assert_false(is_enforced(unbounded));

@@ -288,11 +288,17 @@ static void a_bound_begins_carefully(void **state) {
   struct dual dual;
   (void)state;
   dual_start(&dual, 600);
-  dual_bind(&dual, 0.9, 0.5);
+  dual_bind(&dual, 0.9, 0.5, 0, true);
   assert_true(dual.known > 0 && dual.reference_accuracy == 0.9 && dual.reference_tar == 0.5);
   assert_true(dual.tau == DUAL_TAU_BOUND && dual.mu == DUAL_MU_BOUND);
   dual_step(&dual, DUAL_TAU_BOUND, true); /* as much as may be: the price stays */
   assert_true(dual.mu == DUAL_MU_BOUND);
+  dual_bind(&dual, 0.9, 0.5, dual_dilution(2), true); /* who mixes two at least cannot have less */
+  assert_true(dual.tau == dual_dilution(2));
+  dual_bind(&dual, 0.9, 0.5, 0, false);
+  assert_true(dual.mu == 0 && dual.nu == 0);
+  dual_step(&dual, 0.5, false);
+  assert_true(dual.mu == 0);
 }
 
 /* A reference that ended at .8 on its own pairs and had .6 after half of its training is asked, on pairs

@@ -14,9 +14,9 @@
 enum { CHANNELS = 3, CELLS = 4, BATCH = 32 };
 static const uint32_t all_k[5] = {2, 3, 4, 5, 6};
 
-static struct strategy *make(void) {
+static struct strategy *make(bool standard) {
   struct strategy *strategy = NULL;
-  assert_int_equal(strategy_new(CHANNELS, all_k, 5, STRATEGY_FLOOR, false, 1, &strategy, NULL), 0);
+  assert_int_equal(strategy_new(CHANNELS, all_k, 5, STRATEGY_FLOOR, standard, 1, &strategy, NULL), 0);
   return strategy;
 }
 
@@ -40,6 +40,7 @@ static void train(struct strategy *s, float (*reward)(const float *state, uint32
     uint32_t a[2][BATCH];
     float r[2][BATCH];
     random_states(s, (uint64_t)step, states);
+    strategy_standardise(s, states, BATCH);
     strategy_policy(s, states, BATCH, policy);
     if (step == updates)
       return;
@@ -68,7 +69,7 @@ static float grows(const float *state, uint32_t action) {
 
 static void learns_from_the_state(void **state) {
   (void)state;
-  struct strategy *s = make();
+  struct strategy *s = make(false);
   float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], policy[BATCH * 5];
   train(s, by_state, 3000, states, policy);
   for (int i = 0; i < BATCH; i++)
@@ -79,7 +80,7 @@ static void learns_from_the_state(void **state) {
 
 static void collapses_where_the_reward_grows_with_k(void **state) {
   (void)state;
-  struct strategy *s = make();
+  struct strategy *s = make(false);
   float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], policy[BATCH * 5];
   train(s, grows, 4000, states, policy);
   for (int i = 0; i < BATCH; i++) {
@@ -94,7 +95,7 @@ static void collapses_where_the_reward_grows_with_k(void **state) {
 /* One update moves pi' along the estimate's gradient: the better of two drawn actions gains. */
 static void one_update_favours_the_better_action(void **state) {
   (void)state;
-  struct strategy *s = make();
+  struct strategy *s = make(false);
   float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], before[BATCH * 5], after[BATCH * 5];
   uint32_t a1[BATCH], a2[BATCH];
   float r1[BATCH], r2[BATCH];
@@ -117,18 +118,20 @@ static void one_update_favours_the_better_action(void **state) {
 
 static void saved_and_loaded_to_the_bit(void **state) {
   (void)state;
-  struct strategy *a = make(), *b = make();
-  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], pa[BATCH * 5], pb[BATCH * 5];
-  float *values = calloc(strategy_save_size(a), sizeof(float));
-  train(a, by_state, 50, states, pa);
-  strategy_save(a, values);
-  strategy_load(b, values);
-  train(a, by_state, 20, states, pa);
-  train(b, by_state, 20, states, pb);
-  assert_memory_equal(pa, pb, sizeof(pa));
-  free(values);
-  strategy_free(a);
-  strategy_free(b);
+  for (int standard = 0; standard < 2; standard++) {
+    struct strategy *a = make(standard), *b = make(standard);
+    float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], pa[BATCH * 5], pb[BATCH * 5];
+    float *values = calloc(strategy_save_size(a), sizeof(float));
+    train(a, by_state, 50, states, pa);
+    strategy_save(a, values);
+    strategy_load(b, values);
+    train(a, by_state, 20, states, pa);
+    train(b, by_state, 20, states, pb);
+    assert_memory_equal(pa, pb, sizeof(pa));
+    free(values);
+    strategy_free(a);
+    strategy_free(b);
+  }
 }
 
 static void bad_actions(void **state) {
