@@ -1,5 +1,6 @@
 #include "core/train/auxiliary.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/memory.h"
@@ -45,6 +46,32 @@ static bool policy_leaves_some(const struct trainer *t) {
          t->spec->mask.k_count > 1 && t->spec->mask.k[0] == 1;
 }
 
+struct standing_in {
+  uint32_t person, drawn;
+  float alike;
+};
+
+static int compare_alike(const void *a, const void *b) {
+  const struct standing_in *x = a, *y = b;
+  return x->alike != y->alike ? (x->alike > y->alike) - (x->alike < y->alike)
+                              : (x->drawn > y->drawn) - (x->drawn < y->drawn);
+}
+
+/* Who is hardest to find by their own photographs loses least by staying unmixed, and stands first. */
+static int rank_by_alike(struct trainer *t, struct guise_error *err) {
+  const uint32_t people = t->data.train.identities;
+  struct standing_in *all = malloc(people * sizeof(*all) + 1);
+  if (!all)
+    return error_set(err, -ENOMEM, "out of memory for who stays unmixed");
+  for (uint32_t p = 0; p < people; p++)
+    all[p] = (struct standing_in){p, t->rank[p], probe_alike(t->probe, p)};
+  qsort(all, people, sizeof(*all), compare_alike);
+  for (uint32_t i = 0; i < people; i++)
+    t->rank[all[i].person] = i;
+  free(all);
+  return 0;
+}
+
 static int rank_people(struct trainer *t, struct guise_error *err) {
   const uint32_t people = t->data.train.identities;
   struct rng rng;
@@ -61,7 +88,7 @@ static int rank_people(struct trainer *t, struct guise_error *err) {
     t->alone[p] = alone_at_first(t->spec);
     t->left[p] = 0;
   }
-  return 0;
+  return t->probe && !ablation_traits(t->spec->mask.ablation)->marginal ? rank_by_alike(t, err) : 0;
 }
 
 /* Whether `alone` unmixed images of an epoch, and the others, are enough for batches and norms of their own:

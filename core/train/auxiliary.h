@@ -8,10 +8,11 @@
  * model keeps. In an epoch in which less than a sixteenth of the samples is of one kind all share the set of
  * the many.
  *
- * With mask.unmixed_by "people" they are ranked once for the training: a share mask.unmixed of them stays
- * unmixed, always, and of those behind them as many as the policy leaves (1 in mask.k) in an epoch. So who is
- * not left is never seen. With "samples" that share is drawn anew each epoch: everybody is seen once in a
- * while, and more is learnt from everybody. The policy leaves people in any case. */
+ * With mask.unmixed_by "people" they are ranked once for the training, in a drawn order or, where a probe has
+ * an embedder, those first whose photographs are least alike to it (gallery.h): a share mask.unmixed of them
+ * stays unmixed, always, and of those behind them as many as the policy leaves (1 in mask.k) in an epoch. So
+ * who is not left is never seen. With "samples" that share is drawn anew each epoch: everybody is seen once
+ * in a while, and more is learnt from everybody. The policy leaves people in any case. */
 #pragma once
 
 #include "core/train/trainer.h"

@@ -28,11 +28,12 @@ enum strategy_ablation {
 };
 struct ablation_traits {
   const char *name; /* as in the API */
-  bool marginal;    /* k is drawn from the batch's mean policy: the learned histogram without the state */
-  bool no_state;    /* all entries of the state are 0 */
-  bool shuffled;    /* each sample sees the state of another one of its batch */
-  bool no_dual;     /* mu stays 0: nothing is paid for lost accuracy */
-  bool no_explore;  /* neither the floor of the probabilities nor the entropy bonus */
+  bool marginal; /* k is drawn from the batch's mean policy, and people are left in a drawn order: the learned
+                    histogram, and nothing that tells people apart */
+  bool no_state; /* all entries of the state are 0 */
+  bool shuffled; /* each sample sees the state of another one of its batch */
+  bool no_dual;  /* mu stays 0: nothing is paid for lost accuracy */
+  bool no_explore; /* neither the floor of the probabilities nor the entropy bonus */
 };
 const struct ablation_traits *ablation_traits(enum strategy_ablation ablation);
 

@@ -1,7 +1,9 @@
 /* Mixed templates have batches and batch norms of their own. */
 #include "core/train/auxiliary.h"
 
+#include "core/image/synth.h"
 #include "unit/train/defences.h"
+#include "unit/train/initial.h"
 
 #define HALF "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.5"
 #define STEPS "\"epochs\":40,\"batch\":5,\"margin_warmup\":0"
@@ -310,6 +312,49 @@ static void shared_norms(void **state) {
   }
 }
 
+enum { EMBEDDER_SIDE = 40, EMBEDDER_FACES = 8 };
+
+static const uint8_t *embedder_face(void *context, uint32_t i) {
+  static uint8_t face[EMBEDDER_FACES][3 * EMBEDDER_SIDE * EMBEDDER_SIDE];
+  (void)context;
+  synth_face(2, i, 0, EMBEDDER_SIDE, face[i]);
+  return face[i];
+}
+
+/* With an embedder whose photographs are least alike stands first; a policy without anything that tells
+ * people apart takes them as the seed draws them, as does one without an embedder. */
+static void who_is_hardest_to_find_stands_first(void **state) {
+  (void)state;
+  char path[300];
+  uint32_t drawn[TRAINED];
+  static const char *const masks[] = {
+      "\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6],\"unmixed\":0.4",
+      "\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6],\"unmixed\":0.4,\"ablation\":\"random\""};
+  (void)snprintf(path, sizeof(path), "%s/embedder.safetensors", root);
+  write_initial_model(path, MASK_NONE, ARCH_NORM_BATCH, EMBEDDER_SIDE, embedder_face, EMBEDDER_FACES);
+  struct bench *b = open_bench(masks[0], "", STEPS, "drawn-order");
+  const uint32_t people = b->t.data.train.identities;
+  memcpy(drawn, b->t.rank, people * sizeof(*drawn));
+  close_bench(b);
+  embedder_path = path;
+  b = open_bench(masks[0], "", STEPS, "alike");
+  uint32_t taken = 0;
+  for (uint32_t p = 0; p < people; p++) {
+    taken |= 1u << b->t.rank[p];
+    for (uint32_t q = 0; q < people; q++)
+      if (probe_alike(b->t.probe, p) < probe_alike(b->t.probe, q))
+        assert_true(b->t.rank[p] < b->t.rank[q]);
+  }
+  assert_int_equal(taken, (1u << people) - 1);
+  for (uint32_t i = 0; i < TRAINED; i++) /* three of seven */
+    assert_int_equal(auxiliary_unmixed(&b->t, i), b->t.rank[b->t.data.train.identity[i]] < 3);
+  close_bench(b);
+  b = open_bench(masks[1], "", STEPS, "random");
+  assert_memory_equal(drawn, b->t.rank, people * sizeof(*drawn));
+  close_bench(b);
+  embedder_path = NULL;
+}
+
 /* A checkpoint has both sets and whom the policy left, and the epoch it falls into goes on in the same order.
  */
 static void resumed_to_the_bit(void **state) {
@@ -335,6 +380,7 @@ int main(void) {
       cmocka_unit_test(a_policy_is_asked_by_person),
       cmocka_unit_test(few_share_the_norms_of_many),
       cmocka_unit_test(a_store_holds_templates_of_all_epochs),
+      cmocka_unit_test(who_is_hardest_to_find_stands_first),
       cmocka_unit_test(norms_are_apart),
       cmocka_unit_test(shared_norms),
       cmocka_unit_test(resumed_to_the_bit),

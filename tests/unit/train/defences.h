@@ -94,6 +94,8 @@ static inline struct job_spec parse(const char *mask, const char *defences, cons
   return spec;
 }
 
+static const char *embedder_path; /* of the next trainings; NULL = none */
+
 static inline struct job_inputs inputs_of(const char *name) {
   static char work[300], output[300];
   (void)snprintf(work, sizeof(work), "%s/work-%s", root, name);
@@ -105,6 +107,7 @@ static inline struct job_inputs inputs_of(const char *name) {
                              .dataset_name = "synthetic",
                              .dataset_sha256 = "0",
                              .public_pack = public_pack,
+                             .embedder_model = embedder_path,
                              .work_directory = work,
                              .output_directory = output,
                              .threads = 1};
