@@ -6,6 +6,7 @@
 
 #include "core/nn/graph.h"
 
+int bench_alike(int argc, char **argv);
 int bench_machine(int argc, char **argv);
 int bench_step(int argc, char **argv);
 int bench_infer(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct {
     {"dct", bench_dct, "[--batch N] [--size PX] [--runs N]"},
     {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--classes N] [--runs N]"},
     {"probe", bench_probe, "PACK [--batch N] [--threads N] [--size PX] [--runs N] [--embedder MODEL]"},
+    {"alike", bench_alike, "PACK EMBEDDER TEACHER"},
     {"pictures", bench_pictures, "OUT.png [SIZE]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"attack", bench_attack,
