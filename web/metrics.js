@@ -53,11 +53,10 @@ const PANELS = [
   },
   {
     title: 'Whom the strategy leaves unmixed',
-    note: 'How far its probability of k = 1 differs between people, and its correlation with what is known of them',
+    note: 'How far its probability of k = 1 differs between people, and its correlation with how alike their photographs are',
     names: [
       ['strategy.alone_deviation', 'deviation'],
-      ['strategy.alone_alike', 'with how alike their photographs are'],
-      ['strategy.alone_need', 'with what is missed of them'],
+      ['strategy.alone_alike', 'correlation'],
     ],
   },
   {title: 'Reward', names: [['strategy.reward', 'all'], ...ofK('reward')]},

@@ -60,7 +60,6 @@ static uint32_t state_pieces(struct trainer *t, float *strategy_values,
   pieces[n++] = (struct state_piece){"excess.sample", "F32", t->difficulty.excess_sample, images, 4};
   pieces[n++] = (struct state_piece){"margin.person", "F32", t->difficulty.margin_person, people, 4};
   pieces[n++] = (struct state_piece){"excess.person", "F32", t->difficulty.excess_person, people, 4};
-  pieces[n++] = (struct state_piece){"need.person", "F32", t->difficulty.need_person, people, 4};
   return n;
 }
 

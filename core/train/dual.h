@@ -3,13 +3,13 @@
  *
  * The cost of a mix is what is not learnt from it:
  *
- *   cost = need x E[1 - sum_j lambda_j^2]
+ *   cost = E[1 - sum_j lambda_j^2]
  *
- * 1 - sum lambda^2, its dilution, is the chance that two looks at a mix see different faces: 0 of an unmixed
- * sample, on average .49 to .75 of two to six faces; the average is taken, so that the lambdas that were
- * drawn make no noise. need is what the recogniser misses of the lead's person when it sees them unmixed, as
- * it will in use: their cross-entropy, averaged over the last times it was measured, as a share of
- * everybody's mean. Who is recognised well although mixed costs little to mix; who is not should be seen.
+ * its dilution, the chance that two looks at a mix see different faces: 0 of an unmixed sample, on average
+ * .49 to .75 of two to six faces; the average is taken, so that the lambdas that were drawn make no noise. It
+ * is the same for everybody. (Weighed by what the recogniser still misses of the lead's person it went round:
+ * who is mixed is missed, so is left unmixed, so is missed no more; all people stood unmixed in the store in
+ * turn, and those who are easily found as often as the others.)
  *
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
@@ -36,7 +36,6 @@ struct dual {
   double cost; /* moving average over all decisions */
   double updates;
   double rate; /* of nu */
-  double need; /* moving average of what is missed of unmixed people, nats */
   /* the reference on this job's first verification set; known = 0 until it is computed */
   double known, reference_accuracy, reference_tar; /* TAR at FAR 1e-2; NAN with too few pairs */
   double curve[CURVE_POINTS]; /* the reference's own, of its job's pairs; 0 = not known */

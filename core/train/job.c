@@ -68,35 +68,29 @@ static int add_probe_rows(struct trainer *t, uint32_t epoch) {
   return r;
 }
 
-/* Whom the policy leaves: how far P(k = 1) differs between those who follow it, and what it goes with. */
+/* Whom the policy leaves: how far P(k = 1) differs between those who follow it, and whether it goes with how
+ * alike their photographs are. */
 static int add_alone_rows(struct trainer *t, uint32_t epoch) {
-  enum { ALONE, ALIKE, NEED, KINDS };
-  const uint32_t people = t->data.train.identities;
-  double sum[KINDS] = {0}, product[KINDS][KINDS] = {{0}}, asked = 0;
-  for (uint32_t p = 0; p < people; p++)
-    asked += !auxiliary_spared(t, p);
-  if (asked < 2)
-    return 0;
-  for (uint32_t p = 0; p < people; p++) {
+  double alone = 0, alike = 0, squares = 0, squares_alike = 0, product = 0, asked = 0;
+  for (uint32_t p = 0; p < t->data.train.identities; p++) {
     if (auxiliary_spared(t, p))
       continue;
-    const double x[KINDS] = {(double)t->alone[p], (double)probe_alike(t->probe, p),
-                             (double)trainer_need(t, p)};
-    for (int i = 0; i < KINDS; i++) {
-      sum[i] += x[i] / asked;
-      for (int j = 0; j < KINDS; j++)
-        product[i][j] += x[i] * x[j] / asked;
-    }
+    const double x = (double)t->alone[p], y = (double)probe_alike(t->probe, p);
+    alone += x;
+    alike += y;
+    squares += x * x;
+    squares_alike += y * y;
+    product += x * y;
+    asked++;
   }
-  for (int i = 0; i < KINDS; i++)
-    for (int j = 0; j < KINDS; j++)
-      product[i][j] -= sum[i] * sum[j];
-  const double deviation = sqrt(fmax(product[ALONE][ALONE], 0));
+  if (asked < 2)
+    return 0;
+  const double deviation = sqrt(fmax(squares / asked - alone / asked * (alone / asked), 0)),
+               other = sqrt(fmax(squares_alike / asked - alike / asked * (alike / asked), 0));
   int r = trainer_add_row(t, "strategy.alone_deviation", epoch, deviation, true);
-  static const char *const names[KINDS] = {NULL, "strategy.alone_alike", "strategy.alone_need"};
-  for (int i = ALIKE; i < KINDS && r == 0; i++)
-    if (product[i][i] > 1e-12 && deviation > 1e-6)
-      r = trainer_add_row(t, names[i], epoch, product[ALONE][i] / (deviation * sqrt(product[i][i])), true);
+  if (r == 0 && deviation > 1e-6 && other > 1e-6)
+    r = trainer_add_row(t, "strategy.alone_alike", epoch,
+                        (product / asked - alone / asked * (alike / asked)) / (deviation * other), true);
   return r;
 }
 

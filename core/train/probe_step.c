@@ -6,10 +6,6 @@
 #include "core/train/auxiliary.h"
 #include "core/train/partners.h"
 
-#define NEED_NEWEST 0.3  /* weight of the newest value in an average */
-#define LOSS_LEAST 1e-6f /* 0: not measured */
-#define NEED_MOST 4.0f   /* of the mean */
-
 /* Pixels of member `member` of the step's batch as they were masked. */
 static const uint8_t *draw_face(struct trainer *t, uint32_t member) {
   const uint32_t size = t->data.size;
@@ -76,63 +72,22 @@ static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count,
   return r;
 }
 
-/* What the recogniser misses of the batch's first people when it sees them unmixed, as a share of what it
- * misses of all who may be mixed, for their averages. Batch norms take these samples' own statistics: while
- * few or no batches are unmixed, the running ones are of another time. */
-static int measure_needs(struct trainer *t, struct guise_error *err) {
-  const uint32_t count = t->eval_batch;
-  struct graph *graph = t->pool ? t->pool : t->eval; /* the latter without batch norms */
-  struct mix alone[count];
-  float loss[count];
-  double mean = 0;
-  uint32_t people = 0;
-  for (uint32_t i = 0; i < count; i++)
-    trainer_compose_reward(t, i, 1, &alone[i]);
-  trainer_mix(t, alone, count, graph_input_data(graph));
-  int r = trainer_losses_on(t, graph, t->pool ? GRAPH_STATISTICS : GRAPH_EVAL, alone, count, 0, loss, err);
-  if (r < 0)
-    return r;
-  for (uint32_t i = 0; i < count; i++)
-    if (!auxiliary_unmixed(t, t->sample[i])) {
-      mean += (double)fmaxf(loss[i], LOSS_LEAST);
-      people++;
-    }
-  if (people == 0)
-    return 0;
-  mean /= people;
-  t->dual.need = t->dual.need == 0 ? mean : t->dual.need + NEED_NEWEST * (mean - t->dual.need);
-  for (uint32_t i = 0; i < count; i++) {
-    float *known = &t->difficulty.need_person[t->identity[i]];
-    const float now = fmaxf(loss[i], LOSS_LEAST) / (float)t->dual.need;
-    *known = *known == 0 ? now : *known + (float)NEED_NEWEST * (now - *known);
-  }
-  return 0;
-}
-
-float trainer_need(const struct trainer *t, uint32_t person) {
-  const float known = t->difficulty.need_person[person];
-  return known == 0 ? 1 : fminf(known, NEED_MOST);
-}
-
-/* R = (1 - leak) - mu cost, cost = need of the lead x dilution of the mix: dual.h. */
+/* R = (1 - leak) - mu cost, cost = dilution of the mix: dual.h. */
 int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_rewards,
                           struct guise_error *err) {
   float leak[count];
   double mean_cost = 0;
   uint32_t asked = 0;
   int r = measure_leaks(t, mixes, count, leak, err);
-  if (r == 0 && (uint64_t)t->dual.updates % NEED_EVERY == 0)
-    r = measure_needs(t, err);
   if (r == 0 && (uint64_t)t->sums.updates % KL_EVERY == 0)
     r = record_kl(t, mixes, count, err);
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
-    const uint32_t lead = mixes[i].member[0], person = t->identity[lead];
-    const double cost = (double)trainer_need(t, person) * dual_dilution(mixes[i].k);
+    const double cost = dual_dilution(mixes[i].k);
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
     t->sums.leak[mixes[i].k] += (double)leak[i];
-    if (auxiliary_unmixed(t, t->sample[lead])) /* nobody follows the decision */
+    if (auxiliary_unmixed(t, t->sample[mixes[i].member[0]])) /* nobody follows the decision */
       continue;
     mean_cost += cost;
     asked++;

@@ -132,8 +132,8 @@ void strategy_state(const struct strategy *s, const float *template_, uint32_t c
     ret_state[s->channels + c] = sqrtf(fmaxf(square / n - sum / n * (sum / n), 0));
   }
   const float extra[STRATEGY_EXTRA] = {context->margin_sample, context->margin_person, context->excess_sample,
-                                       context->excess_person, context->alike,         context->need,
-                                       context->log_images,    context->progress,      context->dual};
+                                       context->excess_person, context->alike,         context->log_images,
+                                       context->progress,      context->dual};
   memcpy(ret_state + 2 * s->channels, extra, sizeof(extra));
 }
 

@@ -14,7 +14,7 @@
 #include "core/mask/mask.h"
 
 #define STRATEGY_ACTIONS_MAX MIX_MAX /* k = 1..6 */
-#define STRATEGY_EXTRA 9             /* state entries beyond 2C, see struct strategy_context */
+#define STRATEGY_EXTRA 8             /* state entries beyond 2C, see struct strategy_context */
 
 /* What an ablation takes away from the learned policy, one row each in the table of strategy.c. */
 enum strategy_ablation {
@@ -45,7 +45,6 @@ struct strategy_context {
   float margin_sample, margin_person; /* cos to the lead's class minus best other */
   float excess_sample, excess_person; /* plain cross-entropy of the label minus its entropy, nats */
   float alike;      /* how alike the person's photographs are to the probe's embedder; 0 without one */
-  float need;       /* what is missed of the person unmixed, as a share of the mean; 1 without a probe */
   float log_images; /* log of the lead person's image count */
   float progress;   /* t/T */
   float dual;       /* mu; 0 without a probe */

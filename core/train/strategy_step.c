@@ -46,7 +46,6 @@ static void fill_states(struct trainer *t) {
         .excess_sample = 0.2f * d->excess_sample[t->sample[i]],
         .excess_person = 0.2f * d->excess_person[t->identity[i]],
         .alike = t->probe ? probe_alike(t->probe, t->identity[i]) : 0,
-        .need = t->probe ? trainer_need(t, t->identity[i]) : 1,
         .dual = fminf((float)t->dual.mu, 3),
         .log_images = 0.3f * logf((float)t->data.images_of[t->identity[i]]),
         .progress = (float)((double)t->step / (double)t->total),
@@ -157,31 +156,25 @@ int trainer_choose_k(struct trainer *t, uint32_t count, uint32_t *ret_k) {
   return 0;
 }
 
-int trainer_losses_on(struct trainer *t, struct graph *graph, enum graph_mode mode, const struct mix *mixes,
-                      uint32_t count, float margin, float *ret_losses, struct guise_error *err) {
+/* As the network with the batch norms of mixed or of unmixed batches sees them. */
+static int losses_by(struct trainer *t, bool mixed, const struct mix *mixes, uint32_t count, float margin,
+                     float *ret_losses, struct guise_error *err) {
   const struct head_options head = {
       .scale = (float)t->spec->train.scale, .margin = margin, .negatives = HEAD_NEGATIVES_ALL};
   struct head_label labels[count * MIX_MAX];
   uint32_t counts[count];
-  int r = graph_copy_parameters(graph, t->graph, err);
+  auxiliary_use(t, mixed);
+  int r = graph_copy_parameters(t->eval, t->graph, err);
+  auxiliary_use(t, false);
   if (r == 0)
-    r = graph_forward(graph, mode, t->step, err);
+    r = graph_forward(t->eval, GRAPH_EVAL, t->step, err);
   if (r < 0)
     return r;
   trainer_labels(mixes, count, labels, counts);
-  head_losses(t->head, &head, graph_output_data(graph), count, labels, MIX_MAX, counts, ret_losses);
+  head_losses(t->head, &head, graph_output_data(t->eval), count, labels, MIX_MAX, counts, ret_losses);
   for (uint32_t i = 0; i < count; i++)
     ret_losses[i] /= trainer_label_weight(&mixes[i]);
   return 0;
-}
-
-/* As the network with the batch norms of mixed or of unmixed batches sees them. */
-static int losses_by(struct trainer *t, bool mixed, const struct mix *mixes, uint32_t count, float margin,
-                     float *ret_losses, struct guise_error *err) {
-  auxiliary_use(t, mixed);
-  int r = trainer_losses_on(t, t->eval, GRAPH_EVAL, mixes, count, margin, ret_losses, err);
-  auxiliary_use(t, false);
-  return r;
 }
 
 int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t count, float margin,

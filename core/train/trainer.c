@@ -180,7 +180,6 @@ static int make_buffers(struct trainer *t, struct guise_error *err) {
     d->excess_sample = zeroed(t->data.train.count, sizeof(float), &failed);
     d->margin_person = zeroed(t->data.train.identities, sizeof(float), &failed);
     d->excess_person = zeroed(t->data.train.identities, sizeof(float), &failed);
-    d->need_person = zeroed(t->data.train.identities, sizeof(float), &failed);
   }
   if (t->probe)
     t->faces = zeroed(batch * size * size, 3, &failed);
@@ -246,7 +245,6 @@ void trainer_done(struct trainer *t) {
                      t->difficulty.excess_sample,
                      t->difficulty.margin_person,
                      t->difficulty.excess_person,
-                     t->difficulty.need_person,
                      t->faces};
   for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
     tensor_free(buffers[i]);

@@ -19,9 +19,7 @@
 /* Steps of recognition between two updates of the policy, and between two steps of the probe. */
 #define STRATEGY_EVERY 4u
 #define PROBE_EVERY 2u
-/* Updates of the policy between two measurements of what is missed of people, and, within an epoch, between
- * two whose KL is recorded. */
-#define NEED_EVERY 4u
+/* Updates of the policy in an epoch between two whose KL is recorded. */
 #define KL_EVERY 8u
 
 /* Sums over the epoch under way; saved, so that a resumed epoch reports as if nothing had happened. */
@@ -43,7 +41,6 @@ struct epoch_sums {
 struct difficulty {
   float *margin_sample, *excess_sample; /* (train.count) */
   float *margin_person, *excess_person; /* (train.identities) */
-  float *need_person; /* (train.identities) what is missed of them unmixed, of the mean; newest by .3 */
 };
 
 /* A defence at work; its hooks are in defence_rows.h. */
@@ -181,13 +178,6 @@ int trainer_probe_step(struct trainer *trainer, struct guise_error *err);
 /* Rewards of `count` (eval_batch at most) mixes of the step's templates; one step of the dual variable. */
 int trainer_probe_rewards(struct trainer *trainer, const struct mix *mixes, uint32_t count,
                           float *ret_rewards, struct guise_error *err);
-/* What is missed of a person as a share of the mean, 4 at most; 1 until it was measured. */
-float trainer_need(const struct trainer *trainer, uint32_t person);
-/* Losses of mixes that lie in the input of `graph`, one of the forward-only copies, which gets the weights
- * first: plain soft labels, all negatives, a unit of label. */
-int trainer_losses_on(struct trainer *trainer, struct graph *graph, enum graph_mode mode,
-                      const struct mix *mixes, uint32_t count, float margin, float *ret_losses,
-                      struct guise_error *err);
 /* Recognition losses of mixes, without gradients, a unit of label: public faces in a mix have none, and make
  * no loss smaller. */
 int trainer_mix_losses(struct trainer *trainer, const struct mix *mixes, uint32_t count, float margin,
