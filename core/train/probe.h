@@ -57,7 +57,7 @@ int probe_step(struct probe *probe, const uint8_t *const *targets, double *ret_e
 /* Those who are mixed; each array has options.faces entries. */
 struct probe_members {
   const uint32_t *image;      /* with an embedder: number in `people` */
-  const uint32_t *person;     /* with an embedder: number in `people` */
+  const uint32_t *person;     /* who it is; with an embedder: number in `people` */
   const uint8_t *const *face; /* without: (size,size,3) of those that a mix names, as they were masked */
 };
 

@@ -138,14 +138,20 @@ static int measure(const char *const argv[3], struct guise_error *err) {
     r = embeddings ? 0 : -ENOMEM;
   }
   struct person *people = calloc((size_t)data.train.identities + 1, sizeof(*people));
-  if (r == 0 && people) {
+  if (r == 0 && !people)
+    r = error_set(err, -ENOMEM, "out of memory");
+  if (r == 0) {
     uint32_t known = 0;
     count_found(&data, embeddings, teacher->info.embedding, people);
     for (uint32_t p = 0; p < data.train.identities; p++)
       if (people[p].pairs > 0)
         people[known++] = (struct person){(double)gallery_alike(gallery, p), people[p].tar / people[p].pairs,
                                           people[p].pairs};
-    print(people, known);
+    if (known >= PARTS)
+      print(people, known);
+    else
+      r = error_set(err, -EINVAL, "%u people with two photographs are too few to compare: at least %u", known,
+                    (uint32_t)PARTS);
   }
   free(people);
   free(embeddings);
