@@ -178,32 +178,16 @@ static int choose_targets(const struct attack_context *context, struct membershi
 
 /* ---- what a model says of them ---- */
 
+static const uint8_t *target_image(void *context, uint32_t i) {
+  return ((const struct membership_targets *)context)->image[i];
+}
+
 static int embed_all(struct model *model, const struct attack_context *context,
                      const struct membership_targets *targets, float *ret_embeddings,
                      struct guise_error *err) {
-  const uint32_t from = mask_size(context->mask), to = model->info.input, n = model->info.embedding;
-  const uint32_t all = targets->count + targets->prototypes;
-  const size_t bytes = (size_t)to * to * 3;
-  _cleanup_(freep) uint8_t *pixels = malloc(bytes * BATCH);
-  const uint8_t *rgb[BATCH];
-  if (!pixels)
-    return error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", BATCH, to);
-  for (uint32_t first = 0; first < all; first += BATCH) {
-    const uint32_t count = MIN(BATCH, all - first);
-    if (attack_stop_code(context, err) < 0)
-      return -ECANCELED;
-    for (uint32_t i = 0; i < count; i++) {
-      rgb[i] = targets->image[first + i];
-      if (from == to)
-        continue;
-      image_resize(rgb[i], from, from, pixels + bytes * i, to);
-      rgb[i] = pixels + bytes * i;
-    }
-    int r = model_embed(model, rgb, count, false, ret_embeddings + (size_t)first * n, err);
-    if (r < 0)
-      return r;
-  }
-  return 0;
+  return model_embed_faces(model, target_image, (void *)targets, mask_size(context->mask),
+                           targets->count + targets->prototypes, ret_embeddings, context->should_stop,
+                           context->stop_context, err);
 }
 
 static void make_prototypes(const struct membership_targets *targets, const float *embeddings, uint32_t n,

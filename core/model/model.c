@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/image/pack.h"
 #include "core/mask/decoys.h"
 #include "core/mask/key.h"
 #include "core/model/embed.h"
@@ -15,6 +16,7 @@
 #define INPUT_MAX 224u
 #define EMBEDDING_MAX 1024u
 #define WIDTH_MAX 4.0
+#define AT_ONCE 64u                            /* images that are resized together */
 #define TENSORS_EXTRA (MASK_FILE_TENSORS + 4u) /* beside the network's, at most */
 
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width,
@@ -436,4 +438,26 @@ int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, 
                 float *ret_embeddings, struct guise_error *err) {
   return embed_images(model->graph, model->mask, model->batch, model->info.embedding, listed_image,
                       (void *)rgb, count, flip_sum, ret_embeddings, NULL, NULL, err);
+}
+
+int model_embed_faces(struct model *model, const uint8_t *(*face)(void *context, uint32_t i), void *context,
+                      uint32_t size, uint32_t count, float *ret_embeddings,
+                      bool (*should_stop)(void *stop_context), void *stop_context, struct guise_error *err) {
+  const uint32_t side = model->info.input;
+  const size_t bytes = (size_t)side * side * 3;
+  const uint8_t *rgb[AT_ONCE];
+  _cleanup_(freep) uint8_t *pixels = malloc(bytes * AT_ONCE);
+  int r = pixels ? 0 : error_set(err, -ENOMEM, "out of memory for %u images of %u pixels", AT_ONCE, side);
+  for (uint32_t first = 0; first < count && r == 0; first += AT_ONCE) {
+    const uint32_t used = MIN(AT_ONCE, count - first);
+    if (should_stop && should_stop(stop_context))
+      return error_set(err, -ECANCELED, "stopped while faces were embedded");
+    for (uint32_t i = 0; i < used; i++) {
+      uint8_t *picture = pixels + bytes * i;
+      image_resize(face(context, first + i), size, size, picture, side);
+      rgb[i] = picture;
+    }
+    r = model_embed(model, rgb, used, false, ret_embeddings + (size_t)first * model->info.embedding, err);
+  }
+  return r;
 }

@@ -92,6 +92,13 @@ DEFINE_CLEANUP(struct model *, model_free)
 int model_embed(struct model *model, const uint8_t *const *rgb, uint32_t count, bool flip_sum,
                 float *ret_embeddings, struct guise_error *err);
 
+/* The same of one view, of images of any size: face(context, i): (size,size,3) RGB bytes, valid until the
+ * next call for another i, which are resized to info.input where that is another. should_stop: asked every 64
+ * images, by the calling thread; may be NULL. -ECANCELED when it said so. */
+int model_embed_faces(struct model *model, const uint8_t *(*face)(void *context, uint32_t i), void *context,
+                      uint32_t size, uint32_t count, float *ret_embeddings,
+                      bool (*should_stop)(void *stop_context), void *stop_context, struct guise_error *err);
+
 /* What arch_describe needs for a network behind this mask, with batch norms; points into the mask. */
 struct arch_options arch_options_for(const struct mask *mask, uint32_t embedding, float width, float dropout);
 /* The same for a model's own network, which its parameters fit. */

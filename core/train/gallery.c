@@ -2,20 +2,17 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/memory.h"
-#include "core/image/pack.h"
 #include "core/model/model.h"
 
 #define ALIKE_MOST 3.0f
-#define CHUNK 64u /* photographs between two looks at should_stop */
 
 struct gallery {
   uint32_t most, embedding;
-  uint32_t *count; /* (people) */
-  uint32_t *image; /* (people, most) */
-  float *features; /* (people, most, embedding) */
+  uint32_t *first; /* (people + 1) of the photographs that are kept */
+  uint32_t *image; /* (photographs) */
+  float *features; /* (photographs, embedding) */
   float *alike;    /* (people) */
   float scale;
 };
@@ -23,7 +20,7 @@ struct gallery {
 struct gallery *gallery_free(struct gallery *gallery) {
   if (!gallery)
     return NULL;
-  tensor_free(gallery->count);
+  tensor_free(gallery->first);
   tensor_free(gallery->image);
   tensor_free(gallery->features);
   tensor_free(gallery->alike);
@@ -31,8 +28,12 @@ struct gallery *gallery_free(struct gallery *gallery) {
   return NULL;
 }
 
-static const float *features_of(const struct gallery *gallery, uint32_t person, uint32_t i) {
-  return gallery->features + ((size_t)person * gallery->most + i) * gallery->embedding;
+static uint32_t photographs_of(const struct gallery *gallery, uint32_t person) {
+  return gallery->first[person + 1] - gallery->first[person];
+}
+
+static const float *features_of(const struct gallery *gallery, uint32_t photograph) {
+  return gallery->features + (size_t)photograph * gallery->embedding;
 }
 
 static float dot(const float *x, const float *y, uint32_t n) {
@@ -45,71 +46,43 @@ static float dot(const float *x, const float *y, uint32_t n) {
 
 /* Which images are kept of each person. */
 static void choose(struct gallery *gallery, const struct gallery_faces *faces) {
-  for (uint32_t first = 0, next; first < faces->count; first = next) {
-    const uint32_t person = faces->identity[first];
-    for (next = first; next < faces->count && faces->identity[next] == person;)
+  uint32_t photographs = 0, next = 0;
+  for (uint32_t person = 0; person < faces->people; person++) {
+    const uint32_t first = next;
+    while (next < faces->count && faces->identity[next] == person)
       next++;
     const uint32_t all = next - first, kept = MIN(all, gallery->most);
+    gallery->first[person] = photographs;
     for (uint32_t i = 0; i < kept; i++)
-      gallery->image[(size_t)person * gallery->most + i] = first + (uint32_t)((uint64_t)i * all / kept);
-    gallery->count[person] = kept;
+      gallery->image[photographs++] = first + (uint32_t)((uint64_t)i * all / kept);
   }
+  gallery->first[faces->people] = photographs;
 }
 
-/* Embeds images[0, count) to `to`. */
-static int embed(struct model *embedder, const struct gallery_faces *faces, const uint32_t *images,
-                 uint32_t count, float *to, struct guise_error *err) {
-  const uint32_t side = embedder->info.input;
-  const uint8_t *list[GALLERY_MOST + CHUNK];
-  _cleanup_(freep) uint8_t *pictures = malloc((size_t)count * side * side * 3 + 1);
-  if (!pictures)
-    return error_set(err, -ENOMEM, "out of memory for photographs to compare with");
-  for (uint32_t i = 0; i < count; i++) {
-    uint8_t *picture = pictures + (size_t)i * side * side * 3;
-    image_resize(faces->face(faces->context, images[i]), faces->size, faces->size, picture, side);
-    list[i] = picture;
-  }
-  return model_embed(embedder, list, count, false, to, err);
-}
+struct kept_faces {
+  const struct gallery_faces *faces;
+  const uint32_t *image;
+};
 
-/* Some people at a time, whose photographs lie one behind the other in `batch`. */
-static int embed_all(struct gallery *gallery, struct model *embedder, const struct gallery_faces *faces,
-                     float *batch, struct guise_error *err) {
-  const size_t most = gallery->most, n = gallery->embedding;
-  uint32_t images[GALLERY_MOST + CHUNK];
-  int r = 0;
-  for (uint32_t person = 0, from; person < faces->people && r == 0;) {
-    uint32_t count = 0;
-    if (faces->should_stop && faces->should_stop(faces->stop_context))
-      return -ECANCELED;
-    for (from = person; person < faces->people && count < CHUNK; person++)
-      for (uint32_t i = 0; i < gallery->count[person]; i++)
-        images[count++] = gallery->image[person * most + i];
-    r = embed(embedder, faces, images, count, batch, err);
-    const float *next = batch;
-    for (uint32_t p = from; p < person && r == 0; p++) {
-      memcpy(gallery->features + p * most * n, next, gallery->count[p] * n * sizeof(float));
-      next += gallery->count[p] * n;
-    }
-  }
-  return r;
+static const uint8_t *kept_face(void *context, uint32_t i) {
+  const struct kept_faces *kept = context;
+  return kept->faces->face(kept->faces->context, kept->image[i]);
 }
 
 /* Mean cosine of two photographs of a person; there are two. */
 static float mean_alike(const struct gallery *gallery, uint32_t person) {
-  const uint32_t count = gallery->count[person];
   float sum = 0;
-  for (uint32_t i = 0; i < count; i++)
-    sum += gallery_cosine(gallery, person, gallery->image[(size_t)person * gallery->most + i],
-                          features_of(gallery, person, i));
-  return sum / (float)count;
+  for (uint32_t i = gallery->first[person]; i < gallery->first[person + 1]; i++)
+    sum += gallery_cosine(gallery, person, gallery->image[i], features_of(gallery, i));
+  return sum / (float)photographs_of(gallery, person);
 }
 
 /* Mean cosine of everybody's first photograph and those of the next person. */
 static double mean_strange(const struct gallery *gallery, uint32_t people) {
   double sum = 0;
   for (uint32_t p = 0; p < people; p++)
-    sum += (double)gallery_cosine(gallery, (p + 1) % people, UINT32_MAX, features_of(gallery, p, 0));
+    sum += (double)gallery_cosine(gallery, (p + 1) % people, UINT32_MAX,
+                                  features_of(gallery, gallery->first[p]));
   return sum / people;
 }
 
@@ -117,7 +90,7 @@ static void measure_alike(struct gallery *gallery, uint32_t people) {
   double sum = 0, squares = 0;
   uint32_t known = 0;
   for (uint32_t p = 0; p < people; p++) {
-    if (gallery->count[p] < 2)
+    if (photographs_of(gallery, p) < 2)
       continue;
     gallery->alike[p] = mean_alike(gallery, p);
     sum += (double)gallery->alike[p];
@@ -128,7 +101,7 @@ static void measure_alike(struct gallery *gallery, uint32_t people) {
   const float deviation = (float)sqrt(fmax(variance, 1e-8));
   gallery->scale = fmaxf((float)(mean - mean_strange(gallery, people)), GALLERY_SCALE_LEAST);
   for (uint32_t p = 0; p < people; p++)
-    if (gallery->count[p] >= 2)
+    if (photographs_of(gallery, p) >= 2)
       gallery->alike[p] =
           fmaxf(-ALIKE_MOST, fminf(ALIKE_MOST, (gallery->alike[p] - (float)mean) / deviation));
 }
@@ -142,19 +115,20 @@ int gallery_new(struct model *embedder, const struct gallery_faces *faces, struc
     return error_set(err, -ENOMEM, "out of memory for photographs to compare with");
   gallery->embedding = embedder->info.embedding;
   gallery->most = (uint32_t)MIN(MAX(room, (size_t)2), (size_t)GALLERY_MOST);
-  gallery->count = tensor_alloc(people * sizeof(*gallery->count) + 1);
-  gallery->image = tensor_alloc(people * gallery->most * sizeof(*gallery->image) + 1);
-  gallery->features = tensor_alloc(people * gallery->most * n * sizeof(float) + 1);
+  const size_t photographs = MIN(people * gallery->most, (size_t)faces->count);
+  gallery->first = tensor_alloc((people + 1) * sizeof(*gallery->first));
+  gallery->image = tensor_alloc(photographs * sizeof(*gallery->image) + 1);
+  gallery->features = tensor_alloc(photographs * n * sizeof(float) + 1);
   gallery->alike = tensor_alloc(people * sizeof(float) + 1);
-  float *batch = tensor_alloc((GALLERY_MOST + CHUNK) * n * sizeof(float));
   int r = 0;
-  if (!gallery->count || !gallery->image || !gallery->features || !gallery->alike || !batch)
+  if (!gallery->first || !gallery->image || !gallery->features || !gallery->alike)
     r = error_set(err, -ENOMEM, "out of memory for photographs of %u people to compare with", faces->people);
   if (r == 0) {
     choose(gallery, faces);
-    r = embed_all(gallery, embedder, faces, batch, err);
+    struct kept_faces kept = {faces, gallery->image};
+    r = model_embed_faces(embedder, kept_face, &kept, faces->size, gallery->first[people], gallery->features,
+                          faces->should_stop, faces->stop_context, err);
   }
-  tensor_free(batch);
   if (r < 0) {
     gallery_free(gallery);
     return r;
@@ -166,12 +140,11 @@ int gallery_new(struct model *embedder, const struct gallery_faces *faces, struc
 
 float gallery_cosine(const struct gallery *gallery, uint32_t person, uint32_t masked,
                      const float *embedding) {
-  const uint32_t count = gallery->count[person], *image = gallery->image + (size_t)person * gallery->most;
   float sum = 0, own = 0;
   uint32_t others = 0;
-  for (uint32_t i = 0; i < count; i++) {
-    const float cosine = dot(embedding, features_of(gallery, person, i), gallery->embedding);
-    if (image[i] == masked) {
+  for (uint32_t i = gallery->first[person]; i < gallery->first[person + 1]; i++) {
+    const float cosine = dot(embedding, features_of(gallery, i), gallery->embedding);
+    if (gallery->image[i] == masked) {
       own = cosine;
     } else {
       sum += cosine;

@@ -19,7 +19,7 @@ struct model;
 struct gallery_faces {
   const uint8_t *(*face)(void *context, uint32_t i); /* (size,size,3) bytes of image i */
   void *context;
-  const uint32_t *identity; /* (count) ascending, 0..people-1 */
+  const uint32_t *identity; /* (count) ascending, 0..people-1, each at least once */
   uint32_t count, people, size;
   bool (*should_stop)(void *context); /* NULL: never */
   void *stop_context;

@@ -15,28 +15,17 @@
 enum { BATCH = 64, PARTS = 4 };
 #define WRONG_MOST 2000000u /* pairs of two people that set the threshold */
 
-/* Unit embeddings of all images, (count, ret_model's embedding). */
-static float *embed_all(const struct job_data *data, struct model *model, struct guise_error *err) {
-  const uint32_t side = model->info.input, count = data->train.count;
-  float *embeddings = malloc((size_t)count * model->info.embedding * sizeof(float));
-  uint8_t *pixels = malloc((size_t)BATCH * side * side * 3);
-  int r = embeddings && pixels ? 0 : error_set(err, -ENOMEM, "out of memory");
-  for (uint32_t first = 0; first < count && r == 0; first += BATCH) {
-    const uint8_t *list[BATCH];
-    const uint32_t used = MIN(BATCH, count - first);
-    for (uint32_t i = 0; i < used; i++) {
-      uint8_t *picture = pixels + (size_t)i * side * side * 3;
-      image_resize(job_data_image(data, data->train.image[first + i]), data->size, data->size, picture, side);
-      list[i] = picture;
-    }
-    r = model_embed(model, list, used, false, embeddings + (size_t)first * model->info.embedding, err);
-  }
-  free(pixels);
-  if (r < 0) {
-    free(embeddings);
-    return NULL;
-  }
-  return embeddings;
+/* Unit embeddings of all images, (count, model's embedding). */
+static float *embed_all(struct face_view *view, const struct gallery_faces *faces, struct model *model,
+                        struct guise_error *err) {
+  float *embeddings = malloc((size_t)faces->count * model->info.embedding * sizeof(float));
+  const int r = embeddings ? model_embed_faces(model, faces->face, view, faces->size, faces->count,
+                                               embeddings, NULL, NULL, err)
+                           : error_set(err, -ENOMEM, "out of memory");
+  if (r == 0)
+    return embeddings;
+  free(embeddings);
+  return NULL;
 }
 
 static float cosine(const float *embeddings, uint32_t dimension, uint32_t i, uint32_t j) {
@@ -134,7 +123,7 @@ static int measure(const char *const argv[3], struct guise_error *err) {
   if (r == 0)
     r = gallery_new(embedder, &faces, &gallery, err);
   if (r == 0) {
-    embeddings = embed_all(&data, teacher, err);
+    embeddings = embed_all(&view, &faces, teacher, err);
     r = embeddings ? 0 : -ENOMEM;
   }
   struct person *people = calloc((size_t)data.train.identities + 1, sizeof(*people));

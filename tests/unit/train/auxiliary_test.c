@@ -355,6 +355,44 @@ static void who_is_hardest_to_find_stands_first(void **state) {
   embedder_path = NULL;
 }
 
+/* How often a trainer asks whether it should stop before its first step. */
+static uint64_t asked_before_steps(const struct job_spec *spec) {
+  struct record record = {.training = true, .stop_after = UINT64_MAX};
+  const struct job_callbacks callbacks = {&record,   on_phase,      quiet_progress,
+                                          quiet_log, on_checkpoint, on_should_stop};
+  const struct job_inputs inputs = inputs_of("asked");
+  const struct data_split split = job_spec_split(spec);
+  struct trainer t = {.data = {.pack = NULL}};
+  assert_int_equal(job_data_open(private_pack, SIZE, &split, &t.data, NULL), 0);
+  assert_int_equal(trainer_init(&t, spec, &inputs, &callbacks, NULL), 0);
+  trainer_done(&t);
+  return record.asked;
+}
+
+/* Wherever a job is stopped before its first step, the embedding of photographs among it, it leaves no
+ * checkpoint and begins again as if nothing had been. */
+static void stopped_before_it_trains(void **state) {
+  (void)state;
+  char path[300];
+  struct job_spec spec = parse("\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6]", "", SHORT);
+  const uint64_t without = asked_before_steps(&spec);
+  (void)snprintf(path, sizeof(path), "%s/early.safetensors", root);
+  write_initial_model(path, MASK_NONE, ARCH_NORM_BATCH, EMBEDDER_SIDE, embedder_face, EMBEDDER_FACES);
+  embedder_path = path;
+  const uint64_t all = asked_before_steps(&spec);
+  assert_true(all > without);
+  for (uint64_t stop = 1; stop <= all; stop++) {
+    struct record record = {.training = true, .stop_after = stop};
+    assert_int_equal(run(&spec, "early", NULL, &record, NULL), -EINTR);
+    assert_string_equal(record.checkpoint, "");
+  }
+  run_whole(&spec, "early");
+  run_whole(&spec, "not-early");
+  assert_true(same_model("early", "not-early"));
+  job_spec_free(&spec);
+  embedder_path = NULL;
+}
+
 /* A checkpoint has both sets and whom the policy left, and the epoch it falls into goes on in the same order.
  */
 static void resumed_to_the_bit(void **state) {
@@ -383,6 +421,7 @@ int main(void) {
       cmocka_unit_test(who_is_hardest_to_find_stands_first),
       cmocka_unit_test(norms_are_apart),
       cmocka_unit_test(shared_norms),
+      cmocka_unit_test(stopped_before_it_trains),
       cmocka_unit_test(resumed_to_the_bit),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
