@@ -27,7 +27,7 @@ static void set_at(json_t *object, const char *pointer, json_t *value) {
 
 /* Studies whose jobs are held against the cell "none" of their own. */
 static bool is_bounded(const char *file) {
-  static const char *const bounded[] = {"masks200.json", "ablations200.json", "full757.json",
+  static const char *const bounded[] = {"masks200.json", "ablations200.json", "hardening200.json",
                                         "store757.json"};
   for (size_t i = 0; i < ARRAY_SIZE(bounded); i++)
     if (strcmp(file, bounded[i]) == 0)
