@@ -117,12 +117,23 @@ static uint32_t people_at_most_two(const struct attack_faces *faces) {
   return faces->count > 0;
 }
 
-/* Where templates or gradients of a store were attacked whose mixes are not known for sure. */
-static void add_doubt(const char *doubt, struct attack_surface_result *surface) {
+static void add_sentence(const char *sentence, struct attack_surface_result *surface) {
   const size_t length = strlen(surface->reason);
-  if (surface->surface == SURFACE_TRAINING_TEMPLATES || surface->surface == SURFACE_GRADIENTS)
-    (void)snprintf(surface->reason + length, sizeof(surface->reason) - length, "%s%s", length ? " " : "",
-                   doubt);
+  (void)snprintf(surface->reason + length, sizeof(surface->reason) - length, "%s%s", length ? " " : "",
+                 sentence);
+}
+
+/* What a reader of the verdict must know beside the figures. */
+static void add_conditions(const struct attack *attack, const struct attack_context *context,
+                           struct attack_surface_result *surface) {
+  const bool resists = surface->verdict == VERDICT_RESISTS;
+  if (context->mixing.doubt &&
+      (surface->surface == SURFACE_TRAINING_TEMPLATES || surface->surface == SURFACE_GRADIENTS))
+    add_sentence(context->mixing.doubt, surface);
+  if (resists && attack->needs_undefended && context->undefended_differs)
+    add_sentence(context->undefended_differs, surface);
+  if (resists && attack->needs_evaluator && !context->evaluator_unseen)
+    add_sentence("The evaluator learnt from photographs that the model was trained on.", surface);
 }
 
 int attack_run(const struct attack *attack, const struct attack_context *context,
@@ -148,8 +159,8 @@ int attack_run(const struct attack *attack, const struct attack_context *context
     attack_result_done(&result);
     return r;
   }
-  for (uint32_t s = 0; context->mixing.doubt && s < result.surfaces; s++)
-    add_doubt(context->mixing.doubt, &result.surface[s]);
+  for (uint32_t s = 0; s < result.surfaces; s++)
+    add_conditions(attack, context, &result.surface[s]);
   result.seconds = (double)(clock_ns() - start) * 1e-9;
   *ret_result = result;
   return 0;

@@ -80,11 +80,12 @@ struct attack_context {
   struct attack_faces
       members; /* what it was trained on, in the order of people; count 0 = nothing is known */
   /* for attacks that need images of trained people that were not trained on: */
-  struct attack_faces unseen; /* of the members' people, numbered and ordered alike */
-  const char *overfitted;     /* control: a model that knows these members by heart */
-  const char *undefended;     /* control: an undefended model of the members' people */
-  bool undefended_given;      /* it is not the job's own: what it teaches is not kept for other jobs */
-  const char *evaluator;      /* a judge of pictures of them: another architecture, seed and, maybe, images */
+  struct attack_faces unseen;     /* of the members' people, numbered and ordered alike */
+  const char *overfitted;         /* control: a model that knows these members by heart */
+  const char *undefended;         /* control: an undefended model of the members' people */
+  bool undefended_given;          /* it is not the job's own: what it teaches is not kept for other jobs */
+  const char *undefended_differs; /* a sentence on what it is beside the model under attack; NULL: alike */
+  const char *evaluator; /* a judge of pictures of them: another architecture, seed and, maybe, images */
   bool evaluator_unseen; /* none of its images is among the members'; false: some are, or it is not known */
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;

@@ -451,7 +451,7 @@ int attack_demix_run(const struct attack_context *context, struct attack_result 
   ret_result->faces = sample.count;
   ret_result->people = sample.people;
   if (!context->control)
-    r = control_mask(mask_size(context->mask), &sample, &fitted, err);
+    r = control_mask(mask_size(context->mask), mask_options(context->mask)->dct, &sample, &fitted, err);
   if (r == 0) {
     r = run_on(context, &sample, context->control ? context->control : fitted, ret_result);
     if (r == -ECANCELED)

@@ -1,6 +1,7 @@
 #include "core/attack/faces.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -282,9 +283,11 @@ static const uint8_t *sampled_image(void *context, uint32_t i) {
   return face_sample_image(context, i);
 }
 
-int control_mask(uint32_t size, struct face_sample *sample, struct mask **ret_mask, struct guise_error *err) {
+int control_mask(uint32_t size, enum mask_dct dct, struct face_sample *sample, struct mask **ret_mask,
+                 struct guise_error *err) {
   struct mask *mask = NULL;
-  const struct mask_options options = mask_options_default(MASK_NONE, size);
+  struct mask_options options = mask_options_default(MASK_NONE, size);
+  options.dct = dct;
   int r = mask_new(&options, &mask, err);
   if (r == 0)
     r = mask_fit(mask, sampled_image, sample, sample->count, err);
@@ -471,4 +474,17 @@ void attack_decide(struct attack_surface_result *surface) {
     REASON(surface, "The figure that decides could not be measured.");
   else
     decide_by(metric, surface);
+}
+
+void attack_doubt(struct attack_surface_result *surface, const char *format, ...) {
+  const struct attack_metric *metric = find_metric(surface, surface->decided_by);
+  char doubt[sizeof(surface->reason) / 2];
+  va_list arguments;
+  if (surface->verdict != VERDICT_RESISTS)
+    return;
+  va_start(arguments, format);
+  (void)vsnprintf(doubt, sizeof(doubt), format, arguments);
+  va_end(arguments);
+  surface->verdict = VERDICT_INCONCLUSIVE;
+  REASON(surface, "%s is %.3f, but %s.", metric->name, metric->value.mean, doubt);
 }

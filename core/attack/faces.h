@@ -68,8 +68,10 @@ void face_sample_template(const struct face_sample *sample, const struct mask *m
 void decoyed_template(const struct mask *mask, const uint8_t *rgb, bool flip, const struct rng *start,
                       float *scratch, float *seen, float *ret_first, float *ret_template);
 
-/* The undefended mask: all coefficients, fitted on the attacked faces. *ret_mask is the caller's. */
-int control_mask(uint32_t size, struct face_sample *sample, struct mask **ret_mask, struct guise_error *err);
+/* The undefended mask: all coefficients of the transform, fitted on the attacked faces. *ret_mask is the
+ * caller's. */
+int control_mask(uint32_t size, enum mask_dct dct, struct face_sample *sample, struct mask **ret_mask,
+                 struct guise_error *err);
 
 /* A seeded face of a person who is not among the mix's members; falls back to any face outside the mix, then
  * to the next face, when everybody is in it. `turn` tells several draws for one mix apart. */
@@ -104,6 +106,11 @@ const char *picture_whose(const struct attack_picture *picture);
  * tenth above threshold_worst_tenth; "inconclusive", too, when either threshold could not be measured (NAN)
  * or the interval holds `threshold`; else "resists". */
 void attack_decide(struct attack_surface_result *surface);
+
+/* What speaks against a resistance: "resists" becomes "inconclusive", whose reason says the figure and, after
+ * "but", this (without a full stop). Any other verdict stays. */
+void attack_doubt(struct attack_surface_result *surface, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 int attack_linear_run(const struct attack_context *context, struct attack_result *ret_result,
                       struct guise_error *err);

@@ -226,7 +226,9 @@ static int control_init(struct assault *assault, struct control *control, struct
   if (!context->undefended) {
     own->foreign = true;
     control->mask = context->control;
-    int r = control->mask ? 0 : control_mask(assault->size, &assault->known, &control->fitted, err);
+    int r = control->mask
+                ? 0
+                : control_mask(assault->size, MASK_DCT_NATIVE, &assault->known, &control->fitted, err);
     if (r == 0 && !control->mask)
       control->mask = control->fitted;
     return r;

@@ -394,7 +394,7 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   struct attack_surface_result *surface = &result->surface[result->surfaces++];
   bool training = which == SURFACE_TRAINING_TEMPLATES, keyed = mask_order(campaign->mask) != NULL;
   const struct figure_row *rows = training ? training_rows : inference_rows;
-  uint32_t count = campaign->sample->count, faces_in_mixes = 0;
+  uint32_t count = campaign->sample->count, faces_in_mixes = 0, unfinished = 0;
   _cleanup_(freep) struct outcome *outcomes = calloc(count + 1, sizeof(*outcomes));
   if (!outcomes)
     return error_set(err, -ENOMEM, "out of memory attacking %u faces", count);
@@ -410,11 +410,16 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   for (uint32_t i = 0; i < count; i++) {
     faces_in_mixes += outcomes[i].k;
     result->steps = MAX(result->steps, outcomes[i].steps);
+    unfinished += outcomes[i].steps >= SOLVER_STEPS_MAX;
   }
   surface->mean_k = (double)faces_in_mixes / count;
   surface->threshold = fmax(LEAK_SSIM, surface->metric[0].chance + LEAK_ABOVE_CHANCE);
   surface->threshold_worst_tenth = fmax(LEAK_SSIM, surface->metric[0].chance_worst_tenth + LEAK_ABOVE_CHANCE);
   attack_decide(surface);
+  if (unfinished > 0) /* less is seen than the template gives away */
+    attack_doubt(surface,
+                 "for %u of %u faces the equations were not solved after %u steps: who goes on sees more",
+                 unfinished, count, SOLVER_STEPS_MAX);
   const uint32_t own_metrics = surface->metrics;
   if (r == 0 && keyed)
     r = add_pairs_figures(campaign, training, found, control, surface, err);
@@ -482,7 +487,7 @@ int attack_linear_run(const struct attack_context *context, struct attack_result
   ret_result->faces = sample.count;
   ret_result->people = sample.people;
   if (!context->control)
-    r = control_mask(mask_size(context->mask), &sample, &fitted, err);
+    r = control_mask(mask_size(context->mask), mask_options(context->mask)->dct, &sample, &fitted, err);
   if (r == 0)
     r = run_surfaces(context, &sample, context->control ? context->control : fitted, ret_result, err);
   mask_free(fitted);

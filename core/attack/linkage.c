@@ -6,10 +6,11 @@
  *
  * The student begins with the teacher's weights where it can, the strongest cheap start; unmasked, it then is
  * the teacher from the first step, and the control shows that the chain works and that the victims can be
- * told apart, not how much the student learns. Statistics of norms are taken from what each network looks at.
- * Control: the same student, trained the same way, on the undefended templates of the same faces. Ceiling:
- * the teacher itself on the victims' photographs. On training templates the student learns from mixes made of
- * public faces in the same way; a mix counts as the face with the largest share.
+ * told apart, not how much the student learns. Where it cannot, since a template is no picture, both the
+ * student and its control begin from nothing, with more lessons. Statistics of norms are taken from what each
+ * network looks at. Control: the same student, trained the same way, on the undefended templates of the same
+ * faces. Ceiling: the teacher itself on the victims' photographs. On training templates the student learns
+ * from mixes made of public faces in the same way; a mix counts as the face with the largest share.
  *
  * Teacher and student may learn from the same public faces: asking for two sets would halve what both learn
  * from. A teacher that has seen them is surer of them than of strangers, which makes the attack weaker, not
@@ -29,8 +30,8 @@
 #define CONTROL_OF_CEILING 0.8
 
 const struct linkage_budget linkage_budgets[] = {
-    [EFFORT_QUICK] = {.victims = 200, .pairs = 256, .passes = 8},
-    [EFFORT_STANDARD] = {.victims = 500, .pairs = 2000, .passes = 10},
+    [EFFORT_QUICK] = {.victims = 200, .pairs = 256, .passes = 8, .scratch_pairs = 1024, .scratch_passes = 16},
+    [EFFORT_STANDARD] = {.victims = 500, .pairs = 2000, .passes = 10, .scratch_passes = 20},
     [EFFORT_THOROUGH] = {.victims = 1000, .pairs = 5000, .passes = 20},
 };
 
@@ -45,6 +46,7 @@ struct assault {
   float *targets;     /* (2, open, embedding) */
   uint32_t steps;
   uint64_t parameters;
+  bool from_scratch; /* every student, the control's among them */
 };
 
 /* Embeddings of the victims' templates: by a student of `mask`, or with mask NULL by the teacher, which sees
@@ -55,7 +57,7 @@ static int embed_victims(struct assault *assault, const struct mask *mask, const
   _cleanup_(student_freep) struct student *student = NULL;
   struct student_options options = {.lessons = lessons_options_of(assault->context),
                                     .steps = assault->steps,
-                                    .from_scratch = assault->budget->from_scratch};
+                                    .from_scratch = assault->from_scratch};
   size_t floats = (size_t)assault->victims->count * assault->teacher->info.embedding;
   if (!mask) {
     memcpy(ret_templates, assault->photographs, floats * sizeof(float));
@@ -193,7 +195,10 @@ static int ask_teacher(struct assault *assault, struct guise_error *err) {
 static int run_on(struct assault *assault, struct attack_result *result, struct guise_error *err) {
   const struct attack_context *context = assault->context;
   struct mask *fitted = NULL;
-  uint64_t passes = (uint64_t)assault->budget->passes * (assault->open->count / LESSON_BATCH);
+  const uint32_t over = assault->from_scratch && assault->budget->scratch_passes
+                            ? assault->budget->scratch_passes
+                            : assault->budget->passes;
+  uint64_t passes = (uint64_t)over * (assault->open->count / LESSON_BATCH);
   assault->steps = (uint32_t)MAX(assault->budget->steps ? MIN(passes, assault->budget->steps) : passes, 1u);
   result->faces = assault->victims->count;
   result->people = assault->victims->people;
@@ -201,7 +206,7 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
   result->steps = assault->steps;
   int r = ask_teacher(assault, err);
   if (r == 0 && !context->control)
-    r = control_mask(mask_size(context->mask), assault->victims, &fitted, err);
+    r = control_mask(mask_size(context->mask), MASK_DCT_NATIVE, assault->victims, &fitted, err);
   if (r == 0)
     r = run_surfaces(assault, context->control ? context->control : fitted, result, err);
   mask_free(fitted);
@@ -213,12 +218,17 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
 int linkage_run(const struct attack_context *context, const struct linkage_budget *budget,
                 struct attack_result *ret_result, struct guise_error *err) {
   struct lesson_plan plan;
-  int r = lesson_plan_make(context, "linkage", budget->victims, budget->pairs, &plan, err);
-  struct assault assault = {.context = context,
-                            .budget = budget,
-                            .teacher = plan.teacher,
-                            .victims = &plan.victims.sample,
-                            .open = &plan.open};
+  struct assault assault = {.context = context, .budget = budget};
+  int r = lesson_plan_open(context, "linkage", &plan, err);
+  if (r == 0) {
+    assault.from_scratch = budget->from_scratch || !student_fits(plan.teacher, context->mask);
+    r = lesson_plan_faces(
+        context, budget->victims,
+        assault.from_scratch && budget->scratch_pairs ? budget->scratch_pairs : budget->pairs, &plan, err);
+  }
+  assault.teacher = plan.teacher;
+  assault.victims = &plan.victims.sample;
+  assault.open = &plan.open;
   if (r == 0)
     r = run_on(&assault, ret_result, err);
   lesson_plan_done(&plan);

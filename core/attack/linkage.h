@@ -4,11 +4,12 @@
 #include "core/attack/attack.h"
 
 struct linkage_budget {
-  uint32_t victims;  /* faces at most */
-  uint32_t pairs;    /* public faces to learn from, at most */
-  uint32_t passes;   /* over them */
-  uint32_t steps;    /* at most; 0 = as the passes take */
-  bool from_scratch; /* the student never begins with the teacher's weights */
+  uint32_t victims;                       /* faces at most */
+  uint32_t pairs;                         /* public faces to learn from, at most */
+  uint32_t passes;                        /* over them */
+  uint32_t steps;                         /* at most; 0 = as the passes take */
+  bool from_scratch;                      /* the student never begins with the teacher's weights */
+  uint32_t scratch_pairs, scratch_passes; /* of students that cannot; 0 = as all */
 };
 extern const struct linkage_budget linkage_budgets[]; /* by effort */
 

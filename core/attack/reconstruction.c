@@ -441,7 +441,7 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
   result->steps = assault->steps;
   int r = 0;
   if (!context->control)
-    r = control_mask(mask_size(context->mask), assault->victims, &fitted, err);
+    r = control_mask(mask_size(context->mask), MASK_DCT_NATIVE, assault->victims, &fitted, err);
   if (r == 0)
     r = run_surfaces(assault, context->control ? context->control : fitted, result, err);
   result->parameters = assault->parameters;
@@ -453,7 +453,9 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
 int reconstruction_run(const struct attack_context *context, const struct reconstruction_budget *budget,
                        struct attack_result *ret_result, struct guise_error *err) {
   struct lesson_plan plan;
-  int r = lesson_plan_make(context, "reconstruction", budget->victims, budget->pairs, &plan, err);
+  int r = lesson_plan_open(context, "reconstruction", &plan, err);
+  if (r == 0)
+    r = lesson_plan_faces(context, budget->victims, budget->pairs, &plan, err);
   struct assault assault = {.context = context,
                             .budget = budget,
                             .teacher = plan.teacher,

@@ -14,10 +14,6 @@
 
 #include "core/base/memory.h"
 
-/* Up-sampled transforms without their lowest coefficients are the slowest to converge: their other
- * coefficients are differences of neighbours, and 2.25 steps a pixel of the side are needed, 504 at 224
- * pixels. */
-#define STEPS_MAX 512u
 #define TOLERANCE 1e-6
 
 int solver_init(struct solver *solver, const struct mask *mask) {
@@ -96,7 +92,7 @@ uint32_t solver_run(struct solver *solver, const float *template_) {
   start(solver, template_);
   memcpy(solver->direction, solver->residual, n * sizeof(float));
   double squared = dot(solver->residual, solver->residual, n), goal = TOLERANCE * TOLERANCE * squared;
-  while (squared > goal && steps < STEPS_MAX) {
+  while (squared > goal && steps < SOLVER_STEPS_MAX) {
     apply_normal(solver);
     double curvature = dot(solver->direction, solver->image, n);
     if (!(curvature > 0) || !isfinite(curvature))

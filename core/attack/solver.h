@@ -4,6 +4,11 @@
 
 #include "core/mask/mask.h"
 
+/* Where solver_run() stops at the latest. Up-sampled transforms without their lowest coefficients are the
+ * slowest to converge: their other coefficients are differences of neighbours, and 2.25 steps a pixel of the
+ * side are needed, 504 at 224 pixels. */
+#define SOLVER_STEPS_MAX 512u
+
 /* Memory of one solving thread. */
 struct solver {
   const struct mask *mask;

@@ -110,18 +110,21 @@ static int adapted_graph(struct model *teacher, const struct photographs *photog
   return r;
 }
 
-int lesson_plan_make(const struct attack_context *context, const char *attack, uint32_t victims,
-                     uint32_t pairs, struct lesson_plan *ret_plan, struct guise_error *err) {
+int lesson_plan_open(const struct attack_context *context, const char *attack, struct lesson_plan *ret_plan,
+                     struct guise_error *err) {
   *ret_plan = (struct lesson_plan){.teacher = NULL};
   if (!context->teacher)
     return error_set(err, -EINVAL, "the attack %s needs a teacher; name a model in audit.teacher", attack);
-  int r = model_load(context->teacher, LESSON_BATCH, context->threads, &ret_plan->teacher, err);
-  if (r == 0)
-    r = victims_choose(&context->victims, victims, context->seed, &ret_plan->victims, err);
+  return model_load(context->teacher, LESSON_BATCH, context->threads, &ret_plan->teacher, err);
+}
+
+int lesson_plan_faces(const struct attack_context *context, uint32_t victims, uint32_t pairs,
+                      struct lesson_plan *plan, struct guise_error *err) {
+  int r = victims_choose(&context->victims, victims, context->seed, &plan->victims, err);
   if (r < 0)
     return r;
-  ret_plan->victims.sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
-  r = face_sample_draw(&context->open, pairs, context->seed, &ret_plan->open);
+  plan->victims.sample.partners = context->mixing.partners.count > 0 ? &context->mixing.partners : NULL;
+  r = face_sample_draw(&context->open, pairs, context->seed, &plan->open);
   return r < 0 ? error_set(err, r, "out of memory choosing faces to attack") : 0;
 }
 

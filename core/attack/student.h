@@ -19,10 +19,13 @@ struct lesson_plan {
   struct face_sample open;
 };
 
-/* `attack` is its name, for the message; `victims` and `pairs`: how many at most. -EINVAL without a teacher,
- * -ENOMEM, and what model_load() and victims_choose() say; *ret_plan is to be given back in any case. */
-int lesson_plan_make(const struct attack_context *context, const char *attack, uint32_t victims,
-                     uint32_t pairs, struct lesson_plan *ret_plan, struct guise_error *err);
+/* The teacher. `attack` is its name, for the message. -EINVAL without a teacher, -ENOMEM, and what
+ * model_load() says; *ret_plan is to be given back in any case. */
+int lesson_plan_open(const struct attack_context *context, const char *attack, struct lesson_plan *ret_plan,
+                     struct guise_error *err);
+/* Then the faces; `victims` and `pairs`: how many at most. -ENOMEM, and what victims_choose() says. */
+int lesson_plan_faces(const struct attack_context *context, uint32_t victims, uint32_t pairs,
+                      struct lesson_plan *plan, struct guise_error *err);
 void lesson_plan_done(struct lesson_plan *plan);
 
 /* Embeddings of photographs by the teacher, (count, embedding) of length 1; mirrored: of the mirrored

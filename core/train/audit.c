@@ -118,6 +118,7 @@ static int record_with_comparisons(const struct audit_subject *subject, const st
   context->overfitted = *comparisons->overfitted ? comparisons->overfitted : NULL;
   context->undefended = *comparisons->undefended ? comparisons->undefended : NULL;
   context->undefended_given = subject->inputs->control_model != NULL;
+  context->undefended_differs = *comparisons->differs ? comparisons->differs : NULL;
   context->evaluator = *comparisons->evaluator ? comparisons->evaluator : NULL;
   context->evaluator_unseen = comparisons->evaluator_unseen;
   context->references = comparisons->references;

@@ -1,6 +1,8 @@
 #include "core/train/comparisons.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/image/pack.h"
@@ -83,24 +85,57 @@ static int train_undefended(const struct audit_subject *subject, const struct da
                                 subject->callbacks, comparisons->undefended, err);
 }
 
-static int control_arch(const char *path, enum arch *ret_arch, struct guise_error *err) {
+/* What the file says of the network. */
+struct kind {
+  enum arch arch;
+  double width;
+  uint32_t input;
+};
+
+static int kind_of(const char *path, struct kind *ret_kind, struct guise_error *err) {
   struct safetensors *file = NULL;
   int r = safetensors_open(path, &file, err);
   if (r < 0)
     return r;
-  r = arch_from_name(json_text_at(safetensors_metadata(file), "arch"), ret_arch);
+  const json_t *metadata = safetensors_metadata(file);
+  r = arch_from_name(json_text_at(metadata, "arch"), &ret_kind->arch);
+  ret_kind->width = strtod(json_text_at(metadata, "width"), NULL);
+  ret_kind->input = (uint32_t)strtoul(json_text_at(metadata, "input"), NULL, 10);
   safetensors_free(file);
   return r < 0 ? error_set(err, -EBADMSG, "the control %s is no model of guise", path) : 0;
+}
+
+/* An attack that works on a smaller network of fewer people need not work on a larger one, mask or not. */
+static int compare_kinds(const struct audit_subject *subject, struct comparisons *comparisons,
+                         struct guise_error *err) {
+  const struct job_spec *trained = subject->trained;
+  const uint32_t people = subject->data->train.identities, known = comparisons->people.train.identities;
+  const bool given = subject->inputs->control_model != NULL;
+  struct kind control;
+  int r = kind_of(comparisons->undefended, &control, err);
+  if (r < 0)
+    return r;
+  if (control.arch == trained->model.arch && fabs(control.width - trained->model.width) < 1e-6 &&
+      control.input == subject->data->size && (given || known == people))
+    return 0;
+  (void)snprintf(
+      comparisons->differs, sizeof(comparisons->differs),
+      "The control is a %s of width %g at %u pixels that knows %u people, the model a %s of width %g at "
+      "%u pixels that knows %u: an undefended model of its own kind, named as audit.control, would "
+      "tell more.",
+      arch_name(control.arch), control.width, control.input, given ? people : known,
+      arch_name(trained->model.arch), trained->model.width, subject->data->size, people);
+  return 0;
 }
 
 static int choose_evaluator(const struct audit_subject *subject, enum arch *ret_arch,
                             struct guise_error *err) {
   const char *given = subject->inputs->control_model;
-  enum arch control = COMPARISON_CONTROL;
-  int r = given ? control_arch(given, &control, err) : 0;
+  struct kind control = {.arch = COMPARISON_CONTROL};
+  int r = given ? kind_of(given, &control, err) : 0;
   if (r < 0)
     return r;
-  *ret_arch = comparisons_evaluator(subject->trained->model.arch, control);
+  *ret_arch = comparisons_evaluator(subject->trained->model.arch, control.arch);
   return 0;
 }
 
@@ -140,6 +175,8 @@ static int prepare(const struct audit_subject *subject, const struct attack *att
     r = train_overfitted(subject, &split, comparisons, err);
   if (r == 0 && attack->needs_undefended)
     r = train_undefended(subject, &split, comparisons, err);
+  if (r == 0 && attack->needs_undefended)
+    r = compare_kinds(subject, comparisons, err);
   if (r == 0 && attack->needs_evaluator)
     r = train_evaluator(subject, &split, comparisons, err);
   return r;

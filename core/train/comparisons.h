@@ -16,6 +16,7 @@ struct comparisons {
   const char *references[COMPARISON_REFERENCES]; /* the teacher, where there is one, then trained ones */
   uint32_t reference_count;
   char undefended[PATH_MAX], evaluator[PATH_MAX];
+  char differs[320];     /* how the undefended one differs from the model under attack, a sentence; "": not */
   bool evaluator_unseen; /* it was trained on images that the model under attack was not trained on */
 };
 

@@ -169,6 +169,11 @@ static void verdicts(void **state) {
       fail_msg("case %zu: %s", i, surface.reason);
     assert_true(strlen(surface.reason) > 20);
     assert_null(strstr(surface.reason, "threshold of nan"));
+    attack_doubt(&surface, "%u of %u faces were not done", 1, 2); /* takes a resistance back, and no leak */
+    assert_int_equal(surface.verdict,
+                     cases[i].verdict == VERDICT_LEAKS ? VERDICT_LEAKS : VERDICT_INCONCLUSIVE);
+    assert_int_equal(strcmp(surface.reason, "ssim is 0.150, but 1 of 2 faces were not done.") == 0,
+                     cases[i].verdict == VERDICT_RESISTS);
   }
 }
 

@@ -93,6 +93,26 @@ static void a_weak_attacker_is_inconclusive(void **state) {
   mask_free(mask);
 }
 
+/* Where a template is no picture the student cannot begin as the teacher, and no more can its control: that
+ * fails as well, although the teacher would pass. There are lessons of their own for such students. */
+static void a_student_from_nothing_has_such_a_control(void **state) {
+  (void)state;
+  const struct linkage_budget weak = {
+      .victims = 60, .pairs = 64, .passes = 9, .steps = 2, .scratch_pairs = 96, .scratch_passes = 1};
+  struct mask *mask = fitted_mask(MASK_PARTIALFACE, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context, &weak);
+  assert_int_equal(result.public_faces, 96);
+  assert_int_equal(result.steps, 2);
+  for (uint32_t s = 0; s < result.surfaces; s++) {
+    const struct attack_metric *tar = metric_of(&result.surface[s], "tar_at_far_1e-2");
+    assert_true(tar->control.mean < tar->control_threshold);
+    assert_int_equal(result.surface[s].verdict, VERDICT_INCONCLUSIVE);
+  }
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
 /* Clipped to nothing, a template holds no more than a network's rounding loses. Where that links nobody at
  * all, twenty people are too few to say that it links fewer than the threshold. */
 static void a_mask_that_destroys_gives_chance(void **state) {
@@ -412,6 +432,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(undefended_templates_are_linked),
       cmocka_unit_test(a_weak_attacker_is_inconclusive),
+      cmocka_unit_test(a_student_from_nothing_has_such_a_control),
       cmocka_unit_test(a_mask_that_destroys_gives_chance),
       cmocka_unit_test(mixes_are_linked_less),
       cmocka_unit_test(public_partners_are_nobody),
