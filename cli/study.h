@@ -49,8 +49,10 @@ void study_put_models(json_t *spec, const json_t *models);
 json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash,
                   const json_t *models);
 /* Names a job's content: SHA-256 over what the daemon resolved the cell to without other cells' models, with
- * this seed, without what does not change the result (labels, priority, longest runtime, which epochs are
- * verified). models: the hashes
+/* The data sets that a job names, by field: {"/dataset": "faces", "/audit/public_dataset": "lfw"}. New
+ * reference; NULL when out of memory. */
+json_t *study_datasets(const json_t *resolved);
+ * this seed, without what does not change the result (labels, priority, longest runtime). models: the hashes
  * of the jobs whose models it takes, by field; NULL = none. 0 or -ENOMEM. */
 int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char ret_hash[SHA256_HEX]);
 

@@ -372,6 +372,33 @@ json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const
   return text ? json_loads(text, 0, NULL) : NULL;
 }
 
+/* The fields that name a data set are called so, and labels as anyone likes. */
+static int collect_datasets(const json_t *value, const char *pointer, json_t *datasets) {
+  const char *key;
+  json_t *entry;
+  int r = 0;
+  json_object_foreach((json_t *)value, key, entry) {
+    _cleanup_(freep) char *at = pointer_append(pointer, key);
+    const bool called_so = strcmp(key, "dataset") == 0 || strcmp(key, "public_dataset") == 0;
+    if (!at)
+      return -ENOMEM;
+    if (json_is_string(entry) && called_so)
+      r |= json_object_set(datasets, at, entry);
+    else if (strcmp(at, "/labels") != 0)
+      r |= collect_datasets(entry, at, datasets);
+  }
+  return r < 0 ? -ENOMEM : 0;
+}
+
+json_t *study_datasets(const json_t *resolved) {
+  json_t *datasets = json_object();
+  if (datasets && collect_datasets(resolved, "", datasets) < 0) {
+    json_decref(datasets);
+    return NULL;
+  }
+  return datasets;
+}
+
 int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char ret_hash[SHA256_HEX]) {
   json_t *copy = json_deep_copy(resolved);
   if (json_object_size(models) > 0) /* a job's body has no such field */

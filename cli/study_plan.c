@@ -41,18 +41,22 @@ static int tell(const json_t *mistakes, uint32_t cells) {
   return code;
 }
 
-/* A data set of another content under the same name makes another job. */
-static int add_content(struct study_run *run, json_t *resolved, const char *pointer) {
-  const char *name = json_string_value(pointer_get(resolved, pointer));
-  json_t *dataset = NULL;
-  if (!name)
-    return EXIT_DONE;
-  int code = run_get(run, http_path("/v1/datasets/", name, NULL), NULL, &dataset);
-  if (code != EXIT_DONE)
-    return code;
-  (void)json_object_set_new(resolved, pointer, json_string(json_text(dataset, "sha256", "")));
-  json_decref(dataset);
-  return EXIT_DONE;
+/* A data set of another content under the same name makes another job: beside the job's own fields stand
+ * {"/dataset": SHA-256}. */
+static int add_contents(struct study_run *run, json_t *resolved) {
+  json_t *datasets = study_datasets(resolved), *name;
+  const char *pointer;
+  int code = datasets ? EXIT_DONE : cli_error("out of memory");
+  json_object_foreach(datasets, pointer, name) {
+    json_t *dataset = NULL;
+    if (code == EXIT_DONE)
+      code = run_get(run, http_path("/v1/datasets/", json_string_value(name), NULL), NULL, &dataset);
+    if (code == EXIT_DONE)
+      (void)json_object_set_new(resolved, pointer, json_string(json_text(dataset, "sha256", "")));
+    json_decref(dataset);
+  }
+  json_decref(datasets);
+  return code;
 }
 
 /* *ret_resolved is NULL when the daemon found mistakes, which are then collected. */
@@ -75,9 +79,7 @@ static int dry_run(struct study_run *run, uint32_t cell, json_t *mistakes, json_
     code = cli_problem(&reply);
   reply_free(&reply);
   if (code == EXIT_DONE && *ret_resolved)
-    code = add_content(run, *ret_resolved, "/dataset");
-  if (code == EXIT_DONE && *ret_resolved)
-    code = add_content(run, *ret_resolved, "/holdout/pairs/dataset");
+    code = add_contents(run, *ret_resolved);
   return code;
 }
 

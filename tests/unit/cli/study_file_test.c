@@ -177,6 +177,28 @@ static void hashes_tell_jobs_apart(void **state) {
   json_decref(same);
 }
 
+/* All four, and nothing that only looks like one. */
+static void data_sets_are_found(void **state) {
+  (void)state;
+  json_t *spec =
+      json_loads("{\"dataset\":\"a\",\"holdout\":{\"pairs\":{\"dataset\":\"b\",\"name\":\"view2\"}},"
+                 "\"mask\":{\"public_dataset\":\"c\"},\"audit\":{\"public_dataset\":\"d\",\"teacher\":null},"
+                 "\"labels\":{\"dataset\":\"e\"}}",
+                 0, NULL);
+  json_t *expected = json_pack("{s:s,s:s,s:s,s:s}", "/dataset", "a", "/holdout/pairs/dataset", "b",
+                               "/mask/public_dataset", "c", "/audit/public_dataset", "d");
+  json_t *datasets = study_datasets(spec);
+  assert_true(json_equal(datasets, expected));
+  json_decref(datasets);
+  assert_int_equal(pointer_set(spec, "/mask/public_dataset", json_null()), 0);
+  assert_int_equal(pointer_set(spec, "/audit/public_dataset", json_null()), 0);
+  datasets = study_datasets(spec);
+  assert_int_equal(json_object_size(datasets), 2);
+  json_decref(datasets);
+  json_decref(expected);
+  json_decref(spec);
+}
+
 /* {"cell": "none"} stands for the id of that cell's model, wherever it stands. */
 static void cells_take_models_of_other_cells(void **state) {
   (void)state;
@@ -301,6 +323,7 @@ int main(void) {
       cmocka_unit_test(all_mistakes_are_told),
       cmocka_unit_test(too_many_jobs_are_refused),
       cmocka_unit_test(hashes_tell_jobs_apart),
+      cmocka_unit_test(data_sets_are_found),
       cmocka_unit_test(cells_take_models_of_other_cells),
       cmocka_unit_test(circles_and_unknown_cells_are_told),
       cmocka_unit_test(pointers_follow_rfc_6901),
