@@ -217,13 +217,14 @@ static void add_histogram(struct strategy_plot *plot) {
   if (plot->ks == 0)
     return;
   plot->bars = (struct chart_series){"share", plot->share, plot->ks};
-  plot->panel[plot->panels++] = (struct chart){.kind = CHART_BARS,
-                                               .title = "Histogram of k in the last epoch, mean over seeds",
-                                               .whole_x = true,
-                                               .x_title = "k, faces mixed",
-                                               .y_title = "share",
-                                               .series = &plot->bars,
-                                               .count = 1};
+  plot->panel[plot->panels++] =
+      (struct chart){.kind = CHART_BARS,
+                     .title = "Mean probability of each k (pi) in the last epoch, over seeds",
+                     .whole_x = true,
+                     .x_title = "k, faces mixed",
+                     .y_title = "pi, mean over seeds",
+                     .series = &plot->bars,
+                     .count = 1};
 }
 
 /* earlier: what the metric was once called; NULL = the same. */
@@ -246,8 +247,7 @@ static int fill_strategy(const struct study_data *data, uint32_t cell, struct st
   } lines[] = {
       {"strategy.reward", NULL, "Reward"},
       {"leak", "strategy.leak", "Leak of the mixes that the policy was updated from"},
-      {"strategy.cost", NULL,
-       "What mixing costs: dilution of the mixes by what is missed of their people unmixed"},
+      {"strategy.cost", NULL, "What mixing costs: mean dilution of the mixes"},
       {"strategy.tau", NULL, "Bound on that cost (tau)"},
       {"strategy.mu", NULL, "Price of that cost in the reward (mu)"},
       {"strategy.entropy", NULL, "Entropy of pi, nats"},
