@@ -15,6 +15,7 @@
 #define STUDY_JOBS_MAX 10000u
 #define STUDY_PLAN "plan.json"
 #define STUDY_FORMAT "guise-study-1"
+#define STUDY_UNKNOWN "unknown" /* version of a daemon that a line does not tell */
 
 struct study_cell {
   char *name;
@@ -48,10 +49,10 @@ void study_put_models(json_t *spec, const json_t *models);
  * NULL when out of memory. */
 json_t *study_job(const struct study *study, uint32_t cell, uint32_t seed, const char *hash,
                   const json_t *models);
-/* Names a job's content: SHA-256 over what the daemon resolved the cell to without other cells' models, with
 /* The data sets that a job names, by field: {"/dataset": "faces", "/audit/public_dataset": "lfw"}. New
  * reference; NULL when out of memory. */
 json_t *study_datasets(const json_t *resolved);
+/* Names a job's content: SHA-256 over what the daemon resolved the cell to without other cells' models, with
  * this seed, without what does not change the result (labels, priority, longest runtime). models: the hashes
  * of the jobs whose models it takes, by field; NULL = none. 0 or -ENOMEM. */
 int study_hash(const json_t *resolved, uint64_t seed, const json_t *models, char ret_hash[SHA256_HEX]);
@@ -69,8 +70,8 @@ int results_load(const char *directory, json_t **ret_rows, struct guise_error *e
  * the row. A row of a job that is there already is dropped. */
 int results_append(const char *directory, json_t *rows, json_t *row, struct guise_error *err);
 
-/* The row of a job that ended: figures of its model's report (NULL unless it succeeded) and its last
- * strategy.* and leak metrics. NULL when out of memory. */
+/* The row of a job that ended: figures and version of its model's report (NULL unless it succeeded) and its
+ * last strategy.* and leak metrics. NULL when out of memory. */
 json_t *results_row(const json_t *job, const json_t *report, const json_t *metrics);
 
 /* The newest row of (cell, seed, hash), preferring one that succeeded; borrowed, NULL = none. */

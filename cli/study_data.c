@@ -81,17 +81,21 @@ static int list_figures(struct study_data *data) {
   return r;
 }
 
-static double figure_of(const json_t *row, const struct figure *figure) {
+/* A row's entry of an attack's figure, NULL = none. */
+static const json_t *find_entry(const json_t *row, const struct figure *figure) {
   const json_t *entry;
   size_t i;
-  if (!figure->attack)
-    return json_real_or(row, figure->key, NAN);
   json_array_foreach(json_object_get(row, "attacks"), i, entry) {
     _cleanup_(freep) char *key = attack_key(entry);
     if (key && strcmp(key, figure->key) == 0)
-      return json_real_or(entry, "value", NAN);
+      return entry;
   }
-  return NAN;
+  return NULL;
+}
+
+static double figure_of(const json_t *row, const struct figure *figure) {
+  return figure->attack ? json_real_or(find_entry(row, figure), "value", NAN)
+                        : json_real_or(row, figure->key, NAN);
 }
 
 static int fill_values(struct study_data *data) {
@@ -125,6 +129,34 @@ static void find_rows(struct study_data *data) {
   data->stale = (uint32_t)json_array_size(data->rows) - used;
 }
 
+/* How many jobs of the report are of which version: {"1.0.0": 3}. */
+static json_t *count_versions(const struct study_data *data) {
+  json_t *jobs = json_object();
+  for (uint32_t i = 0; jobs && i < data->cells * data->seeds; i++) {
+    const char *version = json_text(data->row[i], "version", STUDY_UNKNOWN);
+    if (data->row[i])
+      (void)json_object_set_new(jobs, version, json_integer((json_int_t)json_count(jobs, version) + 1));
+  }
+  return jobs;
+}
+
+static int tell_versions(struct study_data *data) {
+  json_t *jobs = count_versions(data), *count;
+  const char *version;
+  size_t size = 0;
+  unsigned n = 0;
+  const size_t known = json_object_size(jobs) - (json_object_get(jobs, STUDY_UNKNOWN) != NULL);
+  FILE *out = known > 1 ? open_memstream(&data->versions, &size) : NULL;
+  json_object_foreach(out ? jobs : NULL, version, count) {
+    const json_int_t of_it = json_integer_value(count);
+    (void)fprintf(out, "%s%s (%lld %s)", n++ ? ", " : "", version, (long long)of_it,
+                  of_it == 1 ? "job" : "jobs");
+  }
+  int r = jobs && (known <= 1 || (out && fclose(out) == 0)) ? 0 : -ENOMEM;
+  json_decref(jobs);
+  return r;
+}
+
 int study_data_load(const char *directory, struct study_data *ret_data, struct guise_error *err) {
   struct study_data data = {.directory = directory};
   char path[4096];
@@ -146,7 +178,7 @@ int study_data_load(const char *directory, struct study_data *ret_data, struct g
   }
   if (r == 0) {
     find_rows(&data);
-    if (list_figures(&data) < 0 || fill_values(&data) < 0)
+    if (list_figures(&data) < 0 || fill_values(&data) < 0 || tell_versions(&data) < 0)
       r = error_set(err, -ENOMEM, "out of memory");
   }
   if (r < 0) {
@@ -165,6 +197,7 @@ void study_data_free(struct study_data *data) {
   free(data->figure);
   free((void *)data->row);
   free(data->value);
+  free(data->versions);
   json_decref(data->plan);
   json_decref(data->rows);
   *data = (struct study_data){.directory = NULL};
@@ -189,6 +222,18 @@ uint64_t study_data_seed(const struct study_data *data, uint32_t seed) {
 
 const double *study_data_values(const struct study_data *data, uint32_t figure, uint32_t cell) {
   return data->value + ((size_t)figure * data->cells + cell) * data->seeds;
+}
+
+struct estimate study_data_over_people(const struct study_data *data, uint32_t figure, uint32_t cell) {
+  const double *value = study_data_values(data, figure, cell);
+  struct estimate estimate = {0, NAN, NAN, NAN};
+  if (!data->figure[figure].attack || estimate_mean(value, data->seeds).count != 1)
+    return estimate;
+  uint32_t seed = 0;
+  while (!isfinite(value[seed]))
+    seed++;
+  const json_t *entry = find_entry(data->row[cell * data->seeds + seed], &data->figure[figure]);
+  return (struct estimate){1, value[seed], json_real_or(entry, "low", NAN), json_real_or(entry, "high", NAN)};
 }
 
 /* ---- metrics by epoch ---- */

@@ -24,6 +24,7 @@ struct study_data {
   const json_t **row; /* [cells][seeds], NULL = no result that succeeded */
   double *value;      /* [figures][cells][seeds], NAN = none */
   uint32_t stale;     /* rows that do not belong to the plan */
+  char *versions;     /* "1.0.0 (3 jobs), 1.1.0 (6 jobs)": of the daemons that ran them; NULL = not several */
 };
 
 /* Reads plan.json and results.jsonl of a study's folder. -EINVAL, -ENOENT with err. */
@@ -36,6 +37,9 @@ int study_data_find_cell(const struct study_data *data, const char *name, uint32
 uint64_t study_data_seed(const struct study_data *data, uint32_t seed);
 /* One figure of one cell: a value a seed. */
 const double *study_data_values(const struct study_data *data, uint32_t figure, uint32_t cell);
+/* An attack's figure that one job of the cell alone has, with that job's own 95 % interval over the people
+ * attacked; all NAN of other figures, and when there is none. */
+struct estimate study_data_over_people(const struct study_data *data, uint32_t figure, uint32_t cell);
 
 /* One metric of a cell's jobs by epoch, from metrics/JOB.json: the mean over its seeds, least and greatest.
  * Free *ret_epochs. count 0 when there is none. */

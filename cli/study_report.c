@@ -56,6 +56,12 @@ static int complete_metrics(struct cli *cli, const struct study_data *data) {
   return EXIT_DONE;
 }
 
+static void warn_of_versions(const struct study_data *data) {
+  if (data->versions)
+    (void)cli_error("the jobs of this study were run by different versions of guised, compare with care: %s",
+                    data->versions);
+}
+
 static int write_report(const struct study_data *data, uint32_t baseline) {
   struct guise_error err = {0};
   json_t *plots = json_array();
@@ -97,8 +103,10 @@ int command_study_report(struct cli *cli, int argc, char **argv) {
   int code = EXIT_DONE;
   if (baseline && study_data_find_cell(&data, baseline, &cell) < 0)
     code = no_cell(&data, baseline);
-  if (code == EXIT_DONE)
+  if (code == EXIT_DONE) {
+    warn_of_versions(&data);
     code = complete_metrics(cli, &data);
+  }
   if (code == EXIT_DONE)
     code = write_report(&data, cell);
   study_data_free(&data);

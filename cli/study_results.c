@@ -190,7 +190,8 @@ json_t *results_row(const json_t *job, const json_t *report, const json_t *metri
           seconds_between(json_text(job, "started_at", NULL), json_text(job, "finished_at", NULL))));
   if (!row || !report)
     return row;
-  int r = json_object_set_new(row, "accuracy", number_or_null(json_real_or(accuracy, "mean", NAN)));
+  int r = json_object_set_new(row, "version", json_string(json_text(report, "guise_version", STUDY_UNKNOWN)));
+  r |= json_object_set_new(row, "accuracy", number_or_null(json_real_or(accuracy, "mean", NAN)));
   for (size_t i = 0; i < ARRAY_SIZE(fractions); i++)
     r |= json_object_set_new(row, fractions[i], number_or_null(json_real_or(utility, fractions[i], NAN)));
   r |= json_object_set_new(row, "protocol", json_string(json_text(utility, "protocol", "none")));

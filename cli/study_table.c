@@ -25,8 +25,9 @@ static void format_value(const struct figure *figure, double value, char ret_tex
     (void)snprintf(ret_text, 32, "%.3g", value);
 }
 
-/* "84.1 [82.9, 85.3]", "84.1 [-]" of one value, "-" of none */
-static void put_estimate(FILE *out, const struct figure *figure, struct estimate estimate) {
+/* "84.1 [82.9, 85.3]", "84.1 [-]" of one value, "-" of none; over: what else than seeds the interval is over,
+ * "people: ", or "" */
+static void put_estimate(FILE *out, const struct figure *figure, struct estimate estimate, const char *over) {
   char mean[32], low[32], high[32];
   format_value(figure, estimate.mean, mean);
   format_value(figure, estimate.low, low);
@@ -34,9 +35,18 @@ static void put_estimate(FILE *out, const struct figure *figure, struct estimate
   if (!isfinite(estimate.mean))
     (void)fputs("-", out);
   else if (isfinite(estimate.low))
-    (void)fprintf(out, "%s [%s, %s]", mean, low, high);
+    (void)fprintf(out, "%s [%s%s, %s]", mean, over, low, high);
   else
     (void)fprintf(out, "%s [-]", mean);
+}
+
+static void put_mean(FILE *out, const struct study_data *data, uint32_t figure, uint32_t cell) {
+  const struct estimate over_people = study_data_over_people(data, figure, cell);
+  if (isfinite(over_people.low))
+    put_estimate(out, &data->figure[figure], over_people, "people: ");
+  else
+    put_estimate(out, &data->figure[figure],
+                 estimate_mean(study_data_values(data, figure, cell), data->seeds), "");
 }
 
 static bool has_values(const struct study_data *data, uint32_t figure) {
@@ -90,7 +100,7 @@ static void put_means(FILE *out, const struct study_data *data) {
       if (!is_column(data, f, false))
         continue;
       (void)putc(' ', out);
-      put_estimate(out, &data->figure[f], estimate_mean(study_data_values(data, f, c), data->seeds));
+      put_mean(out, data, f, c);
       (void)fputs(" |", out);
     }
     (void)putc('\n', out);
@@ -113,12 +123,12 @@ static void put_difference_row(FILE *out, const struct study_data *data, uint32_
     if (!is_column(data, f, true))
       continue;
     (void)putc(' ', out);
-    put_estimate(out, &data->figure[f], difference(data, f, cell, baseline));
+    put_estimate(out, &data->figure[f], difference(data, f, cell, baseline), "");
     (void)fputs(" |", out);
   }
   if (pairs) {
     (void)putc(' ', out);
-    put_estimate(out, &data->figure[0], *pairs);
+    put_estimate(out, &data->figure[0], *pairs, "");
     (void)fputs(" |", out);
   }
   (void)putc('\n', out);
@@ -217,10 +227,11 @@ static void put_page(FILE *out, const struct study_data *data, uint32_t baseline
                      const struct estimate *bootstrap) {
   (void)fputs("# ", out);
   put_markdown(out, json_text(data->plan, "name", "?"));
-  (void)fputs("\n\nMean over seeds [95 % interval of the mean, t distribution over seeds]; [-]: a single "
-              "seed, which says "
-              "nothing of how far seeds move a figure. ",
-              out);
+  (void)fputs(
+      "\n\nMean over seeds [95 % interval of the mean, t distribution over seeds]. A single seed says "
+      "nothing of how far seeds move a figure: [people: low, high] is then the job's own 95 % interval "
+      "of an attack's figure, over the people attacked, and [-] none. ",
+      out);
   put_protocols(out, data);
   put_means(out, data);
   if (baseline != NO_CELL)
@@ -232,6 +243,11 @@ static void put_page(FILE *out, const struct study_data *data, uint32_t baseline
         "\nNot counted: %u lines of results.jsonl, of cells as they were before the study was changed or "
         "of jobs that were run again.\n",
         data->stale);
+  if (data->versions) {
+    (void)fputs("\nRun by different versions of guised, compare with care: ", out);
+    put_markdown(out, data->versions);
+    (void)fputs(".\n", out);
+  }
   put_plots(out, plots);
 }
 
@@ -244,13 +260,16 @@ static void put_csv_text(FILE *out, const char *text) {
   (void)putc('"', out);
 }
 
+static void put_csv_number(FILE *out, double number) {
+  (void)putc(',', out);
+  if (isfinite(number))
+    (void)fprintf(out, "%.9g", number);
+}
+
 static void put_csv_numbers(FILE *out, struct estimate estimate) {
-  const double numbers[] = {estimate.mean, estimate.low, estimate.high};
-  for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-    (void)putc(',', out);
-    if (isfinite(numbers[i]))
-      (void)fprintf(out, "%.9g", numbers[i]);
-  }
+  put_csv_number(out, estimate.mean);
+  put_csv_number(out, estimate.low);
+  put_csv_number(out, estimate.high);
 }
 
 static void put_csv(FILE *out, const struct study_data *data, uint32_t baseline,
@@ -258,13 +277,14 @@ static void put_csv(FILE *out, const struct study_data *data, uint32_t baseline,
   const struct estimate none = {0, NAN, NAN, NAN};
   (void)fputs(
       "cell,figure,seeds,mean,low,high,baseline,paired_seeds,difference,difference_low,difference_high,"
-      "bootstrap,bootstrap_low,bootstrap_high\n",
+      "bootstrap,bootstrap_low,bootstrap_high,people_low,people_high\n",
       out);
   for (uint32_t c = 0; c < data->cells; c++)
     for (uint32_t f = 0; f < data->figures; f++) {
       bool compared = baseline != NO_CELL && c != baseline;
       struct estimate mean = estimate_mean(study_data_values(data, f, c), data->seeds),
-                      paired = compared ? difference(data, f, c, baseline) : none;
+                      paired = compared ? difference(data, f, c, baseline) : none,
+                      over_people = study_data_over_people(data, f, c);
       put_csv_text(out, study_data_cell(data, c));
       (void)fprintf(out, ",%s,%u", data->figure[f].key, mean.count);
       put_csv_numbers(out, mean);
@@ -274,6 +294,8 @@ static void put_csv(FILE *out, const struct study_data *data, uint32_t baseline,
       (void)fprintf(out, ",%u", paired.count);
       put_csv_numbers(out, paired);
       put_csv_numbers(out, compared && f == 0 ? bootstrap[c] : none);
+      put_csv_number(out, over_people.low);
+      put_csv_number(out, over_people.high);
       (void)putc('\n', out);
     }
 }

@@ -118,6 +118,7 @@ static void nothing_runs_twice(void **state) {
   json_t *row = json_loads(shell(0, "head -n 1 \"$D/study/results.jsonl\"")->out, 0, NULL);
   assert_string_equal(json_string_value(json_object_get(row, "state")), "succeeded");
   assert_true(json_is_number(json_object_get(row, "accuracy")));
+  assert_string_equal(json_string_value(json_object_get(row, "version")), GUISE_VERSION);
   assert_true(json_array_size(json_object_get(row, "attacks")) > 0);
   json_decref(row);
 }
@@ -194,9 +195,9 @@ static void cells_share_an_embedder(void **state) {
   (void)state;
   static const char *const said[] = {"embedder: trained;", "embedder: taken over from an earlier job",
                                      "embedder: trained;"};
-  upload_faces(&server, "public", 40, 2);
   static const int cell[] = {1, 2, 2};
   const size_t before = jobs();
+  upload_faces(&server, "public", 40, 2);
   for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
     char command[700];
     if (i == 2)
@@ -214,8 +215,8 @@ static void cells_share_an_embedder(void **state) {
     expect_text(output->out, said[i]);
     assert_null(strstr(output->out, said[i == 1 ? 0 : 1]));
   }
-}
   assert_int_equal(jobs(), before + 3);
+}
 
 /* Epochs between have no accuracy, at the daemon and in the study, and the line in the plot goes on over
  * them. */
@@ -369,6 +370,10 @@ static void reports_without_the_daemon(void **state) {
   (void)shell(0, "! command -v xmllint || xmllint --noout \"$D\"/study/plots/*.svg");
   output = shell(2, "\"$G\" study report \"$D/study\" --baseline nobody");
   expect_text(output->err, "  a|b");
+  assert_null(strstr(output->err, "versions"));
+  output = shell(0, "sed -i '1s/\"version\":\"[^\"]*\"/\"version\":\"0.0.1\"/' \"$D/study/results.jsonl\" && "
+                    "\"$G\" study report \"$D/study\"");
+  expect_text(output->err, "run by different versions of guised, compare with care: 0.0.1 (1 job)");
   /* metrics that are gone cost the plots over epochs, not the table */
   output = shell(0, "rm -r \"$D/study/metrics\" && \"$G\" study report \"$D/study\"");
   expect_text(output->err, "the metrics of 4 jobs");
