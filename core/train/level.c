@@ -8,6 +8,7 @@ struct mask_level {
   double unmixed;
   enum strategy_policy policy;
   uint32_t k[5], k_count;
+  bool embedder; /* of one that mixes: measured with an embedder, which changes reward and ranking */
   /* as measured: a share, and on templates in use (I) and training templates (T) the linear attack's SSIM and
    * linkage's TAR at FAR 1e-2 */
   double accuracy, ssim_use, ssim_training, linkage_use, linkage_training;
@@ -20,9 +21,9 @@ struct mask_level {
 #define LINKAGE_NONE 0.275
 
 static const struct mask_level levels[] = {
-    {"low", 3, 1, POLICY_FIXED, {2}, 1, 0.745, 0.539, 0.539, 0.075, 0.075},
-    {"medium", 10, 1, POLICY_FIXED, {2}, 1, 0.695, 0.376, 0.376, 0.039, 0.039},
-    {"high", 10, 0.25, POLICY_LEARNED, {2, 3, 4, 5, 6}, 5, 0.598, 0.376, 0.321, 0.039, 0.018},
+    {"low", 3, 1, POLICY_FIXED, {2}, 1, false, 0.745, 0.539, 0.539, 0.075, 0.075},
+    {"medium", 10, 1, POLICY_FIXED, {2}, 1, false, 0.695, 0.376, 0.376, 0.039, 0.039},
+    {"high", 10, 0.25, POLICY_LEARNED, {2, 3, 4, 5, 6}, 5, false, 0.598, 0.376, 0.321, 0.039, 0.018},
 };
 
 const struct mask_level *mask_level_find(const char *name) {
@@ -53,22 +54,35 @@ void mask_level_apply(const struct mask_level *level, struct job_spec *spec) {
   spec->mask.k_count = level->k_count;
 }
 
-/* Whether the job's mask is the one that the level alone gives. */
-static bool as_measured(const struct mask_level *level, const json_t *mask) {
+/* Fields that give the probe's reward an embedder. */
+static const char *const embedder_fields[] = {"public_dataset", "embedder"};
+
+/* Whether the mask, but for an embedder, is the one that the level alone gives. */
+static bool has_settings(const struct mask_level *level, const json_t *mask) {
   struct job_spec spec;
   struct spec_problems problems = {0};
   bool same = false;
   json_t *body = json_pack("{s:s, s:s, s:{s:s}}", "type", job_type_name(JOB_TRAIN), "dataset", "faces",
                            "mask", "level", level->name);
   if (body && job_spec_parse(body, &spec, &problems) == 0) {
-    json_t *plain = job_spec_json(&spec);
-    same = json_equal(mask, json_object_get(plain, "mask"));
+    json_t *plain = job_spec_json(&spec), *settings = json_object_get(plain, "mask");
+    for (size_t i = 0; i < ARRAY_SIZE(embedder_fields); i++)
+      (void)json_object_set(settings, embedder_fields[i], json_object_get(mask, embedder_fields[i]));
+    same = json_equal(mask, settings);
     json_decref(plain);
     job_spec_free(&spec);
   }
   json_decref(body);
   spec_problems_free(&problems);
   return same;
+}
+
+static bool as_measured(const struct mask_level *level, const json_t *mask) {
+  bool embedder = false;
+  for (size_t i = 0; i < ARRAY_SIZE(embedder_fields); i++)
+    embedder |= json_is_string(json_object_get(mask, embedder_fields[i]));
+  const bool mixes = level->unmixed < 1;
+  return has_settings(level, mask) && (!mixes || embedder == level->embedder);
 }
 
 json_t *mask_level_json(const json_t *spec) {

@@ -85,7 +85,6 @@ static void levels(void **state) {
               json_number_value(json_object_get(linkage, "in_use")) <
                   json_number_value(json_object_get(linkage, "without_mask")));
   assert_string_equal(json_string_value(json_object_get(json_object_get(all, "mask"), "level")), "low");
-  assert_true(json_is_true(json_object_get(measured, "as_measured")));
   assert_true(json_number_value(json_object_get(measured, "accuracy")) <
               json_number_value(json_object_get(measured, "accuracy_without_mask")));
   json_decref(measured);
@@ -98,20 +97,6 @@ static void levels(void **state) {
   assert_int_equal(spec.mask.drop_low, 6);
   assert_true(spec.mask.k_count == 1 && spec.mask.k[0] == 3);
   assert_true(spec.mask.unmixed == 1);
-  all = job_spec_json(&spec);
-  measured = mask_level_json(all);
-  assert_true(json_is_false(json_object_get(measured, "as_measured")));
-  json_decref(measured);
-  json_decref(all);
-  job_spec_free(&spec);
-  assert_int_equal(parse("{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"clip\":0,\"level\":\"low\"}}",
-                         &spec, &problems),
-                   0);
-  all = job_spec_json(&spec);
-  measured = mask_level_json(all);
-  assert_true(json_is_false(json_object_get(measured, "as_measured")));
-  json_decref(measured);
-  json_decref(all);
   job_spec_free(&spec);
   for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
     assert_int_equal(parse(wrong[i], &spec, &problems), -EINVAL);
@@ -119,6 +104,44 @@ static void levels(void **state) {
     assert_string_equal(problems.problem[0].pointer, "/mask/level");
     spec_problems_free(&problems);
     problems = (struct spec_problems){0};
+  }
+}
+
+/* Settings beside the level, and what then is said of its figures. */
+static void levels_as_measured(void **state) {
+  (void)state;
+  static const struct {
+    const char *level, *beside;
+    bool as_measured;
+  } jobs[] = {{"low", "", true},
+              {"medium", "", true},
+              {"high", "", true},
+              {"low", ",\"drop_low\":6,\"k\":[3]", false},
+              {"low", ",\"clip\":0", false},
+              {"medium", ",\"unmixed\":0.5", false},
+              {"high", ",\"policy\":\"uniform\"", false},
+              {"high", ",\"max_accuracy_drop\":0.05", false},
+              /* an embedder changes what a level that mixes does, and no other */
+              {"low", ",\"public_dataset\":\"lfw\"", true},
+              {"medium", ",\"public_dataset\":\"lfw\"", true},
+              {"high", ",\"public_dataset\":\"lfw\"", false},
+              {"high", ",\"embedder\":\"mdl_a\"", false},
+              {"low", ",\"public_dataset\":\"lfw\",\"pool\":\"public\"", false}};
+  for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    char text[200];
+    (void)snprintf(text, sizeof(text),
+                   "{\"type\":\"train\",\"dataset\":\"orl\",\"mask\":{\"level\":\"%s\"%s}}", jobs[i].level,
+                   jobs[i].beside);
+    assert_int_equal(parse(text, &spec, &problems), 0);
+    json_t *all = job_spec_json(&spec), *measured = mask_level_json(all);
+    assert_string_equal(json_string_value(json_object_get(measured, "level")), jobs[i].level);
+    if (json_is_true(json_object_get(measured, "as_measured")) != jobs[i].as_measured)
+      fail_msg("as_measured of %s", text);
+    json_decref(measured);
+    json_decref(all);
+    job_spec_free(&spec);
   }
 }
 
@@ -393,6 +416,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
       cmocka_unit_test(levels),
+      cmocka_unit_test(levels_as_measured),
       cmocka_unit_test(audits),
       cmocka_unit_test(efforts),
       cmocka_unit_test(defences),
