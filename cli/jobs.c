@@ -89,6 +89,29 @@ static void print_progress(const json_t *job) {
   out_line("metrics", text);
 }
 
+/* What the mask's level cost and gained where it was measured. */
+static void print_level(const json_t *level) {
+  const json_t *ssim = json_object_get(level, "linear_ssim"), *linkage = json_object_get(level, "linkage");
+  char text[512], accuracy[32], without[32];
+  if (!json_is_object(level))
+    return;
+  (void)snprintf(text, sizeof(text), "%s, %s %s", json_text(level, "level", "?"),
+                 json_is_true(json_object_get(level, "as_measured")) ? "as measured on"
+                                                                     : "but not as measured on",
+                 json_text(level, "measured_on", "?"));
+  out_line("level", text);
+  format_percent(json_real_or(level, "accuracy", NAN), accuracy, sizeof(accuracy));
+  format_percent(json_real_or(level, "accuracy_without_mask", NAN), without, sizeof(without));
+  (void)snprintf(
+      text, sizeof(text),
+      "accuracy %s (without a mask %s); templates in use and trained on: linear's SSIM %.3f, %.3f; "
+      "linkage's TAR %.3f, %.3f (without a mask %.3f)",
+      accuracy, without, json_real_or(ssim, "in_use", NAN), json_real_or(ssim, "training", NAN),
+      json_real_or(linkage, "in_use", NAN), json_real_or(linkage, "training", NAN),
+      json_real_or(linkage, "without_mask", NAN));
+  out_line("", text);
+}
+
 static void print_job(const json_t *job) {
   const json_t *spec = json_object_get(job, "spec"), *transition;
   const json_t *problem = json_object_get(job, "error");
@@ -101,6 +124,7 @@ static void print_job(const json_t *job) {
     out_line("waits", json_text(json_object_get(job, "queue"), "detail", "?"));
   out_line("dataset", json_text(spec, "dataset", "?"));
   out_line("mask", json_text(json_object_get(spec, "mask"), "method", "?"));
+  print_level(json_object_get(job, "mask_level"));
   print_progress(job);
   out_line("model", json_text(job, "model", "-"));
   if (json_is_object(problem))

@@ -49,6 +49,22 @@ function figuresTable(metrics) {
   );
 }
 
+// What the mask's level cost and gained where it was measured.
+function levelFacts(level) {
+  if (!level) return [];
+  const {linear_ssim: ssim, linkage} = level;
+  const onBoth = ({in_use, training}) => `${figure(in_use)} in use, ${figure(training)} trained on`;
+  return [
+    ['Level', `${level.level}, ${level.as_measured ? '' : 'but not '}as measured on ${level.measured_on}`],
+    [
+      'Accuracy of the level',
+      `${percent(level.accuracy)}, without a mask ${percent(level.accuracy_without_mask)}`,
+    ],
+    ['SSIM of linear', onBoth(ssim)],
+    ['TAR of linkage', `${onBoth(linkage)}, without a mask ${figure(linkage.without_mask)}`],
+  ];
+}
+
 // Settings as a tree of terms; what is null is left out.
 function settings(value) {
   return facts(
@@ -181,6 +197,7 @@ class JobView {
         ['Attempt', job.attempt > 1 ? count(job.attempt) : null],
         ['Priority', job.spec?.priority ? String(job.spec.priority) : null],
         ['Owner', job.owner],
+        ...levelFacts(job.mask_level),
         ...Object.entries(job.labels ?? {}).map(([name, value]) => [name, value]),
       ]),
     );

@@ -270,8 +270,8 @@ test('a model nobody attacked is held back', async () => {
   page.check();
 });
 
-test('pause, resume and cancel, with labels that are no markup', async () => {
-  const {id} = await server.submit(endless);
+test('pause, resume and cancel, with labels that are no markup and what a level costs', async () => {
+  const {id} = await server.submit({...endless, mask: {level: 'low'}});
   await go('jobs');
   const row = page.getByRole('row').filter({hasText: HOSTILE});
   await row.getByText('running').waitFor();
@@ -283,6 +283,8 @@ test('pause, resume and cancel, with labels that are no markup', async () => {
   await go(`jobs/${id}`);
   await page.locator('.curves canvas').first().waitFor();
   await page.getByText(HOSTILE).first().waitFor();
+  await page.getByText(/^low, as measured on 200 people/).waitFor();
+  await page.getByText('0.075 in use, 0.075 trained on, without a mask 0.275').waitFor();
   await page.getByRole('button', {name: /^Cancel/}).click();
   await accessible(page, 'dialog');
   await page.keyboard.press('Escape'); // not yet
