@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the documents name in the source tree is there: files, and tests by the names that ctest knows.
+# What the documents name in the source tree is there: files, tests by the names that ctest knows, and studies and recipes by their
+# files' names alone, which else can only be files that guise reads or writes.
 #   doc_names_test.sh SOURCE
 set -eu
 cd "$1"
@@ -22,8 +23,23 @@ for file in $(names '(api|cli|core|daemon|examples|packaging|schema|scripts|test
     failed=1
   fi
 done
-if [ -z "$(names '[a-z0-9_/]+_test')" ]; then
-  echo "FAILED: no document names a test, which cannot be"
-  failed=1
-fi
+for file in $(names '[a-z0-9_-]+\.json'); do
+  if ! [ -e "tests/bench/studies/$file" ] && ! [ -e "tests/bench/recipes/$file" ] && ! grep -qrF "\"$file\"" core cli daemon; then
+    echo "FAILED: a document names $file, which is no study, recipe or file of guise"
+    failed=1
+  fi
+done
+# results that are kept; studies and recipes in commands
+for file in $(names 'docs/studies/[a-z0-9_/.-]+'; grep -ohE 'tests/bench/(studies|recipes)/[a-z0-9_-]+\.json' README.md docs/*.md | sort -u); do
+  if ! [ -e "$file" ]; then
+    echo "FAILED: a document names $file, which there is not"
+    failed=1
+  fi
+done
+for pattern in '[a-z0-9_/]+_test' '[a-z0-9_-]+\.json'; do
+  if [ -z "$(names "$pattern")" ]; then
+    echo "FAILED: no document names a file or test like $pattern, which cannot be"
+    failed=1
+  fi
+done
 exit "$failed"
