@@ -343,8 +343,8 @@ static struct attack_metric found_metric(const char *name, const char *descripti
   return (struct attack_metric){.name = name,
                                 .unit = "",
                                 .description = description,
-                                .value = {found, found, found},
-                                .worst_tenth = found,
+                                .value = {found, NAN, NAN}, /* of one key: nobody's, so over no people */
+                                .worst_tenth = NAN,
                                 .chance = 0.5 / channels,
                                 .chance_worst_tenth = 0.5 / channels,
                                 .control = {1, 1, 1}, /* without a key all are known */

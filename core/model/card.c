@@ -196,6 +196,13 @@ static void add_utility(struct text *card, const json_t *utility) {
   text_add(card, "\n");
 }
 
+static void add_figure(struct text *card, const char *before, double value) {
+  if (isfinite(value))
+    text_add(card, "%s%.3f", before, value);
+  else
+    text_add(card, "%snot measured", before);
+}
+
 static void add_attack_row(struct text *card, const json_t *attack, const json_t *surface) {
   const json_t *metric = report_deciding_metric(surface), *value = json_object_get(metric, "value");
   text_add(card, "| ");
@@ -206,9 +213,12 @@ static void add_attack_row(struct text *card, const json_t *attack, const json_t
   text_add_markdown(card, json_text_at(surface, "surface_name"));
   text_add(card, " | ");
   text_add_markdown(card, json_text_at(metric, "name"));
-  text_add(card, " %.3f (%.3f to %.3f) | %.3f | %.3f | **", json_number_at(value, "mean"),
-           json_number_at(value, "low"), json_number_at(value, "high"), json_number_at(metric, "chance"),
-           json_number_at(json_object_get(metric, "control"), "mean"));
+  add_figure(card, " ", json_number_at(value, "mean"));
+  if (isfinite(json_number_at(value, "low")))
+    text_add(card, " (%.3f to %.3f)", json_number_at(value, "low"), json_number_at(value, "high"));
+  add_figure(card, " | ", json_number_at(metric, "chance"));
+  add_figure(card, " | ", json_number_at(json_object_get(metric, "control"), "mean"));
+  text_add(card, " | **");
   text_add_markdown(card, json_text_at(surface, "verdict"));
   text_add(card, "** |\n");
 }
@@ -217,7 +227,9 @@ static void add_privacy(struct text *card, const json_t *report) {
   const json_t *attacks = json_object_get(report, "attacks");
   size_t i, s;
   json_t *attack, *surface, *note;
-  text_add(card, "## Privacy\n\n");
+  text_add(card, "## Privacy\n\n**");
+  text_add_markdown(card, json_text_at(json_object_get(report, "headline"), "verdict"));
+  text_add(card, "**: ");
   text_add_markdown(card, json_text_at(json_object_get(report, "headline"), "text"));
   if (json_array_size(json_object_get(json_object_get(report, "headline"), "linkage")) == 0)
     text_add(card, " Linkage, the headline measure, is not measured.");

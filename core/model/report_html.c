@@ -380,9 +380,8 @@ static void add_foot(struct text *html, const json_t *report) {
       "<strong>SSIM</strong> "
       "runs from 0 (nothing in common) to 1 (the same picture). <strong>On photographs</strong>: what the "
       "attacker's own recogniser reaches when it sees the faces themselves; nobody links more than that. "
-      "Ranges are 95&nbsp;%% intervals from "
-      "redrawing whole "
-      "people, not single images.</p>\n"
+      "Ranges are 95&nbsp;%% intervals: of attacks from redrawing whole people, not single images, of "
+      "verification from redrawing its pairs.</p>\n"
       "<details><summary>The job as it was run</summary><pre class=\"hash\">");
   text_add_html(html, spec);
   text_add(html, "</pre></details>\n</body></html>\n");

@@ -7,6 +7,7 @@
 #include "core/base/json.h"
 #include "core/model/report.h"
 #include "core/model/report_html.h"
+#include "core/model/report_parts.h"
 
 /* In the drawing's own units, which the page stretches to its width. */
 #define WIDTH 720.0
@@ -36,11 +37,6 @@ const char report_html_plots_style[] =
     ".mark .bar{stroke:var(--fg);stroke-width:2;fill:none}"
     ".marks{list-style:none;padding:0;margin:.4rem 0;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;"
     "font-size:.85rem}";
-
-static const struct {
-  const char *letter, *what;
-} surfaces[] = {
-    {"T", "training templates"}, {"I", "inference templates"}, {"W", "weights"}, {"G", "gradients"}};
 
 /* A result on a surface, NAN where nothing was measured. */
 struct row {
@@ -281,16 +277,16 @@ static void add_legend(struct text *html) {
 }
 
 void report_html_plots(struct text *html, const json_t *report) {
-  uint32_t rows[ARRAY_SIZE(surfaces)], all = 0;
-  for (size_t i = 0; i < ARRAY_SIZE(surfaces); i++)
-    all += rows[i] = add_results(html, report, surfaces[i].letter, count);
+  uint32_t rows[REPORT_SURFACES], all = 0;
+  for (size_t i = 0; i < REPORT_SURFACES; i++)
+    all += rows[i] = add_results(html, report, report_surfaces[i][0], count);
   if (!all)
     return;
   text_add(html, "<h2>The attacks at a glance</h2>\n<p>Further right is worse: the figure that decides each "
                  "verdict. Surfaces are apart, for what leaks from one does not have to leak from another. "
                  "The numbers stand in the tables below.</p>\n");
   add_legend(html);
-  for (size_t i = 0; i < ARRAY_SIZE(surfaces); i++)
+  for (size_t i = 0; i < REPORT_SURFACES; i++)
     if (rows[i])
-      add_plot(html, report, surfaces[i].letter, surfaces[i].what, rows[i]);
+      add_plot(html, report, report_surfaces[i][0], report_surfaces[i][1], rows[i]);
 }

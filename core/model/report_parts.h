@@ -3,6 +3,8 @@
 
 #include <jansson.h>
 
+#include "core/model/text.h"
+
 #include "core/base/base.h"
 
 static inline json_t *report_text_or_null(const char *text) {
@@ -24,9 +26,11 @@ json_t *report_headline(const json_t *attacks, const json_t *audits);
 json_t *report_not_measured(const json_t *attacks, bool masked_by_owner);
 /* attacks: of the report or of its summary */
 bool report_attack_ran(const json_t *attacks, const char *name);
-#define REPORT_UNLINKED_TEXT 320
-/* Why nothing resists where nobody tried to link templates to people. */
-void report_say_unlinked(uint32_t surfaces, char ret_text[static REPORT_UNLINKED_TEXT]);
+/* Why nothing resists where nobody tried to link templates to people. results: of an attack on a surface
+ * each. */
+void report_say_unlinked(uint32_t results, struct text *text);
+#define REPORT_SURFACES 4u
+extern const char *const report_surfaces[REPORT_SURFACES][2]; /* {"T", "training templates"}, I, W, G */
 
 /* ---- report_summary.c ---- */
 /* The first entry of utility with one view, borrowed: the trainer lists a pairs list before held-out people.

@@ -57,7 +57,7 @@ json_t *report_summary(const json_t *report) {
 }
 
 /* Attacks that were run again count once. */
-static uint32_t count_surfaces(const json_t *verdicts) {
+static uint32_t count_results(const json_t *verdicts) {
   uint32_t count = 0;
   size_t i, k;
   json_t *entry, *before;
@@ -74,12 +74,12 @@ static uint32_t count_surfaces(const json_t *verdicts) {
 
 int report_cap_summary(json_t *summary) {
   json_t *audit = json_object_get(summary, "audit"), *verdicts = json_object_get(audit, "attacks");
-  char text[REPORT_UNLINKED_TEXT];
+  struct text text = {.data = NULL};
   if (strcmp(json_text_at(audit, "verdict"), "resists") != 0 || report_attack_ran(verdicts, "linkage"))
     return 0;
-  report_say_unlinked(count_surfaces(verdicts), text);
-  return json_object_set_new(audit, "verdict", json_string("inconclusive")) < 0 ||
-                 json_object_set_new(audit, "reason", json_string(text)) < 0
-             ? -ENOMEM
-             : 0;
+  report_say_unlinked(count_results(verdicts), &text);
+  const bool failed = text.failed || json_object_set_new(audit, "verdict", json_string("inconclusive")) < 0 ||
+                      json_object_set_new(audit, "reason", json_string(text.data)) < 0;
+  text_done(&text);
+  return failed ? -ENOMEM : 0;
 }

@@ -218,44 +218,86 @@ static bool linkage_ran(const json_t *attacks) {
   return false;
 }
 
-void report_say_unlinked(uint32_t surfaces, char ret_text[static REPORT_UNLINKED_TEXT]) {
-  (void)snprintf(
-      ret_text, REPORT_UNLINKED_TEXT,
-      "No leak was found on %u attacked surfaces, but linkage, which decides whether templates tell "
-      "whose they are, was not run: it needs public faces (audit.public_dataset). This is no evidence "
-      "of privacy.",
-      surfaces);
+const char *const report_surfaces[REPORT_SURFACES][2] = {
+    {"T", "training templates"}, {"I", "inference templates"}, {"W", "weights"}, {"G", "gradients"}};
+
+static bool was_attacked(const json_t *attacks, const char *letter) {
+  size_t i, s;
+  json_t *attack, *surface;
+  json_array_foreach(attacks, i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      if (strcmp(json_text_at(surface, "surface"), letter) == 0)
+        return true;
+    }
+  }
+  return false;
+}
+
+/* " Attacked: training templates, inference templates. Not attacked: weights, gradients." */
+static void add_surfaces(const json_t *attacks, struct text *text) {
+  for (int attacked = 1; attacked >= 0; attacked--) {
+    const char *between = attacked ? " Attacked: " : " Not attacked: ";
+    bool any = false;
+    for (uint32_t s = 0; s < REPORT_SURFACES; s++) {
+      if (was_attacked(attacks, report_surfaces[s][0]) != (attacked == 1))
+        continue;
+      text_add(text, "%s%s", any ? ", " : between, report_surfaces[s][1]);
+      any = true;
+    }
+    if (any)
+      text_add(text, ".");
+  }
+}
+
+void report_say_unlinked(uint32_t results, struct text *text) {
+  text_add(
+      text,
+      "No leak was found in %u results, each of one attack on one surface, but linkage, which decides "
+      "whether "
+      "templates tell whose they are, was not run: it needs public faces (audit.public_dataset). This is no "
+      "evidence of privacy.",
+      results);
+}
+
+static void say_headline(const struct tally *tally, bool linked, struct text *text) {
+  const uint32_t all = tally->leaks + tally->resists + tally->inconclusive;
+  if (!all)
+    text_add(text, "No attack was run on this model: nothing is known of its privacy.");
+  else if (tally->leaks)
+    text_add(
+        text,
+        "Faces leak: %u of %u results, each of one attack on one surface, gave away more of a face than the "
+        "threshold allows.",
+        tally->leaks, all);
+  else if (tally->inconclusive)
+    text_add(text,
+             "No leak was found, but %u of %u results, each of one attack on one surface, are not "
+             "conclusive: this is "
+             "no evidence of privacy.%s",
+             tally->inconclusive, all, linked ? "" : " Linkage was not run, which needs public faces.");
+  else if (!linked)
+    report_say_unlinked(all, text);
+  else
+    text_add(text,
+             "None of %u results, each of one attack on one surface, is a leak. Other attacks were not run.",
+             all);
 }
 
 json_t *report_headline(const json_t *attacks, const json_t *audits) {
   const struct audited audited = {attacks, audits};
-  struct tally tally = count_verdicts(&audited);
-  const bool linked = linkage_ran(attacks);
-  uint32_t all = tally.leaks + tally.resists + tally.inconclusive;
-  char text[REPORT_UNLINKED_TEXT];
-  const char *verdict = !all                            ? "not audited"
+  const struct tally tally = count_verdicts(&audited);
+  const bool linked = linkage_ran(attacks), any = tally.leaks + tally.resists + tally.inconclusive > 0;
+  struct text text = {.data = NULL};
+  const char *verdict = !any                            ? "not audited"
                         : tally.leaks                   ? "leaks"
                         : tally.inconclusive || !linked ? "inconclusive"
                                                         : "resists";
-  if (!all)
-    (void)snprintf(text, sizeof(text), "No attack was run on this model: nothing is known of its privacy.");
-  else if (tally.leaks)
-    (void)snprintf(
-        text, sizeof(text),
-        "Faces leak: %u of %u attacked surfaces gave away more of a face than the threshold allows.",
-        tally.leaks, all);
-  else if (tally.inconclusive)
-    (void)snprintf(
-        text, sizeof(text),
-        "No leak was found, but %u of %u attacked surfaces gave no conclusive result: this is no evidence of "
-        "privacy.%s",
-        tally.inconclusive, all, linked ? "" : " Linkage was not run, which needs public faces.");
-  else if (!linked)
-    report_say_unlinked(all, text);
-  else
-    (void)snprintf(
-        text, sizeof(text),
-        "The attacks that were run did not recover faces on any of %u surfaces. Other attacks were not run.",
-        all);
-  return json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text, "linkage", linkage_json(&audited));
+  say_headline(&tally, linked, &text);
+  if (any)
+    add_surfaces(attacks, &text);
+  json_t *headline = text.failed ? NULL
+                                 : json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text.data,
+                                             "linkage", linkage_json(&audited));
+  text_done(&text);
+  return headline;
 }

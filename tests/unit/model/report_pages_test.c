@@ -182,6 +182,32 @@ static void card_escapes_markup(void **state) {
   json_decref(attacks);
 }
 
+/* The verdict in a word, which surfaces were attacked and which not, and nothing where nothing was measured.
+ */
+static void card_says_what_is_known(void **state) {
+  (void)state;
+  json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(NULL, false);
+  _cleanup_(freep) char *unaudited = NULL, *card = NULL;
+  assert_int_equal(card_markdown(report, &unaudited, NULL), 0);
+  assert_non_null(strstr(unaudited, "**not audited**: No attack was run"));
+  assert_null(strstr(unaudited, "ttacked:"));
+  json_decref(report);
+  json_t *surface = json_array_get(json_object_get(json_array_get(attacks, 0), "surfaces"), 0),
+         *metric = json_array_get(json_object_get(surface, "metrics"), 0),
+         *value = json_object_get(metric, "value");
+  json_object_set_new(value, "mean", json_null());
+  json_object_set_new(value, "low", json_null());
+  json_object_set_new(metric, "chance", json_null());
+  report = sample_report(attacks, false);
+  assert_int_equal(card_markdown(report, &card, NULL), 0);
+  assert_non_null(strstr(card, "**leaks**: Faces leak: 1 of 2 results"));
+  assert_non_null(strstr(card, "Not attacked: weights, gradients."));
+  assert_non_null(strstr(card, "not measured | not measured |"));
+  assert_null(strstr(card, "nan"));
+  json_decref(report);
+  json_decref(attacks);
+}
+
 /* Method, its numbers, seed and guarantee with its unit, in the report and both renderings. */
 static void guarantee_is_shown(void **state) {
   (void)state;
@@ -248,6 +274,7 @@ int main(void) {
       cmocka_unit_test(html_takes_no_foreign_pictures),
       cmocka_unit_test(victims_are_on_the_private_page_only),
       cmocka_unit_test(card_escapes_markup),
+      cmocka_unit_test(card_says_what_is_known),
       cmocka_unit_test(guarantee_is_shown),
       cmocka_unit_test(defences_are_shown),
   };

@@ -83,7 +83,7 @@ static void summaries_of_before(void **state) {
       {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
        "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linear\",\"surface\":\"T\"},"
        "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"demix\",\"surface\":\"T\"}]}}",
-       "inconclusive", "No leak was found on 3 attacked surfaces, but linkage"},
+       "inconclusive", "No leak was found in 3 results, each of one attack on one surface, but linkage"},
       {"{\"audit\":{\"verdict\":\"resists\",\"reason\":\"r\",\"attacks\":["
        "{\"attack\":\"linear\",\"surface\":\"I\"},{\"attack\":\"linkage\",\"surface\":\"I\"}]}}",
        "resists", "r"},
@@ -259,20 +259,19 @@ static void audits_add_up(void **state) {
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "inconclusive");
   add_audit(report, "job_second", "standard", "resists");
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "inconclusive");
-  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "2 attacked surfaces"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "in 2 results"));
   assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "linkage"));
   json_t *linkage = sample_linkage(100), *conditions = sample_conditions("job_linkage", "standard");
   assert_int_equal(report_add_audit(report, linkage, conditions, NULL), 0);
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "resists");
-  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "any of 4 surfaces"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "None of 4 results"));
   json_decref(linkage);
   json_decref(conditions);
   add_audit(report, "job_third", "thorough", "leaks");
   add_audit(report, "job_fourth", "quick", "resists");
   check_schema(report);
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "leaks");
-  assert_non_null(
-      strstr(json_text_at(json_object_get(report, "headline"), "text"), "1 of 4 attacked surfaces"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "1 of 4 results"));
   assert_int_equal(json_array_size(json_object_get(report, "attacks")), 5);
   json_t *summary = report_summary(report), *audit = json_object_get(summary, "audit");
   assert_true(json_is_true(json_object_get(audit, "complete")));
