@@ -81,8 +81,10 @@ static int run_attack(const struct study *study, struct attack_result *ret_resul
   generated.restarts = study->restarts ? study->restarts : generated.restarts;
   gradient.faces = study->faces ? study->faces : gradient.faces;
   gradient.steps = study->steps ? study->steps : gradient.steps;
-  linkage.pairs = study->pairs ? study->pairs : linkage.pairs;
-  linkage.passes = study->passes ? study->passes : linkage.passes;
+  if (study->pairs)
+    linkage.pairs = linkage.scratch_pairs = study->pairs;
+  if (study->passes)
+    linkage.passes = linkage.scratch_passes = study->passes;
   linkage.from_scratch = study->scratch;
   reconstruction.pairs = study->pairs ? study->pairs : reconstruction.pairs;
   reconstruction.passes = study->passes ? study->passes : reconstruction.passes;
