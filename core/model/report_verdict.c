@@ -1,5 +1,4 @@
 /* What the attacks of a report say together: the headline, linkage, and what was not measured. */
-#include <stdio.h>
 #include <string.h>
 
 #include "core/base/json.h"
@@ -249,6 +248,33 @@ static void add_surfaces(const json_t *attacks, struct text *text) {
   }
 }
 
+/* Where less effort had found that the same attack on the same surface is resisted; NULL: nowhere. */
+static const json_t *resisted_before(const json_t *attacks, const json_t *attack, const char *letter) {
+  size_t i;
+  json_t *other;
+  json_array_foreach(attacks, i, other) {
+    const json_t *surface = result_of(other, json_text_at(attack, "attack"), letter);
+    if (effort_of(other) < effort_of(attack) && strcmp(json_text_at(surface, "verdict"), "resists") == 0)
+      return other;
+  }
+  return NULL;
+}
+
+/* A leak that only more effort found is not left to be noticed. */
+static void add_contradictions(const json_t *attacks, struct text *text) {
+  size_t i, s;
+  json_t *attack, *surface;
+  json_array_foreach(attacks, i, attack) {
+    json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
+      const json_t *before = resisted_before(attacks, attack, json_text_at(surface, "surface"));
+      if (before && strcmp(json_text_at(surface, "verdict"), "leaks") == 0)
+        text_add(text, " %s on %s leaks with the effort %s, where %s had found nothing.",
+                 json_text_at(attack, "attack"), json_text_at(surface, "surface_name"),
+                 json_text_at(attack, "effort"), json_text_at(before, "effort"));
+    }
+  }
+}
+
 void report_say_unlinked(uint32_t results, struct text *text) {
   text_add(
       text,
@@ -293,8 +319,10 @@ json_t *report_headline(const json_t *attacks, const json_t *audits) {
                         : tally.inconclusive || !linked ? "inconclusive"
                                                         : "resists";
   say_headline(&tally, linked, &text);
-  if (any)
+  if (any) {
+    add_contradictions(attacks, &text);
     add_surfaces(attacks, &text);
+  }
   json_t *headline = text.failed ? NULL
                                  : json_pack("{s:s, s:s, s:o}", "verdict", verdict, "text", text.data,
                                              "linkage", linkage_json(&audited));

@@ -272,6 +272,8 @@ static void audits_add_up(void **state) {
   check_schema(report);
   assert_string_equal(json_text_at(json_object_get(report, "headline"), "verdict"), "leaks");
   assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"), "1 of 4 results"));
+  assert_non_null(strstr(json_text_at(json_object_get(report, "headline"), "text"),
+                         "with the effort thorough, where standard had found nothing."));
   assert_int_equal(json_array_size(json_object_get(report, "attacks")), 5);
   json_t *summary = report_summary(report), *audit = json_object_get(summary, "audit");
   assert_true(json_is_true(json_object_get(audit, "complete")));
