@@ -393,20 +393,32 @@ static void stopped_before_it_trains(void **state) {
   embedder_path = NULL;
 }
 
-/* A checkpoint has both sets and whom the policy left, and the epoch it falls into goes on in the same order.
- */
+/* A checkpoint has both sets and whom the policy left, and the epoch it falls into goes on in the same order;
+ * also with two threads and an embedder, whose ranking of people is made again. */
 static void resumed_to_the_bit(void **state) {
   (void)state;
-  static const char *const masks[] = {
-      HALF, "\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6],\"unmixed\":0"};
-  static const char *const names[][2] = {{"whole", "two"}, {"left-whole", "left-two"}};
-  for (size_t m = 0; m < ARRAY_SIZE(masks); m++) {
-    struct job_spec spec = parse(masks[m], "", SHORT);
-    run_whole(&spec, names[m][0]);
-    run_in_two(&spec, names[m][1]);
-    assert_true(same_model(names[m][0], names[m][1]));
+  static const char left[] = "\"method\":\"ahm\",\"policy\":\"learned\",\"k\":[1,2,6],\"unmixed\":0";
+  static const struct {
+    const char *mask, *whole, *two;
+    bool embedder;
+    uint32_t threads;
+  } cases[] = {{HALF, "whole", "two", false, 1},
+               {left, "left-whole", "left-two", false, 1},
+               {left, "alike-whole", "alike-two", true, 2}};
+  char path[300];
+  (void)snprintf(path, sizeof(path), "%s/ranking.safetensors", root);
+  write_initial_model(path, MASK_NONE, ARCH_NORM_BATCH, EMBEDDER_SIDE, embedder_face, EMBEDDER_FACES);
+  for (size_t m = 0; m < ARRAY_SIZE(cases); m++) {
+    struct job_spec spec = parse(cases[m].mask, "", SHORT);
+    embedder_path = cases[m].embedder ? path : NULL;
+    training_threads = cases[m].threads;
+    run_whole(&spec, cases[m].whole);
+    run_in_two(&spec, cases[m].two);
+    assert_true(same_model(cases[m].whole, cases[m].two));
     job_spec_free(&spec);
   }
+  embedder_path = NULL;
+  training_threads = 1;
 }
 
 int main(void) {

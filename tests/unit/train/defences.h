@@ -94,7 +94,9 @@ static inline struct job_spec parse(const char *mask, const char *defences, cons
   return spec;
 }
 
-static const char *embedder_path; /* of the next trainings; NULL = none */
+/* Of the next trainings. */
+static const char *embedder_path; /* NULL = none */
+static uint32_t training_threads = 1;
 
 static inline struct job_inputs inputs_of(const char *name) {
   static char work[300], output[300];
@@ -110,7 +112,7 @@ static inline struct job_inputs inputs_of(const char *name) {
                              .embedder_model = embedder_path,
                              .work_directory = work,
                              .output_directory = output,
-                             .threads = 1};
+                             .threads = training_threads};
 }
 
 static inline int run(const struct job_spec *spec, const char *name, const char *resume,
