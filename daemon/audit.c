@@ -97,11 +97,6 @@ static int find_model(struct service *service, const struct client *client, cons
   return r;
 }
 
-static bool model_is_keyed(struct service *service, const char *id) {
-  struct model_file_row file;
-  return store_model_file(service->store, id, MASK_KEY_FILE, &file) == 0;
-}
-
 int audit_resolve(struct service *service, const struct client *client, const json_t *body,
                   struct job_row *row, json_t **ret_body, struct spec_problems *problems) {
   const char *type = json_string_value(json_object_get(body, "type"));
@@ -111,14 +106,7 @@ int audit_resolve(struct service *service, const struct client *client, const js
   int r = resolved ? 0 : -ENOMEM;
   if (r == 0 && type && strcmp(type, job_type_name(JOB_AUDIT)) == 0 && id && *id) {
     r = find_model(service, client, id, &model);
-    if (r == 0 && model_is_keyed(service, id)) {
-      r = spec_problems_add(
-          problems, "/model", "conflict", NULL,
-          "%s is a keyed model, and an audit is not given keys: attack it within its training, with "
-          "the field audit of that job",
-          model.id);
-      model_row_clear(&model);
-    } else if (r == 0) {
+    if (r == 0) {
       r = resolve_model(service, &model, row, resolved, problems);
       model_row_clear(&model);
     } else if (r == -ENOENT) {
@@ -185,6 +173,30 @@ int audit_check_victims(struct service *service, const json_t *body, const struc
 
 /* ---- running ---- */
 
+/* Of a keyed model. */
+static int find_key(struct service *service, const char *model, struct audit_files *files,
+                    struct job_inputs *inputs, struct guise_error *err) {
+  struct model_file_row file;
+  int r = store_model_file(service->store, model, MASK_KEY_FILE, &file);
+  if (r == 0) {
+    service_blob_path(service, file.sha256, files->key);
+    inputs->audited_key = files->key;
+  }
+  return r < 0 && r != -ENOENT
+             ? error_set(err, r, "the key of the model under attack cannot be read: %s", strerror(-r))
+             : 0;
+}
+
+static int find_own(struct service *service, const char *id, const char *dataset, bool *ret_own) {
+  struct model_row model;
+  int r = store_model_get(service->store, id, &model);
+  if (r < 0)
+    return r;
+  *ret_own = strcmp(model.dataset_id, dataset) == 0;
+  model_row_clear(&model);
+  return 0;
+}
+
 /* Not every model has them. */
 static int find_onnx(struct service *service, const char *model, struct audit_files *files,
                      struct job_inputs *inputs, struct guise_error *err) {
@@ -200,8 +212,8 @@ static int find_onnx(struct service *service, const char *model, struct audit_fi
   return 0;
 }
 
-int audit_find(struct service *service, const char *job, struct audit_files *files, struct job_inputs *inputs,
-               struct guise_error *err) {
+int audit_find(struct service *service, const char *job, const char *dataset, struct audit_files *files,
+               struct job_inputs *inputs, struct guise_error *err) {
   struct job_input row;
   struct model_file_row model, report;
   int r = store_job_input(service->store, job, "/model", &row);
@@ -211,6 +223,8 @@ int audit_find(struct service *service, const char *job, struct audit_files *fil
     r = store_model_file(service->store, row.model_id, MODEL_FILE, &model);
   if (r == 0)
     r = store_model_file(service->store, row.model_id, REPORT_FILE, &report);
+  if (r == 0)
+    r = find_own(service, row.model_id, dataset, &inputs->dataset_own);
   if (r < 0)
     return error_set(err, r, "the model under attack cannot be read: %s", strerror(-r));
   memcpy(files->model_id, row.model_id, sizeof(files->model_id));
@@ -219,7 +233,8 @@ int audit_find(struct service *service, const char *job, struct audit_files *fil
   service_blob_path(service, report.sha256, files->report);
   inputs->audited_model = files->model;
   inputs->audited_report = files->report;
-  return find_onnx(service, row.model_id, files, inputs, err);
+  r = find_key(service, row.model_id, files, inputs, err);
+  return r < 0 ? r : find_onnx(service, row.model_id, files, inputs, err);
 }
 
 int audit_publish(struct service *service, const char *job, const struct audit_files *files,

@@ -28,11 +28,12 @@ int audit_check_victims(struct service *service, const json_t *body, const struc
 struct audit_files {
   char model_id[STORE_ID];
   char report_sha256[SHA256_HEX]; /* what the job started from */
-  char model[PATH_MAX], report[PATH_MAX], onnx[JOB_ONNX_FILES][PATH_MAX];
+  char model[PATH_MAX], report[PATH_MAX], key[PATH_MAX], onnx[JOB_ONNX_FILES][PATH_MAX];
 };
-/* Of an audit job: sets the paths in *inputs, which point into *files. Other jobs: nothing. */
-int audit_find(struct service *service, const char *job, struct audit_files *files, struct job_inputs *inputs,
-               struct guise_error *err);
+/* Of an audit job, whose victims are of `dataset`: sets the paths in *inputs, which point into *files. Other
+ * jobs: nothing. */
+int audit_find(struct service *service, const char *job, const char *dataset, struct audit_files *files,
+               struct job_inputs *inputs, struct guise_error *err);
 
 /* Replaces the model's report, its renderings and its ONNX files by the files of `model` (whose id is filled
  * in), which lie in `output`, and ends the job. -ESTALE when another audit was faster: find again and let the

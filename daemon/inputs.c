@@ -330,7 +330,7 @@ static int check_model(struct service *service, const struct client *client, con
   memcpy(ret_found->model_id, model.id, sizeof(model.id));
   if (store_model_file(service->store, id, MASK_KEY_FILE, &file) == 0)
     r = spec_problems_add(problems, input->pointer, "conflict", NULL,
-                          "%s is a keyed model, which other jobs cannot use: name one without a key",
+                          "%s is a keyed model, which a job can attack but not use: name one without a key",
                           model.id);
   if (r == 0 && input->method)
     r = check_method(input, &model, problems);

@@ -121,7 +121,7 @@ static int run_once(struct slot *slot, const struct job_spec *spec, struct job_f
                               .threads = slot->threads};
   int r = inputs_find(slot->service, slot->row.id, &files->inputs, &inputs, err);
   if (r == 0)
-    r = audit_find(slot->service, slot->row.id, &files->audit, &inputs, err);
+    r = audit_find(slot->service, slot->row.id, files->dataset.id, &files->audit, &inputs, err);
   networks_begin(slot->service, slot, files->dataset.id, files->audit.model_id, &files->networks, &inputs);
   if (r == 0)
     r = run_watched(slot, spec, &inputs, &callbacks, &outcome, err);

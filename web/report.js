@@ -210,8 +210,15 @@ function attackDetails(attack) {
   );
 }
 
+function victimsOf({dataset = '', held_out: heldOut, provenance} = {}) {
+  if (heldOut) return `${dataset}, held out`;
+  if (provenance === 'trained') return `${dataset}, trained on`;
+  return provenance === 'changed' ? `${dataset}, trained on or held out` : dataset;
+}
+
 function audits(entries) {
-  if ((entries?.length ?? 0) < 2) return null;
+  const leftOut = entries?.some((audit) => audit.left_out?.length);
+  if ((entries?.length ?? 0) < 2 && !leftOut) return null;
   return h(
     'div',
     null,
@@ -223,13 +230,16 @@ function audits(entries) {
     ),
     table(
       'Audits',
-      ['When', 'Effort', 'Attacks', 'Attacked people of', 'Public faces'],
+      ['When', 'Effort', 'Attacks', 'Attacked people of', 'Public faces', ...(leftOut ? ['Left out'] : [])],
       entries.map((audit) => [
         when(audit.created_at),
         audit.effort,
         audit.attacks.join(', '),
-        `${audit.victims?.dataset ?? ''}${audit.victims?.held_out ? ', held out' : ''}`,
+        victimsOf(audit.victims),
         audit.public_dataset ?? '–',
+        ...(leftOut
+          ? [(audit.left_out ?? []).map(({attack, reason}) => `${attack}: ${reason}`).join('; ') || '–']
+          : []),
       ]),
     ),
   );

@@ -198,20 +198,53 @@ static void add_attacks(struct text *html, const json_t *report, const json_t *p
   }
 }
 
-/* Which audits there were, once there was more than the one at the end of the training. */
-static void add_audits(struct text *html, const json_t *report) {
-  const json_t *audits = json_object_get(report, "audits"), *victims;
+static bool leaves_out(const json_t *audits) {
   size_t i;
   json_t *audit;
-  if (json_array_size(audits) < 2)
+  json_array_foreach(audits, i, audit) {
+    if (json_array_size(json_object_get(audit, "left_out")) > 0)
+      return true;
+  }
+  return false;
+}
+
+static void add_victims(struct text *html, const json_t *victims) {
+  const char *provenance = json_text_at(victims, "provenance");
+  text_add_html(html, json_text_at(victims, "dataset"));
+  if (json_is_true(json_object_get(victims, "held_out")))
+    text_add(html, ", held out");
+  else if (strcmp(provenance, "trained") == 0)
+    text_add(html, ", trained on");
+  else if (strcmp(provenance, "changed") == 0)
+    text_add(html, ", trained on or held out");
+}
+
+static void add_left_out(struct text *html, const json_t *list) {
+  size_t i;
+  json_t *entry;
+  json_array_foreach(list, i, entry) {
+    text_add(html, i ? "<br>" : "");
+    text_add_html(html, json_text_at(entry, "attack"));
+    text_add(html, ": ");
+    text_add_html(html, json_text_at(entry, "reason"));
+  }
+}
+
+/* Which audits there were, once there was more to tell than that there was the one at the training's end. */
+static void add_audits(struct text *html, const json_t *report) {
+  const json_t *audits = json_object_get(report, "audits");
+  const bool left_out = leaves_out(audits);
+  size_t i;
+  json_t *audit;
+  if (json_array_size(audits) < 2 && !left_out)
     return;
   text_add(html,
            "<h2>Audits</h2>\n<p>A leak counts whenever it was found; else of an attack on the same people "
            "the newest result of the highest effort, and of several groups of people the worst.</p>\n<div "
            "class=\"scroll\"><table><tr><th>When</th><th>Job</th><th>Effort</th>"
-           "<th>Attacked people of</th><th>Public faces</th></tr>\n");
+           "<th>Attacked people of</th><th>Public faces</th>%s</tr>\n",
+           left_out ? "<th>Left out</th>" : "");
   json_array_foreach(audits, i, audit) {
-    victims = json_object_get(audit, "victims");
     text_add(html, "<tr><td>");
     text_add_html(html, json_text_at(audit, "created_at"));
     text_add(html, "</td><td class=\"hash\">");
@@ -219,9 +252,13 @@ static void add_audits(struct text *html, const json_t *report) {
     text_add(html, "</td><td>");
     text_add_html(html, json_text_at(audit, "effort"));
     text_add(html, "</td><td>");
-    text_add_html(html, json_text_at(victims, "dataset"));
-    text_add(html, json_is_true(json_object_get(victims, "held_out")) ? ", held out</td><td>" : "</td><td>");
+    add_victims(html, json_object_get(audit, "victims"));
+    text_add(html, "</td><td>");
     text_add_html(html, json_text_at(audit, "public_dataset"));
+    if (left_out) {
+      text_add(html, "</td><td>");
+      add_left_out(html, json_object_get(audit, "left_out"));
+    }
     text_add(html, "</td></tr>\n");
   }
   text_add(html, "</table></div>\n");

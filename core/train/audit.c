@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/model/text.h"
 #include "core/train/comparisons.h"
 
@@ -85,9 +86,23 @@ static int record_attack(const struct audit_subject *subject, const struct attac
   return r;
 }
 
-/* An attack that draws trained people fails on others, which says nothing about the weights. */
-static bool draws_strangers(const struct audit_subject *subject, const struct attack *attack) {
-  return attack->needs_evaluator && subject->strangers;
+/* An attack that asks of people who were trained on fails on others, which says nothing about the weights. */
+static bool is_left_out(enum audit_people people, const struct attack *attack) {
+  return people != PEOPLE_KNOWN && (attack->needs_evaluator || attack->needs_unseen);
+}
+
+static const char *why_unknown(enum audit_people people) {
+  return people == PEOPLE_CHANGED
+             ? "the data set is no longer as it was when the model was trained: an image or a person was "
+               "erased since, so that it cannot be told any more who was held out, or which images"
+             : "these are of another data set";
+}
+
+#define REASON_TEXT 256
+
+static void write_reason(enum audit_people people, char ret_text[static REASON_TEXT]) {
+  (void)snprintf(ret_text, REASON_TEXT, "it asks of people whom the model was trained on, and %s",
+                 why_unknown(people));
 }
 
 /* Whether there is an undefended model: one that is named, or the one that another attack has trained anyway.
@@ -95,8 +110,8 @@ static bool draws_strangers(const struct audit_subject *subject, const struct at
 static bool has_undefended(const struct audit_subject *subject) {
   bool found = subject->inputs->control_model != NULL;
   for (uint32_t i = 0; i < attack_count; i++)
-    found |=
-        is_chosen(subject->spec, i) && attacks[i].needs_undefended && !draws_strangers(subject, &attacks[i]);
+    found |= is_chosen(subject->spec, i) && attacks[i].needs_undefended &&
+             !is_left_out(subject->people, &attacks[i]);
   return found;
 }
 
@@ -175,13 +190,12 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
              : record_attack(subject, attack, &context, record, err);
 }
 
-static bool is_left_out(const struct audit_subject *subject, const struct attack *attack) {
-  char text[160];
-  if (!draws_strangers(subject, attack))
+static bool leave_out(const struct audit_subject *subject, const struct attack *attack) {
+  char reason[REASON_TEXT], text[REASON_TEXT + 64];
+  if (!is_left_out(subject->people, attack))
     return false;
-  (void)snprintf(text, sizeof(text),
-                 "%s is left out: it draws people whom the model was trained on, and these were not",
-                 attack->name);
+  write_reason(subject->people, reason);
+  (void)snprintf(text, sizeof(text), "%s is left out: %s", attack->name, reason);
   subject->callbacks->log(subject->callbacks->context, "warning", text);
   return true;
 }
@@ -197,7 +211,7 @@ int audit_run(const struct audit_subject *subject, struct audit_record *record,
     return error_set(err, r, "audit.public_dataset: %s", inner.text);
   for (uint32_t i = 0; i < attack_count && r == 0; i++) {
     if (!is_chosen(subject->spec, i) || is_recorded(record, attacks[i].name) ||
-        is_left_out(subject, &attacks[i]))
+        leave_out(subject, &attacks[i]))
       continue;
     r = job_stop_code(subject->callbacks);
     if (r == 0)
@@ -218,22 +232,38 @@ struct keeping audit_keeping(const struct job_inputs *inputs, enum cache_source 
                           .source = source};
 }
 
-int audit_check(const struct job_spec *spec, const struct job_data *data, struct guise_error *err) {
-  uint32_t people = 0;
-  bool needed = false;
+/* Whether all that was chosen is left out. */
+static bool nothing_runs(const struct job_spec *spec, enum audit_people people) {
+  uint32_t left_out = 0;
   for (uint32_t i = 0; i < attack_count; i++)
-    needed |= is_chosen(spec, i) && attacks[i].needs_unseen;
+    left_out += is_chosen(spec, i) && is_left_out(people, &attacks[i]);
+  return left_out > 0 && left_out == audit_count(spec);
+}
+
+int audit_check(const struct job_spec *spec, const struct job_data *data, enum audit_people people,
+                struct guise_error *err) {
+  uint32_t askable = 0;
+  bool needed = false;
+  if (nothing_runs(spec, people))
+    return error_set(err, -EINVAL,
+                     "none of audit.attacks can be run: each asks of people whom the model was trained on, "
+                     "and %s; %s",
+                     why_unknown(people),
+                     people == PEOPLE_CHANGED ? "attack the templates, or train the model again"
+                                              : "name the model's own data set, or another attack");
+  for (uint32_t i = 0; i < attack_count; i++)
+    needed |= is_chosen(spec, i) && attacks[i].needs_unseen && !is_left_out(people, &attacks[i]);
   for (uint32_t i = 0; i < data->unseen.count; i++) {
     const uint32_t person = data->unseen.identity[i];
-    people += (i == 0 || data->unseen.identity[i - 1] != person) && data->images_of[person] >= 2;
+    askable += (i == 0 || data->unseen.identity[i - 1] != person) && data->images_of[person] >= 2;
   }
-  if (!needed || people >= 2)
+  if (!needed || askable >= 2)
     return 0;
   return error_set(err, -EINVAL,
                    "the attack membership needs two people with two images that are trained on and one that "
                    "is not, and there are %u: it asks of the model's own data set, trained with "
                    "holdout.images; give more images a person, or leave membership out of audit.attacks",
-                   people);
+                   askable);
 }
 
 int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, const struct job_callbacks *callbacks,
@@ -269,6 +299,23 @@ static json_t *evaluator_of(const struct audit_record *record) {
   return json_null();
 }
 
+/* New reference; NULL when out of memory. */
+static json_t *left_out_of(const struct audit_subject *subject) {
+  json_t *list = json_array();
+  char reason[REASON_TEXT];
+  write_reason(subject->people, reason);
+  for (uint32_t i = 0; i < attack_count; i++)
+    if (is_chosen(subject->spec, i) && is_left_out(subject->people, &attacks[i]))
+      list = json_append(list, json_pack("{s:s, s:s}", "attack", attacks[i].name, "reason", reason));
+  return list;
+}
+
+static const char *provenance_of(const struct audit_subject *subject, const struct face_list *people) {
+  if (subject->people != PEOPLE_KNOWN)
+    return subject->people == PEOPLE_CHANGED ? "changed" : "other";
+  return people == &subject->data->held ? "held_out" : "trained";
+}
+
 json_t *audit_conditions(const struct audit_subject *subject, const struct audit_record *record) {
   const struct job_spec *spec = subject->spec;
   const struct face_list *people = victims_of(subject);
@@ -277,13 +324,13 @@ json_t *audit_conditions(const struct audit_subject *subject, const struct audit
   const double accuracy = *spec->audit.control ? subject->inputs->control_accuracy : 0;
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o, s:o}", "job",
-                   subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
+  return json_pack("{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b, s:s}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                   "job", subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
                    (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name,
                    "sha256", subject->inputs->dataset_sha256, "identities", (int)people->identities, "images",
-                   (int)people->count, "held_out", people == &subject->data->held, "public_dataset",
-                   name_or_null(spec->audit.public_dataset), "teacher", name_or_null(spec->audit.teacher),
-                   "control", name_or_null(spec->audit.control), "control_accuracy",
-                   accuracy > 0 ? json_real(accuracy) : json_null(), "evaluator", evaluator_of(record),
-                   "attacks", names);
+                   (int)people->count, "held_out", people == &subject->data->held, "provenance",
+                   provenance_of(subject, people), "public_dataset", name_or_null(spec->audit.public_dataset),
+                   "teacher", name_or_null(spec->audit.teacher), "control", name_or_null(spec->audit.control),
+                   "control_accuracy", accuracy > 0 ? json_real(accuracy) : json_null(), "evaluator",
+                   evaluator_of(record), "attacks", names, "left_out", left_out_of(subject));
 }

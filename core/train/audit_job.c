@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/image/pack.h"
+#include "core/mask/key.h"
 #include "core/mask/mixing.h"
 #include "core/model/model.h"
 #include "core/model/report.h"
@@ -22,15 +24,17 @@ struct audit_job {
   const struct job_callbacks *callbacks;
   json_t *report;          /* the model's */
   struct job_spec trained; /* labels NULL until it is read */
+  struct mask_key key;     /* of a keyed model */
   struct model *model;
   struct job_data data, partners;
-  bool own; /* the data set that the model was trained on */
+  enum audit_people people;
   struct audit_record record;
 };
 
 static void audit_job_done(struct audit_job *job) {
   json_decref(job->report);
   job_spec_free(&job->trained);
+  mask_key_erase(&job->key);
   model_free(job->model);
   job_data_close(&job->data);
   job_data_close(&job->partners);
@@ -58,15 +62,60 @@ static int read_report(struct audit_job *job, struct guise_error *err) {
   return r == -EINVAL ? -EBADMSG : r;
 }
 
-/* The data set that the model was trained on is split as it was then; of another one all are victims. */
+static int read_key(struct audit_job *job, struct guise_error *err) {
+  int r = job->inputs.audited_key ? mask_key_read(job->inputs.audited_key, &job->key, NULL) : 0;
+  if (r == -ENOENT || r == -EBADMSG)
+    return error_set(err, -ENOKEY,
+                     "the model's " MASK_KEY_FILE
+                     " is %s: restore it from a backup, or train the model again",
+                     r == -ENOENT ? "missing" : "damaged");
+  return r < 0 ? error_set(err, r, "the model's " MASK_KEY_FILE " cannot be read: %s", strerror(-r)) : 0;
+}
+
+static const struct mask_key *key_of(const struct audit_job *job) {
+  return job->inputs.audited_key ? &job->key : NULL;
+}
+
+static int load_model(struct audit_job *job, struct guise_error *err) {
+  struct guise_error why = {0};
+  int r = model_load_keyed(job->inputs.audited_model, key_of(job), MODEL_BATCH, MAX(job->inputs.threads, 1u),
+                           &job->model, &why);
+  if (r == -ENOKEY)
+    return error_set(err, r, "%s: restore its " MASK_KEY_FILE " from a backup, or train the model again",
+                     why.text);
+  return r < 0 ? error_set(err, r, "%s", why.text) : 0;
+}
+
+/* Its own data set may be smaller by now. Who was held out is drawn by how many people there are, and which
+ * images by how many each has, so that it is found again where nothing was held out, or where everybody is
+ * there still and no images were. */
+static int find_people(struct audit_job *job, struct guise_error *err) {
+  const json_t *data = json_object_get(job->report, "data");
+  const struct data_split split = job_spec_split(&job->trained);
+  struct pack *pack = NULL;
+  job->people = PEOPLE_OTHER;
+  if (strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0)
+    job->people = PEOPLE_KNOWN;
+  else if (job->inputs.dataset_own)
+    job->people = split.images > 0 || split.identities > 0 ? PEOPLE_CHANGED : PEOPLE_KNOWN;
+  if (job->people != PEOPLE_CHANGED || split.images > 0)
+    return 0;
+  int r = pack_open(job->inputs.dataset_pack, &pack, err);
+  if (r == 0 && json_integer_value(json_object_get(data, "identities")) == pack_identities(pack))
+    job->people = PEOPLE_KNOWN;
+  pack_free(pack);
+  return r;
+}
+
+/* Where nobody knows who was held out all are victims. */
 static int open_data(struct audit_job *job, struct guise_error *err) {
   const json_t *data = json_object_get(job->report, "data");
+  const bool known = job->people == PEOPLE_KNOWN;
   const struct data_split split_then = job_spec_split(&job->trained);
   const char *split = json_text_at(json_object_get(data, "held_out"), "split_sha256");
-  job->own = strcmp(json_text_at(data, "sha256"), job->inputs.dataset_sha256) == 0;
   int r = job_data_open_for(job->callbacks, job->inputs.dataset_pack, job->trained.model.input,
-                            job->own ? &split_then : NULL, &job->data, err);
-  if (r == 0 && job->own && strcmp(split, job->data.split_sha256) != 0)
+                            known ? &split_then : NULL, &job->data, err);
+  if (r == 0 && known && strcmp(split, job->data.split_sha256) != 0)
     r = error_set(err, -EBADMSG,
                   "the people that were held out of the training cannot be found again: the "
                   "model's report belongs to another version of guise");
@@ -176,17 +225,14 @@ static int attack_and_write(struct audit_job *job, struct job_outcome *ret_outco
       .mixing = mixing_of(job),
       .data = &job->data,
       .partners = job->partners.pack ? &job->partners : NULL,
-      .strangers = !job->own,
+      .people = job->people,
       .model = job->inputs.audited_model,
+      .key = key_of(job),
       .split = job_spec_split(&job->trained),
       .threads = MAX(job->inputs.threads, 1u),
   };
   report_progress(job);
   int r = audit_run(&subject, &job->record, write_checkpoint, job, err);
-  if (r == 0 && json_array_size(job->record.attacks) == 0)
-    r = error_set(err, -EINVAL,
-                  "none of these people was trained on, and whoever was is whom the attacks that were chosen "
-                  "draw out of the weights: name the model's own data set, or another attack");
   return r < 0 ? r : write_results(job, &subject, ret_outcome, err);
 }
 
@@ -194,21 +240,24 @@ int audit_job_run(const struct job_spec *spec, const struct job_inputs *inputs,
                   const struct job_callbacks *callbacks, struct job_outcome *ret_outcome,
                   struct guise_error *err) {
   struct audit_job job = {.spec = spec, .inputs = *inputs, .callbacks = callbacks};
-  const uint32_t threads = MAX(inputs->threads, 1u);
   char teacher[PATH_MAX];
   callbacks->phase(callbacks->context, "preparing");
-  omp_set_num_threads((int)threads);
+  omp_set_num_threads((int)MAX(inputs->threads, 1u));
   int r = audit_record_init(&job.record, err);
   if (r == 0)
     r = read_checkpoint(&job, err);
   if (r == 0)
     r = read_report(&job, err);
   if (r == 0)
-    r = model_load(inputs->audited_model, MODEL_BATCH, threads, &job.model, err);
+    r = read_key(&job, err);
+  if (r == 0)
+    r = load_model(&job, err);
+  if (r == 0)
+    r = find_people(&job, err);
   if (r == 0)
     r = open_data(&job, err);
   if (r == 0)
-    r = audit_check(spec, &job.data, err);
+    r = audit_check(spec, &job.data, job.people, err);
   if (r == 0)
     r = audit_prepare_teacher(spec, job.trained.model.input, callbacks, &job.inputs, teacher, err);
   if (r == 0)

@@ -292,7 +292,7 @@ static int training_run(const struct job_spec *spec, const struct job_inputs *gi
   callbacks->phase(callbacks->context, "preparing");
   int r = job_data_open_for(callbacks, inputs->dataset_pack, spec->model.input, &split, &trainer.data, err);
   if (r == 0)
-    r = audit_check(spec, &trainer.data, err);
+    r = audit_check(spec, &trainer.data, PEOPLE_KNOWN, err);
   if (r == 0)
     r = prepare_embedder(spec, callbacks, &own, embedder, err);
   if (r == 0)

@@ -42,8 +42,11 @@ struct job_inputs {
   const char *audited_model; /* of an audit: model.safetensors and report.json of the model under attack */
   const char *audited_report;
   const char *audited_onnx[JOB_ONNX_FILES]; /* its ONNX files in the order of job_onnx_names; NULL = none */
-  const char *work_directory;               /* checkpoints, and a keyed job's key, are written here; exists */
-  const char *resume;                       /* checkpoint to continue from; NULL = from the start */
+  const char *audited_key;                  /* its key.json; NULL = it is not keyed */
+  bool dataset_own; /* of an audit: the data set is the one that the model was trained on, without what was
+                       erased since */
+  const char *work_directory; /* checkpoints, and a keyed job's key, are written here; exists */
+  const char *resume;         /* checkpoint to continue from; NULL = from the start */
   /* exists; model.safetensors, the ONNX files, report.json, report.html, card.md, scores.csv and, of a keyed
    * job, key.json are written here at the end */
   const char *output_directory;

@@ -21,13 +21,15 @@
 #define HASH "1111111111111111111111111111111111111111111111111111111111111111"
 
 static char root[] = "/tmp/guise-audit-XXXXXX";
-static char faces[64], others[64], model[128], report[128], onnx[JOB_ONNX_FILES][128];
+static bool own_data; /* jobs are given the data set that the model was trained on, whatever its hash */
+static char faces[64], others[64], model[128], report[128], key_file[128], onnx[JOB_ONNX_FILES][128];
 
 struct record {
   char checkpoint[4096];
   uint32_t checkpoints, asked, stop_after; /* stop at the n-th question; 0 = never */
   const char *stop_when;                   /* this file is there; NULL = never */
   uint32_t continued, begun_anew;          /* said so, of finished attacks */
+  uint32_t left_out;                       /* likewise, of others */
   double fraction;
 };
 
@@ -35,6 +37,7 @@ static inline void on_log(void *context, const char *level, const char *text) {
   struct record *record = context;
   assert_true(*level && *text);
   record->continued += strcmp(text, "continuing behind 1 finished attacks") == 0;
+  record->left_out += strstr(text, " is left out: ") != NULL;
   record->begun_anew += strstr(text, "all are run again") != NULL;
 }
 
@@ -92,6 +95,8 @@ static inline int run(const char *body, const struct given *given, json_t **ret_
                                     .audited_model = model,
                                     .audited_report = report,
                                     .audited_onnx = {onnx[0], onnx[1]},
+                                    .audited_key = *key_file ? key_file : NULL,
+                                    .dataset_own = own_data,
                                     .work_directory = work,
                                     .resume = given->resume,
                                     .output_directory = output,
@@ -113,6 +118,17 @@ static inline int run(const char *body, const struct given *given, json_t **ret_
   "\"model\":{\"input\":32,\"width\":0.5,\"embedding\":32},\"train\":{\"epochs\":1,\"batch\":8},"    \
   "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\",\"membership\"]}}"
 
+/* What is attacked from now on. */
+static inline void attack_model_of(const char *job) {
+  (void)snprintf(model, sizeof(model), "%s/out-%s/model.safetensors", root, job);
+  (void)snprintf(report, sizeof(report), "%s/out-%s/report.json", root, job);
+  (void)snprintf(key_file, sizeof(key_file), "%s/out-%s/key.json", root, job);
+  if (access(key_file, F_OK) < 0)
+    key_file[0] = 0;
+  for (size_t i = 0; i < JOB_ONNX_FILES; i++)
+    (void)snprintf(onnx[i], sizeof(onnx[i]), "%s/out-%s/%s", root, job, job_onnx_names[i]);
+}
+
 static inline int setup(void **state) {
   (void)state;
   struct record record = {.checkpoints = 0};
@@ -124,10 +140,7 @@ static inline int setup(void **state) {
   draw_pack(others, 2, 24, 2, 40);
   if (run(TRAIN, &(struct given){"job_train", faces, HASH, NULL, &record}, NULL, &err) < 0)
     fail_msg("%s", err.text);
-  (void)snprintf(model, sizeof(model), "%s/out-job_train/model.safetensors", root);
-  (void)snprintf(report, sizeof(report), "%s/out-job_train/report.json", root);
-  for (size_t i = 0; i < JOB_ONNX_FILES; i++)
-    (void)snprintf(onnx[i], sizeof(onnx[i]), "%s/out-job_train/%s", root, job_onnx_names[i]);
+  attack_model_of("job_train");
   return 0;
 }
 
