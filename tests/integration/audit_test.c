@@ -386,6 +386,38 @@ static void who_judges_is_told(void **state) {
   reply_done(&reply);
 }
 
+/* What the last audit in the report says of its victims, and the one attack that it left out ("": none). */
+static void last_audit_says(const char *provenance, long long people, const char *left_out) {
+  struct reply reply;
+  get_report(200, &reply);
+  const json_t *audits = json_object_get(reply.json, "audits");
+  const json_t *last = json_array_get(audits, json_array_size(audits) - 1);
+  const json_t *victims = json_object_get(last, "victims"), *list = json_object_get(last, "left_out");
+  assert_string_equal(text_at(victims, "provenance"), provenance);
+  assert_int_equal(json_integer_value(json_object_get(victims, "identities")), people);
+  assert_int_equal(json_array_size(list), *left_out != 0);
+  assert_string_equal(text_at(json_array_get(list, 0), "attack"), left_out);
+  if (*left_out)
+    assert_non_null(strstr(text_at(json_array_get(list, 0), "reason"), "erased since"));
+  reply_done(&reply);
+}
+
+/* The model's own data set, of which less and less is left. */
+static void people_are_erased(void **state) {
+  (void)state;
+  char id[64], command[128];
+  expect(&server, "DELETE", "/v1/datasets/faces/identities/person-001/images/01.ppm", NULL, 200, NULL);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", id);
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
+  last_audit_says("held_out", 3, "");
+  expect(&server, "DELETE", "/v1/datasets/faces/identities/person-001", NULL, 200, NULL);
+  submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\",\"mi_face\"]}", "", id);
+  assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
+  last_audit_says("changed", 11, "mi_face");
+  (void)snprintf(command, sizeof(command), "\"$G\" log %s", id);
+  expect_text(shell(0, command)->out, "mi_face is left out");
+}
+
 /* People of another data set, once the model's own is gone. */
 static void other_people(void **state) {
   (void)state;
@@ -402,6 +434,7 @@ static void other_people(void **state) {
   const json_t *audits = json_object_get(reply.json, "audits");
   const json_t *last = json_array_get(audits, json_array_size(audits) - 1);
   assert_string_equal(text_at(json_object_get(last, "victims"), "dataset"), "open");
+  assert_string_equal(text_at(json_object_get(last, "victims"), "provenance"), "other");
   assert_int_equal(json_integer_value(json_object_get(json_object_get(last, "victims"), "identities")), 24);
   reply_done(&reply);
 }
@@ -416,6 +449,7 @@ int main(void) {
                                      cmocka_unit_test(mistakes_are_told),
                                      cmocka_unit_test(what_was_trained_is_kept),
                                      cmocka_unit_test(who_judges_is_told),
+                                     cmocka_unit_test(people_are_erased),
                                      cmocka_unit_test(other_people)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

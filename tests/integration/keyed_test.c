@@ -1,5 +1,5 @@
 /* A keyed model over real HTTP: the key is a file of its own that has to be asked for, the daemon embeds and
- * verifies under it, and other jobs cannot use the model. */
+ * verifies under it, audits attack it, and other jobs cannot use the model. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -33,6 +33,11 @@
 #define ORDERED_JOB                                                                                   \
   "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{" \
   "\"arch\":\"freq_conv\",\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"attacks\":[]},"  \
+  "\"train\":{\"epochs\":1,\"batch\":16}}"
+
+#define AUDITED_JOB                                                                                          \
+  "{\"type\":\"train\",\"dataset\":\"faces\",\"mask\":{\"method\":\"none\",\"key\":true},\"model\":{"        \
+  "\"input\":32,\"width\":0.25,\"embedding\":32},\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\"]}," \
   "\"train\":{\"epochs\":1,\"batch\":16}}"
 
 static struct server server;
@@ -200,6 +205,56 @@ static void the_daemon_embeds_under_the_key(void **state) {
                  expected);
 }
 
+static void hide_job(json_t *attack) {
+  (void)json_object_del(attack, "job");
+  (void)json_object_del(attack, "seconds");
+}
+
+/* The report of an audited model, which does not give the key away. */
+static json_t *report_without(const char *model, const char *secret) {
+  char path[128];
+  struct reply reply;
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/report.json", model);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  assert_null(strstr(reply.body, secret));
+  json_t *report = json_incref(reply.json);
+  reply_done(&reply);
+  return report;
+}
+
+/* The daemon has the key: what the training's own audit found is found again, and its files hide it as
+ * before.
+ */
+static void an_audit_attacks_it(void **state) {
+  (void)state;
+  char path[160], body[256], model[64], secret[80];
+  struct reply reply;
+  train(AUDITED_JOB, model);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s/files/key.json?key=true", model);
+  expect(&server, "GET", path, NULL, 200, &reply);
+  (void)snprintf(secret, sizeof(secret), "%s", json_string_value(json_object_get(reply.json, "key")));
+  assert_int_equal(strlen(secret), 2 * MASK_KEY_BYTES);
+  reply_done(&reply);
+  (void)snprintf(body, sizeof(body),
+                 "{\"type\":\"audit\",\"model\":\"%s\",\"audit\":{\"effort\":\"quick\",\"attacks\":["
+                 "\"linear\"]}}",
+                 model);
+  train(body, model);
+  json_t *report = report_without(model, secret), *attacks = json_object_get(report, "attacks");
+  assert_int_equal(json_array_size(attacks), 2);
+  hide_job(json_array_get(attacks, 0));
+  hide_job(json_array_get(attacks, 1));
+  assert_true(json_equal(json_array_get(attacks, 0), json_array_get(attacks, 1)));
+  json_decref(report);
+  static const char *const holders[] = {"key.json", "model.onnx", "model-template.onnx"};
+  for (size_t i = 0; i < ARRAY_SIZE(holders); i++) {
+    (void)snprintf(path, sizeof(path), "/v1/models/%s/files/%s", model, holders[i]);
+    expect(&server, "GET", path, NULL, 403, NULL);
+    (void)snprintf(path, sizeof(path), "/v1/models/%s/files/%s?key=true", model, holders[i]);
+    expect(&server, "GET", path, NULL, 200, NULL);
+  }
+}
+
 static void other_jobs_cannot_use_it(void **state) {
   (void)state;
   char body[256];
@@ -212,13 +267,21 @@ static void other_jobs_cannot_use_it(void **state) {
   assert_non_null(strstr(reply.body, "/mask/reference"));
   assert_non_null(strstr(reply.body, "keyed"));
   reply_done(&reply);
+  (void)snprintf(body, sizeof(body),
+                 "{\"type\":\"audit\",\"model\":\"%s\",\"audit\":{\"attacks\":[\"gradient\"],\"control\":"
+                 "\"%s\"}}",
+                 id, id);
+  expect(&server, "POST", "/v1/jobs", body, 422, &reply);
+  assert_non_null(strstr(reply.body, "/audit/control"));
+  reply_done(&reply);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_key_has_to_be_asked_for),     cmocka_unit_test(the_client_asks_when_told),
       cmocka_unit_test(the_daemon_embeds_under_the_key), cmocka_unit_test(a_paused_job_has_its_key),
-      cmocka_unit_test(weights_in_its_order_too),        cmocka_unit_test(other_jobs_cannot_use_it),
+      cmocka_unit_test(weights_in_its_order_too),        cmocka_unit_test(an_audit_attacks_it),
+      cmocka_unit_test(other_jobs_cannot_use_it),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
