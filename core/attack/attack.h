@@ -90,12 +90,15 @@ struct attack_context {
   const char *const *references; /* models that saw none of them */
   uint32_t reference_count;
   struct attack_mixing mixing; /* ignored by masks that do not mix */
-  const char *work_directory;  /* where an attack keeps directories of what it has learnt; NULL = nowhere */
+  const char *work_directory;  /* where an attack keeps directories of what it has learnt and finished; NULL =
+                                  nowhere */
   const struct model_cache *cache; /* for generators that later jobs can use; NULL = none */
   enum attack_effort effort;
   uint64_t seed;
   uint32_t threads;
   bool (*should_stop)(void *stop_context); /* may be NULL */
+  /* Something is on disk in the work directory from which the attack, begun again, goes on. May be NULL. */
+  void (*kept)(void *stop_context);
   void *stop_context;
 };
 
@@ -191,8 +194,10 @@ extern const uint32_t attack_count;
 const struct attack *attack_find(const char *name); /* NULL when unknown */
 
 /* Checks the context and runs. 0; -EINVAL (too few people, an attack that needs public faces has none);
- * -ECANCELED; -ENOMEM. On 0 free with attack_result_done. Blocks; uses context->threads OpenMP threads; the
- * same result for any number of them, but for attacks that train a network: for the same number. */
+ * -ECANCELED; -ENOMEM; what writing to the work directory says. On 0 free with attack_result_done. Blocks;
+ * uses context->threads OpenMP threads; the same result for any number of them, but for attacks that train a
+ * network: for the same number. What an attempt that was broken off has left in the work directory changes
+ * nothing but the seconds. */
 int attack_run(const struct attack *attack, const struct attack_context *context,
                struct attack_result *ret_result, struct guise_error *err);
 void attack_result_done(struct attack_result *result); /* frees what it holds, not the struct */

@@ -12,8 +12,9 @@
 #include "core/base/memory.h"
 #include "core/base/philox.h"
 
-#define RATE 0.1f /* Adam's, of latents */
-#define LOOKS 2u  /* a step */
+#define RATE 0.1f         /* Adam's, of latents */
+#define LOOKS 2u          /* a step */
+#define COSINE_MOST 1.001 /* rounding included */
 #define SEED_GENERATOR 0x47414e0000000001u
 #define DRAW_START ((1ull << 38) - 2) /* sequences of RNG_ATTACK, beyond those of the other files */
 #define DRAW_LOOK ((1ull << 39) + (1ull << 38))
@@ -53,6 +54,9 @@ struct search {
   float *latents, *derivative;                               /* (INVERSION_BATCH, GAN_LATENT) */
   float *gradient;                                           /* (INVERSION_BATCH, 3, side, side) */
   double *best;                                              /* (count) */
+  double scores[INVERSION_BATCH];                            /* of what the batch has found, and it */
+  uint8_t *found;                                            /* (INVERSION_BATCH, size, size, 3) */
+  struct ledger *ledger;                                     /* of batches */
 };
 
 static uint32_t side_of(const struct assault *assault, const struct inverted *inverted) {
@@ -125,13 +129,14 @@ static int make_generator(const struct assault *assault, const struct inverted *
       .size = mask_size(context->mask),
       .steps = assault->budget->lessons,
       .guide = people ? guide : NULL,
-      .network = control ? context->undefended : context->model,
+      .network = inverted->network,
       .guidance = assault->inversion->guidance,
       .wanted = people ? wanted : NULL,
       .path = *path ? path : NULL,
       .cache = people && control && context->undefended_given ? NULL : context->cache,
       .sources = CACHE_PUBLIC | (people ? CACHE_PEOPLE : 0) | (people && !control ? CACHE_MODEL : 0),
-      .stop = lessons_options_of(context)};
+      .stop = lessons_options_of(context),
+      .kept = context->kept};
   r = label_faces(assault, inverted, faces, wanted, &training, &labelled, err);
   return r < 0 ? r : gan_train(&training, ret_gan, err);
 }
@@ -145,8 +150,9 @@ static int search_init(struct search *search, struct gan *gan, struct guise_erro
   search->derivative = tensor_alloc(latents * sizeof(float));
   search->gradient = tensor_alloc((size_t)INVERSION_BATCH * 3 * side * side * sizeof(float));
   search->best = calloc(search->count, sizeof(*search->best));
+  search->found = malloc((size_t)INVERSION_BATCH * 3 * search->guide.size * search->guide.size);
   if (descent_init(&search->descent, latents) < 0 || !search->latents || !search->derivative ||
-      !search->gradient || !search->best)
+      !search->gradient || !search->best || !search->found)
     return error_set(err, -ENOMEM, "out of memory for %u pictures", INVERSION_BATCH);
   for (uint32_t i = 0; i < search->count; i++)
     search->best[i] = -INFINITY;
@@ -161,6 +167,8 @@ static void search_done(struct search *search) {
   tensor_free(search->derivative);
   tensor_free(search->gradient);
   free(search->best);
+  free(search->found);
+  ledger_free(search->ledger);
 }
 
 /* Search `number` is of person number % count. A batch that is not full begins anew with the first. */
@@ -211,42 +219,84 @@ static int advance(struct search *search, uint32_t first, uint32_t step, struct 
   return r;
 }
 
-/* Whoever is better taken for the person than before is kept. */
-static int keep_best(struct search *search, uint32_t first, uint8_t *ret_rgb, struct guise_error *err) {
-  const size_t picture = (size_t)3 * search->guide.side * search->guide.side,
-               bytes = (size_t)3 * search->guide.size * search->guide.size;
-  double scores[INVERSION_BATCH];
+static size_t found_bytes(const struct search *search) {
+  return (size_t)3 * search->guide.size * search->guide.size;
+}
+
+static int look_at_found(struct search *search, struct guise_error *err) {
+  const size_t picture = (size_t)3 * search->guide.side * search->guide.side;
   const float *pictures = NULL;
   int r = artist_draw(search->artist, search->latents, search->drawn, &pictures, err);
   if (r == 0)
-    r = guide_scores(&search->guide, pictures, search->classes, scores, err);
+    r = guide_scores(&search->guide, pictures, search->classes, search->scores, err);
   for (uint32_t i = 0; i < INVERSION_BATCH && r == 0; i++) {
-    const uint32_t person = search->person[i];
-    if (!isfinite(scores[i]))
+    if (!isfinite(search->scores[i]))
       return error_set(err, -EDOM, "the attack's search among faces diverged");
-    if (first + i >= search->count * search->assault->budget->restarts || scores[i] <= search->best[person])
-      continue;
-    search->best[person] = scores[i];
-    guide_picture(&search->guide, pictures + i * picture, ret_rgb + person * bytes);
+    guide_picture(&search->guide, pictures + i * picture, search->found + i * found_bytes(search));
   }
   return r;
 }
 
-static int search_all(struct search *search, uint8_t *ret_rgb, struct guise_error *err) {
-  const struct gan_inversion_budget *budget = search->assault->budget;
+/* Whoever is better taken for the person than before is kept. */
+static void keep_best(struct search *search, uint32_t first, uint8_t *ret_rgb) {
+  const size_t bytes = found_bytes(search);
+  for (uint32_t i = 0; i < INVERSION_BATCH; i++) {
+    const uint32_t person = search->person[i];
+    if (first + i >= search->count * search->assault->budget->restarts ||
+        search->scores[i] <= search->best[person])
+      continue;
+    search->best[person] = search->scores[i];
+    memcpy(ret_rgb + person * bytes, search->found + i * bytes, bytes);
+  }
+}
+
+/* The batch that has begun. */
+static int search_on(struct search *search, uint32_t first, struct guise_error *err) {
   const struct lessons_options stop = lessons_options_of(search->guide.inverted->context);
   int r = 0;
-  for (uint32_t first = 0; first < search->count * budget->restarts && r == 0; first += INVERSION_BATCH) {
+  for (uint32_t step = 0; step < search->assault->budget->steps && r == 0; step++) {
+    r = lessons_stop_code(&stop, err);
+    if (r == 0)
+      r = advance(search, first, step, err);
+  }
+  return r < 0 ? r : look_at_found(search, err);
+}
+
+static int search_all(struct search *search, uint8_t *ret_rgb, struct guise_error *err) {
+  const struct ledger_part parts[] = {
+      {search->scores, sizeof(search->scores), .numbers = true, .least = -COSINE_MOST, .most = COSINE_MOST},
+      {search->found, INVERSION_BATCH * found_bytes(search), .numbers = false}};
+  const uint32_t all = search->count * search->assault->budget->restarts;
+  int r = 0;
+  for (uint32_t first = 0; first < all && r == 0; first += INVERSION_BATCH) {
     begin(search, first);
-    for (uint32_t step = 0; step < budget->steps && r == 0; step++) {
-      r = lessons_stop_code(&stop, err);
+    if (!ledger_take(search->ledger, parts, ARRAY_SIZE(parts))) {
+      r = search_on(search, first, err);
       if (r == 0)
-        r = advance(search, first, step, err);
+        r = ledger_add(search->ledger, parts, ARRAY_SIZE(parts), err);
     }
     if (r == 0)
-      r = keep_best(search, first, ret_rgb, err);
+      keep_best(search, first, ret_rgb);
   }
   return r;
+}
+
+/* The generator is the one in the work directory. */
+static int open_ledger(struct search *search, struct guise_error *err) {
+  const struct inverted *inverted = search->guide.inverted;
+  const struct gan_inversion_budget *budget = search->assault->budget;
+  char path[PATH_MAX];
+  json_t *generator;
+  int r = find_place(search->assault, inverted, path, err);
+  if (r < 0 || !*path)
+    return r;
+  r = ledger_digest_of_file(path, &generator, err);
+  return r < 0 ? r
+               : inversion_ledger(inverted, search->wanted, search->count,
+                                  json_pack("{s:o, s:i, s:i, s:i}", "generator", generator, "side",
+                                            (int)search->guide.side, "steps", (int)budget->steps, "restarts",
+                                            (int)budget->restarts),
+                                  &search->ledger, err);
 }
 
 /* ---- the attack on one network ---- */
@@ -263,6 +313,8 @@ static int draw_with(struct assault *assault, struct search *search, const struc
   assault->result->parameters = gan_parameters(gan);
   assault->result->public_faces = faces->count;
   r = search_init(search, gan, err);
+  if (r == 0)
+    r = open_ledger(search, err);
   if (r == 0)
     r = search_all(search, ret_rgb, err);
   if (assault->inversion->labelled)

@@ -159,6 +159,14 @@ static int stop_code(struct course *course, struct guise_error *err) {
   return r;
 }
 
+static int keep_on(struct course *course, struct guise_error *err) {
+  const struct gan_training *t = course->training;
+  int r = write_checkpoint(course, err);
+  if (r == 0 && t->path && t->kept)
+    t->kept(t->stop.stop_context);
+  return r;
+}
+
 static int train(struct course *course, struct guise_error *err) {
   const struct gan_training *t = course->training;
   const bool keeps = t->cache && t->path;
@@ -178,7 +186,7 @@ static int train(struct course *course, struct guise_error *err) {
                  t->guide ? guide_generator : NULL, course, &course->losses, err);
     course->step++;
     if (r == 0 && (course->step % CHECKPOINT_STEPS == 0 || course->step == t->steps))
-      r = write_checkpoint(course, err);
+      r = keep_on(course, err);
   }
   if (r == 0 && keeps && !found)
     t->cache->keep(t->cache->context, key, t->path, t->sources);

@@ -25,6 +25,7 @@ struct gan_training {
   const struct model_cache *cache; /* where generators that are trained are kept; NULL = nowhere */
   unsigned sources;                /* whose faces and weights this one learns from: enum cache_source */
   struct lessons_options stop;
+  void (*kept)(void *stop_context); /* the checkpoint is on disk; may be NULL */
 };
 
 /* A settled network (gan_settle). -ECANCELED,

@@ -16,9 +16,11 @@
 #include "core/attack/gradient.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/attack/gradient_internal.h"
+#include "core/attack/ledger.h"
 #include "core/attack/matcher.h"
 #include "core/attack/recover.h"
 #include "core/base/memory.h"
@@ -168,7 +170,7 @@ static void compare(const struct assault *assault, struct work *work, uint32_t f
   memcpy(found->seen + face * bytes, work->recoverer.rgb, bytes);
 }
 
-static int attack_face(const struct assault *assault, struct work *work, uint32_t face, struct found *found,
+static int search_face(const struct assault *assault, struct work *work, uint32_t face, struct found *found,
                        struct guise_error *err) {
   const struct mix *mix = &found->mixes[face];
   struct head_label labels[MIX_MAX];
@@ -188,14 +190,95 @@ static int attack_face(const struct assault *assault, struct work *work, uint32_
   return r;
 }
 
+/* ---- faces that an earlier attempt has done ---- */
+
+#define FACE_PARTS (2u * FIGURES + 2u)
+#define ROUNDING 1e-3
+
+static void parts_of(const struct found *found, uint32_t face, struct ledger_part ret_parts[FACE_PARTS]) {
+  static const struct {
+    double least, most;
+  } bounds[FIGURES] = {[SSIM] = {-1, 1},
+                       [PSNR] = {-100, 100},
+                       [COSINE] = {-1, 1},
+                       [LABEL] = {0, 1},
+                       [SSIM_TEMPLATE] = {-1, 1}};
+  const size_t bytes = (size_t)3 * found->size * found->size;
+  for (int f = 0; f < FIGURES; f++)
+    for (int chance = 0; chance < 2; chance++)
+      *ret_parts++ = (struct ledger_part){.data = (chance ? found->chance : found->value)[f] + face,
+                                          .bytes = sizeof(double),
+                                          .numbers = true,
+                                          .least = bounds[f].least - ROUNDING,
+                                          .most = bounds[f].most + ROUNDING};
+  *ret_parts++ = (struct ledger_part){.data = found->pictures + face * bytes, .bytes = bytes};
+  *ret_parts = (struct ledger_part){.data = found->seen + face * bytes, .bytes = bytes};
+}
+
+/* The faces and the templates of which gradients are shared. */
+static json_t *digests_of(const struct assault *assault, struct work *work, const struct found *found) {
+  const struct face_sample *sample = &assault->sample;
+  json_t *digests = json_array();
+  int r = digests ? 0 : -1;
+  for (uint32_t i = 0; i < sample->count && r == 0; i++) {
+    face_sample_template(sample, work->mask, &found->mixes[i], 0, work->scratch, work->part, work->truth);
+    r = json_array_append_new(digests, ledger_digest(work->truth, mask_elements(work->mask) * sizeof(float)));
+    if (r == 0)
+      r = json_array_append_new(
+          digests, ledger_digest(face_sample_image(sample, i), (size_t)3 * found->size * found->size));
+  }
+  if (r == 0)
+    return digests;
+  json_decref(digests);
+  return NULL;
+}
+
+static int open_ledger(const struct assault *assault, struct work *work, const char *role, bool features,
+                       const struct found *found, struct ledger **ret_ledger, struct guise_error *err) {
+  const struct attack_context *context = assault->context;
+  const struct classifier *classifier = work->classifier;
+  json_t *network;
+  char name[64];
+  if (!context->work_directory)
+    return 0;
+  int r = ledger_digest_of_file(assault->path, &network, err);
+  if (r < 0)
+    return r;
+  json_t *identity = json_pack(
+      "{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:i, s:o, s:i, s:i, s:I, s:i}", "attack", "gradient", "role", role,
+      "features", (int)features, "network", network, "rows",
+      ledger_digest(head_weights(classifier->head),
+                    (size_t)classifier->classes * classifier->embedding * sizeof(float)),
+      "faces", digests_of(assault, work, found), "mixes",
+      ledger_digest(found->mixes, assault->sample.count * sizeof(*found->mixes)), "head",
+      (int)assault->loss.kind, "loss", ledger_digest(&assault->loss.options, sizeof(assault->loss.options)),
+      "frozen", (int)assault->loss.frozen, "steps", (int)assault->budget->steps, "seed",
+      (json_int_t)context->seed, "threads", (int)context->threads);
+  (void)snprintf(name, sizeof(name), "gradient-%s-%d", role, (int)features);
+  return ledger_open(context, name, identity, ret_ledger, err);
+}
+
+static int attack_face(const struct assault *assault, struct work *work, uint32_t face, struct ledger *ledger,
+                       struct found *found, struct guise_error *err) {
+  struct ledger_part parts[FACE_PARTS];
+  parts_of(found, face, parts);
+  if (ledger_take(ledger, parts, FACE_PARTS))
+    return 0;
+  int r = search_face(assault, work, face, found, err);
+  return r < 0 ? r : ledger_add(ledger, parts, FACE_PARTS, err);
+}
+
 static int attack_gradients(const struct assault *assault, const struct mask *mask,
-                            const struct attack_mixing *mixing, bool features, struct found *found,
-                            struct guise_error *err) {
+                            const struct attack_mixing *mixing, const char *role, bool features,
+                            struct found *found, struct guise_error *err) {
+  _cleanup_(ledger_freep) struct ledger *ledger = NULL;
   struct work work;
   int r = work_init(assault, mask, features, &work, err);
   found->mean_k = face_sample_compose(&assault->sample, mixing, assault->context->seed, found->mixes);
+  if (r == 0)
+    r = open_ledger(assault, &work, role, features, found, &ledger, err);
   for (uint32_t i = 0; i < assault->sample.count && r == 0; i++)
-    r = attack_face(assault, &work, i, found, err);
+    r = attack_face(assault, &work, i, ledger, found, err);
   work_done(&work);
   return r;
 }
@@ -237,6 +320,7 @@ static int control_init(struct assault *assault, struct control *control, struct
   if (r < 0)
     return r;
   own->model = control->model;
+  own->path = context->undefended;
   own->size = control->model->info.input;
   control->mask = control->model->mask;
   if (resized_faces_init(&control->resized, &assault->known, assault->size, own->size) < 0)
@@ -258,11 +342,12 @@ static int attack_both(struct assault *assault, const struct control *control, s
     r = found_init(i < 2 ? &control->assault : assault, &found[i]) < 0 ? gradient_out_of_memory(assault, err)
                                                                        : 0;
   for (int features = 0; features < 2 && r == 0; features++)
-    r = attack_gradients(&control->assault, control->mask, NULL, features, &found[features], err);
+    r = attack_gradients(&control->assault, control->mask, NULL, "control", features, &found[features], err);
   if (r < 0)
     return r;
   const bool features = mean_of(found[1].value[SSIM], count) > mean_of(found[0].value[SSIM], count);
-  r = attack_gradients(assault, context->mask, mixes ? &context->mixing : NULL, features, &found[2], err);
+  r = attack_gradients(assault, context->mask, mixes ? &context->mixing : NULL, "attacked", features,
+                       &found[2], err);
   return r < 0 ? r : gradient_write_surface(assault, &found[2], &found[features], result, err);
 }
 
@@ -300,6 +385,7 @@ int gradient_run(const struct attack_context *context, const struct gradient_bud
   if (r < 0)
     return r;
   assault.model = model;
+  assault.path = context->model;
   assault.size = mask_size(context->mask);
   r = draw_faces(&assault) < 0 ? gradient_out_of_memory(&assault, err) : 0;
   ret_result->faces = assault.sample.count;

@@ -12,6 +12,7 @@ struct assault {
   const struct attack_context *context;
   const struct gradient_budget *budget;
   struct model *model;
+  const char *path;          /* its file */
   struct attack_loss loss;   /* of whoever shares */
   uint32_t size;             /* of its faces, pixels */
   bool foreign;              /* the mask is not the model's own */

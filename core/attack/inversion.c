@@ -67,8 +67,31 @@ static int gallery_init(struct gallery *gallery) {
 
 /* ---- drawing ---- */
 
+int inversion_ledger(const struct inverted *inverted, const uint32_t *wanted, uint32_t count, json_t *search,
+                     struct ledger **ret_ledger, struct guise_error *err) {
+  const struct attack_context *context = inverted->context;
+  const struct classifier *classifier = inverted->classifier;
+  char name[64];
+  json_t *network = json_null();
+  int r = context->work_directory ? ledger_digest_of_file(inverted->network, &network, err) : 0;
+  if (r < 0) {
+    json_decref(search);
+    return r;
+  }
+  json_t *identity =
+      json_pack("{s:s, s:s, s:o, s:o, s:o, s:i, s:f, s:I, s:i, s:i, s:o}", "attack", inverted->attack, "role",
+                inverted->role, "network", network, "rows",
+                ledger_digest(head_weights(classifier->head),
+                              (size_t)classifier->classes * classifier->embedding * sizeof(float)),
+                "wanted", ledger_digest(wanted, count * sizeof(*wanted)), "head", (int)context->loss.kind,
+                "scale", (double)classifier->loss.scale, "seed", (json_int_t)context->seed, "size",
+                (int)mask_size(inverted->mask), "threads", (int)context->threads, "search", search);
+  (void)snprintf(name, sizeof(name), "%s-%s", inverted->attack, inverted->role);
+  return ledger_open(context, name, identity, ret_ledger, err);
+}
+
 static int draw(const struct gallery *gallery, struct model *model, const struct mask *mask,
-                const struct face_sample *known, const char *role, uint8_t *ret_rgb,
+                const struct face_sample *known, const char *role, const char *network, uint8_t *ret_rgb,
                 struct guise_error *err) {
   const struct attack_context *context = gallery->context;
   struct attack_loss loss = context->loss;
@@ -86,7 +109,7 @@ static int draw(const struct gallery *gallery, struct model *model, const struct
   int r = classifier_new(&options, &classifier, err);
   if (r < 0)
     return r;
-  const struct inverted inverted = {context, classifier, mask, role};
+  const struct inverted inverted = {context, classifier, mask, role, gallery->inversion->name, network};
   return gallery->inversion->draw(&inverted, gallery->inversion->method, gallery->wanted, gallery->count,
                                   ret_rgb, err);
 }
@@ -95,7 +118,9 @@ static int draw_attacked(const struct gallery *gallery, struct guise_error *err)
   const struct attack_context *context = gallery->context;
   _cleanup_(model_freep) struct model *model = NULL;
   int r = model_load_keyed(context->model, context->key, INVERSION_BATCH, context->threads, &model, err);
-  return r < 0 ? r : draw(gallery, model, context->mask, &gallery->known, "attacked", gallery->drawn, err);
+  return r < 0 ? r
+               : draw(gallery, model, context->mask, &gallery->known, "attacked", context->model,
+                      gallery->drawn, err);
 }
 
 /* The control works at a size of its own. */
@@ -111,8 +136,9 @@ static int draw_control(const struct gallery *gallery, struct guise_error *err) 
   struct resized_faces smaller;
   _cleanup_(freep) uint8_t *drawn = malloc(bytes * gallery->count);
   r = resized_faces_init(&smaller, &gallery->known, size, to);
-  r = r < 0 || !drawn ? out_of_memory(gallery, err)
-                      : draw(gallery, model, model->mask, &smaller.sample, "control", drawn, err);
+  r = r < 0 || !drawn
+          ? out_of_memory(gallery, err)
+          : draw(gallery, model, model->mask, &smaller.sample, "control", context->undefended, drawn, err);
   for (uint32_t i = 0; i < gallery->count && r == 0; i++)
     image_resize(drawn + bytes * i, to, to, gallery->control + (size_t)3 * size * size * i, size);
   resized_faces_done(&smaller);

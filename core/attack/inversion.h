@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/attack/classifier.h"
+#include "core/attack/ledger.h"
 #include "core/attack/lessons.h"
 
 #define INVERSION_BATCH 16u
@@ -15,6 +16,7 @@ struct inverted {
   struct classifier *classifier; /* of INVERSION_BATCH, its loss without margin */
   const struct mask *mask;       /* before it */
   const char *role;              /* "attacked" or "control" */
+  const char *attack, *network;  /* its name; the file of the network */
 };
 
 struct inversion {
@@ -28,6 +30,11 @@ struct inversion {
   int (*draw)(const struct inverted *inverted, void *method, const uint32_t *wanted, uint32_t count,
               uint8_t *ret_rgb, struct guise_error *err);
 };
+
+/* Where the drawings of the wanted people are kept (core/attack/ledger.h). search (reference taken): what
+ * they depend on beside network, people, seed and threads. Before the network is drawn out of. */
+int inversion_ledger(const struct inverted *inverted, const uint32_t *wanted, uint32_t count, json_t *search,
+                     struct ledger **ret_ledger, struct guise_error *err);
 
 /* Draws, has the drawings judged and writes the one surface, W. The context needs model, undefended,
  * evaluator and members (-EINVAL). */

@@ -103,11 +103,21 @@ static int draw(const struct inverted *inverted, void *method, const uint32_t *w
                 uint8_t *ret_rgb, struct guise_error *err) {
   const struct mi_face_budget *budget = method;
   const size_t bytes = (size_t)3 * mask_size(inverted->mask) * mask_size(inverted->mask);
+  _cleanup_(ledger_freep) struct ledger *ledger = NULL;
   struct search search;
   int r = search_init(&search, inverted, err);
-  for (uint32_t first = 0; first < count && r == 0; first += INVERSION_BATCH)
-    r = draw_batch(&search, budget->steps, wanted + first, MIN(INVERSION_BATCH, count - first),
-                   ret_rgb + first * bytes, err);
+  if (r == 0)
+    r = inversion_ledger(inverted, wanted, count, json_pack("{s:i}", "steps", (int)budget->steps), &ledger,
+                         err);
+  for (uint32_t first = 0; first < count && r == 0; first += INVERSION_BATCH) {
+    const uint32_t people = MIN(INVERSION_BATCH, count - first);
+    const struct ledger_part pictures = {.data = ret_rgb + first * bytes, .bytes = people * bytes};
+    if (ledger_take(ledger, &pictures, 1))
+      continue;
+    r = draw_batch(&search, budget->steps, wanted + first, people, pictures.data, err);
+    if (r == 0)
+      r = ledger_add(ledger, &pictures, 1, err);
+  }
   search_done(&search);
   return r;
 }

@@ -16,6 +16,7 @@
 #include "core/attack/pseudo.h"
 #include "core/base/file.h"
 #include "unit/attack/known.h"
+#include "unit/attack/units.h"
 
 #define STRANGERS 30u
 #define ALIKE 2u /* public faces that look like a person */
@@ -452,6 +453,36 @@ static void a_search_that_does_nothing_is_inconclusive(void **state) {
   attack_result_done(&result);
 }
 
+static int run_briefly(const struct gan_inversion *inversion, const struct attack_context *context,
+                       struct attack_result *ret_result, struct guise_error *err) {
+  const struct gan_inversion_budget budget = {.people = PEOPLE,
+                                              .known = victims.count,
+                                              .faces = strangers.count,
+                                              .side = SIDE,
+                                              .lessons = 2,
+                                              .steps = 2,
+                                              .restarts = 2};
+  return gan_inversion_run(inversion, &budget, context, ret_result, err);
+}
+
+static int run_gmi(const struct attack_context *context, struct attack_result *ret_result,
+                   struct guise_error *err) {
+  return run_briefly(&gmi, context, ret_result, err);
+}
+
+static int run_plg_mi(const struct attack_context *context, struct attack_result *ret_result,
+                      struct guise_error *err) {
+  return run_briefly(&plg_mi, context, ret_result, err);
+}
+
+/* Two batches for either network, and the generators. */
+static void finished_searches_are_kept(void **state) {
+  (void)state;
+  const struct attack_context context = with_public_faces(ignorant);
+  check_units(run_gmi, &context, 5, "gmi-control", 1);
+  check_units(run_plg_mi, &context, 6, "plg_mi-attacked", 1);
+}
+
 static void stops_when_asked(void **state) {
   (void)state;
   static const char *const names[] = {"plg_mi", "gmi"};
@@ -492,6 +523,7 @@ int main(void) {
       cmocka_unit_test(people_are_drawn_by_plg_mi),
       cmocka_unit_test(people_are_drawn_by_gmi),
       cmocka_unit_test(a_search_that_does_nothing_is_inconclusive),
+      cmocka_unit_test(finished_searches_are_kept),
       cmocka_unit_test(stops_when_asked),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -21,6 +21,7 @@
 #include "core/model/model.h"
 #include "schema.h"
 #include "unit/attack/crowd.h"
+#include "unit/attack/units.h"
 
 #define EMBEDDING 32u
 #define PEOPLE 8u
@@ -462,6 +463,54 @@ static void networks_with_group_norms_are_attacked(void **state) {
   mask_free(mask);
 }
 
+/* ---- an attack that is begun again ---- */
+
+static int run_briefly(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err) {
+  const struct gradient_budget budget = {.faces = 4, .known = victims.count, .steps = 2};
+  return gradient_run(context, &budget, ret_result, err);
+}
+
+/* Four faces by either way on the control, and by one on what is attacked. */
+static void finished_faces_are_kept(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  const struct attack_context context = context_of(mask, 3);
+  check_units(run_briefly, &context, 12, "gradient-control-0", 2);
+  mask_free(mask);
+}
+
+/* The same name and seed, other weights, faces or mixes: nothing is taken. */
+static void faces_of_other_gradients_are_not_taken(void **state) {
+  (void)state;
+  char directory[] = "/tmp/guise-units-XXXXXX";
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  struct attack_context context = context_of(mask, 3);
+  json_t *found = NULL;
+  assert_non_null(mkdtemp(directory));
+  context.work_directory = directory;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 12);
+  json_decref(found);
+  context.mixing.probability[2] = context.mixing.probability[3];
+  context.mixing.probability[3] = 0;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 4); /* the control is not mixed */
+  json_decref(found);
+  for (uint32_t i = 0; i < victims.count * PIXELS; i += PIXELS)
+    victims.pixels[i] ^= 1;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 12);
+  json_decref(found);
+  for (uint32_t i = 0; i < victims.count * PIXELS; i += PIXELS)
+    victims.pixels[i] ^= 1;
+  context.loss.options.margin = .2f;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 12);
+  json_decref(found);
+  save_network(mask, ARCH_NORM_GROUP);
+  assert_int_equal(finish_units(run_briefly, &context, &found), 12);
+  json_decref(found);
+  assert_int_equal(directory_remove(directory), 0);
+  mask_free(mask);
+}
+
 static bool out_of_patience(void *patience) {
   return (*(uint32_t *)patience)-- == 0;
 }
@@ -494,6 +543,8 @@ int main(void) {
       cmocka_unit_test(a_mask_that_destroys_gives_chance),
       cmocka_unit_test(the_seed_decides_and_the_schema_holds),
       cmocka_unit_test(networks_with_group_norms_are_attacked),
+      cmocka_unit_test(finished_faces_are_kept),
+      cmocka_unit_test(faces_of_other_gradients_are_not_taken),
       cmocka_unit_test(stops_when_asked),
   };
   return cmocka_run_group_tests(tests, draw_faces, forget_faces);

@@ -15,6 +15,7 @@
 #include "core/attack/mi_face.h"
 #include "core/attack/student.h"
 #include "unit/attack/known.h"
+#include "unit/attack/units.h"
 
 static struct attack_result run(const struct attack_context *context, uint32_t steps) {
   const struct mi_face_budget budget = {.people = PEOPLE, .known = victims.count, .steps = steps};
@@ -135,6 +136,51 @@ static void a_weak_search_is_inconclusive(void **state) {
   attack_result_done(&result);
 }
 
+#define PAIRS (PEOPLE * IMAGES / 2) /* three batches */
+
+static int run_briefly(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err) {
+  const struct mi_face_budget budget = {.people = PAIRS, .known = victims.count, .steps = 2};
+  return mi_face_run(context, &budget, ret_result, err);
+}
+
+/* Of two photographs each, so that there are enough people. */
+static struct attack_context context_of_pairs(uint32_t identity[PEOPLE * IMAGES]) {
+  struct attack_context context = context_of(ignorant);
+  for (uint32_t i = 0; i < PEOPLE * IMAGES; i++)
+    identity[i] = i / 2;
+  context.members.identity = identity;
+  return context;
+}
+
+static void finished_people_are_kept(void **state) {
+  (void)state;
+  uint32_t identity[PEOPLE * IMAGES];
+  const struct attack_context context = context_of_pairs(identity);
+  check_units(run_briefly, &context, 6, "mi_face-control", 2);
+}
+
+/* The network itself, the class rows behind the photographs: with another of them nothing is taken. */
+static void drawings_of_other_networks_are_not_taken(void **state) {
+  (void)state;
+  char directory[] = "/tmp/guise-units-XXXXXX";
+  uint32_t identity[PEOPLE * IMAGES];
+  struct attack_context context = context_of_pairs(identity);
+  json_t *found = NULL;
+  assert_non_null(mkdtemp(directory));
+  context.work_directory = directory;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 6);
+  json_decref(found);
+  context.model = attacked;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 3); /* the control is the same */
+  json_decref(found);
+  victims.pixels[0] ^= 1;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 6);
+  json_decref(found);
+  victims.pixels[0] ^= 1;
+  assert_int_equal(directory_remove(directory), 0);
+}
+
 static void stops_when_asked(void **state) {
   (void)state;
   struct attack_context context = context_of(attacked);
@@ -155,6 +201,8 @@ int main(void) {
       cmocka_unit_test(the_report_tells_who_judges),
       cmocka_unit_test(initial_weights_give_less),
       cmocka_unit_test(a_weak_search_is_inconclusive),
+      cmocka_unit_test(finished_people_are_kept),
+      cmocka_unit_test(drawings_of_other_networks_are_not_taken),
       cmocka_unit_test(stops_when_asked),
   };
   return cmocka_run_group_tests(tests, known_setup, known_teardown);
