@@ -109,6 +109,13 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
   return 0;
 }
 
+/* Where it cannot be recorded, the next one is. */
+static void on_kept(void *context) {
+  struct slot *slot = context;
+  if (!atomic_load(&slot->watch.failed))
+    (void)store_job_kept(slot->service->store, slot->row.id);
+}
+
 enum job_stop runner_should_stop(void *context) {
   struct slot *slot = context;
   if (slot->row.max_runtime_s && slot_runtime(slot) > slot->row.max_runtime_s)
@@ -120,6 +127,6 @@ enum job_stop runner_should_stop(void *context) {
 }
 
 struct job_callbacks runner_callbacks(struct slot *slot) {
-  return (struct job_callbacks){slot,       runner_phase,  on_progress,
-                                runner_log, on_checkpoint, runner_should_stop};
+  return (struct job_callbacks){slot,          runner_phase,       on_progress, runner_log,
+                                on_checkpoint, runner_should_stop, on_kept};
 }

@@ -329,10 +329,12 @@ int store_checkpoint_list(struct store *store, const char *id, struct checkpoint
 int store_checkpoint_commit(struct store *store, const char *id, const struct checkpoint_row *checkpoint,
                             const struct metric_row *rows, uint32_t count,
                             const struct job_progress *progress, double runtime_s, int64_t *ret_seq);
+/* A job has got on without a checkpoint of its own: failures in a row are counted anew. */
+int store_job_kept(struct store *store, const char *id);
 /* After a failure that is the machine's and not the job's: running -> queued, to be claimed again from its
- * last checkpoint after delay_ms * 4^n, n being how often in a row that made no new checkpoint; the fourth
- * time -> failed with `problem`. pausing -> paused, canceling -> canceled. ret_retry (may be NULL): it is
- * queued again. */
+ * last checkpoint after delay_ms * 4^n, n being how often in a row that made no new checkpoint and kept
+ * nothing else; the fourth time -> failed with `problem`. pausing -> paused, canceling -> canceled. ret_retry
+ * (may be NULL): it is queued again. */
 #define FAILURES_IN_A_ROW 3u /* restarts of the daemon included; the next one is the last */
 int store_job_retry(struct store *store, const char *id, const char *problem, int64_t delay_ms,
                     bool *ret_retry, int64_t *ret_seq);
@@ -341,7 +343,7 @@ int store_job_retry(struct store *store, const char *id, const char *problem, in
 #define STORE_PHASE_WAITS "waiting for storage"
 int store_job_wait(struct store *store, const char *id, int64_t delay_ms, int64_t *ret_seq);
 /* After a crash: running -> queued (failed when it was broken off three times in a row before, without a new
- * checkpoint), pausing -> paused, canceling -> canceled. */
+ * checkpoint or anything else that it kept), pausing -> paused, canceling -> canceled. */
 int store_recover(struct store *store, uint32_t *ret_requeued, uint32_t *ret_failed);
 
 /* ---- metrics ---- */

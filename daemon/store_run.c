@@ -139,8 +139,8 @@ int store_job_claim(struct store *store, const char *id, const struct checkpoint
 
 /* ---- trying again ---- */
 
-/* running -> queued, or failed when that was tried often enough. The count starts anew with each checkpoint.
- */
+/* running -> queued, or failed when that was tried often enough. The count starts anew with each checkpoint
+ * and with what else the job keeps. */
 static int retry_running(sqlite3 *db, const struct job_now *now, const char *id, const char *problem,
                          int64_t delay_ms, bool *ret_retry, int64_t *ret_seq) {
   const bool again = now->restarts < FAILURES_IN_A_ROW;
@@ -334,6 +334,16 @@ int store_checkpoint_commit(struct store *store, const char *id, const struct ch
   if (r == 0)
     *ret_seq = seq; /* 0: no event */
   return r;
+}
+
+int store_job_kept(struct store *store, const char *id) {
+  sqlite3 *db;
+  int r = store_write_begin(store, &db);
+  return r < 0 ? r
+               : store_write_end(store, store_exec(db,
+                                                   "UPDATE jobs SET restarts = 0 "
+                                                   "WHERE id = ?1 AND restarts > 0",
+                                                   "t", id));
 }
 
 /* ---- recovery ---- */

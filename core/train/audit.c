@@ -60,6 +60,11 @@ static bool should_stop(void *context) {
   return job_stop_code(subject->callbacks) != 0;
 }
 
+static void on_kept(void *context) {
+  const struct audit_subject *subject = context;
+  job_kept(subject->callbacks);
+}
+
 static int sign(json_t *array, json_t *entry, const char *job) {
   int r = entry ? json_object_set_new(entry, "job", json_string(job)) : -1;
   if (r == 0)
@@ -177,6 +182,7 @@ static int run_attack(const struct audit_subject *subject, const struct job_data
       .seed = subject->split.seed,
       .threads = subject->threads,
       .should_stop = should_stop,
+      .kept = on_kept,
       .stop_context = (void *)subject,
   };
   if (subject->partners) {

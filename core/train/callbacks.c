@@ -13,3 +13,8 @@ int job_stop_code(const struct job_callbacks *callbacks) {
   }
   return -EINTR;
 }
+
+void job_kept(const struct job_callbacks *callbacks) {
+  if (callbacks->kept)
+    callbacks->kept(callbacks->context);
+}

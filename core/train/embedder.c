@@ -159,7 +159,13 @@ static int on_checkpoint(void *context, const char *path, uint32_t epochs_done, 
   if (*inner->last && strcmp(inner->last, path) != 0)
     (void)unlink(inner->last);
   (void)snprintf(inner->last, sizeof(inner->last), "%s", path);
+  job_kept(inner->outer);
   return 0;
+}
+
+static void on_kept(void *context) {
+  const struct inner *inner = context;
+  job_kept(inner->outer);
 }
 
 static enum job_stop on_should_stop(void *context) {
@@ -222,8 +228,8 @@ static int publish(const char *output, const char *work_directory, const char *p
 
 static int run(const struct job_spec *spec, struct job_inputs *inputs, struct inner *inner,
                struct job_outcome *outcome, struct guise_error *err) {
-  const struct job_callbacks callbacks = {inner,  on_phase,      on_progress,
-                                          on_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {inner,         on_phase,       on_progress, on_log,
+                                          on_checkpoint, on_should_stop, on_kept};
   char resume[PATH_MAX];
   memcpy(resume, inner->last, sizeof(resume)); /* the callback writes there */
   inputs->resume = *resume ? resume : NULL;

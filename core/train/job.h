@@ -89,6 +89,10 @@ struct job_callbacks {
   int (*checkpoint)(void *context, const char *path, uint32_t epochs_done, uint64_t step,
                     const struct metric_row *rows, uint32_t count);
   enum job_stop (*should_stop)(void *context); /* asked every step */
+  /* Something was written to the work directory, outside of checkpoints (durable), from which the job would
+   * go on if it was broken off now: a step of a network that it trains on the way, a face that an attack has
+   * done. May be NULL. */
+  void (*kept)(void *context);
 };
 
 struct job_outcome {
@@ -98,6 +102,9 @@ struct job_outcome {
 
 /* What the callbacks say: 0, -ECANCELED or -EINTR. */
 int job_stop_code(const struct job_callbacks *callbacks);
+
+/* Tells them that something was kept. */
+void job_kept(const struct job_callbacks *callbacks);
 
 /* 0; -ECANCELED; -EINTR when suspended (a checkpoint was handed over, but not before the training begins, nor
  * by an audit in its first attack); another negative errno with err on failure. */

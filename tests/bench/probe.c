@@ -102,8 +102,8 @@ static int run(struct trainer *t, const struct options *o, struct guise_error *e
 }
 
 static int start(const struct options *o, struct guise_error *err) {
-  static const struct job_callbacks callbacks = {NULL,   on_phase,      on_progress,
-                                                 on_log, on_checkpoint, on_should_stop};
+  static const struct job_callbacks callbacks = {NULL,          on_phase,       on_progress, on_log,
+                                                 on_checkpoint, on_should_stop, NULL};
   struct spec_problems problems = {0};
   struct job_inputs inputs = {.threads = o->threads, .embedder_model = o->embedder};
   struct trainer trainer = {.threads = 1};

@@ -125,7 +125,8 @@ static int run_study(struct study *study, const struct job_spec *spec, char **ar
                               .output_directory = output,
                               .threads = spec->resources.threads ? spec->resources.threads
                                                                  : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
-  struct job_callbacks callbacks = {study, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
+  struct job_callbacks callbacks = {study,         on_phase,       on_progress, on_log,
+                                    on_checkpoint, on_should_stop, NULL};
   struct job_outcome outcome = {NULL};
   if (r == 0)
     r = job_run(spec, &inputs, &callbacks, &outcome, &err);

@@ -19,6 +19,7 @@ static atomic_uint jobs_running, most_running, threads_running, most_threads;
 static atomic_uint last_resumed; /* epochs that the last started job continued from */
 static atomic_uint last_inputs;  /* bits of the files that the last started job found beside its data set */
 static atomic_uint killed_at;    /* _exit() in the middle of this epoch */
+static atomic_uint keeps;        /* jobs that keep something before they end by themselves */
 
 static void note_most(atomic_uint *most, uint32_t now) {
   uint32_t seen = atomic_load(most);
@@ -42,6 +43,10 @@ static int train(const struct job_inputs *inputs, const struct job_callbacks *ca
   for (;;) {
     if (atomic_load(&target_epochs) && epoch >= atomic_load(&target_epochs)) {
       int r = atomic_load(&job_result);
+      if (atomic_load(&keeps) > 0) {
+        (void)atomic_fetch_sub(&keeps, 1);
+        callbacks->kept(callbacks->context);
+      }
       return r < 0 ? error_set(err, r, "the loss is not finite: lower train.lr") : 0;
     }
     epoch++;

@@ -391,7 +391,8 @@ static void failing_and_timing_out(void **state) {
   assert_int_equal(service_job_cancel(f->service, "job_none", NULL, NULL), -ENOENT);
 }
 
-/* No memory: from the last checkpoint again, at most three times in a row without a new one. */
+/* No memory: from the last checkpoint again, at most three times in a row without a new one and without
+ * anything else that is kept. */
 static void what_the_machine_fails_is_tried_again(void **state) {
   struct fixture *f = *state;
   struct job_row row;
@@ -408,6 +409,13 @@ static void what_the_machine_fails_is_tried_again(void **state) {
   assert_int_equal(row.attempt, 4);
   assert_non_null(strstr(row.error, "out_of_memory"));
   assert_int_equal(atomic_load(&last_resumed), 3);
+  job_row_clear(&row);
+  atomic_store(&keeps, 3); /* its first three runs get on, and three more do not */
+  submit_job(f->service, "", id);
+  wait_job(f->service, id, JOB_STATE_FAILED);
+  assert_int_equal(atomic_load(&keeps), 0);
+  assert_int_equal(service_job_get(f->service, id, &row), 0);
+  assert_int_equal(row.attempt, 6);
   job_row_clear(&row);
   f->service = service_free(f->service);
   f->config.retry_delay_s = 1;

@@ -346,11 +346,14 @@ static void recovery(void **state) {
   move(f->store, pausing, JOB_STATE_PAUSING);
   move(f->store, canceling, JOB_STATE_RUNNING);
   move(f->store, canceling, JOB_STATE_CANCELING);
-  /* two restarts without a checkpoint, one checkpoint, then three: still going */
-  for (int i = 0; i < 5; i++) {
+  /* two restarts without a checkpoint, one checkpoint, two more, something else that is kept, then three:
+   * still going */
+  for (int i = 0; i < 8; i++) {
     assert_int_equal(store_job_claim(f->store, running, NULL, &seq), 0);
     if (i == 2)
       commit_epoch(f->store, running, 1, 1.0);
+    if (i == 5)
+      assert_int_equal(store_job_kept(f->store, running), 0);
     reopen(f);
     assert_int_equal(store_recover(f->store, &requeued, &failed), 0);
     assert_int_equal(state_of(f->store, running), JOB_STATE_QUEUED);

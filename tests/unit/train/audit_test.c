@@ -231,6 +231,24 @@ static void finished_attacks_are_kept(void **state) {
                    -EBADMSG);
 }
 
+/* Suspended in the middle of one, it goes on behind the faces that were done, and tells of each. */
+static void an_attack_goes_on(void **state) {
+  (void)state;
+  static const char body[] = AUDIT("{\"effort\":\"quick\",\"attacks\":[\"gradient\"],\"control\":\"mdl_c\"}");
+  struct record first = {.checkpoints = 0}, second = {.checkpoints = 0};
+  struct guise_error err = {0};
+  char units[128];
+  (void)snprintf(units, sizeof(units), "%s/work-job_long/units/gradient-control-1", root);
+  first.stop_when = units; /* four faces are done by then */
+  assert_int_equal(run(body, &(struct given){"job_long", faces, HASH, NULL, &first}, NULL, &err), -EINTR);
+  assert_int_equal(first.checkpoints, 0);
+  assert_int_equal(first.kept, 4);
+  if (run(body, &(struct given){"job_long", faces, HASH, NULL, &second}, NULL, &err) < 0)
+    fail_msg("%s", err.text);
+  assert_int_equal(second.kept, 8);
+  assert_int_equal(second.checkpoints, 1);
+}
+
 /* A training that is stopped among its attacks goes on with the next one, unless the weights are others. */
 static void a_training_keeps_finished_attacks(void **state) {
   (void)state;
@@ -364,6 +382,7 @@ int main(void) {
                                      cmocka_unit_test(onnx_files_tell_of_the_audit),
                                      cmocka_unit_test(onnx_files_that_are_not_there),
                                      cmocka_unit_test(finished_attacks_are_kept),
+                                     cmocka_unit_test(an_attack_goes_on),
                                      cmocka_unit_test(a_training_keeps_finished_attacks),
                                      cmocka_unit_test(a_named_control_is_shown),
                                      cmocka_unit_test(other_people),

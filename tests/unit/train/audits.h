@@ -30,6 +30,7 @@ struct record {
   const char *stop_when;                   /* this file is there; NULL = never */
   uint32_t continued, begun_anew;          /* said so, of finished attacks */
   uint32_t left_out;                       /* likewise, of others */
+  uint32_t kept;                           /* within attacks and what they are compared with */
   double fraction;
 };
 
@@ -59,6 +60,9 @@ static inline int on_checkpoint(void *context, const char *path, uint32_t epochs
   record->checkpoints++;
   (void)snprintf(record->checkpoint, sizeof(record->checkpoint), "%s", path);
   return 0;
+}
+static inline void on_kept(void *context) {
+  ((struct record *)context)->kept++;
 }
 static inline enum job_stop on_should_stop(void *context) {
   struct record *record = context;
@@ -101,8 +105,8 @@ static inline int run(const char *body, const struct given *given, json_t **ret_
                                     .resume = given->resume,
                                     .output_directory = output,
                                     .threads = 1};
-  const struct job_callbacks callbacks = {given->record, on_phase,      on_progress,
-                                          on_log,        on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {given->record, on_phase,       on_progress, on_log,
+                                          on_checkpoint, on_should_stop, on_kept};
   int r = job_run(&spec, &inputs, &callbacks, &outcome, err);
   job_spec_free(&spec);
   if (ret_summary)

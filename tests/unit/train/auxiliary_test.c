@@ -358,8 +358,8 @@ static void who_is_hardest_to_find_stands_first(void **state) {
 /* How often a trainer asks whether it should stop before its first step. */
 static uint64_t asked_before_steps(const struct job_spec *spec) {
   struct record record = {.training = true, .stop_after = UINT64_MAX};
-  const struct job_callbacks callbacks = {&record,   on_phase,      quiet_progress,
-                                          quiet_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {&record,        on_phase, quiet_progress, quiet_log, on_checkpoint,
+                                          on_should_stop, NULL};
   const struct job_inputs inputs = inputs_of("asked");
   const struct data_split split = job_spec_split(spec);
   struct trainer t = {.data = {.pack = NULL}};

@@ -33,8 +33,8 @@ static void on_log(void *context, const char *level, const char *text) {
   (void)level;
   trainings += strstr(text, "trained;") != NULL;
 }
-static const struct job_callbacks callbacks = {NULL,   quiet_phase,      quiet_progress,
-                                               on_log, quiet_checkpoint, quiet_stop};
+static const struct job_callbacks callbacks = {
+    NULL, quiet_phase, quiet_progress, on_log, quiet_checkpoint, quiet_stop, NULL};
 
 static int setup(void **state) {
   (void)state;
@@ -286,7 +286,12 @@ static void a_third_kind_judges(void **state) {
 struct fault {
   uint32_t steps, at; /* step at which reading fails; 0 = never */
   const char *when;   /* it fails once this file is there; NULL = never */
+  uint32_t kept;      /* checkpoints that the outer job was told of */
 };
+
+static void on_kept(void *context) {
+  ((struct fault *)context)->kept++;
+}
 
 static void on_step(void *context, const struct job_progress *progress) {
   struct fault *fault = context;
@@ -302,7 +307,8 @@ static enum job_stop on_fault(void *context) {
 }
 
 static int train_known(const char *work, struct fault *fault, char path[static 4096]) {
-  const struct job_callbacks watched = {fault, quiet_phase, on_step, on_log, quiet_checkpoint, on_fault};
+  const struct job_callbacks watched = {fault,    quiet_phase, on_step, on_log, quiet_checkpoint,
+                                        on_fault, on_kept};
   const struct data_split split = {.images = 0.5, .seed = 3};
   return embedder_known(ARCH_FREQ_IR, faces, &split, PEOPLE * IMAGES / 2, SIZE, 7, 1, NULL, work, &watched,
                         path, NULL);
@@ -321,6 +327,7 @@ static void what_was_learnt_from_faults_is_not_kept(void **state) {
   (void)snprintf(written, sizeof(written), "%s/output/card.md", work);
   struct fault second = {.at = 2}, last = {.when = written}, none = {.at = 0};
   assert_int_equal(train_known(work, &second, path), -ECANCELED);
+  assert_int_equal(second.kept, 1);
   assert_int_equal(access(good, F_OK), 0);
   assert_int_equal(access(bad, F_OK), -1);
   assert_int_equal(train_known(work, &last, path), -ECANCELED); /* of what the last step read */

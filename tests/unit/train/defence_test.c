@@ -274,8 +274,8 @@ static void another_network_is_refused(void **state) {
   struct job_spec spec = parse(MIXED, "{\"method\":\"tl_dmi\"}", SHORT);
   struct job_inputs inputs = inputs_of("misfit");
   struct record record = {.stop_after = 0};
-  const struct job_callbacks callbacks = {&record,   on_phase,      quiet_progress,
-                                          quiet_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {&record,        on_phase, quiet_progress, quiet_log, on_checkpoint,
+                                          on_should_stop, NULL};
   struct job_outcome outcome = {NULL};
   struct guise_error err = {0};
   char path[512];

@@ -117,8 +117,8 @@ static inline struct job_inputs inputs_of(const char *name) {
 
 static inline int run(const struct job_spec *spec, const char *name, const char *resume,
                       struct record *record, struct guise_error *err) {
-  const struct job_callbacks callbacks = {record,    on_phase,      quiet_progress,
-                                          quiet_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {record,         on_phase, quiet_progress, quiet_log, on_checkpoint,
+                                          on_should_stop, NULL};
   struct job_inputs inputs = inputs_of(name);
   struct job_outcome outcome = {NULL};
   inputs.resume = resume;
@@ -196,8 +196,8 @@ static inline struct bench *open_bench(const char *mask, const char *defences, c
   struct guise_error err = {0};
   assert_non_null(b);
   b->spec = parse(mask, defences, train);
-  b->callbacks =
-      (struct job_callbacks){&b->record, on_phase, quiet_progress, quiet_log, on_checkpoint, on_should_stop};
+  b->callbacks = (struct job_callbacks){&b->record,     on_phase, quiet_progress, quiet_log, on_checkpoint,
+                                        on_should_stop, NULL};
   const struct job_inputs inputs = inputs_of(name);
   const struct data_split split = job_spec_split(&b->spec);
   assert_int_equal(job_data_open(private_pack, SIZE, &split, &b->t.data, &err), 0);

@@ -123,7 +123,8 @@ static inline int run(const char *body, const char *name, const char *resume, st
                               .output_directory = output,
                               .threads = 1,
                               .cache = public_cache};
-  struct job_callbacks callbacks = {record, on_phase, on_progress, on_log, on_checkpoint, on_should_stop};
+  struct job_callbacks callbacks = {record,        on_phase,       on_progress, on_log,
+                                    on_checkpoint, on_should_stop, NULL};
   int r = job_run(&spec, &inputs, &callbacks, outcome, err);
   job_spec_free(&spec);
   return r;

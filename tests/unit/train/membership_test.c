@@ -29,8 +29,8 @@ static const struct data_split split = {.identities = 0, .images = 0.34, .seed =
 static struct job_data data;
 static struct mask *mask;
 
-static const struct job_callbacks callbacks = {NULL,      quiet_phase,      quiet_progress,
-                                               quiet_log, quiet_checkpoint, quiet_stop};
+static const struct job_callbacks callbacks = {
+    NULL, quiet_phase, quiet_progress, quiet_log, quiet_checkpoint, quiet_stop, NULL};
 
 /* A training of one's own; its model's path. */
 static void train(const char *body, const char *pack, const char *name, char ret_path[PATH_MAX]) {

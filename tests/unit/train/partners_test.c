@@ -96,8 +96,8 @@ static struct job_inputs inputs_of(const char *name, const char *public) {
 
 static int run(const char *mask, const char *name, const char *resume, const char *public,
                struct record *record, struct guise_error *err) {
-  const struct job_callbacks callbacks = {record,    quiet_phase,   quiet_progress,
-                                          quiet_log, on_checkpoint, on_should_stop};
+  const struct job_callbacks callbacks = {
+      record, quiet_phase, quiet_progress, quiet_log, on_checkpoint, on_should_stop, NULL};
   struct job_spec spec = parse(mask, 3);
   struct job_inputs inputs = inputs_of(name, public);
   struct job_outcome outcome = {NULL};
@@ -195,8 +195,8 @@ static void open_trainer(struct bench *b, const char *mask, uint32_t threads) {
   struct guise_error err = {0};
   memset(b, 0, sizeof(*b));
   b->spec = parse(mask, 8);
-  b->callbacks = (struct job_callbacks){&b->record, quiet_phase,   quiet_progress,
-                                        quiet_log,  on_checkpoint, on_should_stop};
+  b->callbacks = (struct job_callbacks){&b->record,     quiet_phase, quiet_progress, quiet_log, on_checkpoint,
+                                        on_should_stop, NULL};
   struct job_inputs inputs = inputs_of("step", public_pack);
   inputs.threads = threads;
   if (job_data_open(private_pack, 32, &(struct data_split){.identities = 0.25, .seed = 1}, &b->trainer.data,
