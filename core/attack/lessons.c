@@ -187,6 +187,15 @@ static void hide_mixes(struct lessons *lessons, uint32_t step, float *templates)
   }
 }
 
+static void denoise(struct lessons *lessons, float *templates) {
+  if (!lessons->options.denoised || !mask_denoises(lessons->options.mask))
+    return;
+#pragma omp parallel for schedule(static) num_threads(lessons->options.threads)
+  for (uint32_t i = 0; i < LESSON_BATCH; i++)
+    mask_denoise(lessons->options.mask, templates + i * lessons->elements,
+                 lessons->scratch + (size_t)omp_get_thread_num() * lessons->stride);
+}
+
 const struct lesson *lessons_draw(struct lessons *lessons, uint32_t step, float *ret_templates) {
   struct lesson *lesson = &lessons->lesson;
   float *templates = lessons->options.mixing ? lessons->templates : ret_templates;
@@ -201,6 +210,7 @@ const struct lesson *lessons_draw(struct lessons *lessons, uint32_t step, float 
   if (lessons->options.mixing)
     mix_faces(lessons, step, ret_templates);
   hide_mixes(lessons, step, ret_templates);
+  denoise(lessons, ret_templates);
   return lesson;
 }
 
@@ -219,4 +229,5 @@ void lessons_templates(struct lessons *lessons, const struct face_sample *faces,
       face_sample_template(faces, lessons->options.mask, mix, 0, lessons->scratch + thread * lessons->stride,
                            lessons->part + thread * lessons->elements, ret_templates + i * lessons->elements);
   }
+  denoise(lessons, ret_templates);
 }

@@ -10,6 +10,7 @@ struct lessons_options {
   const struct mask *mask;            /* whose templates they are */
   const struct attack_mixing *mixing; /* how they are mixed; NULL: they are not */
   bool inference; /* templates as sent for recognition, the mask's decoys taken out where it has some */
+  bool denoised;  /* after mask_denoise */
   uint64_t seed;
   uint32_t threads;
   bool (*should_stop)(void *stop_context); /* may be NULL; asked in the calling thread */

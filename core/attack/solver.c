@@ -1,7 +1,9 @@
 /* Conjugate gradient on the normal equations (CGNR; Saad, "Iterative Methods for Sparse Linear Systems", 8.3)
  * of
  *
- *   min |W^(1/2) (A x - y)|^2,   y = template + mean / deviation,   W = deviation^2 of each channel.
+ *   min |W^(1/2) (A x - y)|^2,   y = template + mean / deviation,   W = deviation^2 of each channel,
+ *
+ * the template denoised as far as its mask tells how.
  *
  * A, the mask's linear operator, divides each channel by its deviation. The weights take that back, so that
  * the equations are as well conditioned as the transform itself (an orthonormal block DCT needs one step),
@@ -73,11 +75,13 @@ static void start(struct solver *solver, const float *template_) {
   const struct mask_order *order = mask_order(solver->mask);
   const uint32_t channels = mask_channels(solver->mask);
   size_t cells = solver->elements / channels;
+  memcpy(solver->code, template_, solver->elements * sizeof(float));
+  mask_denoise(solver->mask, solver->code, solver->scratch);
   for (uint32_t c = 0; c < channels; c++) {
     const float sign = order && order->negative[c] ? -1.0f : 1.0f,
                 mean = sign * constants->mean[solver->index[c]] / constants->deviation[solver->index[c]];
     for (size_t i = 0; i < cells; i++)
-      solver->code[c * cells + i] = template_[c * cells + i] + mean;
+      solver->code[c * cells + i] += mean;
   }
   weigh(solver, solver->code);
   mask_linear_adjoint(solver->mask, solver->layout, solver->code, solver->scratch, solver->residual);

@@ -237,7 +237,8 @@ static int student_new(struct model *teacher, const struct student_options *opti
     return error_set(err, -ENOMEM, "out of memory for a student network");
   *student =
       (struct student){.options = *options, .faces = faces->count, .embedding = teacher->info.embedding};
-  int r = lessons_new(&options->lessons, faces, &student->lessons, err);
+  student->options.lessons.denoised = true;
+  int r = lessons_new(&student->options.lessons, faces, &student->lessons, err);
   if (r == 0)
     r = make_graph(student, teacher, err);
   if (r == 0)

@@ -373,6 +373,17 @@ void mask_inference_template(const struct mask *mask, const uint8_t *rgb, bool f
   mask_after_mix(mask, rng, scratch, ret_template);
 }
 
+/* ---- what is guessed ---- */
+
+bool mask_denoises(const struct mask *mask) {
+  return mask->row->denoise != NULL;
+}
+
+void mask_denoise(const struct mask *mask, float *template_, float *scratch) {
+  if (mask->row->denoise)
+    mask->row->denoise(mask, template_, scratch);
+}
+
 /* ---- the linear operator ---- */
 
 void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *planar, float *scratch,
@@ -433,15 +444,17 @@ void mask_linear_adjoint(const struct mask *mask, uint32_t layout, const float *
 }
 
 void mask_invert(const struct mask *mask, const float *template_, float *scratch, float *ret_planar) {
-  float *raw = scratch + DCT_CHANNELS * mask_cells(mask);
+  float *raw = scratch + mask_pixels(mask) + DCT_CHANNELS * mask_cells(mask);
   if (mask->row->invert) {
     mask->row->invert(mask, template_, scratch, ret_planar);
     return;
   }
   const uint32_t layout = mask_find_layout(mask, template_, scratch);
-  if (mask->row->restore) {
+  if (mask->row->denoise || mask->row->restore) {
     memcpy(raw, template_, mask_elements(mask) * sizeof(float));
-    mask->row->restore(mask, raw);
+    mask_denoise(mask, raw, scratch);
+    if (mask->row->restore)
+      mask->row->restore(mask, raw);
     template_ = raw;
   }
   mask_spread(mask, layout, template_, false, raw, scratch);

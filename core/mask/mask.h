@@ -218,16 +218,23 @@ void mask_layout(const struct mask *mask, uint32_t layout, uint16_t *ret_index);
 /* The likeliest layout of a template, from nothing but the mask and its constants. */
 uint32_t mask_find_layout(const struct mask *mask, const float *template_, float *scratch);
 
+/* In place on an unmixed template: the guess, by the mean square, of what it was before its mask drew, from
+ * nothing but the mask. Only of masks whose guess is more than a gain of each value, which solvers and
+ * networks find by themselves; others leave the template as it is. */
+bool mask_denoises(const struct mask *mask);
+void mask_denoise(const struct mask *mask, float *template_, float *scratch);
+
 /* The mask as a linear operator between planar YCbCr pixels (3,size,size) and templates of one layout,
  * without clip, mean removed, noise left out: for attacks and for the network's first layer. adjoint is the
- * exact transpose of forward. Only while mask_is_linear. */
+ * exact transpose of forward. Only while mask_is_linear, after mask_denoise. */
 bool mask_is_linear(const struct mask *mask);
 void mask_linear_forward(const struct mask *mask, uint32_t layout, const float *planar, float *scratch,
                          float *ret_template);
 void mask_linear_adjoint(const struct mask *mask, uint32_t layout, const float *template_, float *scratch,
                          float *ret_planar);
 
-/* The best public inverse of one unmixed template, from nothing but the mask and its constants: find the
- * layout, undo the standardisation, zero what was dropped, inverse DCT; or the method's own. planar YCbCr
- * minus 128. */
+/* The public inverse of one unmixed template, from nothing but the mask and its constants: guess what was
+ * drawn, find the layout, undo the standardisation, zero what was dropped, inverse DCT; or the method's own.
+ * A filter of the pixels stays: of masks that are linear least squares over the whole operator give more
+ * (core/attack/solver.h), and undo a blur. planar YCbCr minus 128. */
 void mask_invert(const struct mask *mask, const float *template_, float *scratch, float *ret_planar);

@@ -42,6 +42,9 @@ struct mask_row {
   /* Of methods that draw a layout an image: see mask_layout and mask_find_layout. */
   void (*layout)(const struct mask *mask, uint32_t layout, uint16_t *ret_index);
   uint32_t (*find_layout)(const struct mask *mask, const float *template_, float *scratch);
+  /* In place on a template: the guess of what it was before `pixels` drew. Linear is what is left to undo.
+   * Only of methods with one layout. */
+  void (*denoise)(const struct mask *mask, float *template_, float *scratch);
   /* In place on a standardised, clipped template: what is lost on purpose; restore: the best guess of what
    * it was. Only of methods with one layout. */
   void (*perturb)(const struct mask *mask, struct rng *rng, float *template_);

@@ -183,6 +183,18 @@ static void solving_takes_masks_back(void **state) {
     fail_msg("partialface: %g seen, %g solved", seen, solved);
 }
 
+/* Of bytes whose bits were flipped the guess is solved for: by both, since nothing else is lost. */
+static void flipped_bits_are_guessed(void **state) {
+  (void)state;
+  for (int dct = 0; dct < MASK_DCTS; dct++) {
+    double seen, solved;
+    solve(MASK_LDP_SLICING, (enum mask_dct)dct, dct == MASK_DCT_NATIVE ? FACES : 4, &seen, &solved);
+    print_message("ldp_slicing, %s: %.3f\n", mask_dct_name((enum mask_dct)dct), solved);
+    if (solved < .5 || fabs(solved - seen) > .01)
+      fail_msg("ldp_slicing: %g seen, %g solved", seen, solved);
+  }
+}
+
 /* Each channel rounded to 256 even steps between its least and its largest value. */
 static void round_to_bytes(float *template_, uint32_t channels, size_t cells) {
   for (uint32_t c = 0; c < channels; c++) {
@@ -463,6 +475,7 @@ int main(void) {
       cmocka_unit_test(undefended_faces_come_back),
       cmocka_unit_test(dropping_frequencies_costs_likeness),
       cmocka_unit_test(solving_takes_masks_back),
+      cmocka_unit_test(flipped_bits_are_guessed),
       cmocka_unit_test(upsampled_faces_come_back),
       cmocka_unit_test(mixing_costs_likeness),
       cmocka_unit_test(broken_attacker_is_inconclusive),

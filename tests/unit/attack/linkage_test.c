@@ -205,6 +205,49 @@ static void decoys_do_not_stop_linkage(void **state) {
   crowd_done(&crowd);
 }
 
+/* Of a mask whose bits are flipped students are taught what the bytes were, not what they became. */
+static void students_see_guesses(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_LDP_SLICING, 0, 0);
+  const size_t elements = mask_elements(mask), all = LESSON_BATCH * elements;
+  struct face_sample faces;
+  const struct attack_faces from = faces_of(&open);
+  float *seen[2], *scratch = calloc(mask_scratch(mask), sizeof(float));
+  struct mix mixes[64];
+  assert_int_equal(face_sample_draw(&from, 64, 1, &faces), 0);
+  (void)face_sample_compose(&faces, NULL, 1, mixes);
+  for (int denoised = 0; denoised < 2; denoised++) {
+    const struct lessons_options options = {.mask = mask, .denoised = denoised, .seed = 1, .threads = 1};
+    struct lessons *lessons = NULL;
+    seen[denoised] = calloc(2 * all, sizeof(float));
+    assert_int_equal(lessons_new(&options, &faces, &lessons, NULL), 0);
+    (void)lessons_draw(lessons, 0, seen[denoised]);
+    lessons_templates(lessons, &faces, mixes, 0, seen[denoised] + all);
+    lessons_free(lessons);
+  }
+  for (uint32_t i = 0; i < 2 * LESSON_BATCH; i++)
+    mask_denoise(mask, seen[0] + i * elements, scratch);
+  assert_memory_equal(seen[0], seen[1], 2 * all * sizeof(float));
+  free(seen[0]);
+  free(seen[1]);
+  free(scratch);
+  face_sample_done(&faces);
+  mask_free(mask);
+}
+
+static void flipped_bits_are_linked(void **state) {
+  (void)state;
+  skip_when_slow();
+  struct mask *mask = fitted_mask(MASK_LDP_SLICING, 0, 0);
+  struct attack_context context = context_of(mask, 1);
+  struct attack_result result = run(&context, &small);
+  const double auroc = metric_of(surface_of(&result, SURFACE_INFERENCE_TEMPLATES), "auroc")->value.mean;
+  print_message("auroc %.3f\n", auroc);
+  assert_true(auroc > .6); /* of bits as they are seen: chance */
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
 /* ---- properties ---- */
 
 static void the_seed_decides(void **state) {
@@ -437,6 +480,8 @@ int main(void) {
       cmocka_unit_test(mixes_are_linked_less),
       cmocka_unit_test(public_partners_are_nobody),
       cmocka_unit_test(decoys_do_not_stop_linkage),
+      cmocka_unit_test(students_see_guesses),
+      cmocka_unit_test(flipped_bits_are_linked),
       cmocka_unit_test(the_seed_decides),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(single_photographs_decide_by_themselves),

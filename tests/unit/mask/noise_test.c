@@ -1,5 +1,6 @@
 /* Methods that add noise: it has the size that is stated, wherever it goes, and to guess what it hides helps.
  */
+#include "core/freq/dct.h"
 #include "core/mask/dctdp.h"
 #include "unit/mask/fitted.h"
 
@@ -131,6 +132,34 @@ static void measured_sensitivity(void **state) {
 
 /* ---- ldp_slicing ---- */
 
+static double mean_square(const float *a, const float *b) {
+  double sum = 0;
+  for (size_t i = 0; i < PIXELS; i++)
+    sum += (double)((a[i] - b[i]) * (a[i] - b[i])) / PIXELS;
+  return sum;
+}
+
+/* Without the mean of each 2x2 block. */
+static void high_pass(const uint8_t *rgb, float ret_planar[PIXELS]) {
+  float planar[PIXELS];
+  rgb_to_ycbcr(rgb, SIDE, false, planar);
+  for (size_t i = 0; i < PIXELS; i++) {
+    const size_t block = i / (2 * SIDE) * 2 * SIDE + i % SIDE / 2 * 2;
+    ret_planar[i] =
+        planar[i] - (planar[block] + planar[block + 1] + planar[block + SIDE] + planar[block + SIDE + 1]) / 4;
+  }
+}
+
+/* The transform alone, with the constants of a mask that keeps all coefficients. */
+static struct mask *bare_of(const struct mask *mask) {
+  struct mask_options bare = mask_options_default(MASK_NONE, SIDE);
+  bare.dct = mask_options(mask)->dct;
+  bare.drop_low = mask_options(mask)->drop_low;
+  struct mask *plain = made(&bare);
+  assert_int_equal(mask_set_constants(plain, mask_constants(mask), NULL), 0);
+  return plain;
+}
+
 /* A grey picture has bytes 128 everywhere: every bit that differs was flipped. */
 static void bits_are_flipped_as_stated(void **state) {
   (void)state;
@@ -140,14 +169,14 @@ static void bits_are_flipped_as_stated(void **state) {
   uint8_t grey[PIXELS];
   uint32_t flips[3][8] = {{0}};
   double sum = 0;
-  struct mask *mask = made(&options);
+  struct mask *mask = made(&options), *plain = bare_of(mask);
   struct work work = work_for(mask);
   memset(grey, 128, sizeof(grey));
   for (uint32_t picture = 0; picture < PICTURES; picture++) {
     struct rng rng;
     rng_init(&rng, 11, RNG_MASK, picture, 0);
     mask_template(mask, grey, false, &rng, work.scratch, work.template_);
-    mask_invert(mask, work.template_, work.scratch, work.planar);
+    mask_invert(plain, work.template_, work.scratch, work.planar);
     for (size_t i = 0; i < PIXELS; i++)
       for (uint32_t bit = 0; bit < 8; bit++)
         flips[i / AREA][bit] += ((uint32_t)lrintf(work.planar[i] + 128) ^ 128u) >> bit & 1u;
@@ -163,7 +192,62 @@ static void bits_are_flipped_as_stated(void **state) {
         fail_msg("colour %d, bit %d: %u flips, %g +- %g expected", c, bit, flips[c][bit], p * n, deviation);
     }
   work_done(&work);
+  mask_free(plain);
   mask_free(mask);
+}
+
+/* Mean squares of what is left wrong of the high-pass picture, of what was dropped too, and of the bytes
+ * taken as they are. */
+static void guess_bytes(enum mask_dct dct, uint32_t drop_low, double *ret_guessed, double *ret_taken) {
+  struct mask_options options = mask_options_default(MASK_LDP_SLICING, SIDE);
+  options.dct = dct;
+  options.drop_low = drop_low;
+  struct mask *mask = made(&options);
+  assert_int_equal(mask_fit(mask, face, NULL, FACES, NULL), 0);
+  struct mask *plain = bare_of(mask);
+  struct work work = work_for(mask);
+  float truth[PIXELS], *guess = calloc(mask_elements(mask), sizeof(float));
+  *ret_guessed = *ret_taken = 0;
+  for (uint32_t f = 0; f < 10; f++) {
+    struct rng rng;
+    mask_rng_inference(&rng, f);
+    high_pass(faces[f], truth);
+    mask_template(mask, faces[f], false, &rng, work.scratch, work.template_);
+    mask_invert(plain, work.template_, work.scratch, work.planar);
+    *ret_taken += mean_square(work.planar, truth) / 10;
+    mask_invert(mask, work.template_, work.scratch, work.planar);
+    *ret_guessed += mean_square(work.planar, truth) / 10;
+    memcpy(guess, work.template_, mask_elements(mask) * sizeof(float));
+    mask_denoise(mask, guess, work.scratch);
+    mask_invert(plain, guess, work.scratch, truth); /* the same picture, as a template */
+    assert_true(mean_square(work.planar, truth) < 1e-4);
+  }
+  free(guess);
+  work_done(&work);
+  mask_free(plain);
+  mask_free(mask);
+}
+
+static void bytes_are_guessed(void **state) {
+  (void)state;
+  double power = 0;
+  for (uint32_t f = 0; f < 10; f++) {
+    float truth[PIXELS];
+    static const float nothing[PIXELS];
+    high_pass(faces[f], truth);
+    power += mean_square(truth, nothing) / 10;
+  }
+  static const struct {
+    enum mask_dct dct;
+    uint32_t drop_low;
+  } forms[] = {{MASK_DCT_NATIVE, 0}, {MASK_DCT_NATIVE, 3}, {MASK_DCT_UPSAMPLED, 0}};
+  for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+    double guessed, taken;
+    guess_bytes(forms[i].dct, forms[i].drop_low, &guessed, &taken);
+    print_message("%s, %u dropped: %.1f of %.1f grey levels squared, %.1f taken as they are\n",
+                  mask_dct_name(forms[i].dct), forms[i].drop_low, guessed, power, taken);
+    assert_true(guessed < 0.05 * taken && guessed < 0.9 * power);
+  }
 }
 
 /* ---- regional ---- */
@@ -201,13 +285,9 @@ static void full_strength_leaves_nothing(void **state) {
 
 static void restoring_helps(void **state) {
   (void)state;
-  static const enum mask_method perturbed[] = {MASK_DCTDP, MASK_REGIONAL};
+  static const enum mask_method perturbed[] = {MASK_DCTDP, MASK_REGIONAL, MASK_LDP_SLICING};
   for (size_t m = 0; m < ARRAY_SIZE(perturbed); m++) {
-    struct mask *mask = fitted(perturbed[m], MASK_DCT_NATIVE), *plain = NULL;
-    struct mask_options bare = mask_options_default(MASK_NONE, SIDE);
-    bare.drop_low = mask_options(mask)->drop_low;
-    plain = made(&bare);
-    assert_int_equal(mask_set_constants(plain, mask_constants(mask), NULL), 0);
+    struct mask *mask = fitted(perturbed[m], MASK_DCT_NATIVE), *plain = bare_of(mask);
     struct work work = work_for(mask);
     float *truth = calloc(PIXELS, 4), *naive = calloc(PIXELS, 4), *clean = calloc(mask_elements(plain), 4);
     double with = 0, without = 0;
@@ -240,6 +320,7 @@ int main(void) {
       cmocka_unit_test(budgets_share_out_epsilon),
       cmocka_unit_test(measured_sensitivity),
       cmocka_unit_test(bits_are_flipped_as_stated),
+      cmocka_unit_test(bytes_are_guessed),
       cmocka_unit_test(full_strength_leaves_nothing),
       cmocka_unit_test(restoring_helps),
   };
