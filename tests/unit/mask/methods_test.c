@@ -1,25 +1,26 @@
-/* Every masking method: golden templates, the linear operator and its transpose, the same for any number of
- * threads, constants from hostile files; what instahide and partialface have of their own. */
+/* Every masking method: golden templates, mixes and inverses, the linear operator and its transpose, the same
+ * for any number of threads, constants from hostile files; what instahide and partialface have of their own.
+ */
 #include <omp.h>
 #include <stdio.h>
 
 #include "core/freq/dct.h"
 #include "core/mask/dctdp.h"
+#include "core/mask/mixing.h"
 #include "unit/mask/adjoint.h"
 #include "unit/mask/fitted.h"
 
 /* ---- golden ---- */
 
-static void golden_line(FILE *file, const char *name, const char *dct) {
-  enum mask_method method;
-  unsigned channels, every = strcmp(dct, "native") == 0 ? 37 : 997;
-  double sum, square, my_sum = 0, my_square = 0, want;
-  uint8_t image[16 * 16 * 3];
-  uint32_t word = 12345;
-  for (size_t i = 0; i < sizeof(image); i++) {
+static void golden_image(uint32_t word, uint8_t ret_rgb[16 * 16 * 3]) {
+  for (size_t i = 0; i < 16 * 16 * 3; i++) {
     word = word * 1664525u + 1013904223u;
-    image[i] = (uint8_t)(word >> 24);
+    ret_rgb[i] = (uint8_t)(word >> 24);
   }
+}
+
+static struct mask *golden_mask(const char *name, const char *dct) {
+  enum mask_method method;
   assert_int_equal(mask_method_from_name(name, &method), 0);
   struct mask_options options = mask_options_default(method, 16);
   assert_int_equal(mask_dct_from_name(dct, &options.dct), 0);
@@ -27,6 +28,12 @@ static void golden_line(FILE *file, const char *name, const char *dct) {
   if (method == MASK_DCTDP)
     options.parameter[DCTDP_LEARNT] = 1;
   struct mask *mask = made(&options);
+  if (mask_learns(&options)) {
+    float gates[192];
+    for (uint32_t c = 0; c < 192; c++)
+      gates[c] = (float)((37 * c + 11) % 193) / 193;
+    assert_int_equal(mask_set_learnt(mask, gates, 192, NULL), 0);
+  }
   struct mask_constants constants = *mask_constants(mask);
   for (uint32_t c = 0; c < constants.channels; c++) {
     constants.mean[c] = (float)c / 2;
@@ -34,39 +41,81 @@ static void golden_line(FILE *file, const char *name, const char *dct) {
   }
   assert_int_equal(give_weights(mask, NULL), 0);
   assert_int_equal(mask_set_constants(mask, &constants, NULL), 0);
-  struct work work = work_for(mask);
+  return mask;
+}
+
+/* work->template_ := the mix of k images, or the template of one. */
+static void golden_template(const struct mask *mask, uint32_t k, struct work *work) {
+  const size_t elements = mask_elements(mask);
+  struct mix mix = {.k = k};
   struct rng rng;
+  float *members = calloc(k * elements, sizeof(*members));
+  assert_non_null(members);
   rng_init(&rng, 9, RNG_MASK, 3, 1);
-  mask_template(mask, image, false, &rng, work.scratch, work.template_);
-  mask_after_mix(mask, &rng, work.scratch, work.template_);
-  assert_int_equal(fscanf(file, "%u %lf %lf", &channels, &sum, &square), 3);
-  assert_int_equal(mask_channels(mask), channels);
-  for (size_t i = 0; i < mask_elements(mask); i++) {
-    const double value = (double)work.template_[i];
+  for (uint32_t j = 0; j < k; j++) {
+    uint8_t image[16 * 16 * 3];
+    golden_image(12345 + j, image);
+    mask_template(mask, image, false, &rng, work->scratch, members + j * elements);
+    mix.member[j] = j;
+    mix.lambda[j] = 2 * (float)(k - j) / (float)(k * (k + 1));
+  }
+  mix_templates(&mix, 1, members, elements, work->template_);
+  mask_after_mix(mask, &rng, work->scratch, work->template_);
+  free(members);
+}
+
+static void golden_values(FILE *file, const char *where, const float *values, size_t count, size_t every,
+                          double tolerance) {
+  double sum, square, my_sum = 0, my_square = 0, want;
+  assert_int_equal(fscanf(file, "%lf %lf", &sum, &square), 2);
+  for (size_t i = 0; i < count; i++) {
+    const double value = (double)values[i];
     my_sum += value;
     my_square += value * value;
     if (i % every == 0) {
       assert_int_equal(fscanf(file, "%lf", &want), 1);
-      if (fabs(value - want) > 2e-3)
-        fail_msg("%s, %s, value %zu: %g, %g expected", name, dct, i, value, want);
+      if (fabs(value - want) > tolerance)
+        fail_msg("%s, value %zu: %g, %g expected", where, i, value, want);
     }
   }
   if (fabs(my_sum - sum) > 1e-5 * fabs(sum) + 0.05 || fabs(my_square / square - 1) > 1e-4)
-    fail_msg("%s, %s: sums %g %g, %g %g expected", name, dct, my_sum, my_square, sum, square);
+    fail_msg("%s: sums %g %g, %g %g expected", where, my_sum, my_square, sum, square);
+}
+
+static void golden_line(FILE *file, const char *name, const char *dct, const char *what) {
+  struct mask *mask = golden_mask(name, dct);
+  struct work work = work_for(mask);
+  char where[80];
+  uint32_t k = 1, planes;
+  (void)snprintf(where, sizeof(where), "%s, %s, %s", name, dct, what);
+  assert_int_equal(fscanf(file, "%u", &planes), 1);
+  (void)sscanf(what, "mix-%u", &k);
+  assert_in_range(k, 1, MIX_MAX);
+  golden_template(mask, k, &work);
+  if (strcmp(what, "inverse") == 0) {
+    mask_invert(mask, work.template_, work.scratch, work.planar);
+    assert_int_equal(planes, 3);
+    golden_values(file, where, work.planar, 3 * 16 * 16, 37, 1e-2);
+  } else {
+    assert_int_equal(mask_channels(mask), planes);
+    golden_values(file, where, work.template_, mask_elements(mask), strcmp(dct, "native") == 0 ? 37 : 997,
+                  2e-3);
+  }
   work_done(&work);
   mask_free(mask);
 }
 
+/* Every method but `none`, of which they all are made. */
 static void golden_templates(void **state) {
   (void)state;
   FILE *file = fopen(GUISE_GOLDEN "/mask_methods.txt", "re");
-  char name[32], dct[16];
+  char name[32], dct[16], what[16];
   int lines = 0;
   assert_non_null(file);
-  for (; fscanf(file, "%31s %15s", name, dct) == 2; lines++)
-    golden_line(file, name, dct);
+  for (; fscanf(file, "%31s %15s %15s", name, dct, what) == 3; lines++)
+    golden_line(file, name, dct, what);
   (void)fclose(file);
-  assert_int_equal(lines, 14);
+  assert_int_equal(lines, 52);
 }
 
 /* ---- what holds of every method ---- */
