@@ -13,9 +13,11 @@
 #include <unistd.h>
 
 #include "core/base/file.h"
+#include "core/image/synth.h"
 #include "core/model/model.h"
 #include "core/train/comparisons.h"
 #include "core/train/embedder.h"
+#include "unit/train/initial.h"
 #include "unit/train/kept.h"
 #include "unit/train/pack.h"
 #include "unit/train/quiet.h"
@@ -169,7 +171,15 @@ static void kept_networks_serve_later_jobs(void **state) {
   assert_string_equal(hash[5], hash[0]); /* what was taken over is what would have been trained */
 }
 
-/* A control that is given is not trained, and the audit tells what it reaches itself. */
+static const uint8_t *control_face(void *context, uint32_t i) {
+  static uint8_t drawn[IMAGES][3 * SIZE * SIZE];
+  (void)context;
+  synth_face(2, i, 0, SIZE, drawn[i]);
+  return drawn[i];
+}
+
+/* A control that is given is not trained, and the audit tells what it reaches itself; how it differs from the
+ * model is told where it does. */
 static void a_given_control_is_taken(void **state) {
   (void)state;
   struct job_spec trained;
@@ -177,8 +187,11 @@ static void a_given_control_is_taken(void **state) {
   struct guise_error err = {0};
   struct comparisons *comparisons = NULL;
   struct job_data data;
-  json_t *body = json_pack("{s:s, s:s, s:{s:i}, s:{s:i}}", "type", "train", "dataset", "a", "model", "input",
-                           32, "holdout", "identities", 0);
+  char control[64];
+  (void)snprintf(control, sizeof(control), "%s/given.safetensors", root);
+  write_initial_model(control, MASK_NONE, ARCH_NORM_BATCH, SIZE, control_face, IMAGES);
+  json_t *body = json_pack("{s:s, s:s, s:{s:i, s:f}, s:{s:i}}", "type", "train", "dataset", "a", "model",
+                           "input", SIZE, "width", .25, "holdout", "identities", 0);
   assert_int_equal(job_spec_parse(body, &trained, &problems), 0);
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);
@@ -188,7 +201,7 @@ static void a_given_control_is_taken(void **state) {
                                     .dataset_name = "a",
                                     .dataset_sha256 = "aa",
                                     .work_directory = root,
-                                    .control_model = "/nowhere/model.safetensors",
+                                    .control_model = control,
                                     .control_accuracy = 0.75};
   (void)snprintf(trained.audit.control, sizeof(trained.audit.control), "mdl_c");
   const struct audit_subject subject = {.spec = &trained,
@@ -201,7 +214,15 @@ static void a_given_control_is_taken(void **state) {
   trainings = 0;
   assert_int_equal(comparisons_new(&subject, attack_find("gradient"), &comparisons, &err), 0);
   assert_int_equal(trainings, 0);
-  assert_string_equal(comparisons->undefended, "/nowhere/model.safetensors");
+  assert_string_equal(comparisons->undefended, control);
+  assert_string_equal(comparisons->differs, "");
+  comparisons_free(comparisons);
+  trained.model.width = 1;
+  assert_int_equal(comparisons_new(&subject, attack_find("gradient"), &comparisons, &err), 0);
+  assert_non_null(
+      strstr(comparisons->differs,
+             "a freq_ir of width 0.25 at 32 pixels that knows 3 people, the model a freq_ir of width 1 "
+             "at 32 pixels that knows 3:"));
   comparisons_free(comparisons);
   struct audit_record record;
   assert_int_equal(audit_record_init(&record, &err), 0);
@@ -275,6 +296,7 @@ static void a_third_kind_judges(void **state) {
   assert_int_equal(info_of(comparisons->undefended).arch, ARCH_FREQ_IR);
   assert_int_equal(info_of(comparisons->evaluator).arch, ARCH_MOBILEFACENET);
   assert_false(comparisons->evaluator_unseen);
+  assert_non_null(strstr(comparisons->differs, "The control is a freq_ir of width 0.5 at 32 pixels"));
   assert_int_equal(info_of(comparisons->evaluator).training.images, PEOPLE * IMAGES);
   comparisons_free(comparisons);
   job_data_close(&data);
