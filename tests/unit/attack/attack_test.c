@@ -216,6 +216,52 @@ static void nobody_found_of_few_people(void **state) {
   face_sample_done(&sample);
 }
 
+/* One result of each verdict. */
+static int three_results(const struct attack_context *context, struct attack_result *result,
+                         struct guise_error *err) {
+  (void)context;
+  (void)err;
+  for (uint32_t s = 0; s < 3; s++)
+    result->surface[result->surfaces++] =
+        (struct attack_surface_result){.surface = s == 0   ? SURFACE_WEIGHTS
+                                                  : s == 1 ? SURFACE_GRADIENTS
+                                                           : SURFACE_INFERENCE_TEMPLATES,
+                                       .verdict = s == 0   ? VERDICT_RESISTS
+                                                  : s == 1 ? VERDICT_LEAKS
+                                                           : VERDICT_INCONCLUSIVE,
+                                       .reason = "Found."};
+  return 0;
+}
+
+/* Who reads "resists" reads what control and evaluator were; a leak needs no such words, and what is not
+ * known of the mixes goes to every result on T and G. */
+static void conditions_stand_in_the_reason(void **state) {
+  (void)state;
+  const struct attack attack = {
+      .name = "three", .needs_undefended = true, .needs_evaluator = true, .run = three_results};
+  const struct mask_options options = mask_options_default(MASK_NONE, 32);
+  struct mask *mask = NULL;
+  assert_int_equal(mask_new(&options, &mask, NULL), 0);
+  struct attack_context context = {.victims = {no_image, NULL, identity, FACES, NULL},
+                                   .mask = mask,
+                                   .mixing = {.doubt = "Doubt."},
+                                   .undefended_differs = "Differs.",
+                                   .threads = 1};
+  struct attack_result result;
+  assert_int_equal(attack_run(&attack, &context, &result, NULL), 0);
+  assert_string_equal(result.surface[0].reason,
+                      "Found. Differs. The evaluator learnt from photographs that the model was trained on.");
+  assert_string_equal(result.surface[1].reason, "Found. Doubt.");
+  assert_string_equal(result.surface[2].reason, "Found.");
+  attack_result_done(&result);
+  context.undefended_differs = NULL;
+  context.evaluator_unseen = true;
+  assert_int_equal(attack_run(&attack, &context, &result, NULL), 0);
+  assert_string_equal(result.surface[0].reason, "Found.");
+  attack_result_done(&result);
+  mask_free(mask);
+}
+
 static void names(void **state) {
   (void)state;
   enum attack_effort effort;
@@ -229,9 +275,13 @@ static void names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(sample_spreads_over_people), cmocka_unit_test(mixes_follow_the_policy),
-      cmocka_unit_test(people_keep_their_kind),     cmocka_unit_test(verdicts),
-      cmocka_unit_test(nobody_found_of_few_people), cmocka_unit_test(names),
+      cmocka_unit_test(sample_spreads_over_people),
+      cmocka_unit_test(mixes_follow_the_policy),
+      cmocka_unit_test(people_keep_their_kind),
+      cmocka_unit_test(verdicts),
+      cmocka_unit_test(nobody_found_of_few_people),
+      cmocka_unit_test(conditions_stand_in_the_reason),
+      cmocka_unit_test(names),
   };
   return cmocka_run_group_tests(tests, number_people, NULL);
 }
