@@ -21,7 +21,7 @@ static const struct {
     {"masking", bench_masking, "[--batch N] [--threads N] [--size PX] [--classes N] [--runs N]"},
     {"probe", bench_probe, "PACK [--batch N] [--threads N] [--size PX] [--runs N] [--embedder MODEL]"},
     {"alike", bench_alike, "PACK EMBEDDER TEACHER"},
-    {"pictures", bench_pictures, "OUT.png [SIZE]"},
+    {"pictures", bench_pictures, "DIRECTORY [SIZE [MODEL...]]"},
     {"train", bench_train, "PACK JOB.json DIRECTORY [PAIRS_PACK PAIRS_LIST]"},
     {"attack", bench_attack,
      "NAME VICTIMS_PACK PUBLIC_PACK TEACHER [--mask NAME] [--drop-low N] [--size PX] [--k K] [--effort NAME] "

@@ -1,9 +1,10 @@
-/* guise-bench pictures: what each masking method leaves of a drawn face. A column a method, in the order of
- * the API's list; rows: the face, the energy of its template (native), the best public inverse of the native
- * and of the up-sampled template as they are in use, and of a native training template of methods that mix.
- * The inverse is least squares where the mask is linear, else the method's own. Methods that have to be
- * trained first are drawn with the weights of a model whose mask learnt likewise (generative and hybrid hold
- * the same generator), of the same size, and left out without one. */
+/* guise-bench pictures: what each masking method leaves of a drawn face. A file METHOD.png a method, four
+ * pictures side by side: the energy of its template (native), the best public inverse of the native and of
+ * the up-sampled template as they are in use, and of a native training template of methods that mix; white
+ * where there is none. face.png is the face itself. The inverse is least squares where the mask is linear,
+ * else the method's own. Methods that have to be trained first are drawn with the weights of a model whose
+ * mask learnt likewise (generative and hybrid hold the same generator), of the same size, and left out
+ * without one. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,13 @@
 #include "core/model/png.h"
 #include "tests/bench/bench.h"
 
-enum { FITTED = 120, ROWS = 5, SEED = 4, SIZE_DEFAULT = 64, K_DEFAULT = 4 };
+enum { FITTED = 120, SEED = 4, SIZE_DEFAULT = 64, K_DEFAULT = 4 };
+enum picture { ENERGY, NATIVE, UPSAMPLED, MIXED, PICTURES };
 
 struct sheet {
-  uint32_t size, columns;
-  uint8_t *rgb;                        /* (ROWS * size, columns * size, 3) */
+  uint32_t size;
+  const char *directory;
+  uint8_t *strip;                      /* (size, PICTURES * size, 3) */
   uint8_t *faces;                      /* (FITTED, size, size, 3) */
   struct model *trained[MASK_WEIGHTS]; /* by what its mask learnt; NULL = none was given */
 };
@@ -32,10 +35,24 @@ static const uint8_t *face(void *context, uint32_t i) {
   return sheet->faces + (size_t)i * 3 * sheet->size * sheet->size;
 }
 
-static void put(const struct sheet *sheet, uint32_t row, uint32_t column, const uint8_t *rgb) {
+static void put(const struct sheet *sheet, enum picture which, const uint8_t *rgb) {
   const size_t line = (size_t)3 * sheet->size;
   for (size_t y = 0; y < sheet->size; y++)
-    memcpy(sheet->rgb + ((row * sheet->size + y) * sheet->columns + column) * line, rgb + y * line, line);
+    memcpy(sheet->strip + (y * PICTURES + which) * line, rgb + y * line, line);
+}
+
+static int write_png(const struct sheet *sheet, const char *name, const uint8_t *rgb, uint32_t width,
+                     struct guise_error *err) {
+  char path[4096];
+  void *png = NULL;
+  size_t bytes = 0;
+  int r = png_encode(rgb, width, sheet->size, &png, &bytes);
+  if (r < 0)
+    return error_set(err, r, "cannot encode the picture of %s", name);
+  (void)snprintf(path, sizeof(path), "%s/%s.png", sheet->directory, name);
+  r = file_write_atomic(path, png, bytes, err);
+  free(png);
+  return r;
 }
 
 /* template_ := of the shown face alone or, in training, mixed with the next k - 1. */
@@ -82,13 +99,6 @@ static bool is_drawn(const struct sheet *sheet, enum mask_method method, enum ma
          (mask_weight_count(&options) == 0 || sheet->trained[mask_traits(method)->weights]);
 }
 
-static uint32_t columns_before(const struct sheet *sheet, enum mask_method method) {
-  uint32_t columns = 0;
-  for (enum mask_method other = 0; other < method; other++)
-    columns += is_drawn(sheet, other, MASK_DCT_NATIVE);
-  return columns;
-}
-
 static int read_models(struct sheet *sheet, int count, char **paths, struct guise_error *err) {
   for (int i = 0; i < count; i++) {
     struct model *model = NULL;
@@ -118,10 +128,9 @@ static int make_mask(const struct sheet *sheet, enum mask_method method, enum ma
   return r < 0 ? r : mask_fit(*ret_mask, face, (void *)sheet, FITTED, err);
 }
 
-static int draw_method(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
-                       struct guise_error *err) {
+static int draw_transform(const struct sheet *sheet, enum mask_method method, enum mask_dct dct,
+                          struct guise_error *err) {
   const struct mask_traits *traits = mask_traits(method);
-  const uint32_t column = columns_before(sheet, method);
   struct mask *mask = NULL;
   struct solver solver;
   uint8_t *rgb = malloc((size_t)3 * sheet->size * sheet->size);
@@ -141,11 +150,10 @@ static int draw_method(const struct sheet *sheet, enum mask_method method, enum 
     else
       mask_invert(mask, template_, solver.scratch, solver.x);
     ycbcr_to_rgb(solver.x, sheet->size, rgb);
-    put(sheet, i ? 4 : dct == MASK_DCT_NATIVE ? 2 : 3, column, rgb);
+    put(sheet, i ? MIXED : dct == MASK_DCT_NATIVE ? NATIVE : UPSAMPLED, rgb);
     if (i == 0 && dct == MASK_DCT_NATIVE) {
       draw_energy(mask, template_, sheet->size, rgb);
-      put(sheet, 1, column, rgb);
-      put(sheet, 0, column, face((void *)sheet, 0));
+      put(sheet, ENERGY, rgb);
     }
   }
   if (!template_)
@@ -157,41 +165,43 @@ static int draw_method(const struct sheet *sheet, enum mask_method method, enum 
   return r;
 }
 
+static int draw_method(const struct sheet *sheet, enum mask_method method, struct guise_error *err) {
+  int r = 0;
+  if (!is_drawn(sheet, method, MASK_DCT_NATIVE))
+    return 0;
+  memset(sheet->strip, 255, (size_t)3 * PICTURES * sheet->size * sheet->size);
+  for (int dct = 0; dct < MASK_DCTS && r == 0; dct++)
+    if (is_drawn(sheet, method, (enum mask_dct)dct))
+      r = draw_transform(sheet, method, (enum mask_dct)dct, err);
+  return r < 0 ? r : write_png(sheet, mask_traits(method)->name, sheet->strip, PICTURES * sheet->size, err);
+}
+
 int bench_pictures(int argc, char **argv) {
   struct guise_error err = {0};
-  struct sheet sheet = {.size = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : SIZE_DEFAULT};
+  struct sheet sheet = {.size = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : SIZE_DEFAULT,
+                        .directory = argc > 0 ? argv[0] : NULL};
   if (argc < 1 || sheet.size < 32 || sheet.size > 224 || sheet.size % 8) {
-    (void)fprintf(stderr,
-                  "usage: guise-bench pictures OUT.png [SIZE, a multiple of 8 from 32 to 224 [MODEL...]]\n");
+    (void)fprintf(
+        stderr, "usage: guise-bench pictures DIRECTORY [SIZE, a multiple of 8 from 32 to 224 [MODEL...]]\n");
     return 2;
   }
   const size_t pixels = (size_t)3 * sheet.size * sheet.size;
-  void *png = NULL;
-  size_t bytes = 0;
   int r = read_models(&sheet, argc - 2, argv + 2, &err);
-  sheet.columns = columns_before(&sheet, MASK_METHODS);
-  sheet.rgb = malloc(ROWS * sheet.columns * pixels);
+  sheet.strip = malloc(PICTURES * pixels);
   sheet.faces = malloc(FITTED * pixels);
-  if (r == 0 && !(sheet.rgb && sheet.faces))
+  if (r == 0 && !(sheet.strip && sheet.faces))
     r = error_set(&err, -ENOMEM, "out of memory");
   for (uint32_t i = 0; i < FITTED && r == 0; i++)
     synth_face(SEED, i / 2, i % 2, sheet.size, sheet.faces + i * pixels);
   if (r == 0)
-    memset(sheet.rgb, 255, ROWS * sheet.columns * pixels);
-  for (int method = 0; method < MASK_METHODS; method++)
-    for (int dct = 0; dct < MASK_DCTS && r == 0; dct++)
-      if (is_drawn(&sheet, (enum mask_method)method, (enum mask_dct)dct))
-        r = draw_method(&sheet, (enum mask_method)method, (enum mask_dct)dct, &err);
-  if (r == 0 && (r = png_encode(sheet.rgb, sheet.columns * sheet.size, ROWS * sheet.size, &png, &bytes)) < 0)
-    error_set(&err, r, "cannot encode the picture");
-  if (r == 0)
-    r = file_write_atomic(argv[0], png, bytes, &err);
+    r = write_png(&sheet, "face", sheet.faces, sheet.size, &err);
+  for (int method = 0; method < MASK_METHODS && r == 0; method++)
+    r = draw_method(&sheet, (enum mask_method)method, &err);
   if (r < 0)
     (void)fprintf(stderr, "%s\n", err.text);
   for (int kind = 0; kind < MASK_WEIGHTS; kind++)
     model_free(sheet.trained[kind]);
-  free(png);
-  free(sheet.rgb);
+  free(sheet.strip);
   free(sheet.faces);
   return r < 0;
 }
