@@ -8,8 +8,8 @@
 #include "core/freq/dct.h"
 #include "core/mask/generator.h"
 #include "core/mask/unet.h"
+#include "core/model/judge.h"
 #include "core/train/adversary.h"
-#include "core/train/judge.h"
 #include "core/train/preparation.h"
 
 #define MIDDLE 128.0f

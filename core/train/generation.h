@@ -2,7 +2,7 @@
  *
  *   L = identity (1 - cos(E(x'), E(x))) + look mean |SSIM(x', x)| - realism mean D(x')
  *
- * x' the inverse DCT of what the generator u draws of x, E the job's embedder (core/train/judge.h), D an
+ * x' the inverse DCT of what the generator u draws of x, E the job's embedder (core/model/judge.h), D an
  * adversary that learns along (core/train/adversary.h). Reconstructed, as is: SSIM of the RGB planes, of each
  * window its magnitude, since the negative of a face has SSIM near -1 and shows everything; u learns by Adam;
  * nothing of x reaches x' but through u. Always float32. */

@@ -16,10 +16,10 @@
 #include "core/freq/dct.h"
 #include "core/image/synth.h"
 #include "core/mask/generator.h"
+#include "core/model/judge.h"
 #include "core/model/model.h"
 #include "core/train/adversary.h"
 #include "core/train/generation.h"
-#include "core/train/judge.h"
 #include "unit/train/initial.h"
 
 enum { SIDE = 48, PIXELS = 3 * SIDE * SIDE, PEOPLE = 12, FACES = 2 * PEOPLE, BATCH = 4 };

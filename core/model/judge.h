@@ -4,15 +4,25 @@
 
 #include <stdint.h>
 
-#include "core/base/base.h"
+#include "core/model/model.h"
 
 struct judge;
 
-/* model: a model.safetensors whose mask is fixed (it draws nothing, has no decoys, and is linear but for the
- * clip) and whose input is `size` pixels; else -EINVAL. batch: pictures at once. */
-int judge_new(const char *model, uint32_t size, uint32_t batch, uint32_t threads, struct judge **ret_judge,
+/* Whether pixels can be differentiated through the mask: it draws nothing, has no decoys, and is linear but
+ * for the clip. */
+bool judge_sees_through(const struct mask *mask);
+
+/* path: of a model.safetensors that the judge sees through and whose input is `size` pixels; else -EINVAL.
+ * batch: pictures at once. */
+int judge_new(const char *path, uint32_t size, uint32_t batch, uint32_t threads, struct judge **ret_judge,
               struct guise_error *err);
+/* The same of a model at hand that it sees through, kept by reference; size is the model's input. The
+ * parameters are copied from a graph of the same description: the model's own, or one with other statistics.
+ */
+int judge_of(struct model *model, struct graph *parameters, uint32_t batch, uint32_t threads,
+             struct judge **ret_judge, struct guise_error *err);
 struct judge *judge_free(struct judge *judge);
+DEFINE_CLEANUP(struct judge *, judge_free)
 
 uint32_t judge_embedding(const struct judge *judge); /* D */
 

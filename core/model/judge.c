@@ -1,4 +1,4 @@
-#include "core/train/judge.h"
+#include "core/model/judge.h"
 
 #include <math.h>
 #include <omp.h>
@@ -10,6 +10,7 @@
 
 struct judge {
   struct model *model;
+  bool own;            /* the model, which goes with the judge */
   struct graph *graph; /* the same network, with gradients */
   uint32_t batch, threads;
   float *scratch, *slopes; /* (threads, stride) of the mask; (threads, a template) */
@@ -17,24 +18,27 @@ struct judge {
   size_t stride, elements, picture;
 };
 
+bool judge_sees_through(const struct mask *mask) {
+  return !mask_traits(mask_method(mask))->random && mask_is_linear(mask) && mask_layouts(mask) == 1 &&
+         !mask_decoys(mask);
+}
+
 static int check(const struct model *model, uint32_t size, struct guise_error *err) {
-  const struct mask_traits *traits = mask_traits(model->info.mask.method);
   if (model->info.input != size)
     return error_set(err, -EINVAL,
                      "the embedder looks at %u pixels a side and the job at %u: leave mask.embedder out, and "
                      "one is trained, or name one of that size",
                      model->info.input, size);
-  if (traits->random || !mask_is_linear(model->mask) || mask_layouts(model->mask) > 1 ||
-      mask_decoys(model->mask))
+  if (!judge_sees_through(model->mask))
     return error_set(
         err, -EINVAL,
         "a generator cannot learn from an embedder with the mask %s: leave mask.embedder out, and "
         "one is trained, or name one with the mask \"none\"",
-        traits->name);
+        mask_traits(mask_method(model->mask))->name);
   return 0;
 }
 
-static int make_graph(struct judge *judge, struct guise_error *err) {
+static int make_graph(struct judge *judge, struct graph *parameters, struct guise_error *err) {
   const struct model_info *info = &judge->model->info;
   const struct graph_config config = {.batch = judge->batch,
                                       .threads = judge->threads,
@@ -47,35 +51,45 @@ static int make_graph(struct judge *judge, struct guise_error *err) {
     return r;
   (void)arch_describe(judge->graph, info->arch, &options); /* errors stay with the graph */
   r = graph_build(judge->graph, err);
-  return r < 0 ? r : graph_copy_parameters(judge->graph, judge->model->graph, err);
+  return r < 0 ? r : graph_copy_parameters(judge->graph, parameters, err);
 }
 
-int judge_new(const char *model, uint32_t size, uint32_t batch, uint32_t threads, struct judge **ret_judge,
-              struct guise_error *err) {
-  struct judge *judge = calloc(1, sizeof(*judge));
+int judge_of(struct model *model, struct graph *parameters, uint32_t batch, uint32_t threads,
+             struct judge **ret_judge, struct guise_error *err) {
+  _cleanup_(judge_freep) struct judge *judge = calloc(1, sizeof(*judge));
   if (!judge)
     return error_set(err, -ENOMEM, "out of memory for an embedder");
-  judge->batch = batch;
-  judge->threads = threads;
-  int r = model_load(model, 1, threads, &judge->model, err);
-  if (r == 0)
-    r = check(judge->model, size, err);
-  if (r == 0)
-    r = make_graph(judge, err);
-  if (r == 0) {
-    judge->stride = (mask_scratch(judge->model->mask) + 15) / 16 * 16;
-    judge->elements = mask_elements(judge->model->mask);
-    judge->picture = (size_t)3 * size * size;
-    judge->scratch = tensor_alloc(threads * judge->stride * sizeof(float));
-    judge->slopes = tensor_alloc(threads * judge->elements * sizeof(float));
-    judge->pixels = tensor_alloc(threads * judge->picture * sizeof(float));
-    if (!judge->scratch || !judge->slopes || !judge->pixels)
-      r = error_set(err, -ENOMEM, "out of memory for an embedder");
-  }
-  if (r < 0) {
-    judge_free(judge);
+  *judge = (struct judge){.model = model,
+                          .batch = batch,
+                          .threads = threads,
+                          .stride = (mask_scratch(model->mask) + 15) / 16 * 16,
+                          .elements = mask_elements(model->mask),
+                          .picture = (size_t)3 * model->info.input * model->info.input};
+  int r = make_graph(judge, parameters, err);
+  if (r < 0)
     return r;
-  }
+  judge->scratch = tensor_alloc(threads * judge->stride * sizeof(float));
+  judge->slopes = tensor_alloc(threads * judge->elements * sizeof(float));
+  judge->pixels = tensor_alloc(threads * judge->picture * sizeof(float));
+  if (!judge->scratch || !judge->slopes || !judge->pixels)
+    return error_set(err, -ENOMEM, "out of memory for an embedder");
+  *ret_judge = TAKE(judge);
+  return 0;
+}
+
+int judge_new(const char *path, uint32_t size, uint32_t batch, uint32_t threads, struct judge **ret_judge,
+              struct guise_error *err) {
+  _cleanup_(model_freep) struct model *model = NULL;
+  struct judge *judge = NULL;
+  int r = model_load(path, 1, threads, &model, err);
+  if (r == 0)
+    r = check(model, size, err);
+  if (r == 0)
+    r = judge_of(model, model->graph, batch, threads, &judge, err);
+  if (r < 0)
+    return r;
+  judge->own = true;
+  (void)TAKE(model);
   *ret_judge = judge;
   return 0;
 }
@@ -87,7 +101,8 @@ struct judge *judge_free(struct judge *judge) {
   tensor_free(judge->slopes);
   tensor_free(judge->pixels);
   graph_free(judge->graph);
-  model_free(judge->model);
+  if (judge->own)
+    model_free(judge->model);
   free(judge);
   return NULL;
 }
