@@ -44,6 +44,8 @@ static uint8_t to_byte(float value) {
 }
 
 const float ycbcr_rgb_matrix[3][3] = {{1, 0, 1.402f}, {1, -0.344136f, -0.714136f}, {1, 1.772f, 0}};
+const float rgb_ycbcr_matrix[3][3] = {
+    {0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}};
 
 void ycbcr_to_rgb(const float *planar, uint32_t size, uint8_t *ret_rgb) {
   const size_t plane = (size_t)size * size;

@@ -33,3 +33,4 @@ void rgb_to_ycbcr(const uint8_t *rgb, uint32_t size, bool flip, float *ret_plana
 void ycbcr_to_rgb(const float *planar, uint32_t size, uint8_t *ret_rgb); /* rounded and clamped to 0..255 */
 /* JPEG's matrix of that: RGB - 128 = matrix YCbCr. */
 extern const float ycbcr_rgb_matrix[3][3];
+extern const float rgb_ycbcr_matrix[3][3]; /* the way back */

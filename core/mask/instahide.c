@@ -10,10 +10,6 @@
 #include "core/freq/dct.h"
 #include "core/mask/methods.h"
 
-/* The inverse of ycbcr_rgb_matrix. */
-static const float to_ycbcr[3][3] = {
-    {0.299f, 0.587f, 0.114f}, {-0.168736f, -0.331264f, 0.5f}, {0.5f, -0.418688f, -0.081312f}};
-
 static void apply(const float matrix[3][3], const float in[3], float ret_out[3]) {
   for (int i = 0; i < 3; i++)
     ret_out[i] = matrix[i][0] * in[0] + matrix[i][1] * in[1] + matrix[i][2] * in[2];
@@ -56,7 +52,7 @@ static void change_signs(const struct mask *mask, struct rng *rng, float *planar
     else
       for (size_t c = 0; c < 3; c++)
         rgb[c] = fabsf(rgb[c]);
-    apply(to_ycbcr, rgb, ycbcr);
+    apply(rgb_ycbcr_matrix, rgb, ycbcr);
     for (size_t c = 0; c < 3; c++)
       planar[c * area + i] = ycbcr[c] + mean[c];
   }
