@@ -1,7 +1,8 @@
 /* The network sees what the mask's public inverse makes of a template, at the place of the pixels it is to
  * draw: nobody would learn from nothing what can be computed. Three levels down and up (Ronneberger et al.,
  * "U-Net", MICCAI 2015), the inverse itself joining the last convolution; at the coarsest,
- * size / 8, its convolutions see the whole face. Mean absolute error, Adam, cosine schedule. */
+ * size / 8, its convolutions see the whole face. Adam on the loss of core/attack/painter_loss.h, cosine
+ * schedule. */
 #include "core/attack/painter.h"
 
 #include <math.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attack/painter_loss.h"
 #include "core/base/memory.h"
 #include "core/freq/dct.h"
 #include "core/nn/graph.h"
@@ -19,7 +21,6 @@
 #define SEEN 16u
 #define FINEST 16u /* channels of the last level up */
 #define SLOPE 0.2f
-#define GREY 64.0f /* the network's unit in grey levels, about the deviation of a face's pixels */
 #define RATE 2e-3f
 
 static const uint32_t channels_of[LEVELS] = {32, 48, 64}; /* a level down; sizes 1/2, 1/4, 1/8 */
@@ -28,7 +29,7 @@ struct painter {
   struct painter_options options;
   struct graph *graph;
   struct lessons *lessons;
-  const struct face_sample *faces;
+  struct painter_loss *loss;
   float *templates; /* (LESSON_BATCH, elements) */
   float *scratch;   /* (threads, stride) of the mask */
   size_t stride, elements, area;
@@ -113,12 +114,13 @@ static int painter_new(const struct painter_options *options, const struct face_
     return error_set(err, -ENOMEM, "out of memory for a reconstructing network");
   const struct mask *mask = options->lessons.mask;
   *painter = (struct painter){.options = *options,
-                              .faces = faces,
                               .stride = (mask_scratch(mask) + 15) / 16 * 16,
                               .elements = mask_elements(mask),
                               .area = (size_t)mask_size(mask) * mask_size(mask),
                               .size = mask_size(mask)};
   int r = lessons_new(&options->lessons, faces, &painter->lessons, err);
+  if (r == 0)
+    r = painter_loss_new(options, faces, &painter->loss, err);
   if (r == 0)
     r = make_graph(painter, err);
   if (r < 0)
@@ -137,6 +139,7 @@ struct painter *painter_free(struct painter *painter) {
     return NULL;
   graph_free(painter->graph);
   lessons_free(painter->lessons);
+  painter_loss_free(painter->loss);
   tensor_free(painter->templates);
   tensor_free(painter->scratch);
   free(painter);
@@ -159,51 +162,21 @@ static void invert_templates(struct painter *painter) {
                 input + i * SEEN * painter->area);
 }
 
-/* Gradient of the mean absolute error of one image; returns its sum of absolute errors. */
-static double compare(const struct painter *painter, const float *output, const uint8_t *rgb, bool mirrored,
-                      float *gradient) {
-  const uint32_t size = painter->size;
-  const float unit = 1 / (float)(LESSON_BATCH * 3 * painter->area);
-  double sum = 0;
-  for (size_t plane = 0; plane < 3; plane++)
-    for (uint32_t y = 0; y < size; y++)
-      for (uint32_t x = 0; x < size; x++) {
-        const size_t at = plane * painter->area + (size_t)y * size + x;
-        const size_t pixel = (size_t)y * size + (mirrored ? size - 1 - x : x);
-        const float difference = output[at] - ((float)rgb[3 * pixel + plane] - 128) / GREY;
-        gradient[at] = difference > 0 ? unit : difference < 0 ? -unit : 0;
-        sum += (double)fabsf(difference);
-      }
-  return sum;
-}
-
-/* Fills the output's gradient; returns the mean absolute error. */
-static double absolute_loss(struct painter *painter, const struct lesson *lesson) {
-  const float *output = graph_output_data(painter->graph);
-  float *gradient = graph_output_gradient(painter->graph);
-  double sums[LESSON_BATCH], sum = 0;
-#pragma omp parallel for schedule(static) num_threads(painter->options.lessons.threads)
-  for (uint32_t i = 0; i < LESSON_BATCH; i++) {
-    const uint32_t target = lesson->target[i];
-    const size_t at = i * 3 * painter->area;
-    sums[i] = compare(painter, output + at, face_sample_image(painter->faces, lesson->face[target]),
-                      lesson->mirrored[target], gradient + at);
-  }
-  for (uint32_t i = 0; i < LESSON_BATCH; i++)
-    sum += sums[i];
-  return sum / ((double)LESSON_BATCH * 3 * (double)painter->area);
-}
-
 static int train_step(struct painter *painter, uint32_t step, struct guise_error *err) {
   const double pi = 3.14159265358979323846, done = (double)step / painter->options.steps;
   const struct adam_options adam = {
       .rate = RATE * (float)(0.5 * (1 + cos(pi * done))), .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f};
   const struct lesson *lesson = lessons_draw(painter->lessons, step, painter->templates);
+  double loss = NAN;
   invert_templates(painter);
   int r = graph_forward(painter->graph, GRAPH_TRAIN, step, err);
   if (r < 0)
     return r;
-  if (!isfinite(absolute_loss(painter, lesson)))
+  r = painter_loss_measure(painter->loss, graph_output_data(painter->graph), lesson, &loss,
+                           graph_output_gradient(painter->graph), err);
+  if (r < 0)
+    return r;
+  if (!isfinite(loss))
     return error_set(err, -EDOM, "the attack's reconstructing network diverged at step %u", step);
   r = graph_backward(painter->graph, err);
   return r < 0 ? r : graph_adam(painter->graph, &adam, step + 1, err);
@@ -228,7 +201,8 @@ int painter_train(const struct painter_options *options, const struct face_sampl
 static void to_bytes(const float *output, size_t area, uint8_t *ret_rgb) {
   for (size_t plane = 0; plane < 3; plane++)
     for (size_t i = 0; i < area; i++)
-      ret_rgb[3 * i + plane] = (uint8_t)lrintf(fminf(fmaxf(output[plane * area + i] * GREY + 128, 0), 255));
+      ret_rgb[3 * i + plane] =
+          (uint8_t)lrintf(fminf(fmaxf(output[plane * area + i] * PAINTER_GREY + 128, 0), 255));
 }
 
 static int look_at(struct painter *painter, const struct face_sample *faces, const struct mix *mixes,

@@ -2,12 +2,13 @@
  * core/attack. */
 #pragma once
 
-#include "core/attack/lessons.h"
+#include "core/attack/recogniser.h"
 
 struct painter_options {
   struct lessons_options lessons;
-  uint32_t steps; /* at least 1 */
-  uint32_t width; /* multiplies channel counts; at least 1 */
+  uint32_t steps;                /* at least 1 */
+  uint32_t width;                /* multiplies channel counts; at least 1 */
+  struct recogniser *recogniser; /* of the same faces; NULL: it does not matter whom drawings show */
 };
 
 struct painter;

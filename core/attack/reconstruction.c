@@ -2,7 +2,7 @@
  * it? Whoever knows the mask makes templates of public faces, trains a U-Net to draw the faces they were made
  * of, and has it draw the victims. Drawn and true face are compared as pictures (SSIM, PSNR), and a public
  * teacher says whom each drawing shows: that decides, since a picture may be unlike and yet tell who it is,
- * or be like and tell nobody.
+ * or be like and tell nobody. The network learns to please both: pixels, and the teacher's embedding.
  *
  * Control: the same network, trained the same way, on the undefended templates of the same faces. Ceiling:
  * the teacher on the victims' photographs. On training templates the network learns from mixes made of public
@@ -39,8 +39,9 @@ struct assault {
   const struct reconstruction_budget *budget;
   struct model *teacher;
   struct face_sample *victims, *open;
-  struct face_sample shown; /* the last of the open faces */
-  float *photographs;       /* (victims, embedding) by the teacher */
+  struct face_sample shown;      /* the last of the open faces */
+  struct recogniser *recogniser; /* of the open faces; NULL: the teacher cannot be differentiated */
+  float *photographs;            /* (victims, embedding) by the teacher */
   uint32_t steps;
   uint64_t parameters;
 };
@@ -97,7 +98,8 @@ static int draw(struct assault *assault, struct work *work, struct gallery *gall
   _cleanup_(painter_freep) struct painter *painter = NULL;
   struct painter_options options = {.lessons = lessons_options_of(assault->context),
                                     .steps = assault->steps,
-                                    .width = assault->budget->width};
+                                    .width = assault->budget->width,
+                                    .recogniser = assault->recogniser};
   const uint64_t seed = assault->context->seed;
   options.lessons.mask = work->mask;
   options.lessons.mixing = work->mixing;
@@ -403,10 +405,14 @@ static int run_surfaces(struct assault *assault, const struct mask *control, str
   const struct attack_context *context = assault->context;
   const bool mixes = mask_traits(mask_method(context->mask))->mixes,
              stored = !mixes && !mask_decoys(context->mask);
+  const struct lessons_options options = lessons_options_of(context);
   _cleanup_(freep) struct measured *measured = calloc(1, sizeof(*measured));
   if (!measured)
     return out_of_memory(assault, err);
   int r = ask_teacher(assault, measured, err);
+  if (r == 0)
+    r = recogniser_new(assault->teacher, assault->open, mask_size(context->mask), &options,
+                       &assault->recogniser, err);
   if (r == 0)
     r = attack_control(assault, control, measured, err);
   if (r == 0)
@@ -446,6 +452,7 @@ static int run_on(struct assault *assault, struct attack_result *result, struct 
     r = run_surfaces(assault, context->control ? context->control : fitted, result, err);
   result->parameters = assault->parameters;
   mask_free(fitted);
+  recogniser_free(assault->recogniser);
   free(assault->photographs);
   return r;
 }

@@ -110,6 +110,30 @@ static int adapted_graph(struct model *teacher, const struct photographs *photog
   return r;
 }
 
+static int photographs_init(const struct model *teacher, const struct face_sample *faces, uint32_t size,
+                            bool mirrored, uint32_t threads, struct photographs *photographs,
+                            struct guise_error *err) {
+  const uint32_t wanted = teacher->info.input;
+  *photographs = (struct photographs){.faces = faces,
+                                      .bytes = (size_t)wanted * wanted * 3,
+                                      .size = size,
+                                      .wanted = wanted,
+                                      .threads = threads,
+                                      .mirrored = mirrored};
+  photographs->pixels = tensor_alloc(photographs->bytes * teacher->batch);
+  return photographs->pixels ? 0 : error_set(err, -ENOMEM, "out of memory for the teacher's photographs");
+}
+
+int teacher_adapt(struct model *teacher, const struct face_sample *faces, uint32_t size,
+                  const struct lessons_options *options, struct graph **ret_graph, struct guise_error *err) {
+  struct photographs photographs;
+  int r = photographs_init(teacher, faces, size, false, options->threads, &photographs, err);
+  if (r == 0)
+    r = adapted_graph(teacher, &photographs, options, ret_graph, err);
+  tensor_free(photographs.pixels);
+  return r;
+}
+
 int lesson_plan_open(const struct attack_context *context, const char *attack, struct lesson_plan *ret_plan,
                      struct guise_error *err) {
   *ret_plan = (struct lesson_plan){.teacher = NULL};
@@ -136,18 +160,12 @@ void lesson_plan_done(struct lesson_plan *plan) {
 
 int teacher_embed(struct model *teacher, const struct face_sample *faces, uint32_t size, bool mirrored,
                   const struct lessons_options *options, float *ret_embeddings, struct guise_error *err) {
-  uint32_t wanted = teacher->info.input, dimension = teacher->info.embedding;
-  struct photographs photographs = {.faces = faces,
-                                    .bytes = (size_t)wanted * wanted * 3,
-                                    .size = size,
-                                    .wanted = wanted,
-                                    .threads = options->threads,
-                                    .mirrored = mirrored};
+  const uint32_t dimension = teacher->info.embedding;
+  struct photographs photographs;
   struct graph *adapted = NULL;
-  photographs.pixels = tensor_alloc(photographs.bytes * teacher->batch);
-  if (!photographs.pixels)
-    return error_set(err, -ENOMEM, "out of memory for the teacher's photographs");
-  int r = adapted_graph(teacher, &photographs, options, &adapted, err);
+  int r = photographs_init(teacher, faces, size, mirrored, options->threads, &photographs, err);
+  if (r == 0)
+    r = adapted_graph(teacher, &photographs, options, &adapted, err);
   for (uint32_t first = 0; first < faces->count && r == 0; first += teacher->batch) {
     uint32_t count = MIN(teacher->batch, faces->count - first);
     load_photographs(&photographs, first, count);

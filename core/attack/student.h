@@ -42,6 +42,11 @@ int teacher_embed_pictures(struct model *teacher, const uint8_t *rgb, const stru
                            uint32_t size, const struct lessons_options *options, float *ret_embeddings,
                            struct guise_error *err);
 
+/* The teacher's network, forward only and of the teacher's batch, with the norms' statistics of these
+ * photographs; the caller's. */
+int teacher_adapt(struct model *teacher, const struct face_sample *faces, uint32_t size,
+                  const struct lessons_options *options, struct graph **ret_graph, struct guise_error *err);
+
 /* Whether the student can begin with the teacher's weights: it sees pixels of the same size behind the mask's
  * inverse. */
 bool student_fits(const struct model *teacher, const struct mask *mask);

@@ -57,8 +57,8 @@ static struct mask *fitted_mask(enum mask_method method, uint32_t drop_low, floa
   return mask;
 }
 
-static const struct attack_surface_result *surface_of(const struct attack_result *result,
-                                                      enum attack_surface which) {
+static inline const struct attack_surface_result *surface_of(const struct attack_result *result,
+                                                             enum attack_surface which) {
   for (uint32_t s = 0; s < result->surfaces; s++)
     if (result->surface[s].surface == which)
       return &result->surface[s];
@@ -66,7 +66,8 @@ static const struct attack_surface_result *surface_of(const struct attack_result
   return NULL;
 }
 
-static const struct attack_metric *metric_of(const struct attack_surface_result *surface, const char *name) {
+static inline const struct attack_metric *metric_of(const struct attack_surface_result *surface,
+                                                    const char *name) {
   for (uint32_t i = 0; i < surface->metrics; i++)
     if (strcmp(surface->metric[i].name, name) == 0)
       return &surface->metric[i];

@@ -113,7 +113,7 @@ static bool out_of_patience(void *context) {
 }
 
 /* Stopped when it has asked `most` times and once more, with the result left alone. */
-static void expect_stop(const char *name, uint32_t most) {
+static inline void expect_stop(const char *name, uint32_t most) {
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct attack_context context = context_of(mask, 1);
   struct patience patience = {0, most};
@@ -127,7 +127,7 @@ static void expect_stop(const char *name, uint32_t most) {
   mask_free(mask);
 }
 
-static void expect_refusals(const char *name) {
+static inline void expect_refusals(const char *name) {
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct attack_context context = context_of(mask, 1);
   struct attack_result result;
