@@ -23,7 +23,7 @@ struct mask_level {
 static const struct mask_level levels[] = {
     {"low", 3, 1, POLICY_FIXED, {2}, 1, false, 0.745, 0.539, 0.539, 0.075, 0.075},
     {"medium", 10, 1, POLICY_FIXED, {2}, 1, false, 0.695, 0.376, 0.376, 0.039, 0.039},
-    {"high", 10, 0.25, POLICY_LEARNED, {2, 3, 4, 5, 6}, 5, false, 0.598, 0.376, 0.321, 0.039, 0.018},
+    {"high", 10, 0.25, POLICY_LEARNED, {2, 3, 4, 5, 6}, 5, false, 0.611, 0.376, 0.326, 0.039, 0.017},
 };
 
 const struct mask_level *mask_level_find(const char *name) {
