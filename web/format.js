@@ -20,8 +20,11 @@ export function figure(value) {
   return size < 0.001 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 }
 
-export const interval = (value, format = figure) =>
-  isNumber(value?.mean) ? `${format(value.mean)} (${format(value.low)} to ${format(value.high)})` : NONE;
+export function interval(value, format = figure) {
+  if (!isNumber(value?.mean)) return NONE;
+  const range = isNumber(value.low) ? ` (${format(value.low)} to ${format(value.high)})` : '';
+  return format(value.mean) + range;
+}
 
 export function duration(seconds) {
   if (!isNumber(seconds) || seconds < 0) return NONE;

@@ -130,7 +130,7 @@ static void add_conditions(const struct attack *attack, const struct attack_cont
   if (context->mixing.doubt &&
       (surface->surface == SURFACE_TRAINING_TEMPLATES || surface->surface == SURFACE_GRADIENTS))
     add_sentence(context->mixing.doubt, surface);
-  if (resists && attack->needs_undefended && context->undefended_differs)
+  if (resists && context->undefended_differs)
     add_sentence(context->undefended_differs, surface);
   if (resists && attack->needs_evaluator && !context->evaluator_unseen)
     add_sentence("The evaluator learnt from photographs that the model was trained on.", surface);

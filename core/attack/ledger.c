@@ -56,6 +56,8 @@ int ledger_open(const struct attack_context *context, const char *name, json_t *
     return 0;
   }
   _cleanup_(ledger_freep) struct ledger *ledger = calloc(1, sizeof(*ledger));
+  if (ledger)
+    ledger->fd = -1;
   json_t *whole = identity ? json_pack("{s:s, s:o}", "format", FORMAT, "units", identity) : NULL;
   if (!ledger || !whole || cache_key(whole, ledger->digest) < 0) {
     if (!ledger)
@@ -63,7 +65,6 @@ int ledger_open(const struct attack_context *context, const char *name, json_t *
     return error_set(err, -ENOMEM, "out of memory for what the attack has finished");
   }
   ledger->context = context;
-  ledger->fd = -1;
   int r = open_file(ledger, name, err);
   if (r == 0)
     *ret_ledger = TAKE(ledger);

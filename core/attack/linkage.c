@@ -7,10 +7,11 @@
  * The student begins with the teacher's weights where it can, the strongest cheap start; unmasked, it then is
  * the teacher from the first step, and the control shows that the chain works and that the victims can be
  * told apart, not how much the student learns. Where it cannot, since a template is no picture, both the
- * student and its control begin from nothing, with more lessons. Statistics of norms are taken from what each
- * network looks at. Control: the same student, trained the same way, on the undefended templates of the same
- * faces. Ceiling: the teacher itself on the victims' photographs. On training templates the student learns
- * from mixes made of public faces in the same way; a mix counts as the face with the largest share.
+ * student and its control begin from nothing, with more lessons where there are few. Statistics of norms are
+ * taken from what each network looks at. Control: the same student, trained the same way, on the undefended
+ * templates of the same faces. Ceiling: the teacher itself on the victims' photographs. On training templates
+ * the student learns from mixes made of public faces in the same way; a mix counts as the face with the
+ * largest share.
  *
  * Teacher and student may learn from the same public faces: asking for two sets would halve what both learn
  * from. A teacher that has seen them is surer of them than of strangers, which makes the attack weaker, not

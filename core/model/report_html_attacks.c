@@ -73,9 +73,11 @@ static void add_metric(struct text *html, const json_t *metric, bool decides) {
   text_add(html, "%s<br><span class=\"soft\">", decides ? "</strong> (decides)" : "");
   text_add_html(html, json_text_at(metric, "description"));
   text_add(html, "</span></td>");
-  if (isfinite(json_number_at(value, "mean")))
+  if (isfinite(json_number_at(value, "mean")) && isfinite(json_number_at(value, "low")))
     text_add(html, "<td><strong>%.3g</strong><br><span class=\"soft\">%.3g to %.3g</span></td>",
              json_number_at(value, "mean"), json_number_at(value, "low"), json_number_at(value, "high"));
+  else if (isfinite(json_number_at(value, "mean")))
+    text_add(html, "<td><strong>%.3g</strong></td>", json_number_at(value, "mean"));
   else
     text_add(html, "<td>not measured</td>");
   add_cell_number(html, json_number_at(metric, "worst_tenth"), unit);

@@ -248,26 +248,29 @@ static void add_surfaces(const json_t *attacks, struct text *text) {
   }
 }
 
-/* Where less effort had found that the same attack on the same surface is resisted; NULL: nowhere. */
-static const json_t *resisted_before(const json_t *attacks, const json_t *attack, const char *letter) {
+/* Where less effort had found before that the same people resist this; NULL: nowhere. */
+static const json_t *resisted_before(const struct audited *audited, size_t number, const char *letter) {
+  const json_t *attack = json_array_get(audited->attacks, number);
   size_t i;
   json_t *other;
-  json_array_foreach(attacks, i, other) {
+  json_array_foreach(audited->attacks, i, other) {
     const json_t *surface = result_of(other, json_text_at(attack, "attack"), letter);
-    if (effort_of(other) < effort_of(attack) && strcmp(json_text_at(surface, "verdict"), "resists") == 0)
+    if (i < number && effort_of(other) < effort_of(attack) && same_victims(audited, attack, other) &&
+        strcmp(json_text_at(surface, "verdict"), "resists") == 0)
       return other;
   }
   return NULL;
 }
 
 /* A leak that only more effort found is not left to be noticed. */
-static void add_contradictions(const json_t *attacks, struct text *text) {
+static void add_contradictions(const struct audited *audited, struct text *text) {
   size_t i, s;
   json_t *attack, *surface;
-  json_array_foreach(attacks, i, attack) {
+  json_array_foreach(audited->attacks, i, attack) {
     json_array_foreach(json_object_get(attack, "surfaces"), s, surface) {
-      const json_t *before = resisted_before(attacks, attack, json_text_at(surface, "surface"));
-      if (before && strcmp(json_text_at(surface, "verdict"), "leaks") == 0)
+      const json_t *before = resisted_before(audited, i, json_text_at(surface, "surface"));
+      if (before && counts(audited, attack, surface) &&
+          strcmp(json_text_at(surface, "verdict"), "leaks") == 0)
         text_add(text, " %s on %s leaks with the effort %s, where %s had found nothing.",
                  json_text_at(attack, "attack"), json_text_at(surface, "surface_name"),
                  json_text_at(attack, "effort"), json_text_at(before, "effort"));
@@ -320,7 +323,7 @@ json_t *report_headline(const json_t *attacks, const json_t *audits) {
                                                         : "resists";
   say_headline(&tally, linked, &text);
   if (any) {
-    add_contradictions(attacks, &text);
+    add_contradictions(&audited, &text);
     add_surfaces(attacks, &text);
   }
   json_t *headline = text.failed ? NULL

@@ -118,13 +118,15 @@ static int compare_kinds(const struct audit_subject *subject, struct comparisons
   if (control.arch == trained->model.arch && fabs(control.width - trained->model.width) < 1e-6 &&
       control.input == subject->data->size && (given || known == people))
     return 0;
+  char knows[48] = "";
+  if (!given)
+    (void)snprintf(knows, sizeof(knows), " that knows %u people", known);
   (void)snprintf(
       comparisons->differs, sizeof(comparisons->differs),
-      "The control is a %s of width %g at %u pixels that knows %u people, the model a %s of width %g at "
-      "%u pixels that knows %u: an undefended model of its own kind, named as audit.control, would "
-      "tell more.",
-      arch_name(control.arch), control.width, control.input, given ? people : known,
-      arch_name(trained->model.arch), trained->model.width, subject->data->size, people);
+      "The control is a %s of width %g at %u pixels%s, the model a %s of width %g at %u pixels: an "
+      "undefended model of its own kind, named as audit.control, would tell more.",
+      arch_name(control.arch), control.width, control.input, knows, arch_name(trained->model.arch),
+      trained->model.width, subject->data->size);
   return 0;
 }
 

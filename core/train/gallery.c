@@ -59,6 +59,13 @@ static void choose(struct gallery *gallery, const struct gallery_faces *faces) {
   gallery->first[faces->people] = photographs;
 }
 
+static bool everybody_has_one(const struct gallery *gallery, uint32_t people) {
+  for (uint32_t p = 0; p < people; p++)
+    if (photographs_of(gallery, p) == 0)
+      return false;
+  return true;
+}
+
 struct kept_faces {
   const struct gallery_faces *faces;
   const uint32_t *image;
@@ -125,6 +132,10 @@ int gallery_new(struct model *embedder, const struct gallery_faces *faces, struc
     r = error_set(err, -ENOMEM, "out of memory for photographs of %u people to compare with", faces->people);
   if (r == 0) {
     choose(gallery, faces);
+    if (!everybody_has_one(gallery, faces->people))
+      r = error_set(err, -EINVAL, "a person without a photograph cannot be compared with");
+  }
+  if (r == 0) {
     struct kept_faces kept = {faces, gallery->image};
     r = model_embed_faces(embedder, kept_face, &kept, faces->size, gallery->first[people], gallery->features,
                           faces->should_stop, faces->stop_context, err);

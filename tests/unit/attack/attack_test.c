@@ -237,7 +237,7 @@ static int three_results(const struct attack_context *context, struct attack_res
  * known of the mixes goes to every result on T and G. */
 static void conditions_stand_in_the_reason(void **state) {
   (void)state;
-  const struct attack attack = {
+  struct attack attack = {
       .name = "three", .needs_undefended = true, .needs_evaluator = true, .run = three_results};
   const struct mask_options options = mask_options_default(MASK_NONE, 32);
   struct mask *mask = NULL;
@@ -254,8 +254,13 @@ static void conditions_stand_in_the_reason(void **state) {
   assert_string_equal(result.surface[1].reason, "Found. Doubt.");
   assert_string_equal(result.surface[2].reason, "Found.");
   attack_result_done(&result);
+  context.evaluator_unseen = true; /* and of attacks that are shown such a model without needing it */
+  attack.needs_undefended = false;
+  attack.shows_undefended = true;
+  assert_int_equal(attack_run(&attack, &context, &result, NULL), 0);
+  assert_string_equal(result.surface[0].reason, "Found. Differs.");
+  attack_result_done(&result);
   context.undefended_differs = NULL;
-  context.evaluator_unseen = true;
   assert_int_equal(attack_run(&attack, &context, &result, NULL), 0);
   assert_string_equal(result.surface[0].reason, "Found.");
   attack_result_done(&result);

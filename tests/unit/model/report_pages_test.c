@@ -187,7 +187,7 @@ static void card_escapes_markup(void **state) {
 static void card_says_what_is_known(void **state) {
   (void)state;
   json_t *attacks = sample_attacks("leaks", "resists"), *report = sample_report(NULL, false);
-  _cleanup_(freep) char *unaudited = NULL, *card = NULL;
+  _cleanup_(freep) char *unaudited = NULL, *card = NULL, *html = NULL;
   assert_int_equal(card_markdown(report, &unaudited, NULL), 0);
   assert_non_null(strstr(unaudited, "**not audited**: No attack was run"));
   assert_null(strstr(unaudited, "ttacked:"));
@@ -204,6 +204,13 @@ static void card_says_what_is_known(void **state) {
   assert_non_null(strstr(card, "Not attacked: weights, gradients."));
   assert_non_null(strstr(card, "not measured | not measured |"));
   assert_null(strstr(card, "nan"));
+  json_decref(report);
+  json_object_set_new(value, "mean", json_real(.25)); /* of nobody in particular */
+  json_object_set_new(value, "high", json_null());
+  report = sample_report(attacks, false);
+  assert_int_equal(report_html(report, NULL, &html, NULL), 0);
+  assert_non_null(strstr(html, "<strong>0.25</strong></td>"));
+  assert_null(strstr(html, ">nan") ? strstr(html, ">nan") : strstr(html, " nan"));
   json_decref(report);
   json_decref(attacks);
 }
