@@ -28,6 +28,7 @@ struct outcome {
   struct likeness lead, best; /* to the face with the largest lambda; to the likest in the mix */
   struct likeness lead_chance, best_chance; /* the same against as many faces of other people */
   uint32_t steps, k;
+  bool solved;
 };
 
 /* One attacking thread. */
@@ -89,6 +90,7 @@ static struct outcome attack_face(struct worker *worker, const struct face_sampl
   uint32_t heavy = mix_heaviest(sample, mix);
   make_template(worker, sample, mix);
   outcome.steps = recover(&worker->recoverer, worker->mixed);
+  outcome.solved = worker->recoverer.solver.solved;
   for (uint32_t j = 0; j < mix->k; j++) {
     if (!face_sample_owns(sample, mix->member[j]))
       continue;
@@ -410,7 +412,7 @@ static int attack_surface(const struct campaign *campaign, enum attack_surface w
   for (uint32_t i = 0; i < count; i++) {
     faces_in_mixes += outcomes[i].k;
     result->steps = MAX(result->steps, outcomes[i].steps);
-    unfinished += outcomes[i].steps >= SOLVER_STEPS_MAX;
+    unfinished += !outcomes[i].solved;
   }
   surface->mean_k = (double)faces_in_mixes / count;
   surface->threshold = fmax(LEAK_SSIM, surface->metric[0].chance + LEAK_ABOVE_CHANCE);

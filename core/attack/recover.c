@@ -36,6 +36,7 @@ uint32_t recover(struct recoverer *recoverer, const float *template_) {
   if (mask_is_linear(recoverer->solver.mask))
     return solver_run(&recoverer->solver, template_);
   mask_invert(recoverer->solver.mask, template_, recoverer->solver.scratch, recoverer->solver.x);
+  recoverer->solver.solved = true;
   return 1;
 }
 

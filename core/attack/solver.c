@@ -113,5 +113,6 @@ uint32_t solver_run(struct solver *solver, const float *template_) {
     squared = next;
     steps++;
   }
+  solver->solved = steps < SOLVER_STEPS_MAX || squared <= goal;
   return steps;
 }

@@ -16,6 +16,7 @@ struct solver {
   float *x, *residual, *direction, *image, *code; /* pixels each; code: elements */
   float *scratch;
   uint32_t layout;
+  bool solved;                       /* the last run converged, or nothing was left that it could change */
   uint16_t index[MASK_CHANNELS_MAX]; /* of the layout, see mask_layout */
 };
 

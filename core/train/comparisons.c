@@ -171,6 +171,8 @@ static int prepare(const struct audit_subject *subject, const struct attack *att
                    struct comparisons *comparisons, struct guise_error *err) {
   struct data_split split = subject->split;
   split.most_people = CONTROL_PEOPLE;
+  if (subject->people != PEOPLE_KNOWN) /* nobody knows whom to leave out */
+    split.identities = split.images = 0;
   int r = job_data_open(subject->inputs->dataset_pack, pack_size(subject->data->pack), &split,
                         &comparisons->people, err);
   if (r == 0 && attack->needs_unseen)
