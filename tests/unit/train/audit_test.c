@@ -234,6 +234,10 @@ static void finished_attacks_are_kept(void **state) {
 /* Suspended in the middle of one, it goes on behind the faces that were done, and tells of each. */
 static void an_attack_goes_on(void **state) {
   (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  print_message("SKIPPED: gradient and its ledger are tested under a sanitizer by themselves\n");
+  skip();
+#endif
   static const char body[] = AUDIT("{\"effort\":\"quick\",\"attacks\":[\"gradient\"],\"control\":\"mdl_c\"}");
   struct record first = {.checkpoints = 0}, second = {.checkpoints = 0};
   struct guise_error err = {0};
