@@ -3,9 +3,8 @@
 
 #include <jansson.h>
 
-#include "core/model/text.h"
-
 #include "core/base/base.h"
+#include "core/model/text.h"
 
 static inline json_t *report_text_or_null(const char *text) {
   return text && text[0] ? json_string(text) : json_null();

@@ -278,14 +278,15 @@ static void add_contradictions(const struct audited *audited, struct text *text)
   }
 }
 
+#define EACH ", each of one attack on one surface"
+
 void report_say_unlinked(uint32_t results, struct text *text) {
-  text_add(
-      text,
-      "No leak was found in %u results, each of one attack on one surface, but linkage, which decides "
-      "whether "
-      "templates tell whose they are, was not run: it needs public faces (audit.public_dataset). This is no "
-      "evidence of privacy.",
-      results);
+  text_add(text,
+           "No leak was found in %u results" EACH
+           ", but linkage, which decides whether templates tell whose they are, was not run: it needs public "
+           "faces (audit.public_dataset). This is no "
+           "evidence of privacy.",
+           results);
 }
 
 static void say_headline(const struct tally *tally, bool linked, struct text *text) {
@@ -293,23 +294,19 @@ static void say_headline(const struct tally *tally, bool linked, struct text *te
   if (!all)
     text_add(text, "No attack was run on this model: nothing is known of its privacy.");
   else if (tally->leaks)
-    text_add(
-        text,
-        "Faces leak: %u of %u results, each of one attack on one surface, gave away more of a face than the "
-        "threshold allows.",
-        tally->leaks, all);
+    text_add(text,
+             "Faces leak: %u of %u results" EACH ", gave away more of a face than the "
+             "threshold allows.",
+             tally->leaks, all);
   else if (tally->inconclusive)
     text_add(text,
-             "No leak was found, but %u of %u results, each of one attack on one surface, are not "
-             "conclusive: this is "
-             "no evidence of privacy.%s",
+             "No leak was found, but %u of %u results" EACH
+             ", are not conclusive: this is no evidence of privacy.%s",
              tally->inconclusive, all, linked ? "" : " Linkage was not run, which needs public faces.");
   else if (!linked)
     report_say_unlinked(all, text);
   else
-    text_add(text,
-             "None of %u results, each of one attack on one surface, is a leak. Other attacks were not run.",
-             all);
+    text_add(text, "None of %u results" EACH ", is a leak. Other attacks were not run.", all);
 }
 
 json_t *report_headline(const json_t *attacks, const json_t *audits) {

@@ -251,6 +251,15 @@ static void without_a_directory_nothing_is_kept(void **state) {
   assert_int_equal(kept, 0);
 }
 
+/* Out of memory for the identity; the files that the process has stay open. */
+static void without_an_identity_nothing_is_opened(void **state) {
+  (void)state;
+  struct ledger *ledger = NULL;
+  assert_int_equal(ledger_open(&context, "name", NULL, &ledger, NULL), -ENOMEM);
+  assert_null(ledger);
+  assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(units_come_back),
@@ -262,6 +271,7 @@ int main(void) {
       cmocka_unit_test(a_stopped_unit_is_not_kept),
       cmocka_unit_test(links_are_not_followed),
       cmocka_unit_test(without_a_directory_nothing_is_kept),
+      cmocka_unit_test(without_an_identity_nothing_is_opened),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
