@@ -192,13 +192,39 @@ static json_t *sample_linkage(int public_faces) {
   return attacks;
 }
 
-static void add_audit(json_t *report, const char *job, const char *effort, const char *verdict) {
-  json_t *attacks = sample_attacks(verdict, "resists"), *conditions = sample_conditions(job, effort);
+/* sha256: of the data set whose people are attacked. */
+static void add_audit_of(json_t *report, const char *job, const char *effort, const char *verdict,
+                         const char *sha256) {
+  json_t *attacks = sample_attacks(verdict, "resists"),
+         *conditions = conditions_of(job, effort, sha256, true);
   assert_int_equal(json_object_set_new(json_array_get(attacks, 0), "job", json_string(job)), 0);
   assert_int_equal(json_object_set_new(json_array_get(attacks, 0), "effort", json_string(effort)), 0);
   assert_int_equal(report_add_audit(report, attacks, conditions, NULL), 0);
   json_decref(attacks);
   json_decref(conditions);
+}
+
+static void add_audit(json_t *report, const char *job, const char *effort, const char *verdict) {
+  add_audit_of(report, job, effort, verdict, "0");
+}
+
+/* What less effort had not found is told of the same people, and of what came before. */
+static void contradictions_are_of_the_same_people(void **state) {
+  (void)state;
+  static const struct {
+    const char *first, *effort, *people;
+    bool told;
+  } cases[] = {{"standard", "thorough", "0", true},
+               {"standard", "thorough", "1", false},
+               {"thorough", "standard", "0", false}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    json_t *report = sample_report(NULL, false);
+    add_audit(report, "job_a", cases[i].first, "resists");
+    add_audit_of(report, "job_b", cases[i].effort, "leaks", cases[i].people);
+    const char *text = json_text_at(json_object_get(report, "headline"), "text");
+    assert_int_equal(strstr(text, "had found nothing") != NULL, cases[i].told);
+    json_decref(report);
+  }
 }
 
 static void set_paper(json_t *attacks, const char *job, double s1) {
@@ -426,6 +452,7 @@ static void other_documents_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(contradictions_are_of_the_same_people),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(the_job_has_a_hash),
       cmocka_unit_test(scores_of_the_paper),
