@@ -31,9 +31,16 @@ static bool is_spared(const struct trainer *t, uint32_t image) {
   return rng_uniform(&rng) < (float)t->spec->mask.unmixed;
 }
 
+bool auxiliary_is_careful(const struct job_spec *spec) {
+  return spec->mask.policy == POLICY_LEARNED && spec->mask.reward == REWARD_PROBE && *spec->mask.reference &&
+         spec->mask.k_count > 1 && spec->mask.k[0] == 1;
+}
+
 /* P(k = 1) of a policy that nobody has asked yet. */
 static float alone_at_first(const struct job_spec *spec) {
   double total = 0;
+  if (auxiliary_is_careful(spec))
+    return (float)DUAL_ALONE_BOUND;
   if (spec->mask.policy != POLICY_FIXED)
     return 1 / (float)spec->mask.k_count;
   for (uint32_t a = 0; a < spec->mask.k_count; a++)

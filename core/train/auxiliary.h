@@ -41,6 +41,10 @@ void auxiliary_order(struct trainer *trainer);
 void auxiliary_use(struct trainer *trainer, bool mixed);
 bool auxiliary_is_apart(const struct trainer *trainer); /* there are two */
 
+/* Whether the policy begins with few mixes, because of a bound that it can keep by leaving people unmixed:
+ * DUAL_ALONE_BOUND. */
+bool auxiliary_is_careful(const struct job_spec *spec);
+
 /* Whether one of the `count` samples of the filled batch is mixed; how many of `count` mixes are. */
 bool auxiliary_batch_mixed(const struct trainer *trainer, uint32_t count);
 uint32_t auxiliary_count_mixed(const struct mix *mixes, uint32_t count);

@@ -13,7 +13,8 @@
 #define TAU_LEAST 0.05
 #define TAU_MOST 0.75
 #define EARLY 0.02   /* of accuracy, beyond max_drop, may be missing at the beginning */
-#define TAU_STEP 0.5 /* of its logarithm in an epoch */
+#define TAU_FALL 0.5 /* of its logarithm in an epoch, at most */
+#define TAU_RISE 0.1
 
 void dual_start(struct dual *dual, double updates) {
   *dual = (struct dual){.tau = DUAL_TAU_START, .rate = TRAVEL / VIOLATION_MOST / MAX(updates, 1.0)};
@@ -55,6 +56,6 @@ double dual_reference_at(const struct dual *dual, double done) {
 void dual_epoch(struct dual *dual, double accuracy, double done, double max_drop) {
   const double allowed = max_drop + EARLY * (1 - done);
   const double slack = (accuracy - dual_reference_at(dual, done) + allowed) / allowed;
-  const double step = MIN(MAX(0.5 * slack, -TAU_STEP), TAU_STEP);
+  const double step = MIN(MAX(0.5 * slack, -TAU_FALL), TAU_RISE);
   dual->tau = MIN(MAX(dual->tau * exp(step), TAU_LEAST), TAU_MOST);
 }

@@ -13,14 +13,17 @@
  *
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
- *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + d) / d, +-0.5))           after each epoch
+ *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + d) / d, -0.5, 0.1))       after each epoch
  *   d    = drop + .02 (1 - t)                                              tau within [0.05, 0.75]
  *
  * The recognition loss of the mix itself would not do: it is as low for six faces as for two within a few
  * hundredths of what a label says, and what mixing costs is not how mixes are recognised. acc is the accuracy
  * of the epoch, acc_ref(t) that of an undefended model on the same pairs at the same stage t of its own
  * training, drop the accuracy that may be lost at the end. Before, more may be missing: who learns from mixes
- * learns later, and gets there when the learning rate falls. */
+ * learns later, and gets there when the learning rate falls.
+ *
+ * tau grows far more slowly than it falls: what mixing costs shows in the accuracy of later epochs, and a short
+ * training has none left to make up for what a bound that had grown by half an epoch let go. */
 #pragma once
 
 #include <stdbool.h>
@@ -43,9 +46,10 @@ struct dual {
 
 #define DUAL_TAU_START 0.6 /* about the dilution of three faces */
 /* With a bound the beginning is careful, so that people are learnt from before it is known what mixing them
- * costs: what is lost early has to be made up for by not mixing later. At this price many people are left
- * unmixed. */
-#define DUAL_TAU_BOUND 0.3
+ * costs: what is lost early has to be made up for by not mixing later. This share is left unmixed by a policy
+ * that has learnt nothing (if it may), which costs about that tau, and the price keeps it there. */
+#define DUAL_ALONE_BOUND 0.75
+#define DUAL_TAU_BOUND 0.2
 #define DUAL_MU_BOUND 1.0
 
 /* updates: of the policy, in the whole training. */

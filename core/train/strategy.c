@@ -114,6 +114,13 @@ struct strategy *strategy_free(struct strategy *s) {
   return NULL;
 }
 
+void strategy_begin(struct strategy *s, float first) {
+  struct layer layers[3];
+  const float least = s->floor / (float)s->actions, share = (first - least) / (1 - s->floor);
+  layers_of(s, layers);
+  s->value[layers[2].bias] = logf(share * (float)(s->actions - 1) / (1 - share));
+}
+
 uint32_t strategy_state_size(const struct strategy *s) {
   return s->inputs;
 }

@@ -60,6 +60,8 @@ struct strategy_context {
 int strategy_new(uint32_t channels, const uint32_t *k, uint32_t actions, float floor, bool standard,
                  uint64_t seed, struct strategy **ret_strategy, struct guise_error *err);
 struct strategy *strategy_free(struct strategy *strategy);
+/* Of a new one with a choice: its policy gives k[0] about this probability, whatever the state. */
+void strategy_begin(struct strategy *strategy, float first);
 uint32_t strategy_state_size(const struct strategy *strategy); /* 2C + STRATEGY_EXTRA */
 
 /* State of one masked lead: per-channel mean |.| and deviation of (C,cells), then the context. */

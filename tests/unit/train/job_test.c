@@ -324,7 +324,7 @@ static void a_reference_bounds_the_accuracy(void **state) {
   for (uint32_t epoch = 2; epoch <= 3; epoch++) {
     const double allowed = 0.1 + 0.02 * (1 - epoch / 4.0),
                  slack = (allowed - epoch_value(&record, "strategy.accuracy_drop", epoch)) / allowed;
-    tau = fmin(fmax(tau * exp(fmin(fmax(0.5 * slack, -0.5), 0.5)), 0.05), 0.75);
+    tau = fmin(fmax(tau * exp(fmin(fmax(0.5 * slack, -0.5), 0.1)), 0.05), 0.75);
     assert_true(fabs(epoch_value(&record, "strategy.tau", epoch + 1) - tau) < 1e-9);
   }
   /* whom it leaves */

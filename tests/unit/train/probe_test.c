@@ -267,18 +267,18 @@ static void tau_follows_the_accuracy(void **state) {
   dual_start(&dual, 600);
   dual.tau = start;
   dual.reference_accuracy = 0.9;
-  dual_epoch(&dual, 0.9, 1, 0.01); /* nothing lost: exp(.5) */
-  assert_true(fabs(dual.tau - start * exp(0.5)) < 1e-12);
+  dual_epoch(&dual, 0.9, 1, 0.01); /* nothing lost: exp(.1) */
+  assert_true(fabs(dual.tau - start * exp(0.1)) < 1e-12);
   dual_epoch(&dual, 0.89, 1, 0.01); /* all that may be lost: stays */
-  assert_true(fabs(dual.tau - start * exp(0.5)) < 1e-12);
+  assert_true(fabs(dual.tau - start * exp(0.1)) < 1e-12);
   dual_epoch(&dual, 0.885, 1, 0.01); /* half of it too much: exp(-.25) */
-  assert_true(fabs(dual.tau - start * exp(0.25)) < 1e-12);
+  assert_true(fabs(dual.tau - start * exp(-0.15)) < 1e-12);
   dual_epoch(&dual, 0.5, 1, 0.01); /* far too much: no more than exp(-.5) */
-  assert_true(fabs(dual.tau - start * exp(-0.25)) < 1e-12);
+  assert_true(fabs(dual.tau - start * exp(-0.65)) < 1e-12);
   for (int i = 0; i < 20; i++)
     dual_epoch(&dual, 0.5, 1, 0.01);
   assert_true(dual.tau == 0.05);
-  for (int i = 0; i < 20; i++)
+  for (int i = 0; i < 30; i++)
     dual_epoch(&dual, 0.95, 1, 0.01);
   assert_true(dual.tau == 0.75);
 }

@@ -147,6 +147,29 @@ static void bad_actions(void **state) {
   strategy_free(s);
 }
 
+/* k[0] gets its share, and the others are as equal as ever. */
+static void begins_where_it_is_told(void **state) {
+  (void)state;
+  float states[BATCH * (2 * CHANNELS + STRATEGY_EXTRA)], policy[BATCH * 5];
+  for (int careful = 0; careful < 2; careful++) {
+    struct strategy *s = make(true);
+    if (careful)
+      strategy_begin(s, 0.75f);
+    random_states(s, 3, states);
+    strategy_standardise(s, states, BATCH);
+    strategy_policy(s, states, BATCH, policy);
+    for (uint32_t a = 0; a < 5; a++) {
+      const float expected = careful ? (a == 0 ? 0.75f : 0.0625f) : 0.2f;
+      float mean = 0;
+      for (uint32_t i = 0; i < BATCH; i++)
+        mean += policy[i * 5 + a] / (float)BATCH;
+      print_message("P(%u) %.3f\n", all_k[a], (double)mean);
+      assert_true(fabsf(mean / expected - 1) < 0.2f);
+    }
+    strategy_free(s);
+  }
+}
+
 static void entropy_bonuses(void **state) {
   (void)state;
   assert_true(fabsf(strategy_entropy_weight(false, 0) - 0.02f) < 1e-7f);
@@ -248,7 +271,8 @@ static void whom_is_learnt_in_a_short_training(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(entropy_bonuses),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(begins_where_it_is_told),
+                                     cmocka_unit_test(entropy_bonuses),
                                      cmocka_unit_test(priced_policies_stay_open),
                                      cmocka_unit_test(whom_is_learnt_in_a_short_training),
                                      cmocka_unit_test(learns_from_the_state),
