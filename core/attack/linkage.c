@@ -20,10 +20,12 @@
 #include "core/attack/linkage.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/attack/identify.h"
 #include "core/attack/student.h"
+#include "core/attack/taught.h"
 #include "core/attack/victims.h"
 
 /* Of what the teacher itself links: less would be a weak attacker, whose failure on masked templates says
@@ -50,32 +52,54 @@ struct assault {
   bool from_scratch; /* every student, the control's among them */
 };
 
-/* Embeddings of the victims' templates: by a student of `mask`, or with mask NULL by the teacher, which sees
- * the photographs. */
-static int embed_victims(struct assault *assault, const struct mask *mask, const struct attack_mixing *mixing,
-                         bool inference, const struct mix *mixes, float *ret_templates,
-                         struct guise_error *err) {
+/* Whose templates are looked at. */
+struct target {
+  const char *role;
+  const struct mask *mask; /* NULL: photographs, by the teacher */
+  const struct attack_mixing *mixing;
+  bool inference;
+};
+
+static int teach(const struct assault *assault, const struct student_options *options,
+                 const struct mix *mixes, float *ret_templates, uint64_t *ret_parameters,
+                 struct guise_error *err) {
   _cleanup_(student_freep) struct student *student = NULL;
-  struct student_options options = {.lessons = lessons_options_of(assault->context),
-                                    .steps = assault->steps,
-                                    .from_scratch = assault->from_scratch};
-  size_t floats = (size_t)assault->victims->count * assault->teacher->info.embedding;
-  if (!mask) {
-    memcpy(ret_templates, assault->photographs, floats * sizeof(float));
-    return 0;
-  }
-  options.lessons.mask = mask;
-  options.lessons.mixing = mixing;
-  options.lessons.inference = inference;
-  int r = student_train(assault->teacher, &options, assault->open, assault->targets, &student, err);
+  int r = student_train(assault->teacher, options, assault->open, assault->targets, &student, err);
   if (r < 0)
     return r;
-  assault->parameters = student_parameters(student);
+  *ret_parameters = student_parameters(student);
   return student_embed(student, assault->victims, mixes, ret_templates, err);
 }
 
-static int attack_templates(struct assault *assault, const struct mask *mask,
-                            const struct attack_mixing *mixing, bool inference, bool chance,
+/* Embeddings of the victims' templates by a student, which has been taught already or is taught now. */
+static int embed_victims(struct assault *assault, const struct target *target, const struct mix *mixes,
+                         float *ret_templates, struct guise_error *err) {
+  const size_t bytes =
+      (size_t)assault->victims->count * assault->teacher->info.embedding * sizeof(*ret_templates);
+  struct student_options options = {.lessons = lessons_options_of(assault->context),
+                                    .steps = assault->steps,
+                                    .from_scratch = assault->from_scratch};
+  _cleanup_(ledger_freep) struct ledger *ledger = NULL;
+  const struct ledger_part parts[] = {
+      {.data = ret_templates, .bytes = bytes},
+      {.data = &assault->parameters, .bytes = sizeof(assault->parameters)},
+  };
+  char name[64];
+  options.lessons.mask = target->mask;
+  options.lessons.mixing = target->mixing;
+  options.lessons.inference = target->inference;
+  (void)snprintf(name, sizeof(name), "linkage-%s", target->role);
+  int r = taught_ledger(
+      assault->context, name, &options.lessons, assault->open, assault->victims, mixes,
+      json_pack("{s:i, s:b}", "steps", (int)options.steps, "from_scratch", (int)options.from_scratch),
+      &ledger, err);
+  if (r < 0 || ledger_take(ledger, parts, ARRAY_SIZE(parts)))
+    return r;
+  r = teach(assault, &options, mixes, ret_templates, &assault->parameters, err);
+  return r < 0 ? r : ledger_add(ledger, parts, ARRAY_SIZE(parts), err);
+}
+
+static int attack_templates(struct assault *assault, const struct target *target, bool chance,
                             struct figures ret_figures[RELATIONS], double *ret_mean_k,
                             struct guise_error *err) {
   uint32_t count = assault->victims->count, dimension = assault->teacher->info.embedding;
@@ -83,8 +107,12 @@ static int attack_templates(struct assault *assault, const struct mask *mask,
   _cleanup_(freep) float *templates = calloc((size_t)count * dimension, sizeof(float));
   if (!mixes || !templates)
     return error_set(err, -ENOMEM, "out of memory attacking %u faces", count);
-  double mean_k = face_sample_compose(assault->victims, mixing, assault->context->seed, mixes);
-  int r = embed_victims(assault, mask, mixing, inference, mixes, templates, err);
+  double mean_k = face_sample_compose(assault->victims, target->mixing, assault->context->seed, mixes);
+  int r = 0;
+  if (target->mask)
+    r = embed_victims(assault, target, mixes, templates, err);
+  else
+    memcpy(templates, assault->photographs, (size_t)count * dimension * sizeof(float));
   if (r < 0)
     return r;
   const struct identify_input input = {assault->victims, mixes, templates, assault->photographs, dimension,
@@ -157,19 +185,22 @@ static int run_surfaces(struct assault *assault, const struct mask *control, str
   double unmixed;
   if (!measured)
     return error_set(err, -ENOMEM, "out of memory for the attack's figures");
-  int r = attack_templates(assault, NULL, NULL, false, false, measured->ceiling, &unmixed, err);
+  const bool mixes = mask_traits(mask_method(context->mask))->mixes;
+  const struct target photographs = {"photographs", NULL, NULL, false},
+                      undefended = {"control", control, NULL, false},
+                      sent = {"inference", context->mask, NULL, true},
+                      stored = {"training", context->mask, mixes ? &context->mixing : NULL, false};
+  int r = attack_templates(assault, &photographs, false, measured->ceiling, &unmixed, err);
   if (r == 0)
-    r = attack_templates(assault, control, NULL, false, false, measured->control, &unmixed, err);
+    r = attack_templates(assault, &undefended, false, measured->control, &unmixed, err);
   if (r == 0)
-    r = attack_templates(assault, context->mask, NULL, true, true, measured->attack, &measured->mean_k, err);
+    r = attack_templates(assault, &sent, true, measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
   const bool keyed = mask_order(context->mask) != NULL;
   write_surface(SURFACE_INFERENCE_TEMPLATES, keyed, measured, result);
-  bool mixes = mask_traits(mask_method(context->mask))->mixes;
   if (mixes || mask_decoys(context->mask)) /* else it trains on what is sent */
-    r = attack_templates(assault, context->mask, mixes ? &context->mixing : NULL, false, true,
-                         measured->attack, &measured->mean_k, err);
+    r = attack_templates(assault, &stored, true, measured->attack, &measured->mean_k, err);
   if (r < 0)
     return r;
   write_surface(SURFACE_TRAINING_TEMPLATES, keyed, measured, result);

@@ -19,6 +19,7 @@
 #include "core/attack/paper.h"
 #include "core/attack/recover.h"
 #include "core/attack/student.h"
+#include "core/attack/taught.h"
 #include "core/attack/victims.h"
 #include "core/metric/quality.h"
 
@@ -48,6 +49,7 @@ struct assault {
 
 /* What is attacked, and what was made of it. */
 struct work {
+  const char *role;
   const struct mask *mask;
   const struct attack_mixing *mixing; /* NULL: unmixed */
   bool inference;
@@ -92,10 +94,32 @@ static void work_done(struct work *work, struct gallery *gallery) {
   free(gallery->seen);
 }
 
-/* Trains a network for the work's templates and has it draw the victims and the faces that are shown. */
+static int teach(struct assault *assault, const struct painter_options *options, struct work *work,
+                 struct gallery *gallery, struct guise_error *err) {
+  _cleanup_(painter_freep) struct painter *painter = NULL;
+  int r = painter_train(options, assault->open, &painter, err);
+  if (r == 0)
+    r = painter_draw(painter, assault->victims, work->mixes, work->drawn, work->seen, err);
+  if (r == 0 && gallery->drawn && assault->shown.count > 0)
+    r = painter_draw(painter, &assault->shown, gallery->mixes, gallery->drawn, gallery->seen, err);
+  if (r == 0)
+    assault->parameters = painter_parameters(painter);
+  return r;
+}
+
+/* The victims, and the faces that are shown, by a network for the work's templates, which has been taught
+ * already or is taught now. */
 static int draw(struct assault *assault, struct work *work, struct gallery *gallery,
                 struct guise_error *err) {
-  _cleanup_(painter_freep) struct painter *painter = NULL;
+  const size_t victims = assault->victims->count * image_bytes(assault),
+               shown = gallery->drawn ? assault->shown.count * image_bytes(assault) : 0;
+  const struct ledger_part parts[] = {
+      {.data = work->drawn, .bytes = victims}, {.data = &assault->parameters, .bytes = sizeof(uint64_t)},
+      {.data = work->seen, .bytes = victims},  {.data = gallery->drawn, .bytes = shown},
+      {.data = gallery->seen, .bytes = shown},
+  };
+  const uint32_t count = !work->seen ? 2 : shown > 0 ? 5 : 3;
+  _cleanup_(ledger_freep) struct ledger *ledger = NULL;
   struct painter_options options = {.lessons = lessons_options_of(assault->context),
                                     .steps = assault->steps,
                                     .width = assault->budget->width,
@@ -105,16 +129,19 @@ static int draw(struct assault *assault, struct work *work, struct gallery *gall
   options.lessons.mixing = work->mixing;
   options.lessons.inference = work->inference;
   work->mean_k = face_sample_compose(assault->victims, work->mixing, seed, work->mixes);
-  int r = painter_train(&options, assault->open, &painter, err);
-  if (r == 0)
-    r = painter_draw(painter, assault->victims, work->mixes, work->drawn, work->seen, err);
-  if (r == 0 && work->seen && assault->shown.count > 0) {
+  if (shown > 0)
     (void)face_sample_compose(&assault->shown, work->mixing, seed, gallery->mixes);
-    r = painter_draw(painter, &assault->shown, gallery->mixes, gallery->drawn, gallery->seen, err);
-  }
-  if (r == 0)
-    assault->parameters = painter_parameters(painter);
-  return r;
+  char name[64];
+  (void)snprintf(name, sizeof(name), "reconstruction-%s", work->role);
+  int r =
+      taught_ledger(assault->context, name, &options.lessons, assault->open, assault->victims, work->mixes,
+                    json_pack("{s:i, s:i, s:b}", "steps", (int)options.steps, "width", (int)options.width,
+                              "recogniser", options.recogniser != NULL),
+                    &ledger, err);
+  if (r < 0 || ledger_take(ledger, parts, count))
+    return r;
+  r = teach(assault, &options, work, gallery, err);
+  return r < 0 ? r : ledger_add(ledger, parts, count, err);
 }
 
 /* ---- whom a drawing shows ---- */
@@ -330,7 +357,7 @@ static int out_of_memory(const struct assault *assault, struct guise_error *err)
 
 static int attack_control(struct assault *assault, const struct mask *control, struct measured *measured,
                           struct guise_error *err) {
-  struct work work = {.mask = control, .inference = true};
+  struct work work = {.role = "control", .mask = control, .inference = true};
   struct gallery gallery = {.drawn = NULL};
   int r = work_init(assault, false, &work, &gallery) < 0 ? out_of_memory(assault, err) : 0;
   if (r == 0)
@@ -360,8 +387,11 @@ static int score(const struct assault *assault, const struct work *work, struct 
 static int attack_surface(struct assault *assault, enum attack_surface which, bool stored,
                           const struct attack_mixing *mixing, struct measured *measured,
                           struct attack_result *result, struct guise_error *err) {
-  struct work work = {
-      .mask = assault->context->mask, .mixing = mixing, .inference = which == SURFACE_INFERENCE_TEMPLATES};
+  const bool inference = which == SURFACE_INFERENCE_TEMPLATES;
+  struct work work = {.role = inference ? "inference" : "training",
+                      .mask = assault->context->mask,
+                      .mixing = mixing,
+                      .inference = inference};
   struct gallery gallery = {.drawn = NULL};
   int r = work_init(assault, true, &work, &gallery) < 0 ? out_of_memory(assault, err) : 0;
   if (r == 0)

@@ -17,6 +17,7 @@
 #include "core/mask/decoys.h"
 #include "schema.h"
 #include "unit/attack/teacher.h"
+#include "unit/attack/units.h"
 
 /* ---- running ---- */
 
@@ -273,6 +274,50 @@ static void the_seed_decides(void **state) {
   mask_free(mask);
 }
 
+static int run_briefly(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err) {
+  const struct linkage_budget brief = {.victims = 40, .pairs = 64, .passes = 1};
+  return linkage_run(context, &brief, ret_result, err);
+}
+
+/* The control's, and one for each surface. */
+static void what_students_say_is_kept(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  const struct attack_context context = context_of(mask, 3);
+  check_units(run_briefly, &context, 3, "linkage-inference", 1);
+  mask_free(mask);
+}
+
+/* The same seed, another mixing, mask or public face: nothing is taken that depends on it. */
+static void other_students_are_not_taken(void **state) {
+  (void)state;
+  char directory[] = "/tmp/guise-units-XXXXXX";
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3), *other = fitted_mask(MASK_AHM, 4, 3);
+  struct attack_context context = context_of(mask, 3);
+  json_t *found = NULL;
+  assert_non_null(mkdtemp(directory));
+  context.work_directory = directory;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 3);
+  json_decref(found);
+  context.mixing.probability[2] = context.mixing.probability[3];
+  context.mixing.probability[3] = 0;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 1); /* stored templates alone are mixed */
+  json_decref(found);
+  context.mask = other;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 2); /* the control is the same */
+  json_decref(found);
+  for (uint32_t i = 0; i < open.count * PIXELS; i += PIXELS)
+    open.pixels[i] ^= 1;
+  assert_int_equal(finish_units(run_briefly, &context, &found), 3);
+  json_decref(found);
+  for (uint32_t i = 0; i < open.count * PIXELS; i += PIXELS)
+    open.pixels[i] ^= 1;
+  assert_int_equal(directory_remove(directory), 0);
+  mask_free(mask);
+  mask_free(other);
+}
+
 static void json_fits_the_schema(void **state) {
   (void)state;
   const struct linkage_budget tiny = {.victims = 40, .pairs = 32, .passes = 1};
@@ -482,6 +527,8 @@ int main(void) {
       cmocka_unit_test(decoys_do_not_stop_linkage),
       cmocka_unit_test(students_see_guesses),
       cmocka_unit_test(flipped_bits_are_linked),
+      cmocka_unit_test(what_students_say_is_kept),
+      cmocka_unit_test(other_students_are_not_taken),
       cmocka_unit_test(the_seed_decides),
       cmocka_unit_test(json_fits_the_schema),
       cmocka_unit_test(single_photographs_decide_by_themselves),

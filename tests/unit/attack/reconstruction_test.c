@@ -15,6 +15,7 @@
 #include "core/metric/quality.h"
 #include "schema.h"
 #include "unit/attack/teacher.h"
+#include "unit/attack/units.h"
 
 static const struct reconstruction_budget small = {.victims = 60, .pairs = 256, .passes = 3, .width = 1},
                                           brief = {.victims = 60, .pairs = 256, .passes = 2, .width = 1},
@@ -163,6 +164,21 @@ static void the_seed_decides(void **state) {
   mask_free(mask);
 }
 
+static int run_briefly(const struct attack_context *context, struct attack_result *ret_result,
+                       struct guise_error *err) {
+  return reconstruction_run(context, &tiny, ret_result, err);
+}
+
+/* Drawings and the pictures of the report; the control has none of these. */
+static void drawings_are_kept(void **state) {
+  (void)state;
+  skip_when_slow();
+  struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
+  const struct attack_context context = context_of(mask, 3);
+  check_units(run_briefly, &context, 3, "reconstruction-training", 1);
+  mask_free(mask);
+}
+
 /* The report shows public faces that were not learnt from; the victims' drawings are for the private page. */
 static void pictures_and_schema(void **state) {
   (void)state;
@@ -220,6 +236,7 @@ int main(void) {
       cmocka_unit_test(a_weak_attacker_is_inconclusive),
       cmocka_unit_test(a_mask_that_destroys_gives_chance),
       cmocka_unit_test(mixes_are_drawn_worse),
+      cmocka_unit_test(drawings_are_kept),
       cmocka_unit_test(the_seed_decides),
       cmocka_unit_test(pictures_and_schema),
       cmocka_unit_test(stops_when_asked),
