@@ -137,6 +137,22 @@ static int print_attacks(const json_t *report) {
   return r;
 }
 
+static void print_left_out(const json_t *audits) {
+  const json_t *audit, *entry;
+  size_t i, a;
+  json_array_foreach(audits, i, audit) {
+    json_array_foreach(json_object_get(audit, "left_out"), a, entry) {
+      (void)fputs("Left out by ", stdout);
+      out_text(stdout, json_text(audit, "job", "?"));
+      (void)fputs(": ", stdout);
+      out_text(stdout, json_text(entry, "attack", "?"));
+      (void)fputs(", ", stdout);
+      out_text(stdout, json_text(entry, "reason", "?"));
+      (void)putchar('\n');
+    }
+  }
+}
+
 static void print_unknown(const json_t *report) {
   const json_t *entry;
   size_t i;
@@ -148,6 +164,7 @@ static void print_unknown(const json_t *report) {
     out_text(stdout, json_text(entry, "attack", "?"));
   }
   (void)putchar('\n');
+  print_left_out(json_object_get(report, "audits"));
 }
 
 /* ---- the command ---- */

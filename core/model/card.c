@@ -223,6 +223,23 @@ static void add_attack_row(struct text *card, const json_t *attack, const json_t
   text_add(card, "** |\n");
 }
 
+/* Attacks that audits could not run any more on these people, a line each. */
+static void add_left_out(struct text *card, const json_t *audits) {
+  size_t i, a;
+  json_t *audit, *entry;
+  json_array_foreach(audits, i, audit) {
+    json_array_foreach(json_object_get(audit, "left_out"), a, entry) {
+      text_add(card, "\nLeft out by ");
+      text_add_markdown(card, json_text_at(audit, "job"));
+      text_add(card, ": ");
+      text_add_markdown(card, json_text_at(entry, "attack"));
+      text_add(card, ", ");
+      text_add_markdown(card, json_text_at(entry, "reason"));
+      text_add(card, "\n");
+    }
+  }
+}
+
 static void add_privacy(struct text *card, const json_t *report) {
   const json_t *attacks = json_object_get(report, "attacks");
   size_t i, s;
@@ -245,6 +262,7 @@ static void add_privacy(struct text *card, const json_t *report) {
       add_attack_row(card, attack, surface);
     }
   }
+  add_left_out(card, json_object_get(report, "audits"));
   text_add(card,
            "\nThe model's files hold no class head and no names. The whole evidence is in report.json.\n");
   if (json_array_size(json_object_get(report, "notes")) > 0)

@@ -405,7 +405,7 @@ static void last_audit_says(const char *provenance, long long people, const char
 /* The model's own data set, of which less and less is left. */
 static void people_are_erased(void **state) {
   (void)state;
-  char id[64], command[128];
+  char id[64], command[256], told[160];
   expect(&server, "DELETE", "/v1/datasets/faces/identities/person-001/images/01.ppm", NULL, 200, NULL);
   submit_audit("{\"effort\":\"quick\",\"attacks\":[\"linear\"]}", "", id);
   assert_string_equal(wait_job(&server, id, 0, 240), "succeeded");
@@ -416,6 +416,15 @@ static void people_are_erased(void **state) {
   last_audit_says("changed", 11, "mi_face");
   (void)snprintf(command, sizeof(command), "\"$G\" log %s", id);
   expect_text(shell(0, command)->out, "mi_face is left out");
+  (void)snprintf(told, sizeof(told),
+                 "Left out by %s: mi_face, it asks of people whom the model was trained on", id);
+  (void)snprintf(command, sizeof(command), "\"$G\" report %s", model);
+  expect_text(shell(0, command)->out, told);
+  (void)snprintf(
+      command, sizeof(command),
+      "rm -rf \"$D/got\" && \"$G\" get %s -o \"$D/got\" >/dev/null && tr -d '\\\\' <\"$D/got/card.md\"",
+      model);
+  expect_text(shell(0, command)->out, told);
 }
 
 /* People of another data set, once the model's own is gone. */
