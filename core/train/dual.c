@@ -12,7 +12,6 @@
 #define MU_MOST 5.0
 #define TAU_LEAST 0.05
 #define TAU_MOST 0.75
-#define EARLY 0.02   /* of accuracy, beyond max_drop, may be missing at the beginning */
 #define TAU_FALL 0.5 /* of its logarithm in an epoch, at most */
 #define TAU_RISE 0.1
 
@@ -54,8 +53,7 @@ double dual_reference_at(const struct dual *dual, double done) {
 }
 
 void dual_epoch(struct dual *dual, double accuracy, double done, double max_drop) {
-  const double allowed = max_drop + EARLY * (1 - done);
-  const double slack = (accuracy - dual_reference_at(dual, done) + allowed) / allowed;
+  const double slack = (accuracy - dual_reference_at(dual, done) + max_drop) / max_drop;
   const double step = MIN(MAX(0.5 * slack, -TAU_FALL), TAU_RISE);
   dual->tau = MIN(MAX(dual->tau * exp(step), TAU_LEAST), TAU_MOST);
 }

@@ -13,17 +13,17 @@
  *
  *   nu  <- min(5, max(0, nu + 3/U clamp((EMA(cost) - tau) / tau, +-2)))   after each of U updates
  *   mu   = min(5, max(0, nu + EMA(cost) - tau))
- *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + d) / d, -0.5, 0.1))       after each epoch
- *   d    = drop + .02 (1 - t)                                              tau within [0.05, 0.75]
+ *   tau <- tau exp(clamp(0.5 (acc - acc_ref(t) + drop) / drop, -0.5, 0.1)) after each epoch
+ *                                                                          tau within [0.05, 0.75]
  *
  * The recognition loss of the mix itself would not do: it is as low for six faces as for two within a few
  * hundredths of what a label says, and what mixing costs is not how mixes are recognised. acc is the accuracy
  * of the epoch, acc_ref(t) that of an undefended model on the same pairs at the same stage t of its own
- * training, drop the accuracy that may be lost at the end. Before, more may be missing: who learns from mixes
- * learns later, and gets there when the learning rate falls.
+ * training, drop the accuracy that may be lost at the end, or at any stage: what is missing in the middle is
+ * not made up for when the learning rate falls.
  *
- * tau grows far more slowly than it falls: what mixing costs shows in the accuracy of later epochs, and a short
- * training has none left to make up for what a bound that had grown by half an epoch let go. */
+ * tau grows far more slowly than it falls: what mixing costs shows in the accuracy of later epochs, and a
+ * short training has none left to make up for what a bound that had grown by half an epoch let go. */
 #pragma once
 
 #include <stdbool.h>
