@@ -129,27 +129,28 @@ static void find_rows(struct study_data *data) {
   data->stale = (uint32_t)json_array_size(data->rows) - used;
 }
 
-/* How many jobs of the report are of which version: {"1.0.0": 3}. */
-static json_t *count_versions(const struct study_data *data) {
+/* How many jobs of the report have which value of `field`: {"1.0.0": 3}. */
+static json_t *count_by(const struct study_data *data, const char *field) {
   json_t *jobs = json_object();
   for (uint32_t i = 0; jobs && i < data->cells * data->seeds; i++) {
-    const char *version = json_text(data->row[i], "version", STUDY_UNKNOWN);
+    const char *value = json_text(data->row[i], field, STUDY_UNKNOWN);
     if (data->row[i])
-      (void)json_object_set_new(jobs, version, json_integer((json_int_t)json_count(jobs, version) + 1));
+      (void)json_object_set_new(jobs, value, json_integer((json_int_t)json_count(jobs, value) + 1));
   }
   return jobs;
 }
 
-static int tell_versions(struct study_data *data) {
-  json_t *jobs = count_versions(data), *count;
-  const char *version;
+/* Nothing where all that is known is one value. digits: of a value are told. */
+static int tell_differences(const struct study_data *data, const char *field, int digits, char **ret_text) {
+  json_t *jobs = count_by(data, field), *count;
+  const char *value;
   size_t size = 0;
   unsigned n = 0;
   const size_t known = json_object_size(jobs) - (json_object_get(jobs, STUDY_UNKNOWN) != NULL);
-  FILE *out = known > 1 ? open_memstream(&data->versions, &size) : NULL;
-  json_object_foreach(out ? jobs : NULL, version, count) {
+  FILE *out = known > 1 ? open_memstream(ret_text, &size) : NULL;
+  json_object_foreach(out ? jobs : NULL, value, count) {
     const json_int_t of_it = json_integer_value(count);
-    (void)fprintf(out, "%s%s (%lld %s)", n++ ? ", " : "", version, (long long)of_it,
+    (void)fprintf(out, "%s%.*s (%lld %s)", n++ ? ", " : "", digits, value, (long long)of_it,
                   of_it == 1 ? "job" : "jobs");
   }
   int r = jobs && (known <= 1 || (out && fclose(out) == 0)) ? 0 : -ENOMEM;
@@ -178,7 +179,9 @@ int study_data_load(const char *directory, struct study_data *ret_data, struct g
   }
   if (r == 0) {
     find_rows(&data);
-    if (list_figures(&data) < 0 || fill_values(&data) < 0 || tell_versions(&data) < 0)
+    if (list_figures(&data) < 0 || fill_values(&data) < 0 ||
+        tell_differences(&data, "version", 64, &data.versions) < 0 ||
+        tell_differences(&data, "teacher", 8, &data.teachers) < 0)
       r = error_set(err, -ENOMEM, "out of memory");
   }
   if (r < 0) {
@@ -198,6 +201,7 @@ void study_data_free(struct study_data *data) {
   free((void *)data->row);
   free(data->value);
   free(data->versions);
+  free(data->teachers);
   json_decref(data->plan);
   json_decref(data->rows);
   *data = (struct study_data){.directory = NULL};

@@ -25,6 +25,7 @@ struct study_data {
   double *value;      /* [figures][cells][seeds], NAN = none */
   uint32_t stale;     /* rows that do not belong to the plan */
   char *versions;     /* "1.0.0 (3 jobs), 1.1.0 (6 jobs)": of the daemons that ran them; NULL = not several */
+  char *teachers;     /* the same of the networks that attackers learnt from, by the first digits */
 };
 
 /* Reads plan.json and results.jsonl of a study's folder. -EINVAL, -ENOENT with err. */

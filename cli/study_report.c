@@ -56,10 +56,14 @@ static int complete_metrics(struct cli *cli, const struct study_data *data) {
   return EXIT_DONE;
 }
 
-static void warn_of_versions(const struct study_data *data) {
+static void warn_of_differences(const struct study_data *data) {
   if (data->versions)
     (void)cli_error("the jobs of this study were run by different versions of guised, compare with care: %s",
                     data->versions);
+  if (data->teachers)
+    (void)cli_error(
+        "the attackers of this study's jobs learnt from different networks, compare with care: %s",
+        data->teachers);
 }
 
 static int write_report(const struct study_data *data, uint32_t baseline) {
@@ -104,7 +108,7 @@ int command_study_report(struct cli *cli, int argc, char **argv) {
   if (baseline && study_data_find_cell(&data, baseline, &cell) < 0)
     code = no_cell(&data, baseline);
   if (code == EXIT_DONE) {
-    warn_of_versions(&data);
+    warn_of_differences(&data);
     code = complete_metrics(cli, &data);
   }
   if (code == EXIT_DONE)

@@ -174,6 +174,14 @@ static json_t *strategy_of(const json_t *metrics) {
   return last;
 }
 
+/* The network that attackers learnt from; null where none was told. */
+static json_t *teacher_of(const json_t *report) {
+  const json_t *audits = json_object_get(report, "audits");
+  const json_t *audit = json_array_get(audits, json_array_size(audits) - 1);
+  const char *digest = json_text(audit, "teacher_sha256", NULL);
+  return digest ? json_string(digest) : json_null();
+}
+
 json_t *results_row(const json_t *job, const json_t *report, const json_t *metrics) {
   static const char *const fractions[] = {"eer", "tar_at_far_1e-2", "tar_at_far_1e-3"};
   const json_t *labels = json_object_get(job, "labels"), *problem = json_object_get(job, "error");
@@ -191,6 +199,7 @@ json_t *results_row(const json_t *job, const json_t *report, const json_t *metri
   if (!row || !report)
     return row;
   int r = json_object_set_new(row, "version", json_string(json_text(report, "guise_version", STUDY_UNKNOWN)));
+  r |= json_object_set_new(row, "teacher", teacher_of(report));
   r |= json_object_set_new(row, "accuracy", number_or_null(json_real_or(accuracy, "mean", NAN)));
   for (size_t i = 0; i < ARRAY_SIZE(fractions); i++)
     r |= json_object_set_new(row, fractions[i], number_or_null(json_real_or(utility, fractions[i], NAN)));

@@ -36,19 +36,25 @@ static void get_model(struct reply *ret_reply) {
   expect(&server, "GET", path, NULL, 200, ret_reply);
 }
 
-/* Of one of the model's files. */
-static void hash_of(const char *name, char ret_sha256[65]) {
+/* Of one of a model's files. */
+static void hash_of_file(const char *of, const char *name, char ret_sha256[65]) {
+  char path[128];
   struct reply reply;
   size_t i;
   json_t *file;
   ret_sha256[0] = 0;
-  get_model(&reply);
+  (void)snprintf(path, sizeof(path), "/v1/models/%s", of);
+  expect(&server, "GET", path, NULL, 200, &reply);
   json_array_foreach(json_object_get(reply.json, "files"), i, file) {
     if (strcmp(text_at(file, "name"), name) == 0)
       (void)snprintf(ret_sha256, 65, "%s", text_at(file, "sha256"));
   }
   reply_done(&reply);
   assert_int_equal(strlen(ret_sha256), 64);
+}
+
+static void hash_of(const char *name, char ret_sha256[65]) {
+  hash_of_file(model, name, ret_sha256);
 }
 
 static void get_report(long status, struct reply *ret_reply) {
@@ -238,7 +244,7 @@ static void wait_phase(const char *id, const char *phase) {
 /* A long audit began with a report that a short one then replaced: neither loses what the other found. */
 static void two_audits_at_once(void **state) {
   (void)state;
-  char first[64], second[64], audit[256];
+  char first[64], second[64], audit[256], sha256[65];
   struct reply reply;
   (void)snprintf(audit, sizeof(audit),
                  "{\"effort\":\"thorough\",\"attacks\":[\"linear\",\"linkage\"],\"public_dataset\":\"open\","
@@ -254,6 +260,13 @@ static void two_audits_at_once(void **state) {
   assert_int_equal(attacks_in_report(), 3);
   assert_string_equal(wait_job(&server, first, 0, 240), "succeeded");
   assert_int_equal(attacks_in_report(), 5);
+  get_report(200, &reply);
+  const json_t *audits = json_object_get(reply.json, "audits");
+  const json_t *last = json_array_get(audits, json_array_size(audits) - 1);
+  hash_of_file(teacher, "model.safetensors", sha256);
+  assert_string_equal(text_at(last, "job"), first);
+  assert_string_equal(text_at(last, "teacher_sha256"), sha256);
+  reply_done(&reply);
 }
 
 static void control(const char *id, const char *verb) {

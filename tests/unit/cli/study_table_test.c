@@ -37,22 +37,28 @@ static void write_plan(void) {
   assert_int_equal(file_write_atomic(path, plan, strlen(plan), &err), 0);
 }
 
-/* A job whose attack got `ssim`, .1 more or less over the people attacked. version NULL: not told. */
-static void add_job(json_t *rows, const char *cell, const char *seed, double ssim, const char *version) {
+/* A job whose attack got `ssim`, .1 more or less over the people attacked. NULL: not told. */
+static void add_taught_job(json_t *rows, const char *cell, const char *seed, double ssim, const char *version,
+                           const char *teacher) {
   char id[64];
   struct guise_error err = {0};
   (void)snprintf(id, sizeof(id), "job_%s_%s", cell, seed);
   json_t *job = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "id", id, "state", "succeeded", "labels", "cell",
                           cell, "seed", seed, "study_hash", "h");
-  json_t *report = json_pack("{s:s*, s:[{s:{s:f}}], s:[{s:s, s:[{s:s, s:s, s:[{s:s, s:{s:f, s:f, s:f}}]}]}]}",
-                             "guise_version", version, "utility", "accuracy", "mean", .75, "attacks",
-                             "attack", "linear", "surfaces", "surface", "I", "decided_by", "ssim", "metrics",
-                             "name", "ssim", "value", "mean", ssim, "low", ssim - .1, "high", ssim + .1);
+  json_t *report =
+      json_pack("{s:s*, s:[{s:s*}], s:[{s:{s:f}}], s:[{s:s, s:[{s:s, s:s, s:[{s:s, s:{s:f, s:f, s:f}}]}]}]}",
+                "guise_version", version, "audits", "teacher_sha256", teacher, "utility", "accuracy", "mean",
+                .75, "attacks", "attack", "linear", "surfaces", "surface", "I", "decided_by", "ssim",
+                "metrics", "name", "ssim", "value", "mean", ssim, "low", ssim - .1, "high", ssim + .1);
   assert_non_null(report);
   if (results_append(root, rows, results_row(job, report, NULL), &err) < 0)
     fail_msg("%s", err.text);
   json_decref(job);
   json_decref(report);
+}
+
+static void add_job(json_t *rows, const char *cell, const char *seed, double ssim, const char *version) {
+  add_taught_job(rows, cell, seed, ssim, version, NULL);
 }
 
 /* table.md, or the file that is named; free it. */
@@ -107,9 +113,27 @@ static void versions_that_differ_are_told(void **state) {
                "1.1.0 (1 job).");
 }
 
+static void teachers_that_differ_are_told(void **state) {
+  (void)state;
+  json_t *rows = json_array();
+  write_plan();
+  add_taught_job(rows, "one", "1", .5, "1.0.0", "0123456789abcdef");
+  add_taught_job(rows, "one", "2", .5, "1.0.0", NULL);
+  add_taught_job(rows, "two", "1", .5, "1.0.0", "0123456789abcdef");
+  _cleanup_(freep) char *same = report("table.md");
+  assert_null(strstr(same, "different networks"));
+  add_taught_job(rows, "two", "2", .5, "1.0.0", "fedcba9876543210");
+  json_decref(rows);
+  _cleanup_(freep) char *page = report("table.md");
+  expect(page, "In these jobs attackers learnt from different networks");
+  expect(page, "with care: 01234567 (2 jobs), unknown (1 job), fedcba98 (1 job).");
+  assert_null(strstr(page, "versions of guised"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(a_single_seed_has_its_own_interval, setup, teardown),
-      cmocka_unit_test_setup_teardown(versions_that_differ_are_told, setup, teardown)};
+      cmocka_unit_test_setup_teardown(versions_that_differ_are_told, setup, teardown),
+      cmocka_unit_test_setup_teardown(teachers_that_differ_are_told, setup, teardown)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,6 +229,7 @@ static void a_given_control_is_taken(void **state) {
   assert_string_equal(json_string_value(json_object_get(conditions, "control")), "mdl_c");
   assert_true(json_real_value(json_object_get(conditions, "control_accuracy")) == 0.75);
   assert_true(json_is_null(json_object_get(conditions, "evaluator")));
+  assert_true(json_is_null(json_object_get(conditions, "teacher_sha256"))); /* nobody learns */
   json_decref(conditions);
   /* whichever attack was judged, also in a run before this one */
   assert_int_equal(
