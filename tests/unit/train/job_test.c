@@ -319,6 +319,7 @@ static void a_reference_bounds_the_accuracy(void **state) {
     fail_msg("%s", err.text);
   json_decref(outcome.summary);
   assert_true(epoch_value(&record, "strategy.mu", 1) == DUAL_MU_BOUND); /* the margin warms up */
+  assert_true(epoch_value(&record, "strategy.pi_1", 1) > 0.6); /* a third of three, without a bound */
   /* moved at the ends of the epochs in which the policy was updated: all but the first */
   double tau = DUAL_TAU_BOUND;
   for (uint32_t epoch = 2; epoch <= 3; epoch++) {
