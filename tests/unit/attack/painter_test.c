@@ -1,5 +1,5 @@
 /* What the reconstruction attack's network is taught: its loss against differences, that the recogniser's
- * part makes drawings of strangers look more like themselves to it, and that nothing but the seed decides. */
+ * part makes drawings look more like themselves to it, and that nothing but the seed decides. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -207,10 +207,10 @@ static void a_teacher_nobody_sees_through(void **state) {
 
 /* ---- what it is good for ---- */
 
-/* How like themselves the victims look to the teacher in what a network draws of their templates. */
+/* How like themselves the faces that a network has learnt from look to the teacher in what it draws of them.
+ */
 static double drawn_cosine(struct model *model, const struct mask *mask, struct recogniser *recogniser,
-                           const struct face_sample *faces, const struct face_sample *strangers,
-                           uint32_t steps, uint8_t *ret_drawn) {
+                           const struct face_sample *faces, uint32_t steps, uint8_t *ret_drawn) {
   const struct painter_options options = {
       .lessons = {.mask = mask, .inference = true, .seed = 5, .threads = 2},
       .steps = steps,
@@ -218,15 +218,15 @@ static double drawn_cosine(struct model *model, const struct mask *mask, struct 
       .recogniser = recogniser};
   struct painter *painter = NULL;
   struct guise_error err = {0};
-  const size_t count = strangers->count;
+  const size_t count = faces->count;
   struct mix *mixes = calloc(count, sizeof(*mixes));
   float *made = calloc(count * EMBEDDING, sizeof(float)), *true_ = calloc(count * EMBEDDING, sizeof(float));
   double sum = 0;
-  (void)face_sample_compose(strangers, NULL, 0, mixes);
+  (void)face_sample_compose(faces, NULL, 0, mixes);
   if (painter_train(&options, faces, &painter, &err) < 0 ||
-      painter_draw(painter, strangers, mixes, ret_drawn, NULL, &err) < 0 ||
-      teacher_embed_pictures(model, ret_drawn, strangers, SIZE, &options.lessons, made, &err) < 0 ||
-      teacher_embed(model, strangers, SIZE, false, &options.lessons, true_, &err) < 0)
+      painter_draw(painter, faces, mixes, ret_drawn, NULL, &err) < 0 ||
+      teacher_embed_pictures(model, ret_drawn, faces, SIZE, &options.lessons, made, &err) < 0 ||
+      teacher_embed(model, faces, SIZE, false, &options.lessons, true_, &err) < 0)
     fail_msg("%s", err.text);
   for (size_t i = 0; i < count * EMBEDDING; i++)
     sum += (double)made[i] * (double)true_[i];
@@ -237,51 +237,50 @@ static double drawn_cosine(struct model *model, const struct mask *mask, struct 
   return sum / (double)count;
 }
 
+/* Of faces it has learnt from: what a few steps carry over to strangers is less than what chance moves. */
 static void drawings_show_whom_they_should(void **state) {
   (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   print_message("SKIPPED: what a network learns is tested without a sanitizer\n");
   skip();
 #endif
-  struct attack_faces from, others;
-  struct face_sample faces = sample_of(&from, &open, 128), strangers = sample_of(&others, &victims, 60);
+  struct attack_faces from;
+  struct face_sample faces = sample_of(&from, &open, 128);
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct model *model = load(teacher);
   struct recogniser *recogniser = made_recogniser(model, &faces);
-  uint8_t *drawn = malloc(strangers.count * PIXELS);
-  const double without = drawn_cosine(model, mask, NULL, &faces, &strangers, STEPS, drawn),
-               with = drawn_cosine(model, mask, recogniser, &faces, &strangers, STEPS, drawn);
+  uint8_t *drawn = malloc(faces.count * PIXELS);
+  const double without = drawn_cosine(model, mask, NULL, &faces, STEPS, drawn),
+               with = drawn_cosine(model, mask, recogniser, &faces, STEPS, drawn);
   print_message("cosine to the true face %.4f, %.4f without the recogniser\n", with, without);
-  assert_true(with > without + .01);
+  assert_true(with > without + .04);
   free(drawn);
   recogniser_free(recogniser);
   model_free(model);
   mask_free(mask);
   face_sample_done(&faces);
-  face_sample_done(&strangers);
 }
 
 /* To the byte, also by a recogniser that has served another network before. */
 static void the_same_again(void **state) {
   (void)state;
-  struct attack_faces from, others;
-  struct face_sample faces = sample_of(&from, &open, 64), strangers = sample_of(&others, &victims, 20);
+  struct attack_faces from;
+  struct face_sample faces = sample_of(&from, &open, 64);
   struct mask *mask = fitted_mask(MASK_AHM, 3, 3);
   struct model *model = load(teacher);
   struct recogniser *recogniser = made_recogniser(model, &faces);
   uint8_t *drawn[2];
   for (int i = 0; i < 2; i++) {
-    drawn[i] = malloc(strangers.count * PIXELS);
-    (void)drawn_cosine(model, mask, recogniser, &faces, &strangers, 3, drawn[i]);
+    drawn[i] = malloc(faces.count * PIXELS);
+    (void)drawn_cosine(model, mask, recogniser, &faces, 3, drawn[i]);
   }
-  assert_memory_equal(drawn[0], drawn[1], strangers.count * PIXELS);
+  assert_memory_equal(drawn[0], drawn[1], faces.count * PIXELS);
   free(drawn[0]);
   free(drawn[1]);
   recogniser_free(recogniser);
   model_free(model);
   mask_free(mask);
   face_sample_done(&faces);
-  face_sample_done(&strangers);
 }
 
 static bool at_once(void *context) {
