@@ -140,8 +140,8 @@ static json_t *count_by(const struct study_data *data, const char *field) {
   return jobs;
 }
 
-/* Nothing where all that is known is one value. digits: of a value are told. */
-static int tell_differences(const struct study_data *data, const char *field, int digits, char **ret_text) {
+/* Nothing where all that is known is one value. most: characters of a value that are told. */
+static int tell_differences(const struct study_data *data, const char *field, int most, char **ret_text) {
   json_t *jobs = count_by(data, field), *count;
   const char *value;
   size_t size = 0;
@@ -150,7 +150,7 @@ static int tell_differences(const struct study_data *data, const char *field, in
   FILE *out = known > 1 ? open_memstream(ret_text, &size) : NULL;
   json_object_foreach(out ? jobs : NULL, value, count) {
     const json_int_t of_it = json_integer_value(count);
-    (void)fprintf(out, "%s%.*s (%lld %s)", n++ ? ", " : "", digits, value, (long long)of_it,
+    (void)fprintf(out, "%s%.*s (%lld %s)", n++ ? ", " : "", most, value, (long long)of_it,
                   of_it == 1 ? "job" : "jobs");
   }
   int r = jobs && (known <= 1 || (out && fclose(out) == 0)) ? 0 : -ENOMEM;

@@ -249,10 +249,10 @@ static void put_page(FILE *out, const struct study_data *data, uint32_t baseline
     (void)fputs(".\n", out);
   }
   if (data->teachers) {
-    (void)fputs("\nIn these jobs attackers learnt from different networks, of which the first digits are "
-                "told; compare "
-                "linkage and other figures of attacks that learn with care: ",
-                out);
+    (void)fputs(
+        "\nIn these jobs attackers learnt from different networks, of which the first digits are told; "
+        "compare linkage and other figures of attacks that learn with care: ",
+        out);
     put_markdown(out, data->teachers);
     (void)fputs(".\n", out);
   }

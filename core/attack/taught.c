@@ -48,14 +48,11 @@ int taught_ledger(const struct attack_context *context, const char *name,
                   struct ledger **ret_ledger, struct guise_error *err) {
   const uint32_t size = mask_size(options->mask);
   json_t *teacher = NULL, *templates = NULL;
-  int r = 0;
   *ret_ledger = NULL;
-  if (context->work_directory) {
-    r = ledger_digest_of_file(context->teacher, &teacher, err);
-    if (r == 0)
-      r = digest_templates(options, open, victims, mixes, &templates, err);
-  }
-  if (r < 0 || !context->work_directory) {
+  int r = context->work_directory ? ledger_digest_of_file(context->teacher, &teacher, err) : 0;
+  if (r == 0 && context->work_directory)
+    r = digest_templates(options, open, victims, mixes, &templates, err);
+  if (!templates) { /* nowhere to keep anything, or an error */
     json_decref(teacher);
     json_decref(course);
     return r;
