@@ -144,6 +144,8 @@ static void print_left_out(const json_t *audits) {
     json_array_foreach(json_object_get(audit, "left_out"), a, entry) {
       (void)fputs("Left out by ", stdout);
       out_text(stdout, json_text(audit, "job", "?"));
+      (void)fputs(" of the people of ", stdout);
+      out_text(stdout, json_text(json_object_get(audit, "victims"), "dataset", "?"));
       (void)fputs(": ", stdout);
       out_text(stdout, json_text(entry, "attack", "?"));
       (void)fputs(", ", stdout);

@@ -181,7 +181,7 @@ int study_data_load(const char *directory, struct study_data *ret_data, struct g
     find_rows(&data);
     if (list_figures(&data) < 0 || fill_values(&data) < 0 ||
         tell_differences(&data, "version", 64, &data.versions) < 0 ||
-        tell_differences(&data, "teacher", 8, &data.teachers) < 0)
+        tell_differences(&data, "teacher_sha256", 8, &data.teachers) < 0)
       r = error_set(err, -ENOMEM, "out of memory");
   }
   if (r < 0) {

@@ -174,12 +174,23 @@ static json_t *strategy_of(const json_t *metrics) {
   return last;
 }
 
-/* The network that attackers learnt from; null where none was told. */
-static json_t *teacher_of(const json_t *report) {
-  const json_t *audits = json_object_get(report, "audits");
-  const json_t *audit = json_array_get(audits, json_array_size(audits) - 1);
-  const char *digest = json_text(audit, "teacher_sha256", NULL);
+/* The network that the job's own attackers learnt from; null where none was told. Later audits of the model
+ * are in its report, too. */
+static json_t *teacher_of(const json_t *job, const json_t *report) {
+  const json_t *audit;
+  size_t i;
+  const char *digest = NULL;
+  json_array_foreach(json_object_get(report, "audits"), i, audit) {
+    if (strcmp(json_text(audit, "job", ""), json_text(job, "id", "?")) == 0)
+      digest = json_text(audit, "teacher_sha256", NULL);
+  }
   return digest ? json_string(digest) : json_null();
+}
+
+/* How many faces the templates are of, as the report tells it; null where nothing mixes. */
+static json_t *mixing_of(const json_t *report) {
+  json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  return json_is_object(mixing) ? json_incref(mixing) : json_null();
 }
 
 json_t *results_row(const json_t *job, const json_t *report, const json_t *metrics) {
@@ -199,7 +210,7 @@ json_t *results_row(const json_t *job, const json_t *report, const json_t *metri
   if (!row || !report)
     return row;
   int r = json_object_set_new(row, "version", json_string(json_text(report, "guise_version", STUDY_UNKNOWN)));
-  r |= json_object_set_new(row, "teacher", teacher_of(report));
+  r |= json_object_set_new(row, "teacher_sha256", teacher_of(job, report));
   r |= json_object_set_new(row, "accuracy", number_or_null(json_real_or(accuracy, "mean", NAN)));
   for (size_t i = 0; i < ARRAY_SIZE(fractions); i++)
     r |= json_object_set_new(row, fractions[i], number_or_null(json_real_or(utility, fractions[i], NAN)));
@@ -207,6 +218,7 @@ json_t *results_row(const json_t *job, const json_t *report, const json_t *metri
   r |= json_object_set_new(row, "view", json_string(json_text(utility, "view", "none")));
   r |= json_object_set_new(row, "images_per_s", number_or_null(json_real_or(cost, "images_per_s", NAN)));
   r |= json_object_set_new(row, "train_seconds", number_or_null(json_real_or(cost, "train_seconds", NAN)));
+  r |= json_object_set_new(row, "mixing", mixing_of(report));
   r |= json_object_set_new(row, "attacks", attacks_of(report));
   r |= json_object_set_new(row, "strategy", strategy_of(metrics));
   if (r < 0) {

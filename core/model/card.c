@@ -223,7 +223,7 @@ static void add_attack_row(struct text *card, const json_t *attack, const json_t
   text_add(card, "** |\n");
 }
 
-/* Attacks that audits could not run any more on these people, a line each. */
+/* Attacks that audits were asked for and could not run on the people they had, a line each. */
 static void add_left_out(struct text *card, const json_t *audits) {
   size_t i, a;
   json_t *audit, *entry;
@@ -231,6 +231,8 @@ static void add_left_out(struct text *card, const json_t *audits) {
     json_array_foreach(json_object_get(audit, "left_out"), a, entry) {
       text_add(card, "\nLeft out by ");
       text_add_markdown(card, json_text_at(audit, "job"));
+      text_add(card, " of the people of ");
+      text_add_markdown(card, json_text_at(json_object_get(audit, "victims"), "dataset"));
       text_add(card, ": ");
       text_add_markdown(card, json_text_at(entry, "attack"));
       text_add(card, ", ");

@@ -323,28 +323,38 @@ static const char *provenance_of(const struct audit_subject *subject, const stru
 }
 
 /* Of the network that attackers learnt from, given or trained by the job; null where there was none. */
-static json_t *teacher_digest(const struct audit_subject *subject) {
+static int teacher_digest(const struct audit_subject *subject, json_t **ret_digest, struct guise_error *err) {
   const char *path = subject->inputs->teacher_model;
   char digest[SHA256_HEX];
-  return path && sha256_file(path, digest, NULL) == 0 ? json_string(digest) : json_null();
+  int r = path ? sha256_file(path, digest, NULL) : 0;
+  if (r < 0)
+    return error_set(err, r, "cannot read the teacher, %s: %s", path, strerror(-r));
+  *ret_digest = path ? json_string(digest) : json_null();
+  return 0;
 }
 
-json_t *audit_conditions(const struct audit_subject *subject, const struct audit_record *record) {
+int audit_conditions(const struct audit_subject *subject, const struct audit_record *record,
+                     json_t **ret_conditions, struct guise_error *err) {
   const struct job_spec *spec = subject->spec;
   const struct face_list *people = victims_of(subject);
-  json_t *names = json_array(), *entry;
+  json_t *teacher = NULL, *names, *entry;
   size_t i;
   const double accuracy = *spec->audit.control ? subject->inputs->control_accuracy : 0;
+  int r = teacher_digest(subject, &teacher, err);
+  if (r < 0)
+    return r;
+  names = json_array();
   json_array_foreach(record->attacks, i, entry)(void)
       json_array_append(names, json_object_get(entry, "attack"));
-  return json_pack(
+  *ret_conditions = json_pack(
       "{s:s, s:s, s:I, s:{s:s, s:s, s:i, s:i, s:b, s:s}, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "job",
       subject->inputs->job_id, "effort", effort_name(spec->audit.effort), "seed",
       (json_int_t)subject->split.seed, "victims", "dataset", subject->inputs->dataset_name, "sha256",
       subject->inputs->dataset_sha256, "identities", (int)people->identities, "images", (int)people->count,
       "held_out", people == &subject->data->held, "provenance", provenance_of(subject, people),
       "public_dataset", name_or_null(spec->audit.public_dataset), "teacher",
-      name_or_null(spec->audit.teacher), "teacher_sha256", teacher_digest(subject), "control",
+      name_or_null(spec->audit.teacher), "teacher_sha256", teacher, "control",
       name_or_null(spec->audit.control), "control_accuracy", accuracy > 0 ? json_real(accuracy) : json_null(),
       "evaluator", evaluator_of(record), "attacks", names, "left_out", left_out_of(subject));
+  return *ret_conditions ? 0 : error_set(err, -ENOMEM, "out of memory for what the attacks were made with");
 }

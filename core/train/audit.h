@@ -75,5 +75,6 @@ int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, const stru
                           struct job_inputs *inputs, char path[static PATH_MAX], struct guise_error *err);
 
 /* The entry of the report's "audits" that tells under which conditions the record's attacks were made, and
- * which were left out. New reference; NULL when out of memory. */
-json_t *audit_conditions(const struct audit_subject *subject, const struct audit_record *record);
+ * which were left out. A new reference; -ENOMEM, or what reading the teacher gives. */
+int audit_conditions(const struct audit_subject *subject, const struct audit_record *record,
+                     json_t **ret_conditions, struct guise_error *err);

@@ -203,8 +203,10 @@ static int read_checkpoint(struct audit_job *job, struct guise_error *err) {
 static int write_results(struct audit_job *job, const struct audit_subject *subject,
                          struct job_outcome *ret_outcome, struct guise_error *err) {
   job->callbacks->phase(job->callbacks->context, "writing");
-  json_t *conditions = audit_conditions(subject, &job->record);
-  int r = report_add_audit(job->report, job->record.attacks, conditions, err);
+  json_t *conditions = NULL;
+  int r = audit_conditions(subject, &job->record, &conditions, err);
+  if (r == 0)
+    r = report_add_audit(job->report, job->record.attacks, conditions, err);
   json_decref(conditions);
   if (r == 0)
     r = export_onnx_again(&job->inputs, job->callbacks, job->report, err);

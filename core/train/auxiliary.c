@@ -31,16 +31,9 @@ static bool is_spared(const struct trainer *t, uint32_t image) {
   return rng_uniform(&rng) < (float)t->spec->mask.unmixed;
 }
 
-bool auxiliary_is_careful(const struct job_spec *spec) {
-  return spec->mask.policy == POLICY_LEARNED && spec->mask.reward == REWARD_PROBE && *spec->mask.reference &&
-         spec->mask.k_count > 1 && spec->mask.k[0] == 1;
-}
-
 /* P(k = 1) of a policy that nobody has asked yet. */
 static float alone_at_first(const struct job_spec *spec) {
   double total = 0;
-  if (auxiliary_is_careful(spec))
-    return (float)DUAL_ALONE_BOUND;
   if (spec->mask.policy != POLICY_FIXED)
     return 1 / (float)spec->mask.k_count;
   for (uint32_t a = 0; a < spec->mask.k_count; a++)
@@ -48,9 +41,14 @@ static float alone_at_first(const struct job_spec *spec) {
   return (float)(spec->mask.probability[0] / total);
 }
 
+static bool may_leave(const struct job_spec *spec) {
+  return spec->mask.k_count > 1 && spec->mask.k[0] == 1;
+}
+
+/* Not with frozen mixes: there the choice is a sample's and not a person's. */
 static bool policy_leaves_some(const struct trainer *t) {
   return mask_traits(t->spec->mask.method)->chooses_k && !trainer_is_given(t) && t->spec->mask.recipes == 0 &&
-         t->spec->mask.k_count > 1 && t->spec->mask.k[0] == 1;
+         may_leave(t->spec);
 }
 
 struct standing_in {
@@ -96,6 +94,14 @@ static int rank_people(struct trainer *t, struct guise_error *err) {
     t->left[p] = 0;
   }
   return t->probe && !ablation_traits(t->spec->mask.ablation)->marginal ? rank_by_alike(t, err) : 0;
+}
+
+void auxiliary_begin_bounded(struct trainer *t) {
+  if (!t->strategy || !may_leave(t->spec))
+    return;
+  strategy_begin(t->strategy, (float)DUAL_ALONE_BOUND);
+  for (uint32_t p = 0; t->left && p < t->data.train.identities; p++)
+    t->alone[p] = (float)DUAL_ALONE_BOUND;
 }
 
 /* Whether `alone` unmixed images of an epoch, and the others, are enough for batches and norms of their own:

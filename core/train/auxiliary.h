@@ -41,9 +41,10 @@ void auxiliary_order(struct trainer *trainer);
 void auxiliary_use(struct trainer *trainer, bool mixed);
 bool auxiliary_is_apart(const struct trainer *trainer); /* there are two */
 
-/* Whether the policy begins with few mixes, because of a bound that it can keep by leaving people unmixed:
- * DUAL_ALONE_BOUND. */
-bool auxiliary_is_careful(const struct job_spec *spec);
+/* Once a bound on accuracy is in force, before the first step: a policy that may leave samples unmixed (1 in
+ * mask.k) begins with P(k = 1) = DUAL_ALONE_BOUND, for whatever sample; with the price taken away (no_dual),
+ * too, so that nothing else differs. Any other begins as it did. */
+void auxiliary_begin_bounded(struct trainer *trainer);
 
 /* Whether one of the `count` samples of the filled batch is mixed; how many of `count` mixes are. */
 bool auxiliary_batch_mixed(const struct trainer *trainer, uint32_t count);

@@ -47,7 +47,8 @@ struct dual {
 #define DUAL_TAU_START 0.6 /* about the dilution of three faces */
 /* With a bound the beginning is careful, so that people are learnt from before it is known what mixing them
  * costs: what is lost early has to be made up for by not mixing later. This share is left unmixed by a policy
- * that has learnt nothing (if it may), which costs about that tau, and the price keeps it there. */
+ * that has learnt nothing (if it may). With two to six faces alike for the others that costs .16, so that the
+ * price falls at first, and as long as the accuracy allows it ever more are mixed. */
 #define DUAL_ALONE_BOUND 0.75
 #define DUAL_TAU_BOUND 0.2
 #define DUAL_MU_BOUND 1.0

@@ -235,8 +235,10 @@ static int add_audit(json_t *report, const struct audit_subject *audited, const 
                      struct guise_error *err) {
   if (json_array_size(audit->attacks) == 0)
     return 0;
-  json_t *conditions = audit_conditions(audited, audit);
-  int r = report_add_audit(report, audit->attacks, conditions, err);
+  json_t *conditions = NULL;
+  int r = audit_conditions(audited, audit, &conditions, err);
+  if (r == 0)
+    r = report_add_audit(report, audit->attacks, conditions, err);
   json_decref(conditions);
   return r;
 }

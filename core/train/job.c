@@ -145,6 +145,7 @@ static int measure_reference(struct trainer *t, const struct job_inputs *inputs,
   }
   dual_bind(&t->dual, result.accuracy, result.tar_at_far_2, dual_dilution(t->spec->mask.k[0]),
             !ablation_traits(t->spec->mask.ablation)->no_dual);
+  auxiliary_begin_bounded(t);
   trainer_log(t, "info", "the reference verifies %.2f %% of %s; at most %.2f points may be lost",
               100 * result.accuracy, sets->set[0].protocol, 100 * t->spec->mask.max_accuracy_drop);
   return 0;

@@ -105,8 +105,6 @@ static int make_strategy(struct trainer *t, struct guise_error *err) {
                        spec->mask.reward == REWARD_PROBE, spec->train.seed, &t->strategy, err);
   if (r < 0 || spec->mask.reward != REWARD_PROBE)
     return r;
-  if (auxiliary_is_careful(spec))
-    strategy_begin(t->strategy, (float)DUAL_ALONE_BOUND);
   struct face_view view = {&t->data, t->data.train.image};
   const struct gallery_faces people = {.face = face_view_image,
                                        .context = &view,

@@ -429,8 +429,9 @@ static void people_are_erased(void **state) {
   last_audit_says("changed", 11, "mi_face");
   (void)snprintf(command, sizeof(command), "\"$G\" log %s", id);
   expect_text(shell(0, command)->out, "mi_face is left out");
-  (void)snprintf(told, sizeof(told),
-                 "Left out by %s: mi_face, it asks of people whom the model was trained on", id);
+  (void)snprintf(
+      told, sizeof(told),
+      "Left out by %s of the people of faces: mi_face, it asks of people whom the model was trained on", id);
   (void)snprintf(command, sizeof(command), "\"$G\" report %s", model);
   expect_text(shell(0, command)->out, told);
   (void)snprintf(

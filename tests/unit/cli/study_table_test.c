@@ -46,11 +46,17 @@ static void add_taught_job(json_t *rows, const char *cell, const char *seed, dou
   json_t *job = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "id", id, "state", "succeeded", "labels", "cell",
                           cell, "seed", seed, "study_hash", "h");
   json_t *report =
-      json_pack("{s:s*, s:[{s:s*}], s:[{s:{s:f}}], s:[{s:s, s:[{s:s, s:s, s:[{s:s, s:{s:f, s:f, s:f}}]}]}]}",
-                "guise_version", version, "audits", "teacher_sha256", teacher, "utility", "accuracy", "mean",
-                .75, "attacks", "attack", "linear", "surfaces", "surface", "I", "decided_by", "ssim",
-                "metrics", "name", "ssim", "value", "mean", ssim, "low", ssim - .1, "high", ssim + .1);
+      json_pack("{s:s*, s:[{s:s, s:s*}, {s:s, s:s}], s:[{s:{s:f}}], s:[{s:s, s:[{s:s, s:s, s:[{s:s, s:{s:f, "
+                "s:f, s:f}}]}]}]}",
+                "guise_version", version, "audits", "job", id, "teacher_sha256", teacher, "job", "job_later",
+                "teacher_sha256", "00", "utility", "accuracy", "mean", .75, "attacks", "attack", "linear",
+                "surfaces", "surface", "I", "decided_by", "ssim", "metrics", "name", "ssim", "value", "mean",
+                ssim, "low", ssim - .1, "high", ssim + .1);
   assert_non_null(report);
+  (void)json_object_set_new(report, "mask", json_pack("{s:{s:f}}", "mixing", "unmixed", .25));
+  json_t *row = results_row(job, report, NULL);
+  assert_true(json_number_value(json_object_get(json_object_get(row, "mixing"), "unmixed")) == .25);
+  json_decref(row);
   if (results_append(root, rows, results_row(job, report, NULL), &err) < 0)
     fail_msg("%s", err.text);
   json_decref(job);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -196,7 +197,7 @@ static void a_given_control_is_taken(void **state) {
   json_decref(body);
   const struct data_split split = job_spec_split(&trained);
   assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
-  const struct job_inputs inputs = {.job_id = "job_1",
+  struct job_inputs inputs = {.job_id = "job_1",
                                     .dataset_pack = faces,
                                     .dataset_name = "a",
                                     .dataset_sha256 = "aa",
@@ -225,7 +226,8 @@ static void a_given_control_is_taken(void **state) {
   comparisons_free(comparisons);
   struct audit_record record;
   assert_int_equal(audit_record_init(&record, &err), 0);
-  json_t *conditions = audit_conditions(&subject, &record);
+  json_t *conditions = NULL;
+  assert_int_equal(audit_conditions(&subject, &record, &conditions, &err), 0);
   assert_string_equal(json_string_value(json_object_get(conditions, "control")), "mdl_c");
   assert_true(json_real_value(json_object_get(conditions, "control_accuracy")) == 0.75);
   assert_true(json_is_null(json_object_get(conditions, "evaluator")));
@@ -239,10 +241,14 @@ static void a_given_control_is_taken(void **state) {
                             json_pack("{s:s, s:{s:s, s:i, s:b, s:f}}", "attack", "mi_face", "evaluator",
                                       "arch", "iresnet18", "images", 12, "unseen", 1, "accuracy", 0.75)),
       0);
-  conditions = audit_conditions(&subject, &record);
+  assert_int_equal(audit_conditions(&subject, &record, &conditions, &err), 0);
   assert_true(json_equal(json_object_get(conditions, "evaluator"),
                          json_object_get(json_array_get(record.attacks, 1), "evaluator")));
   json_decref(conditions);
+  /* a teacher that cannot be read is not none */
+  inputs.teacher_model = "/nowhere/teacher";
+  assert_int_equal(audit_conditions(&subject, &record, &conditions, &err), -ENOENT);
+  assert_non_null(strstr(err.text, "/nowhere/teacher"));
   audit_record_done(&record);
   job_data_close(&data);
   job_spec_free(&trained);

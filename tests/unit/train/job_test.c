@@ -319,7 +319,7 @@ static void a_reference_bounds_the_accuracy(void **state) {
     fail_msg("%s", err.text);
   json_decref(outcome.summary);
   assert_true(epoch_value(&record, "strategy.mu", 1) == DUAL_MU_BOUND); /* the margin warms up */
-  assert_true(epoch_value(&record, "strategy.pi_1", 1) > 0.6); /* a third of three, without a bound */
+  assert_true(epoch_value(&record, "strategy.pi_1", 1) > 0.6);
   /* moved at the ends of the epochs in which the policy was updated: all but the first */
   double tau = DUAL_TAU_BOUND;
   for (uint32_t epoch = 2; epoch <= 3; epoch++) {
@@ -338,6 +338,42 @@ static void a_reference_bounds_the_accuracy(void **state) {
   assert_false(is_enforced(unbounded));
   json_decref(bounded);
   json_decref(unbounded);
+}
+
+/* Without a bound in force, or where nobody may stay unmixed, the policy begins with about equal shares. */
+static void what_does_not_bind_begins_evenly(void **state) {
+  (void)state;
+#define BOUND ",\"embedder\":\"mdl_a\",\"unmixed\":0,\"reference\":\"mdl_a\""
+  static const struct {
+    const char *mask, *row;
+    double share;
+    bool single;
+  } cases[] = {
+      {",\"embedder\":\"mdl_a\",\"unmixed\":0,\"k\":[1,2,6]", "strategy.pi_1", 1 / 3.0, false},
+      {BOUND ",\"k\":[1,2,6]", "strategy.pi_1", 1 / 3.0, true}, /* nothing to verify */
+      {BOUND ",\"k\":[2,6]", "strategy.pi_2", 0.5, false},
+  };
+  char model[512], two_each[sizeof(few_path)];
+  memcpy(two_each, few_path, sizeof(two_each));
+  (void)snprintf(few_path, sizeof(few_path), "%s/single", root);
+  draw_pack(few_path, 1, 16, 1, 40);
+  (void)snprintf(model, sizeof(model), "%s/out-none/model.safetensors", root);
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    char body[512];
+    struct record record = {.count = 0};
+    embedder_model = model;
+    reference_model = strstr(cases[i].mask, "reference") ? model : NULL;
+    of_few = cases[i].single;
+    (void)snprintf(body, sizeof(body), AHM, "learned", cases[i].mask);
+    run_through(body, "even", NULL, &record);
+    reference_model = embedder_model = NULL;
+    of_few = false;
+    const double share = epoch_value(&record, cases[i].row, 1);
+    if (fabs(share - cases[i].share) > 0.1)
+      fail_msg("%s: %s is %g at first", cases[i].mask, cases[i].row, share);
+  }
+#undef BOUND
+  memcpy(few_path, two_each, sizeof(few_path));
 }
 
 /* The embedder is trained first and kept: killed there or later, the job ends as if nothing had happened. */
@@ -479,6 +515,7 @@ int main(void) {
       cmocka_unit_test(a_learned_policy_reports_itself),
       cmocka_unit_test(the_probe_reports_itself),
       cmocka_unit_test(a_reference_bounds_the_accuracy),
+      cmocka_unit_test(what_does_not_bind_begins_evenly),
       cmocka_unit_test(an_embedder_of_public_faces),
       cmocka_unit_test(ablations_take_something_away),
       cmocka_unit_test(linkage_leads_the_report),
