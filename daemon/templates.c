@@ -75,6 +75,8 @@ static void impose_mixing(struct imposing *i) {
   impose(i, "mask", "policy", json_string(json_array_size(k) == 1 ? "fixed" : "uniform"), why);
   impose(i, "mask", "k", k, why);
   impose(i, "mask", "unmixed", json_real((double)mixing->unmixed), why);
+  impose(i, "mask", "protect", json_string(mixing->protection.alone ? "drop" : "mix"), why);
+  impose(i, "mask", "protect_drop", json_integer(mixing->protection.drop), why);
 }
 
 static void impose_mask(struct imposing *i) {

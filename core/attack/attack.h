@@ -53,6 +53,7 @@ struct attack_mixing {
   double uses; /* of a recipe whose k is drawn anew each time, and has a mix for each k; 0: k is frozen with
                   it */
   const char *doubt; /* a sentence for results that rest on these mixes; NULL = none */
+  struct mix_protection protection;
   enum mix_pool_kind pool;
   struct attack_faces partners; /* public faces of the pool; count 0 = none */
 };

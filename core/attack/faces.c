@@ -176,12 +176,13 @@ void face_sample_mix(const struct face_sample *sample, const struct attack_mixin
                                 open ? sample->partners->count : 0};
   const uint32_t known = sample->from->k ? sample->from->k[sample->index[lead]] : 0;
   const uint32_t drawn = known > 0 ? known : draw_k(&rng, mixing, sample->person[lead]),
-                 k = MIN(drawn, mix_pool_most(&pool));
+                 k = MIN(mix_size(&mixing->protection, drawn), mix_pool_most(&pool));
   if (k == 2 && mixing->beta)
     mix_draw_beta(&rng, mixing->alpha, lambda);
   else if (k > 1)
     mix_draw_lambdas(&rng, k, lambda);
   mix_compose_from(&rng, lead, k, lambda, &pool, ret_mix);
+  ret_mix->drop = mix_drop(&mixing->protection, drawn);
 }
 
 void mix_single(uint32_t face, struct mix *ret_mix) {
@@ -225,6 +226,7 @@ void face_sample_template(const struct face_sample *sample, const struct mask *m
     for (size_t i = 0; i < elements; i++)
       ret_template[i] += mix->lambda[j] * part[i];
   }
+  mask_lower(mask, mix->drop, ret_template);
   rng_init(&rng, 0, RNG_AFTER_MIX, turn, sample->index[mix->member[0]]);
   mask_after_mix(mask, &rng, scratch, ret_template);
 }

@@ -152,6 +152,7 @@ static void blend(struct lessons *lessons, const struct face_sample *batch, uint
     for (size_t e = 0; e < lessons->elements; e++)
       ret_template[e] += mix->lambda[j] * member[e];
   }
+  mask_lower(lessons->options.mask, mix->drop, ret_template);
 }
 
 /* Mixes within the batch and with the pool's public faces, as the training that is attacked does, anew each

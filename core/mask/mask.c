@@ -360,6 +360,11 @@ void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struc
     mask->row->perturb(mask, rng, ret_template);
 }
 
+void mask_lower(const struct mask *mask, uint32_t drop, float *template_) {
+  const struct mask_constants *placed = &mask->placed;
+  mix_lower(placed->channel, placed->channels, mask_cells(mask), drop, template_);
+}
+
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_) {
   if (mask->row->after_mix)
     mask->row->after_mix(mask, rng, template_, scratch);

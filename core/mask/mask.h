@@ -186,6 +186,8 @@ bool mask_inverts_to_pixels(const struct mask *mask);
  * mask_scratch() floats, one a thread. */
 void mask_template(const struct mask *mask, const uint8_t *rgb, bool flip, struct rng *rng, float *scratch,
                    float *ret_template);
+/* mix_lower of a template of a mask with one layout, keyed or not. */
+void mask_lower(const struct mask *mask, uint32_t drop, float *template_);
 /* The last step of methods that hide the mix itself; every template passes it, mixed or not. */
 void mask_after_mix(const struct mask *mask, struct rng *rng, float *scratch, float *template_);
 bool mask_has_after_mix(const struct mask *mask);

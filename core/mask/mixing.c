@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/freq/dct.h"
+
 #define LAMBDA_MAX 0.65f
 
 /* Rounds of `draws` >= k normals, of which the first k count. */
@@ -150,4 +152,13 @@ void mix_templates(const struct mix *mixes, uint32_t batch, const float *templat
         out[e] += lambda * member[e];
     }
   }
+}
+
+void mix_lower(const uint16_t *channel, uint32_t channels, size_t cells, uint32_t drop, float *template_) {
+  bool low[DCT_COEFFICIENTS] = {false};
+  for (uint32_t rank = 0; rank < MIN(drop, DCT_COEFFICIENTS); rank++)
+    low[zigzag8[rank]] = true;
+  for (uint32_t c = 0; c < channels; c++)
+    if (low[channel[c] % DCT_COEFFICIENTS])
+      memset(template_ + c * cells, 0, cells * sizeof(float));
 }

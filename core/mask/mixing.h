@@ -1,6 +1,8 @@
 /* Mixing of templates and of labels (MixUp in the frequency domain): x_mix = sum_j lambda_j z_j. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/philox.h"
@@ -25,9 +27,16 @@ struct mix_pool {
   uint32_t privates, publics;
 };
 
+/* What becomes in training of the templates of samples that are not left unmixed, that is of k > 1. */
+struct mix_protection {
+  uint32_t drop; /* the lowest frequencies of each colour that they lose; 0 = none beside the mask's own */
+  bool alone;    /* they are of one face all the same: they lose frequencies and nothing is mixed */
+};
+
 /* How one sample of a batch is composed. */
 struct mix {
-  uint32_t k;               /* 1 = unmixed */
+  uint32_t k;               /* faces; 1 = unmixed */
+  uint32_t drop;            /* lowest frequencies of each colour that the template loses; 0 = none */
   uint32_t member[MIX_MAX]; /* numbers of faces in the pool; member[0] is the lead */
   float lambda[MIX_MAX];    /* sum 1 */
   uint32_t labels;          /* distinct identities; their weights add up to the share of private faces */
@@ -61,6 +70,22 @@ void mix_compose_from(struct rng *rng, uint32_t lead, uint32_t k, const float *l
 void mix_compose(struct rng *rng, uint32_t lead, uint32_t k, const float *lambda, const uint32_t *identities,
                  uint32_t batch, struct mix *ret_mix);
 
+/* Faces in the template of a sample for which k was chosen, and how many frequencies it loses. */
+static inline uint32_t mix_size(const struct mix_protection *protection, uint32_t k) {
+  return protection->alone ? 1 : k;
+}
+static inline uint32_t mix_drop(const struct mix_protection *protection, uint32_t k) {
+  return k > 1 ? protection->drop : 0;
+}
+/* The k that was chosen for it: 2 of one face that has lost frequencies. */
+static inline uint32_t mix_choice(const struct mix *mix) {
+  return mix->k == 1 && mix->drop > 0 ? 2 : mix->k;
+}
+/* Whether it is the template of one face as the mask makes it. */
+static inline bool mix_is_plain(const struct mix *mix) {
+  return mix->k == 1 && mix->drop == 0;
+}
+
 /* Sum of the labels' weights: the share of private faces. */
 float mix_label_sum(const struct mix *mix);
 /* What no plain soft-label cross-entropy with these weights falls below, nats: -sum w log w + W log W, W the
@@ -71,3 +96,7 @@ float mix_label_entropy(const struct mix *mix);
  * template. */
 void mix_templates(const struct mix *mixes, uint32_t batch, const float *templates, size_t elements,
                    float *ret_mixed);
+
+/* Sets the `drop` lowest frequencies of each colour, in JPEG's zig-zag order, to their mean, 0. template_
+ * (channels, cells); channel: which of the 192 coefficients each is. */
+void mix_lower(const uint16_t *channel, uint32_t channels, size_t cells, uint32_t drop, float *template_);

@@ -122,6 +122,7 @@ uint32_t mask_file_tensors(const struct mask_constants *constants, uint32_t chan
 /* ---- mixing ---- */
 
 #define MIXING_FORMAT "1"
+#define LOWERING_FORMAT "2" /* which readers of the former would mix where nothing was */
 
 void mask_file_put_mixing(json_t *metadata, const struct mask_mixing *mixing) {
   char text[24 * (MIX_MAX + 1)] = "";
@@ -131,7 +132,13 @@ void mask_file_put_mixing(json_t *metadata, const struct mask_mixing *mixing) {
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.9g", k > 2 ? " " : "",
                              (double)mixing->probability[k]);
-  (void)json_object_set_new(metadata, "mix.format", json_string(MIXING_FORMAT));
+  const struct mix_protection *protection = &mixing->protection;
+  (void)json_object_set_new(metadata, "mix.format",
+                            json_string(protection->drop > 0 ? LOWERING_FORMAT : MIXING_FORMAT));
+  if (protection->drop > 0) {
+    (void)json_object_set_new(metadata, "mix.drop", json_sprintf("%u", protection->drop));
+    (void)json_object_set_new(metadata, "mix.alone", json_string(protection->alone ? "true" : "false"));
+  }
   (void)json_object_set_new(metadata, "mix.beta", json_string(mixing->beta ? "true" : "false"));
   (void)json_object_set_new(metadata, "mix.unmixed", json_sprintf("%.9g", (double)mixing->unmixed));
   (void)json_object_set_new(metadata, "mix.probability", json_string(text));
@@ -157,12 +164,19 @@ int mask_file_mixing(const json_t *metadata, struct mask_mixing *ret_mixing, str
   const char *format = mask_file_text(metadata, "mix.format");
   if (!*format)
     return error_set(err, -ENOENT, "the file does not say how faces were mixed");
-  if (strcmp(format, MIXING_FORMAT) != 0)
+  const bool lowers = strcmp(format, LOWERING_FORMAT) == 0;
+  if (strcmp(format, MIXING_FORMAT) != 0 && !lowers)
     return error_set(err, -EBADMSG,
-                     "the file's \"mix.format\" is \"%.40s\"; this version of guise reads " MIXING_FORMAT,
+                     "the file's \"mix.format\" is \"%.40s\"; this version of guise reads " MIXING_FORMAT
+                     " and " LOWERING_FORMAT,
                      format);
+  uint64_t drop = 0;
   mixing.beta = strcmp(mask_file_text(metadata, "mix.beta"), "true") == 0;
-  int r = mask_file_real(metadata, "mix.unmixed", 0, 1, &mixing.unmixed, err);
+  int r = lowers ? mask_file_number(metadata, "mix.drop", 1, 60, &drop, err) : 0;
+  mixing.protection.drop = (uint32_t)drop;
+  mixing.protection.alone = lowers && strcmp(mask_file_text(metadata, "mix.alone"), "true") == 0;
+  if (r == 0)
+    r = mask_file_real(metadata, "mix.unmixed", 0, 1, &mixing.unmixed, err);
   if (r == 0 && !parse_shares(mask_file_text(metadata, "mix.probability"), mixing.probability))
     r = error_set(err, -EBADMSG, "the file's \"mix.probability\" are not five shares that add up to 1");
   if (r == 0)

@@ -35,11 +35,13 @@ uint32_t mask_file_tensors(const struct mask_constants *constants, uint32_t chan
                            struct safetensor *ret_tensors);
 
 /* How training templates were mixed, or are to be: "mix.format" = "1", "mix.unmixed", "mix.beta" ("true",
- * "false") and "mix.probability", the shares of k = 2..6 among mixed ones. */
+ * "false") and "mix.probability", the shares of k = 2..6 among mixed ones. Where those that are not left
+ * unmixed lose frequencies the format is "2", with "mix.drop" and "mix.alone" ("true", "false"). */
 struct mask_mixing {
-  bool mixes;                     /* false: every template is one face; the rest means nothing */
-  bool beta;                      /* weights are Beta(MIX_ALPHA, MIX_ALPHA), k = 2; else |N(0,1)| */
-  float unmixed;                  /* share of people with k = 1 */
+  bool mixes;    /* false: every template is one face; the rest means nothing */
+  bool beta;     /* weights are Beta(MIX_ALPHA, MIX_ALPHA), k = 2; else |N(0,1)| */
+  float unmixed; /* share of people with k = 1 */
+  struct mix_protection protection;
   float probability[MIX_MAX + 1]; /* [k], k = 2..6, sum 1 */
 };
 /* Nine digits a number. Adds nothing where nothing is mixed. */

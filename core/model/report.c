@@ -17,7 +17,7 @@ static const char *removed(const struct report_input *input) {
            "directory or backups. The faces it has, as the mask none leaves them: one inverse transform "
            "turns a "
            "template back into the picture.";
-  if (!input->reward.mixes || input->reward.unmixed > 0)
+  if (!input->reward.mixes || input->reward.unmixed > 0 || input->reward.protection.alone)
     return "Who sees the faces: no picture and no name of those who were trained on has been in the "
            "service's "
            "memory, state directory or backups, but templates of one face alone have: what the mask leaves "
@@ -35,7 +35,10 @@ static int add_threats(json_t *data, const struct report_input *input) {
   const bool none = input->model->mask.method == MASK_NONE;
   (void)snprintf(templates, sizeof(templates),
                  "T: the service, its operator and a thief of its state have the templates%s; %s.",
-                 input->reward.mixes && input->reward.unmixed > 0 ? ", some of them of one face alone" : "",
+                 !input->reward.mixes             ? ""
+                 : input->reward.protection.alone ? ", each of one face alone"
+                 : input->reward.unmixed > 0      ? ", some of them of one face alone"
+                                                  : "",
                  none ? "the mask none shields nothing"
                       : "between them and the faces stands the mask alone, whose constants are in the file");
   json_t *removes = json_pack("[s]", removed(input));
@@ -96,6 +99,11 @@ static json_t *shares_json(const double *probability, double *ret_mean_k) {
   return shares;
 }
 
+/* Of templates that are all of one face the mean is that. */
+static json_t *faces_json(const struct report_reward *reward, double mean) {
+  return json_real_or_null(reward->protection.alone && isfinite(mean) ? 1 : mean);
+}
+
 static json_t *mixing_json(const struct report_reward *reward) {
   double mean_k, stored_mean_k, decided_mean_k;
   if (!reward->mixes)
@@ -103,13 +111,14 @@ static json_t *mixing_json(const struct report_reward *reward) {
   json_t *shares = shares_json(reward->probability, &mean_k);
   json_t *stored = shares_json(reward->stored, &stored_mean_k);
   json_t *decided = shares_json(reward->decided, &decided_mean_k);
-  return json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
+  return json_pack("{s:o, s:o, s:f, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "policy",
                    report_text_or_null(reward->policy), "reward", report_text_or_null(reward->reward),
                    "unmixed", reward->unmixed, "unmixed_by", report_text_or_null(reward->unmixed_by),
-                   "mean_k", json_real_or_null(mean_k), "probability", shares, "stored_mean_k",
-                   json_real_or_null(stored_mean_k), "stored", stored, "decided_mean_k",
-                   json_real_or_null(decided_mean_k), "decided", decided, "accuracy_bound_enforced",
-                   (int)reward->accuracy_bound_enforced);
+                   "protect", reward->protection.alone ? "drop" : "mix", "protect_drop",
+                   (json_int_t)reward->protection.drop, "mean_k", faces_json(reward, mean_k), "probability",
+                   shares, "stored_mean_k", faces_json(reward, stored_mean_k), "stored", stored,
+                   "decided_mean_k", faces_json(reward, decided_mean_k), "decided", decided,
+                   "accuracy_bound_enforced", (int)reward->accuracy_bound_enforced);
 }
 
 static json_t *mask_json(const struct report_input *input) {

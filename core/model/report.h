@@ -23,13 +23,14 @@ struct report_verification {
 
 struct report_reward { /* how k was chosen; mixes = false: nothing was mixed */
   bool mixes;
-  const char *policy;              /* "learned", "fixed", "uniform"; NULL without mixing */
-  const char *reward;              /* "paper"; NULL unless the policy was learned */
-  double unmixed;                  /* rho, share that no policy mixes */
-  const char *unmixed_by;          /* of "people" or "samples" */
-  double probability[MIX_MAX + 1]; /* of k = 1..6 among the others of the last epoch, index k; sum 1 */
-  double stored[MIX_MAX + 1];      /* the same of the whole training */
-  double decided[MIX_MAX + 1];     /* weights of the same after the warm-up; all 0: there was nothing else */
+  const char *policy;               /* "learned", "fixed", "uniform"; NULL without mixing */
+  const char *reward;               /* "paper"; NULL unless the policy was learned */
+  double unmixed;                   /* rho, share that no policy mixes */
+  const char *unmixed_by;           /* of "people" or "samples" */
+  struct mix_protection protection; /* of those that are not left unmixed */
+  double probability[MIX_MAX + 1];  /* of k = 1..6 among the others of the last epoch, index k; sum 1 */
+  double stored[MIX_MAX + 1];       /* the same of the whole training */
+  double decided[MIX_MAX + 1];      /* weights of the same after the warm-up; all 0: there was nothing else */
   bool accuracy_bound_enforced;
 };
 

@@ -239,17 +239,26 @@ static void add_mixing(struct text *html, const json_t *mixing) {
     text_add(html, ", reward ");
     text_add_html(html, json_text_at(mixing, "reward"));
   }
-  text_add(html, "; mean of %.2f faces in the last epoch; ", json_number_at(mixing, "mean_k"));
+  const bool alone = strcmp(json_text_at(mixing, "protect"), "drop") == 0;
+  const double drop = json_number_at(mixing, "protect_drop"); /* missing in older reports */
+  if (!alone)
+    text_add(html, "; mean of %.2f faces in the last epoch", json_number_at(mixing, "mean_k"));
+  text_add(html, "; ");
   add_percent(html, json_number_at(mixing, "unmixed"), "?");
   text_add(html,
            strcmp(json_text_at(mixing, "unmixed_by"), "people") == 0 ? " of the people" : " of the samples");
-  text_add(html, " left unmixed<br><span class=\"soft\">share of k faces:");
+  text_add(html, " left as the mask makes them");
+  if (drop > 0)
+    text_add(html, ", the templates of others lose their %.0f lowest frequencies of each colour%s", drop,
+             alone ? " and are not mixed" : "");
+  text_add(html, "<br><span class=\"soft\">%s:",
+           alone ? "share that the policy left (1) and that lost more (2)" : "share of k faces");
   json_object_foreach(json_object_get(mixing, "probability"), k, share) {
     text_add(html, " ");
     text_add_html(html, k);
     text_add(html, ": %.3f", json_number_value(share));
   }
-  if (isfinite(json_number_at(mixing, "stored_mean_k")))
+  if (!alone && isfinite(json_number_at(mixing, "stored_mean_k")))
     text_add(
         html,
         "; mean of %.2f faces over the whole training, which is what attacks on training templates attack",

@@ -110,15 +110,17 @@ static uint32_t draw_k(const struct making *m, uint32_t image, struct rng *rng) 
 }
 
 static void compose(const struct making *m, uint32_t lead, struct mix *ret_mix) {
+  const struct mix_protection *protection = &m->recipe->mixing.protection;
   float lambda[MIX_MAX];
   struct rng rng;
   rng_init(&rng, m->recipe->seed, RNG_MIX, lead / m->images, lead % m->images);
-  const uint32_t k = draw_k(m, lead % m->images, &rng);
+  const uint32_t drawn = draw_k(m, lead % m->images, &rng), k = mix_size(protection, drawn);
   if (k == 2 && m->recipe->mixing.beta)
     mix_draw_beta(&rng, MIX_ALPHA, lambda);
   else
     mix_draw_lambdas(&rng, k, lambda);
   mix_compose(&rng, lead % m->images, k, lambda, m->identity, m->images, ret_mix);
+  ret_mix->drop = mix_drop(protection, drawn);
 }
 
 static void make_one(struct making *m, uint32_t i, float *scratch) {
@@ -133,6 +135,8 @@ static void make_one(struct making *m, uint32_t i, float *scratch) {
       for (size_t e = 0; e < elements; e++)
         mixed[e] = j == 0 ? mix.lambda[0] * mixed[e] : mixed[e] + mix.lambda[j] * part[e];
   }
+  mix_lower(m->mask->constants.channel, m->mask->constants.channels, (size_t)m->mask->grid * m->mask->grid,
+            mix.drop, mixed);
   for (uint32_t j = 0; j < mix.labels; j++) {
     m->person[(size_t)i * MIX_MAX + j] = mix.label[j].identity;
     m->weight[(size_t)i * MIX_MAX + j] = mix.label[j].weight;

@@ -147,6 +147,7 @@ static struct attack_mixing mixing_of(const struct audit_job *job) {
   const char *whole = json_object_get(mixing, "stored") ? "stored" : "probability"; /* of earlier versions */
   const bool chooses = mask_traits(mask_method(job->model->mask))->chooses_k;
   struct attack_mixing result = {.alpha = MIX_ALPHA,
+                                 .protection = job_spec_protection(&job->trained),
                                  .pool = job->trained.mask.pool,
                                  .recipes = job->trained.mask.recipes,
                                  .uses = audit_recipe_uses(&job->trained),

@@ -244,7 +244,7 @@ bool auxiliary_batch_mixed(const struct trainer *t, uint32_t count) {
 uint32_t auxiliary_count_mixed(const struct mix *mixes, uint32_t count) {
   uint32_t mixed = 0;
   for (uint32_t i = 0; i < count; i++)
-    mixed += mixes[i].k > 1;
+    mixed += !mix_is_plain(&mixes[i]);
   return mixed;
 }
 

@@ -17,10 +17,11 @@
  *                                                                          tau within [0.05, 0.75]
  *
  * The recognition loss of the mix itself would not do: it is as low for six faces as for two within a few
- * hundredths of what a label says, and what mixing costs is not how mixes are recognised. acc is the accuracy
- * of the epoch, acc_ref(t) that of an undefended model on the same pairs at the same stage t of its own
- * training, drop the accuracy that may be lost at the end, or at any stage: what is missing in the middle is
- * not made up for when the learning rate falls.
+ * hundredths of what a label says, and what mixing costs is not how mixes are recognised. A template that
+ * loses frequencies in the place of being mixed costs as much as one of two faces: a unit, whose price the
+ * accuracy decides. acc is the accuracy of the epoch, acc_ref(t) that of an undefended model on the same
+ * pairs at the same stage t of its own training, drop the accuracy that may be lost at the end, or at any
+ * stage: what is missing in the middle is not made up for when the learning rate falls.
  *
  * tau grows far more slowly than it falls: what mixing costs shows in the accuracy of later epochs, and a
  * short training has none left to make up for what a bound that had grown by half an epoch let go. */

@@ -16,7 +16,10 @@
 /* By whoever masked them. */
 static struct attack_mixing given_mixing(const struct trainer *t) {
   const struct mask_mixing *made = templates_mixing(t->data.templates);
-  struct attack_mixing mixing = {.unmixed = (double)made->unmixed, .beta = made->beta, .alpha = MIX_ALPHA};
+  struct attack_mixing mixing = {.unmixed = (double)made->unmixed,
+                                 .beta = made->beta,
+                                 .alpha = MIX_ALPHA,
+                                 .protection = made->protection};
   for (uint32_t k = 2; k <= MIX_MAX; k++)
     mixing.probability[k] = (double)made->probability[k];
   return mixing;
@@ -31,6 +34,7 @@ static struct attack_mixing mixing_of(const struct trainer *t) {
                                  .by_samples = t->spec->mask.unmixed_by == UNMIXED_SAMPLES,
                                  .beta = !chooses,
                                  .alpha = MIX_ALPHA,
+                                 .protection = job_spec_protection(t->spec),
                                  .pool = t->spec->mask.pool,
                                  .recipes = t->spec->mask.recipes,
                                  .uses = audit_recipe_uses(t->spec)};
@@ -58,7 +62,8 @@ static struct mask_mixing mixing_record(const struct trainer *t) {
   const struct attack_mixing mixing = mixing_of(t);
   struct mask_mixing record = {.mixes = mask_traits(t->spec->mask.method)->mixes,
                                .beta = mixing.beta,
-                               .unmixed = (float)mixing.unmixed};
+                               .unmixed = (float)mixing.unmixed,
+                               .protection = mixing.protection};
   const double alone = mixing.probability[1];
   double sum = 0;
   for (uint32_t k = 2; k <= MIX_MAX; k++)
@@ -135,6 +140,7 @@ static struct report_reward reward_of(const struct trainer *t) {
   reward.reward = !t->strategy ? NULL : t->probe ? "probe" : "paper";
   reward.accuracy_bound_enforced = t->probe && t->dual.known > 0;
   reward.unmixed = mixing.unmixed;
+  reward.protection = mixing.protection;
   reward.unmixed_by = mixing.by_samples ? "samples" : "people";
   memcpy(reward.probability, mixing.probability, sizeof(reward.probability));
   memcpy(reward.stored, stored.probability, sizeof(reward.stored));

@@ -91,25 +91,30 @@ uint32_t trainer_most(const struct trainer *t) {
 void trainer_compose(struct trainer *t, struct rng *rng, uint32_t lead, uint32_t k, struct mix *ret_mix) {
   const bool beta = !mask_traits(t->spec->mask.method)->chooses_k; /* mixup */
   const struct mix_pool pool = pool_of(t);
+  const struct mix_protection protection = job_spec_protection(t->spec);
+  const uint32_t faces = mix_size(&protection, k);
   float lambda[MIX_MAX];
   if (frozen(t)) {
-    recipe_compose(t->spec->train.seed, t->sample[lead], trainer_recipe(t), k, beta ? MIX_ALPHA : 0, &pool,
-                   ret_mix);
+    recipe_compose(t->spec->train.seed, t->sample[lead], trainer_recipe(t), faces, beta ? MIX_ALPHA : 0,
+                   &pool, ret_mix);
     ret_mix->member[0] = lead;
-    for (uint32_t j = 1; j < k; j++)
+    for (uint32_t j = 1; j < faces; j++)
       ret_mix->member[j] += t->batch;
-    return;
+  } else {
+    if (faces == 2 && beta)
+      mix_draw_beta(rng, MIX_ALPHA, lambda);
+    else
+      mix_draw_lambdas(rng, faces, lambda);
+    mix_compose_from(rng, lead, faces, lambda, &pool, ret_mix);
   }
-  if (k == 2 && beta)
-    mix_draw_beta(rng, MIX_ALPHA, lambda);
-  else
-    mix_draw_lambdas(rng, k, lambda);
-  mix_compose_from(rng, lead, k, lambda, &pool, ret_mix);
+  ret_mix->drop = mix_drop(&protection, k);
 }
 
 /* Sample numbers behind those of the batch, of its actions and of the ablation's order: strategy_step.c. */
 void trainer_compose_reward(struct trainer *t, uint32_t lead, uint32_t k, struct mix *ret_mix) {
   const struct mix_pool pool = pool_of(t);
+  const struct mix_protection protection = job_spec_protection(t->spec);
+  const uint32_t faces = mix_size(&protection, k);
   struct rng lambdas, partners;
   float lambda[MIX_MAX];
   if (frozen(t)) {
@@ -118,8 +123,9 @@ void trainer_compose_reward(struct trainer *t, uint32_t lead, uint32_t k, struct
   }
   rng_init(&lambdas, t->spec->train.seed, RNG_STRATEGY, t->step, 3 * t->batch + lead);
   rng_init(&partners, t->spec->train.seed, RNG_STRATEGY, t->step, 4 * t->batch + lead);
-  mix_draw_common_lambdas(&lambdas, k, lambda);
-  mix_compose_from(&partners, lead, k, lambda, &pool, ret_mix);
+  mix_draw_common_lambdas(&lambdas, faces, lambda);
+  mix_compose_from(&partners, lead, faces, lambda, &pool, ret_mix);
+  ret_mix->drop = mix_drop(&protection, k);
 }
 
 /* ---- templates ---- */
@@ -196,11 +202,12 @@ static void mix_frozen(struct trainer *t, const struct mix *mix, float *ret_mixe
 
 void trainer_mix(struct trainer *t, const struct mix *mixes, uint32_t count, float *ret_mixed) {
   const size_t elements = mask_elements(t->mask);
-  if (!frozen(t)) {
+  if (!frozen(t))
     mix_templates(mixes, count, t->templates, elements, ret_mixed);
-    return;
-  }
 #pragma omp parallel for schedule(dynamic)
-  for (uint32_t i = 0; i < count; i++)
-    mix_frozen(t, &mixes[i], ret_mixed + i * elements);
+  for (uint32_t i = 0; i < count; i++) {
+    if (frozen(t))
+      mix_frozen(t, &mixes[i], ret_mixed + i * elements);
+    mask_lower(t->mask, mixes[i].drop, ret_mixed + i * elements);
+  }
 }

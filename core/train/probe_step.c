@@ -66,8 +66,8 @@ static int record_kl(struct trainer *t, const struct mix *mixes, uint32_t count,
   int r = trainer_mix_losses(t, mixes, count, 0, loss, err);
   for (uint32_t i = 0; i < count && r == 0; i++) {
     const float entropy = mix_label_entropy(&mixes[i]) / trainer_label_weight(&mixes[i]);
-    t->sums.kl[mixes[i].k] += (double)(loss[i] - entropy);
-    t->sums.judged[mixes[i].k]++;
+    t->sums.kl[mix_choice(&mixes[i])] += (double)(loss[i] - entropy);
+    t->sums.judged[mix_choice(&mixes[i])]++;
   }
   return r;
 }
@@ -84,9 +84,9 @@ int trainer_probe_rewards(struct trainer *t, const struct mix *mixes, uint32_t c
   if (r < 0)
     return r;
   for (uint32_t i = 0; i < count; i++) {
-    const double cost = dual_dilution(mixes[i].k);
+    const double cost = dual_dilution(mix_choice(&mixes[i]));
     ret_rewards[i] = 1 - leak[i] - (float)(t->dual.mu * cost);
-    t->sums.leak[mixes[i].k] += (double)leak[i];
+    t->sums.leak[mix_choice(&mixes[i])] += (double)leak[i];
     if (auxiliary_unmixed(t, t->sample[mixes[i].member[0]])) /* nobody follows the decision */
       continue;
     mean_cost += cost;

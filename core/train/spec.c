@@ -27,6 +27,7 @@ static void set_defaults(struct job_spec *spec) {
     spec->mask.parameter[i] = NAN;
   spec->mask.policy = POLICY_UNSET;
   spec->mask.unmixed = 0.25;
+  spec->mask.protect_drop = UINT32_MAX;
   spec->mask.auxiliary_norm = true;
   spec->mask.max_accuracy_drop = 0.01;
   spec->train.epochs = 24;
@@ -54,10 +55,15 @@ static bool learns(const struct job_spec *spec) {
          (spec->mask.policy == POLICY_LEARNED || spec->mask.policy == POLICY_UNSET);
 }
 
-/* How many faces are mixed, of methods that leave it to the job; the others show what they would be given. */
+/* How many faces are mixed, of methods that leave it to the job; the others show what they would be given.
+ * Where nothing is mixed 1 stands for left and 2 for protected. */
 static void resolve_k(struct job_spec *spec) {
   const struct mask_traits *traits = mask_traits(spec->mask.method);
-  if (spec->mask.k_count == 0)
+  if (spec->mask.k_count == 0 && spec->mask.protect == PROTECT_DROP) {
+    if (spec->mask.policy != POLICY_FIXED)
+      spec->mask.k[spec->mask.k_count++] = 1;
+    spec->mask.k[spec->mask.k_count++] = 2;
+  } else if (spec->mask.k_count == 0)
     for (uint32_t k = traits->default_k ? traits->default_k : 2;
          k <= (traits->default_k ? traits->default_k : MIX_MAX); k++)
       spec->mask.k[spec->mask.k_count++] = k;
@@ -93,6 +99,8 @@ static void resolve(struct job_spec *spec) {
     spec->model.norm = job_spec_public_constants(spec) ? ARCH_NORM_GROUP : ARCH_NORM_BATCH;
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
+  if (spec->mask.protect_drop == UINT32_MAX)
+    spec->mask.protect_drop = spec->mask.protect == PROTECT_DROP ? PROTECT_DROP_DEFAULT : 0;
   const struct mask_traits *traits = mask_traits(spec->mask.method);
   if (spec->mask.select == SELECT_UNSET)
     spec->mask.select = traits->default_select;
@@ -118,6 +126,11 @@ struct mask_options job_spec_mask(const struct job_spec *spec) {
                                  .seed = spec->train.seed};
   memcpy(options.parameter, spec->mask.parameter, sizeof(options.parameter));
   return options;
+}
+
+struct mix_protection job_spec_protection(const struct job_spec *spec) {
+  return (struct mix_protection){.drop = spec->mask.protect_drop,
+                                 .alone = spec->mask.protect == PROTECT_DROP};
 }
 
 /* freq_conv takes channels of 8x8 blocks; the other networks look for pixels, or for one block a pixel. */
@@ -278,6 +291,43 @@ static int check_unmixed(const struct job_spec *spec, struct spec_problems *prob
   return 0;
 }
 
+/* Dropping in the place of mixing. */
+static int check_protect(const struct job_spec *spec, struct spec_problems *problems) {
+  const bool drops = spec->mask.protect == PROTECT_DROP;
+  struct job_spec resolved = *spec;
+  resolve(&resolved);
+  const uint32_t drop = resolved.mask.protect_drop;
+  if (!drops && drop == 0)
+    return 0;
+  if (spec->mask.method != MASK_AHM)
+    return spec_problems_add(
+        problems, drops ? "/mask/protect" : "/mask/protect_drop", "conflict", NULL,
+        "the templates of some people lose more frequencies than those of others with the "
+        "mask ahm alone: choose it, or leave protect and protect_drop out");
+  if (drop <= resolved.mask.drop_low)
+    return spec_problems_add(problems, "/mask/protect_drop", "conflict", NULL,
+                             "every template loses %u frequencies (drop_low): protected ones must lose more",
+                             resolved.mask.drop_low);
+  if (!drops)
+    return 0;
+  if (resolved.mask.k[resolved.mask.k_count - 1] != 2)
+    return spec_problems_add(problems, "/mask/k", "conflict", json_pack("[[i,i],[i]]", 1, 2, 2),
+                             "with protect \"drop\" nothing is mixed: leave k out, or give [2], so that "
+                             "everybody loses more whom mask.unmixed does not leave");
+  if (spec->mask.recipes > 0)
+    return spec_problems_add(
+        problems, "/mask/recipes_per_image", "conflict", NULL,
+        "recipes freeze mixes, and with protect \"drop\" there are none: leave them out");
+  if (spec->mask.pool != MIX_POOL_PRIVATE)
+    return spec_problems_add(problems, "/mask/pool", "conflict", NULL,
+                             "with protect \"drop\" no partners are mixed in: leave pool out");
+  if (learns(&resolved) && spec->mask.reward == REWARD_PAPER)
+    return spec_problems_add(problems, "/mask/reward", "conflict", json_pack("[s]", "probe"),
+                             "the paper's reward is about mixes, and with protect \"drop\" there are none: "
+                             "choose \"probe\"");
+  return 0;
+}
+
 /* Conflicts between fields that are right by themselves. */
 static int check_together(const struct job_spec *spec, struct spec_problems *problems) {
   int r = 0;
@@ -298,12 +348,15 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
   if (spec->mask.probability_count > 0)
     r = check_probability(spec, problems);
   else if (traits->chooses_k && spec->mask.policy == POLICY_FIXED &&
-           (spec->mask.k_count > 1 || (spec->mask.k_count == 0 && !traits->default_k)))
+           (spec->mask.k_count > 1 ||
+            (spec->mask.k_count == 0 && !traits->default_k && spec->mask.protect == PROTECT_MIX)))
     r = spec_problems_add(problems, "/mask/k", "conflict", NULL,
                           "the policy \"fixed\" needs k to be one number, for example [3], or "
                           "mask.probability to tell how often each k is drawn");
   if (r == 0 && spec->mask.k_count > 0 && spec->mask.k[0] == 1)
     r = check_unmixed(spec, problems);
+  if (r == 0)
+    r = check_protect(spec, problems);
   if (r < 0)
     return r;
   if (spec->mask.level && spec->mask.method != MASK_AHM)

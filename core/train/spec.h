@@ -26,6 +26,10 @@ enum memory_use { MEMORY_NORMAL, MEMORY_LOW };
 enum strategy_policy { POLICY_LEARNED, POLICY_FIXED, POLICY_UNIFORM };
 enum strategy_reward { REWARD_PROBE, REWARD_PAPER };
 
+/* What becomes of the training templates of samples that are not left unmixed: they are mixed with others, or
+ * of one face and lose more frequencies. */
+enum mask_protect { PROTECT_MIX, PROTECT_DROP };
+
 /* What mask.unmixed is a share of: people, always the same ones, or samples, drawn anew each epoch. */
 enum mask_unmixed { UNMIXED_PEOPLE, UNMIXED_SAMPLES };
 
@@ -64,7 +68,9 @@ struct job_spec {
     enum strategy_policy policy;
     double unmixed; /* rho: share of the people, or of the samples, whose k is 1 whatever the policy */
     enum mask_unmixed unmixed_by;
-    bool auxiliary_norm; /* batches and batch norms of their own for mixed templates */
+    enum mask_protect protect;
+    uint32_t protect_drop; /* how many of the lowest frequencies protected templates lose; 0 = drop_low */
+    bool auxiliary_norm;   /* batches and batch norms of their own for mixed templates */
     enum head_negatives negatives;
     enum head_margins margins;
     enum mix_pool_kind pool;
@@ -146,6 +152,7 @@ int job_spec_parse_unseen(const json_t *body, bool unseen, struct job_spec *ret_
                           struct spec_problems *problems);
 /* The mask of a resolved job. */
 struct mask_options job_spec_mask(const struct job_spec *spec);
+struct mix_protection job_spec_protection(const struct job_spec *spec);
 /* Whether a defence asks for the mask's constants to come from mask.public_dataset. */
 bool job_spec_public_constants(const struct job_spec *spec);
 /* Whether the training masks pictures of mask.public_dataset as it does its own. */

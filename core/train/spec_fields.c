@@ -17,6 +17,7 @@ static const char *const names_precision[] = {"f32", "bf16", NULL};
 static const char *const names_memory[] = {"normal", "low", NULL};
 static const char *const names_negatives[] = {"others", "all", NULL};
 static const char *const names_margins[] = {"scaled", "equal", "reachable", NULL};
+static const char *const names_protect[] = {"mix", "drop", NULL};
 static const char *const names_unmixed[] = {"people", "samples", NULL};
 const char *const spec_pool_names[] = {"private", "public", "both", NULL};
 static const char *names_effort[EFFORT_THOROUGH + 2];
@@ -59,6 +60,8 @@ const struct field spec_fields[] = {
     {"mask", "key", FIELD_BOOL, AT(mask.key), 0, 0, false, false, 0, NULL},
     {"mask", "unmixed", FIELD_NUMBER, AT(mask.unmixed), 0, 1, false, false, 0, NULL},
     {"mask", "unmixed_by", FIELD_ENUM, AT(mask.unmixed_by), 0, 0, false, false, 0, names_unmixed},
+    {"mask", "protect", FIELD_ENUM, AT(mask.protect), 0, 0, false, false, 0, names_protect},
+    {"mask", "protect_drop", FIELD_UINT, AT(mask.protect_drop), 0, 60, true, false, 0, NULL},
     {"mask", "auxiliary_norm", FIELD_BOOL, AT(mask.auxiliary_norm), 0, 0, false, false, 0, NULL},
     {"mask", "ablation", FIELD_ENUM, AT(mask.ablation), 0, 0, true, false, 0, names_ablation},
     {"mask", "reference", FIELD_NAME, AT(mask.reference), 0, 0, true, false, 0, NULL},

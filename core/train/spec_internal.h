@@ -21,6 +21,7 @@ struct field {
 #define NO_OFFSET SIZE_MAX
 #define NEGATIVES_UNSET ((enum head_negatives)99)
 #define POLICY_UNSET ((enum strategy_policy)99)
+#define PROTECT_DROP_DEFAULT 6u
 #define SELECT_UNSET ((enum mask_select)99)
 #define NORM_UNSET ((enum arch_norm)99)
 

@@ -187,7 +187,7 @@ int trainer_mix_losses(struct trainer *t, const struct mix *mixes, uint32_t coun
     return r;
   r = losses_by(t, false, mixes, count, margin, unmixed, err);
   for (uint32_t i = 0; i < count && r == 0; i++)
-    if (mixes[i].k == 1)
+    if (mix_is_plain(&mixes[i]))
       ret_losses[i] = unmixed[i];
   return r;
 }

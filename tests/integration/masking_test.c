@@ -275,6 +275,7 @@ static void jobs_that_need_faces_are_refused(void **state) {
   refused("\"mask\": {\"method\": \"mixup\"}", "/mask/method");
   refused("\"mask\": {\"drop_low\": 5}", "/mask/drop_low");
   refused("\"mask\": {\"policy\": \"learned\"}", "/mask/policy");
+  refused("\"mask\": {\"protect\": \"drop\"}", "/mask/protect");
   refused("\"mask\": {\"key\": true}", "/mask/key");
   refused("\"mask\": {\"public_dataset\": \"public\"}", "/mask/public_dataset");
   refused("\"mask\": {\"level\": \"high\"}", "/mask/level");
@@ -390,6 +391,37 @@ static void the_model_embeds_and_can_be_attacked_with_other_faces(void **state) 
   expect_text(shell(0, "\"$G\" dataset rm mine")->out, "96 images");
 }
 
+/* A model whose training dropped in the place of mixing: whoever masks with it does so, and so it is told. */
+static void templates_that_lose_frequencies(void **state) {
+  (void)state;
+  char path[128];
+  struct output *output = shell(0, "sed 's/\"k\": \\[3\\]/\"protect\": \"drop\", \"protect_drop\": 9/' "
+                                   "\"$D/job.json\" >\"$D/drop.json\" && "
+                                   "\"$G\" submit \"$D/drop.json\" --follow");
+  expect_text(output->out, "succeeded");
+  output->out[strcspn(output->out, " ")] = 0;
+  assert_int_equal(setenv("Q", output->out, 1), 0);
+  (void)shell(
+      0, "\"$G\" mask \"$D/faces.tar\" --model $Q --unsafe -o \"$D/low\" --mixes 1 --seed 7 && "
+         "\"$G\" dataset add low \"$D/low\" && sed 's/\"mine\"/\"low\"/' \"$D/mine.json\" >\"$D/low.json\"");
+  output = shell(0, "\"$G\" submit \"$D/low.json\" --follow");
+  expect_text(output->out, "succeeded");
+  output->out[strcspn(output->out, " ")] = 0;
+  assert_int_equal(setenv("J", output->out, 1), 0);
+  (void)shell(0, "\"$G\" get $J --unsafe -o \"$D/lower\"");
+  file_in_root("lower/report.json", path);
+  json_t *report = json_load_file(path, 0, NULL);
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing"),
+               *spec = json_object_get(json_object_get(json_object_get(report, "job"), "spec"), "mask");
+  assert_string_equal(json_string_value(json_object_get(mixing, "protect")), "drop");
+  assert_int_equal(json_integer_value(json_object_get(mixing, "protect_drop")), 9);
+  assert_string_equal(json_string_value(json_object_get(spec, "protect")), "drop");
+  assert_int_equal(json_integer_value(json_object_get(spec, "protect_drop")), 9);
+  json_decref(report);
+  expect_text(shell(0, "cat \"$D/lower/report.html\"")->out,
+              "lose their 9 lowest frequencies of each colour and are not mixed");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_public_model_has_the_mask),
@@ -403,6 +435,7 @@ int main(void) {
       cmocka_unit_test(hostile_uploads_fail),
       cmocka_unit_test(jobs_that_need_faces_are_refused),
       cmocka_unit_test(trains_on_templates),
+      cmocka_unit_test(templates_that_lose_frequencies),
       cmocka_unit_test(a_mask_without_mixes_goes_the_same_way),
       cmocka_unit_test(the_model_embeds_and_can_be_attacked_with_other_faces),
   };

@@ -92,6 +92,29 @@ static void mixes_follow_the_policy(void **state) {
   face_sample_done(&sample);
 }
 
+/* Of whom the policy did not leave the templates lose frequencies, with others in them or without. */
+static void templates_lose_frequencies(void **state) {
+  (void)state;
+  struct attack_faces faces = {no_image, NULL, identity, FACES, NULL};
+  struct face_sample sample;
+  assert_int_equal(face_sample_draw(&faces, FACES, 1, &sample), 0);
+  for (int alone = 0; alone < 2; alone++) {
+    const struct attack_mixing mixing = {
+        .unmixed = 0.25, .probability = {[1] = 0.2, [2] = 0.6}, .protection = {.drop = 5, .alone = alone}};
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < FACES; i++) {
+      struct mix mix;
+      face_sample_mix(&sample, &mixing, i, 1, &mix);
+      assert_int_equal(mix.k, mix.drop > 0 && !alone ? 2 : 1);
+      assert_true(mix.drop == 0 || mix.drop == 5);
+      assert_true(mix.k == 2 || (mix.labels == 1 && mix.label[0].identity == sample.person[i]));
+      left += mix.drop == 0;
+    }
+    assert_in_range(left, FACES * 30 / 100, FACES * 58 / 100); /* .25 and a quarter of the others */
+  }
+  face_sample_done(&sample);
+}
+
 /* Whoever stays unmixed does so in each of their templates, the share that was asked for; of people who were
  * trained on, the k of each image's template is known and taken. */
 static void people_keep_their_kind(void **state) {
@@ -283,6 +306,7 @@ int main(void) {
       cmocka_unit_test(sample_spreads_over_people),
       cmocka_unit_test(mixes_follow_the_policy),
       cmocka_unit_test(people_keep_their_kind),
+      cmocka_unit_test(templates_lose_frequencies),
       cmocka_unit_test(verdicts),
       cmocka_unit_test(nobody_found_of_few_people),
       cmocka_unit_test(conditions_stand_in_the_reason),

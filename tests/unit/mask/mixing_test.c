@@ -136,6 +136,37 @@ static void mixed_templates(void **state) {
     }
 }
 
+/* Of each colour the first of the zig-zag order, wherever these channels stand. */
+static void the_lowest_frequencies_are_lost(void **state) {
+  (void)state;
+  enum { CHANNELS = 7, CELLS = 3 };
+  static const uint16_t channel[CHANNELS] = {8, 0, 1, 2, 64 + 1, 128 + 16, 191}; /* u * 8 + v */
+  static const bool lost[5][CHANNELS] = {[1] = {false, true},
+                                         [2] = {false, true, true, false, true},
+                                         [3] = {true, true, true, false, true},
+                                         [4] = {true, true, true, false, true, true}};
+  for (uint32_t drop = 0; drop < 5; drop++) {
+    float template_[CHANNELS * CELLS];
+    for (int i = 0; i < CHANNELS * CELLS; i++)
+      template_[i] = (float)(i + 1);
+    mix_lower(channel, CHANNELS, CELLS, drop, template_);
+    for (int i = 0; i < CHANNELS * CELLS; i++)
+      assert_true(template_[i] == (lost[drop][i / CELLS] ? 0 : (float)(i + 1)));
+  }
+}
+
+static void what_is_chosen_becomes_of_a_mix(void **state) {
+  (void)state;
+  static const struct mix_protection mixes = {.drop = 0}, both = {.drop = 6},
+                                     alone = {.drop = 6, .alone = true};
+  assert_true(mix_size(&mixes, 3) == 3 && mix_drop(&mixes, 3) == 0);
+  assert_true(mix_size(&both, 3) == 3 && mix_drop(&both, 3) == 6 && mix_drop(&both, 1) == 0);
+  assert_true(mix_size(&alone, 2) == 1 && mix_drop(&alone, 2) == 6 && mix_drop(&alone, 1) == 0);
+  const struct mix left = {.k = 1}, lost = {.k = 1, .drop = 6}, mixed = {.k = 3, .drop = 6};
+  assert_true(mix_is_plain(&left) && !mix_is_plain(&lost) && !mix_is_plain(&mixed));
+  assert_true(mix_choice(&left) == 1 && mix_choice(&lost) == 2 && mix_choice(&mixed) == 3);
+}
+
 /* Labels are the private members' alone, with the weights they have in the mix. */
 static void check_public_labels(const struct mix *mix, const struct mix_pool *pool) {
   float private = 0, entropy = 0;
@@ -294,6 +325,8 @@ int main(void) {
                                      cmocka_unit_test(beta_draws),
                                      cmocka_unit_test(composition),
                                      cmocka_unit_test(mixed_templates),
+                                     cmocka_unit_test(the_lowest_frequencies_are_lost),
+                                     cmocka_unit_test(what_is_chosen_becomes_of_a_mix),
                                      cmocka_unit_test(pools),
                                      cmocka_unit_test(small_pools),
                                      cmocka_unit_test(recipes_are_frozen),

@@ -119,7 +119,9 @@ static void mixing_comes_back(void **state) {
   struct model_info with = info;
   struct guise_error err = {0};
   const struct damage harmless[] = {{.key = "mix.format"},
-                                    {.key = "mix.format", .value = "2"},
+                                    {.key = "mix.format", .value = "3"},
+                                    {.key = "mix.format", .value = "2"}, /* without mix.drop */
+                                    {.key = "mix.drop", .value = "61"},
                                     {.key = "mix.probability", .value = "1 1 0 0 0"},
                                     {.key = "mix.unmixed", .value = "-1"}};
   with.mixing =
@@ -132,6 +134,13 @@ static void mixing_comes_back(void **state) {
       assert_int_equal(load_damaged(decoyed, &harmless[i], NULL), 0);
       continue;
     }
+    assert_int_equal(model_load(decoyed, 1, 1, &model, NULL), 0);
+    assert_memory_equal(&model->info.mixing, &with.mixing, sizeof(with.mixing));
+  }
+  for (int alone = 0; alone < 2; alone++) { /* those that lose frequencies */
+    _cleanup_(model_freep) struct model *model = NULL;
+    with.mixing.protection = (struct mix_protection){.drop = 6, .alone = alone};
+    assert_int_equal(model_save(decoyed, graph, &with, &err), 0);
     assert_int_equal(model_load(decoyed, 1, 1, &model, NULL), 0);
     assert_memory_equal(&model->info.mixing, &with.mixing, sizeof(with.mixing));
   }

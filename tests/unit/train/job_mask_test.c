@@ -317,9 +317,54 @@ static void what_a_policy_leaves_unmixed_is_told(void **state) {
   model_free(model);
 }
 
+static double surface_mean(const json_t *report, const char *name) {
+  const json_t *surface, *attack = json_array_get(json_object_get(report, "attacks"), 0);
+  size_t i;
+  json_array_foreach(json_object_get(attack, "surfaces"), i, surface) {
+    const json_t *value = json_object_get(json_array_get(json_object_get(surface, "metrics"), 0), "value");
+    if (strcmp(json_string_value(json_object_get(surface, "surface")), name) == 0)
+      return json_number_value(json_object_get(value, "mean"));
+  }
+  fail_msg("the report has no surface %s", name);
+  return NAN;
+}
+
+/* Half of the people lose frequencies in training: a stolen store holds their templates, and nobody's mixes,
+ * while what is sent is as the mask makes it. The model's file hands it on. */
+static void what_loses_frequencies_is_told(void **state) {
+  (void)state;
+  static const char body[] =
+      "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{\"method\":\"ahm\",\"policy\":\"fixed\",\"protect\":"
+      "\"drop\","
+      "\"protect_drop\":20,\"drop_low\":1,\"unmixed\":0.5},\"model\":{\"input\":32,\"width\":0.25,"
+      "\"embedding\":32},"
+      "\"audit\":{\"effort\":\"quick\",\"attacks\":[\"linear\"]},\"train\":{\"epochs\":2,\"batch\":8}}";
+  struct record record = {.count = 0};
+  struct model *model = NULL;
+  char path[512];
+  run_through(body, "drop", NULL, &record);
+  json_t *report = report_of("drop");
+  const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing");
+  assert_string_equal(json_string_value(json_object_get(mixing, "protect")), "drop");
+  assert_int_equal(json_integer_value(json_object_get(mixing, "protect_drop")), 20);
+  assert_true(json_number_value(json_object_get(json_object_get(mixing, "stored"), "2")) == 1);
+  assert_true(json_number_value(json_object_get(mixing, "stored_mean_k")) == 1);
+  assert_true(json_number_value(json_object_get(mixing, "unmixed")) == 0.5);
+  const double sent = surface_mean(report, "I"), stored = surface_mean(report, "T");
+  if (!(stored < sent - 0.05))
+    fail_msg("SSIM of what is stored is %g, of what is sent %g", stored, sent);
+  json_decref(report);
+  (void)snprintf(path, sizeof(path), "%s/out-drop/model.safetensors", root);
+  assert_int_equal(model_load(path, 1, 1, &model, NULL), 0);
+  assert_true(model->info.mixing.protection.drop == 20 && model->info.mixing.protection.alone);
+  assert_true(model->info.mixing.unmixed == 0.5f);
+  model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_a_policy_leaves_unmixed_is_told),
+      cmocka_unit_test(what_loses_frequencies_is_told),
       cmocka_unit_test(an_embedder_for_generators),
       cmocka_unit_test(an_embedder_serves_later_jobs),
       cmocka_unit_test(what_a_mask_learnt_survives),

@@ -69,6 +69,36 @@ static void bf16_needs_its_processor(void **state) {
   spec_problems_free(&problems);
 }
 
+/* What does not go with losing frequencies. */
+static void protection_conflicts(void **state) {
+  (void)state;
+  static const struct {
+    const char *mask, *pointer;
+  } cases[] = {
+      {"\"method\":\"mixup\",\"protect\":\"drop\"", "/mask/protect"},
+      {"\"method\":\"hybrid\",\"public_dataset\":\"p\",\"protect_drop\":9", "/mask/protect_drop"},
+      {"\"protect\":\"drop\",\"protect_drop\":3", "/mask/protect_drop"}, /* as many as all lose */
+      {"\"protect_drop\":2", "/mask/protect_drop"},
+      {"\"protect\":\"drop\",\"drop_low\":6", "/mask/protect_drop"},
+      {"\"protect\":\"drop\",\"k\":[1,3]", "/mask/k"},
+      {"\"protect\":\"drop\",\"recipes_per_image\":2", "/mask/recipes_per_image"},
+      {"\"protect\":\"drop\",\"pool\":\"public\",\"public_dataset\":\"p\"", "/mask/pool"},
+      {"\"protect\":\"drop\",\"reward\":\"paper\"", "/mask/reward"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    char body[256];
+    (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{%s}}", cases[i].mask);
+    if (parse(body, &spec, &problems) != -EINVAL || problems.count != 1 ||
+        strcmp(problems.problem[0].pointer, cases[i].pointer) != 0 ||
+        strcmp(problems.problem[0].code, "conflict") != 0)
+      fail_msg("%s: %u problems, %s", cases[i].mask, problems.count,
+               problems.count > 0 ? problems.problem[0].pointer : "");
+    spec_problems_free(&problems);
+  }
+}
+
 static void missing_and_conflicting(void **state) {
   (void)state;
   static const struct {
@@ -279,9 +309,8 @@ static void missing_and_conflicting(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_mistake_at_once),
-      cmocka_unit_test(dp_sgd_and_the_defaults),
-      cmocka_unit_test(missing_and_conflicting),
+      cmocka_unit_test(every_mistake_at_once),    cmocka_unit_test(dp_sgd_and_the_defaults),
+      cmocka_unit_test(protection_conflicts),     cmocka_unit_test(missing_and_conflicting),
       cmocka_unit_test(bf16_needs_its_processor),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

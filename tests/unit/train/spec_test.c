@@ -62,6 +62,43 @@ static void defaults(void **state) {
   job_spec_free(&spec);
 }
 
+/* Losing frequencies in the place of being mixed: what is not given, and the same job told again. */
+static void protection(void **state) {
+  (void)state;
+  static const struct {
+    const char *mask;
+    uint32_t drop, k_count, first;
+    bool alone;
+  } cases[] = {
+      {"\"drop_low\":2", 0, 5, 2, false},
+      {"\"protect_drop\":6", 6, 5, 2, false}, /* mixes lose them, too */
+      {"\"protect\":\"drop\"", 6, 2, 1, true},
+      {"\"protect\":\"drop\",\"protect_drop\":10,\"policy\":\"uniform\"", 10, 2, 1, true},
+      {"\"protect\":\"drop\",\"policy\":\"fixed\"", 6, 1, 2, true},
+      {"\"protect\":\"drop\",\"k\":[2]", 6, 1, 2, true},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct job_spec spec;
+    struct spec_problems problems = {0};
+    char body[2048];
+    (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":{%s}}", cases[i].mask);
+    for (int again = 0; again < 2; again++) {
+      if (parse(body, &spec, &problems) < 0)
+        fail_msg("%s: %s", body, problems.problem[0].detail);
+      const struct mix_protection protection = job_spec_protection(&spec);
+      assert_true(protection.drop == cases[i].drop && protection.alone == cases[i].alone);
+      assert_true(spec.mask.k_count == cases[i].k_count && spec.mask.k[0] == cases[i].first);
+      json_t *all = job_spec_json(&spec);
+      char *text = json_dumps(json_object_get(all, "mask"), JSON_COMPACT);
+      assert_true(again == 0 || strstr(body, text) != NULL);
+      (void)snprintf(body, sizeof(body), "{\"type\":\"train\",\"dataset\":\"a\",\"mask\":%s}", text);
+      free(text);
+      json_decref(all);
+      job_spec_free(&spec);
+    }
+  }
+}
+
 /* A level's settings are defaults: what is given overrides them, on whichever side of level it stands. */
 static void levels(void **state) {
   (void)state;
@@ -415,6 +452,7 @@ static void shown_and_parsed_again(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults),
+      cmocka_unit_test(protection),
       cmocka_unit_test(levels),
       cmocka_unit_test(levels_as_measured),
       cmocka_unit_test(audits),
