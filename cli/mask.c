@@ -175,7 +175,8 @@ static int choose_mixing(const struct masking *masking, const struct plain_mask 
                            "older version: give --k 1 to 6");
   if (masking->k > 1 && !mask->mixes)
     return error_set(err, -EINVAL, "the model's mask %s does not mix faces: leave --k out", mask->method);
-  const struct mask_mixing fixed = {.mixes = mask->mixes, .unmixed = masking->k == 1};
+  const struct mask_mixing fixed = {
+      .mixes = mask->mixes, .unmixed = masking->k == 1, .protection = mask->mixing.protection};
   *ret_mixing = fixed;
   ret_mixing->beta = masking->k == 2 && strcmp(mask->method, "mixup") == 0;
   ret_mixing->probability[MAX(masking->k, 2u)] = 1;

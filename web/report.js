@@ -297,6 +297,12 @@ function conditions({data, mask, defences, model, cost}) {
           ? defences.map(({method, parameters}) => defenceText({method, ...parameters})).join(', ')
           : null,
       ],
+      [
+        'Lost by protected templates',
+        mask.mixing?.protect_drop > 0
+          ? `${mask.mixing.protect_drop} frequencies of each colour${mask.mixing.protect === 'drop' ? ', nothing is mixed' : ''}`
+          : null,
+      ],
       ['Faces in a mix', mask.mixing ? figure(mask.mixing.mean_k) : null],
       [
         'Faces in a mix, whole training',

@@ -400,13 +400,15 @@ static double mixes_a_recipe(const struct attack_mixing *mixing) {
 }
 
 /* Mixes of an image that differ. Templates that show another part of the face each time are not put together:
- * one of them is attacked. */
+ * one of them is attacked; so it is where nothing is mixed and a person is protected each time or never. */
 static uint32_t turns_of(const struct attack_context *context) {
   const struct mask_traits *traits = mask_traits(mask_method(context->mask));
   if (traits->mixes && context->mixing.recipes > 0) {
     const double mixes = context->mixing.recipes * mixes_a_recipe(&context->mixing);
     return (uint32_t)fmin(round(mixes), DEMIX_TURNS);
   }
+  if (traits->mixes && context->mixing.protection.alone && !context->mixing.by_samples)
+    return 1;
   return mask_layouts(context->mask) == 1 && (traits->mixes || traits->random) ? DEMIX_TURNS : 1;
 }
 

@@ -63,7 +63,7 @@ bool demix_store_repeats(const struct demix_store *store, uint32_t number) {
   for (uint32_t earlier = 1; mix.k == 1 && earlier <= turn; earlier++) {
     struct mix before;
     demix_store_mix(store, number - earlier, &before);
-    if (before.k == 1)
+    if (before.k == 1 && before.drop <= mix.drop) /* one that has lost less tells more */
       return true;
   }
   return false;

@@ -155,6 +155,7 @@ static void compare(const struct assault *assault, struct work *work, uint32_t f
                 *others = face_sample_image(sample, stranger);
   struct mix single;
   mix_single(stranger, &single);
+  single.drop = mix->drop;
   face_sample_template(sample, work->mask, &single, 0, work->scratch, work->part, work->other);
   found->value[COSINE][face] = cosine_of(work->recovered, work->truth, elements);
   found->chance[COSINE][face] = cosine_of(work->recovered, work->other, elements);

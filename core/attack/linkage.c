@@ -154,7 +154,8 @@ static const char threat_inference[] =
     "and trains on them. Has a public face recogniser and no weights of this model.";
 static const char threat_training[] =
     "Holds templates of the training store and photographs of people they may be of. Knows the mask and how "
-    "faces are mixed, so it makes such templates of public faces and trains on them; does not know which "
+    "faces are mixed or lose frequencies, so it makes such templates of public faces and trains on them; "
+    "does not know which "
     "faces "
     "a template mixes, nor with which shares. Has a public face recogniser and no weights of this model.";
 

@@ -270,7 +270,8 @@ static const char threat_inference[] =
     "public "
     "face recogniser and photographs of people they may be of. Has no weights of this model.";
 static const char threat_training[] =
-    "Holds templates of the training store. Knows the mask and how faces are mixed, so it makes such "
+    "Holds templates of the training store. Knows the mask and how faces are mixed or lose frequencies, so "
+    "it makes such "
     "templates "
     "of public faces and trains a network to draw the face with the largest share; does not know which faces "
     "a "

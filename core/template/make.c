@@ -94,7 +94,7 @@ static uint32_t draw_k(const struct making *m, uint32_t image, struct rng *rng) 
   const float place = ((float)m->identity[image] + 0.5f) / (float)pack_identities(m->pack);
   if (!mixing->mixes || place < mixing->unmixed)
     return 1;
-  const uint32_t most = MIN(m->images, (uint32_t)MIX_MAX);
+  const uint32_t most = mixing->protection.alone ? MIX_MAX : MIN(m->images, (uint32_t)MIX_MAX);
   float left = rng_uniform(rng);
   uint32_t k = MIX_MAX;
   for (uint32_t at = 2; at <= MIX_MAX; at++) {
@@ -159,7 +159,8 @@ static int check(const struct making *m, struct guise_error *err) {
   if ((uint64_t)m->images * m->recipe->mixes > TEMPLATES_MAX)
     return error_set(err, -EINVAL, "%u images make more than %u templates: mask fewer at a time", m->images,
                      TEMPLATES_MAX);
-  if (m->recipe->mixing.mixes && m->recipe->mixing.unmixed < 1 && m->images < 2)
+  const struct mask_mixing *mixing = &m->recipe->mixing;
+  if (mixing->mixes && mixing->unmixed < 1 && !mixing->protection.alone && m->images < 2)
     return error_set(err, -EINVAL, "one image has no other to be mixed with: give more");
   return 0;
 }

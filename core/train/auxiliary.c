@@ -141,10 +141,8 @@ int auxiliary_setup(struct trainer *t, struct guise_error *err) {
 }
 
 bool auxiliary_unmixed(const struct trainer *t, uint32_t image) {
-  if (trainer_is_given(t)) {
-    struct mix_label label[MIX_MAX];
-    return templates_labels(t->data.templates, image, label) == 1;
-  }
+  if (trainer_is_given(t))
+    return given_is_plain(t, image);
   if (!mask_traits(t->spec->mask.method)->chooses_k)
     return !mask_traits(t->spec->mask.method)->mixes;
   return is_spared(t, image);
@@ -234,7 +232,7 @@ void auxiliary_use(struct trainer *t, bool mixed) {
 bool auxiliary_batch_mixed(const struct trainer *t, uint32_t count) {
   if (trainer_is_given(t)) {
     for (uint32_t i = 0; i < count; i++)
-      if (t->label_counts[i] > 1)
+      if (!given_is_plain(t, t->sample[i]))
         return true;
     return false;
   }

@@ -68,7 +68,8 @@ static int check(const struct job_spec *spec, const struct defence_choice *choic
       {mask->has_strategy && spec->mask.policy == POLICY_LEARNED, "/mask/policy", "conflict",
        "dp_sgd and the policy \"learned\": the policy would carry one face's losses to the mixes of others; "
        "choose \"fixed\" or \"uniform\""},
-      {mask->mixes && spec->mask.pool != MIX_POOL_PUBLIC, "/mask/pool", "conflict",
+      {mask->mixes && spec->mask.protect == PROTECT_MIX && spec->mask.pool != MIX_POOL_PUBLIC, "/mask/pool",
+       "conflict",
        "dp_sgd and private partners: a face would be in the gradients of others, where clipping does not "
        "bound it; choose the pool \"public\""},
       {spec->model.norm != ARCH_NORM_GROUP, "/model/norm", "conflict",

@@ -220,11 +220,13 @@ static uint32_t write_notes(const struct trainer *t, const struct job_inputs *in
   if (trainer_is_given(t))
     (void)snprintf(
         ret_notes[count++], NOTE_LENGTH,
-        "The faces were masked and mixed by their owner, with constants from elsewhere; the service had %u "
+        "The faces were masked%s by their owner, with constants from elsewhere; the service had %u "
         "templates and no face.%s",
-        t->data.train.count,
-        t->pool ? " Batch-norm statistics are of mixes, stretched to the variance of one face." : "");
-  if (trainer_is_given(t) && mask_traits(t->spec->mask.method)->mixes)
+        job_spec_protection(t->spec).alone ? "" : " and mixed", t->data.train.count,
+        t->pool && !job_spec_protection(t->spec).alone
+            ? " Batch-norm statistics are of mixes, stretched to the variance of one face."
+            : "");
+  if (trainer_is_given(t) && mask_traits(t->spec->mask.method)->mixes && !job_spec_protection(t->spec).alone)
     (void)snprintf(ret_notes[count++], NOTE_LENGTH,
                    "How many templates a face leads is not in the owner's file: audits of this model mix as "
                    "it says, but "

@@ -3,7 +3,28 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/train/partners.h"
+
+/* A template whose lowest frequencies are all 0, those that every template of the mask has among them. */
+static int find_lowered(struct trainer *t, struct guise_error *err) {
+  const uint32_t drop = templates_mixing(t->data.templates)->protection.drop, count = t->data.train.count;
+  const size_t elements = mask_elements(t->mask);
+  if (drop == 0)
+    return 0;
+  t->lowered = tensor_alloc((count + 1) * sizeof(*t->lowered));
+  float *given = tensor_alloc(elements * sizeof(float)), *lowered = tensor_alloc(elements * sizeof(float));
+  for (uint32_t i = 0; t->lowered && given && lowered && i < count; i++) {
+    templates_get(t->data.templates, i, false, given);
+    memcpy(lowered, given, elements * sizeof(float));
+    mask_lower(t->mask, drop, lowered);
+    t->lowered[i] = memcmp(given, lowered, elements * sizeof(float)) == 0;
+  }
+  const bool failed = !t->lowered || !given || !lowered;
+  tensor_free(given);
+  tensor_free(lowered);
+  return failed ? error_set(err, -ENOMEM, "out of memory for which templates have lost frequencies") : 0;
+}
 
 int given_mask(struct trainer *t, struct guise_error *err) {
   const struct mask_options options = job_spec_mask(t->spec);
@@ -12,7 +33,22 @@ int given_mask(struct trainer *t, struct guise_error *err) {
     return error_set(err, -EINVAL, "the data set's templates were made with the mask %.40s: mask must say so",
                      method);
   int r = mask_new(&options, &t->mask, err);
-  return r < 0 ? r : mask_set_constants(t->mask, templates_constants(t->data.templates), err);
+  if (r == 0)
+    r = mask_set_constants(t->mask, templates_constants(t->data.templates), err);
+  return r < 0 ? r : find_lowered(t, err);
+}
+
+bool given_is_plain(const struct trainer *t, uint32_t image) {
+  struct mix_label label[MIX_MAX];
+  return templates_labels(t->data.templates, image, label) == 1 && !(t->lowered && t->lowered[image]);
+}
+
+uint32_t given_whole(const struct trainer *t, uint32_t image) {
+  const uint32_t count = t->data.train.count;
+  for (uint32_t i = 0; t->lowered && i < count; i++)
+    if (!t->lowered[(image + i) % count])
+      return (image + i) % count;
+  return image;
 }
 
 void given_fill(struct trainer *t, const uint32_t *images, uint32_t count, float *ret_inputs) {

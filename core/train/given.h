@@ -10,9 +10,14 @@ static inline bool trainer_is_given(const struct trainer *trainer) {
   return trainer->data.templates != NULL;
 }
 
-/* The mask that the templates were made with, for what is verified and served. -EINVAL when the spec has
- * another. */
+/* The mask that the templates were made with, for what is verified and served, and which of them have lost
+ * frequencies, all of which are 0 in them: a file tells how many may be lost and not whose. -EINVAL when the
+ * spec has another mask; -ENOMEM. */
 int given_mask(struct trainer *trainer, struct guise_error *err);
+/* Whether template `image` is of one face as the mask makes it. */
+bool given_is_plain(const struct trainer *trainer, uint32_t image);
+/* The first template from `image` on, in a circle, that has lost no frequencies; `image` when all have. */
+uint32_t given_whole(const struct trainer *trainer, uint32_t image);
 
 /* trainer_fill: copies `count` templates, some of them mirrored, and their labels. */
 void given_fill(struct trainer *trainer, const uint32_t *images, uint32_t count, float *ret_inputs);

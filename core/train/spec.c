@@ -100,7 +100,8 @@ static void resolve(struct job_spec *spec) {
   if (spec->mask.drop_low == UINT32_MAX)
     spec->mask.drop_low = mask_traits(spec->mask.method)->default_drop_low;
   if (spec->mask.protect_drop == UINT32_MAX)
-    spec->mask.protect_drop = spec->mask.protect == PROTECT_DROP ? PROTECT_DROP_DEFAULT : 0;
+    spec->mask.protect_drop =
+        spec->mask.protect == PROTECT_DROP ? MAX(PROTECT_DROP_DEFAULT, MIN(spec->mask.drop_low + 3, 60u)) : 0;
   const struct mask_traits *traits = mask_traits(spec->mask.method);
   if (spec->mask.select == SELECT_UNSET)
     spec->mask.select = traits->default_select;
@@ -304,6 +305,19 @@ static int check_protect(const struct job_spec *spec, struct spec_problems *prob
         problems, drops ? "/mask/protect" : "/mask/protect_drop", "conflict", NULL,
         "the templates of some people lose more frequencies than those of others with the "
         "mask ahm alone: choose it, or leave protect and protect_drop out");
+  if (spec->mask.dct != MASK_DCT_NATIVE)
+    return spec_problems_add(
+        problems, "/mask/protect_drop", "conflict", NULL,
+        "of the up-sampled transform what some blocks lose stands in their neighbours: choose "
+        "dct \"native\", or leave protect and protect_drop out");
+  if (spec->mask.key)
+    return spec_problems_add(
+        problems, "/mask/key", "conflict", NULL,
+        "frequencies that some templates lose tell where a key has put them: leave key out, "
+        "or protect and protect_drop");
+  if (drops && spec->mask.level)
+    return spec_problems_add(problems, "/mask/level", "conflict", NULL,
+                             "levels were measured with mixing: leave level out, or protect");
   if (drop <= resolved.mask.drop_low)
     return spec_problems_add(problems, "/mask/protect_drop", "conflict", NULL,
                              "every template loses %u frequencies (drop_low): protected ones must lose more",
@@ -318,6 +332,11 @@ static int check_protect(const struct job_spec *spec, struct spec_problems *prob
     return spec_problems_add(
         problems, "/mask/recipes_per_image", "conflict", NULL,
         "recipes freeze mixes, and with protect \"drop\" there are none: leave them out");
+  if (spec->mask.decoys > 0)
+    return spec_problems_add(
+        problems, "/mask/decoys", "conflict", NULL,
+        "the network of a training with protect \"drop\" does not know mixes with decoys: "
+        "set decoys to 0");
   if (spec->mask.pool != MIX_POOL_PRIVATE)
     return spec_problems_add(problems, "/mask/pool", "conflict", NULL,
                              "with protect \"drop\" no partners are mixed in: leave pool out");
@@ -353,7 +372,7 @@ static int check_together(const struct job_spec *spec, struct spec_problems *pro
     r = spec_problems_add(problems, "/mask/k", "conflict", NULL,
                           "the policy \"fixed\" needs k to be one number, for example [3], or "
                           "mask.probability to tell how often each k is drawn");
-  if (r == 0 && spec->mask.k_count > 0 && spec->mask.k[0] == 1)
+  if (r == 0 && spec->mask.k_count > 0 && spec->mask.k[0] == 1 && spec->mask.protect == PROTECT_MIX)
     r = check_unmixed(spec, problems);
   if (r == 0)
     r = check_protect(spec, problems);

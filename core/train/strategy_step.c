@@ -237,8 +237,9 @@ int trainer_strategy_step(struct trainer *t, struct guise_error *err) {
                                      reward + anchors, entropy_weight);
   for (uint32_t i = 0; i < 2 * anchors; i++) {
     t->sums.reward += reward[i] / (2.0 * anchors);
-    t->sums.decided[t->reward_mixes[i].k]++;
-    t->sums.rewards[t->reward_mixes[i].k] += (double)reward[i];
+    const uint32_t k = mix_choice(&t->reward_mixes[i]);
+    t->sums.decided[k]++;
+    t->sums.rewards[k] += (double)reward[i];
   }
   t->sums.updates++;
   return 0;

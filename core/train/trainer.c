@@ -223,6 +223,7 @@ void trainer_done(struct trainer *t) {
                      t->kinds,
                      t->rank,
                      t->stored_k,
+                     t->lowered,
                      t->alone,
                      t->left,
                      t->order,
@@ -279,7 +280,7 @@ static int pool_statistics(struct trainer *t, uint32_t used, struct guise_error 
       const uint32_t at = graph_statistics_image(pass, passes, t->eval_batch, i, t->data.train.count);
       struct rng rng;
       if (trainer_is_given(t)) {
-        given_unmixed(t, at, input + i * elements);
+        given_unmixed(t, given_whole(t, at), input + i * elements);
         continue;
       }
       const uint8_t *rgb = job_data_image(&t->data, t->data.train.image[at]);

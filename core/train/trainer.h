@@ -88,6 +88,7 @@ struct trainer {
   double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
   uint32_t *stored_k; /* (train.count) faces in one of the templates that each image has led, drawn evenly
                          from all epochs; 0 = none yet, NULL: k is the method's or the recipe's */
+  bool *lowered;      /* (train.count) of given templates: it has lost frequencies; NULL = none has */
   double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
 
   /* auxiliary.h */

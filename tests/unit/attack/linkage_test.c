@@ -236,6 +236,37 @@ static void students_see_guesses(void **state) {
   mask_free(mask);
 }
 
+/* Where a training lowers templates instead of mixing them so do the lessons, as often. */
+static void lessons_lose_frequencies(void **state) {
+  (void)state;
+  struct mask *mask = fitted_mask(MASK_AHM, 1, 3);
+  const size_t elements = mask_elements(mask);
+  const struct attack_mixing mixing = {
+      .unmixed = 0.5, .probability = {[2] = 1}, .protection = {.drop = 9, .alone = true}};
+  const struct lessons_options options = {.mask = mask, .mixing = &mixing, .seed = 1, .threads = 1};
+  const struct attack_faces from = faces_of(&open);
+  _cleanup_(freep) float *seen = calloc(LESSON_BATCH * elements, sizeof(float)),
+                         *lower = calloc(elements, sizeof(float));
+  struct lessons *lessons = NULL;
+  struct face_sample faces;
+  uint32_t lost = 0;
+  assert_int_equal(face_sample_draw(&from, 64, 1, &faces), 0);
+  assert_int_equal(lessons_new(&options, &faces, &lessons, NULL), 0);
+  const struct lesson *lesson = lessons_draw(lessons, 0, seen);
+  for (uint32_t i = 0; i < LESSON_BATCH; i++) {
+    memcpy(lower, seen + i * elements, elements * sizeof(float));
+    mask_lower(mask, 9, lower);
+    const bool has_lost = memcmp(lower, seen + i * elements, elements * sizeof(float)) == 0;
+    assert_true(lesson->mix[i].k == 1 && lesson->target[i] == i);
+    assert_int_equal(has_lost, lesson->mix[i].drop == 9);
+    lost += has_lost;
+  }
+  assert_in_range(lost, LESSON_BATCH / 5, LESSON_BATCH * 4 / 5);
+  lessons_free(lessons);
+  face_sample_done(&faces);
+  mask_free(mask);
+}
+
 static void flipped_bits_are_linked(void **state) {
   (void)state;
   skip_when_slow();
@@ -527,6 +558,7 @@ int main(void) {
       cmocka_unit_test(decoys_do_not_stop_linkage),
       cmocka_unit_test(students_see_guesses),
       cmocka_unit_test(flipped_bits_are_linked),
+      cmocka_unit_test(lessons_lose_frequencies),
       cmocka_unit_test(what_students_say_is_kept),
       cmocka_unit_test(other_students_are_not_taken),
       cmocka_unit_test(the_seed_decides),

@@ -6,6 +6,9 @@
 #include "unit/train/initial.h"
 
 #define HALF "\"method\":\"ahm\",\"policy\":\"uniform\",\"unmixed\":0.5"
+#define LOSE                                                                                         \
+  "\"method\":\"ahm\",\"policy\":\"fixed\",\"protect\":\"drop\",\"protect_drop\":20,\"drop_low\":1," \
+  "\"unmixed\":0.5"
 #define STEPS "\"epochs\":40,\"batch\":5,\"margin_warmup\":0"
 enum { BATCHES = TRAINED / 5 };
 
@@ -267,9 +270,8 @@ static void a_store_holds_templates_of_all_epochs(void **state) {
 
 /* A step on mixes moves the weights, and the model's batch norms not at all; one on unmixed faces moves both,
  * and the other set not at all. */
-static void norms_are_apart(void **state) {
-  (void)state;
-  struct bench *b = open_bench(HALF, "", STEPS, "apart");
+static void check_norms(const char *mask) {
+  struct bench *b = open_bench(mask, "", STEPS, "apart");
   struct trainer *t = &b->t;
   uint32_t steps[2] = {0, 0};
   _cleanup_(freep) float *other = calloc(t->norm_count, sizeof(float));
@@ -286,6 +288,40 @@ static void norms_are_apart(void **state) {
     steps[mixed]++;
   }
   assert_true(steps[0] > 0 && steps[1] > 0);
+  close_bench(b);
+}
+
+static void norms_are_apart(void **state) {
+  (void)state;
+  check_norms(HALF);
+  check_norms(LOSE);
+}
+
+/* In the place of being mixed the templates of those who are not left, and theirs alone, lose frequencies. */
+static void the_others_lose_frequencies(void **state) {
+  (void)state;
+  struct bench *b = open_bench(LOSE, "", STEPS, "lose");
+  struct trainer *t = &b->t;
+  const size_t elements = mask_elements(t->mask);
+  _cleanup_(freep) float *filled = calloc(t->batch * elements, sizeof(float)), *lower = NULL;
+  uint32_t lost = 0, left = 0;
+  lower = calloc(elements, sizeof(float));
+  assert_true(filled && lower);
+  auxiliary_order(t);
+  for (uint32_t batch = 0; batch < BATCHES; batch++, t->step++) {
+    assert_int_equal(trainer_fill(t, t->order + (size_t)batch * t->batch, t->batch, filled, NULL), 0);
+    for (uint32_t i = 0; i < t->batch; i++) {
+      const float *template_ = filled + i * elements;
+      memcpy(lower, template_, elements * sizeof(float));
+      mask_lower(t->mask, 20, lower);
+      const bool has_lost = memcmp(lower, template_, elements * sizeof(float)) == 0;
+      assert_int_equal(has_lost, !auxiliary_unmixed(t, t->sample[i]));
+      assert_int_equal(t->label_counts[i], 1);
+      lost += has_lost;
+      left += !has_lost;
+    }
+  }
+  assert_true(lost > 0 && left > 0);
   close_bench(b);
 }
 
@@ -432,6 +468,7 @@ int main(void) {
       cmocka_unit_test(a_store_holds_templates_of_all_epochs),
       cmocka_unit_test(who_is_hardest_to_find_stands_first),
       cmocka_unit_test(norms_are_apart),
+      cmocka_unit_test(the_others_lose_frequencies),
       cmocka_unit_test(shared_norms),
       cmocka_unit_test(stopped_before_it_trains),
       cmocka_unit_test(resumed_to_the_bit),

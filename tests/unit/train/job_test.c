@@ -94,8 +94,9 @@ static void suspended_and_resumed_to_the_bit(void **state) {
     if (run(body, "straight", NULL, &straight, &outcome, &err) < 0)
       fail_msg("%s", err.text);
     json_decref(outcome.summary);
-    const double least = strstr(policies[p][1], "drop") ? 1 : 2; /* 1: left, 2: loses frequencies */
-    assert_true(epoch_value(&straight, "strategy.mean_k", 4) >= least);
+    const bool drops = strstr(policies[p][1], "drop") != NULL; /* 1: left, 2: loses frequencies */
+    assert_true(epoch_value(&straight, "strategy.mean_k", 4) >= (drops ? 1 : 2));
+    assert_true(!drops || epoch_value(&straight, "strategy.mean_k", 4) <= 2);
     assert_int_equal(run(body, "resumed", NULL, &resumed, &outcome, &err), -EINTR);
     resumed.stop_after = 0;
     char checkpoint[4096];
@@ -342,6 +343,20 @@ static void a_reference_bounds_the_accuracy(void **state) {
   json_decref(unbounded);
 }
 
+/* Of those that lose frequencies leak and reward are told apart from those that are left. */
+static void what_loses_frequencies_has_its_metrics(void **state) {
+  (void)state;
+  char body[512];
+  struct record record = {.count = 0};
+  (void)snprintf(body, sizeof(body), AHM, "learned", ",\"protect\":\"drop\",\"unmixed\":0");
+  run_through(body, "lose", NULL, &record);
+  const double leak = epoch_value(&record, "leak", 4), left = epoch_value(&record, "strategy.leak_1", 4),
+               lost = epoch_value(&record, "strategy.leak_2", 4);
+  assert_true(leak >= fmin(left, lost) - 1e-6 && leak <= fmax(left, lost) + 1e-6);
+  assert_true(isfinite(epoch_value(&record, "strategy.reward_1", 4)) &&
+              isfinite(epoch_value(&record, "strategy.reward_2", 4)));
+}
+
 /* Without a bound in force, or where nobody may stay unmixed, the policy begins with about equal shares. */
 static void what_does_not_bind_begins_evenly(void **state) {
   (void)state;
@@ -518,6 +533,7 @@ int main(void) {
       cmocka_unit_test(the_probe_reports_itself),
       cmocka_unit_test(a_reference_bounds_the_accuracy),
       cmocka_unit_test(what_does_not_bind_begins_evenly),
+      cmocka_unit_test(what_loses_frequencies_has_its_metrics),
       cmocka_unit_test(an_embedder_of_public_faces),
       cmocka_unit_test(ablations_take_something_away),
       cmocka_unit_test(linkage_leads_the_report),

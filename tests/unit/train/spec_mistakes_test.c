@@ -79,7 +79,12 @@ static void protection_conflicts(void **state) {
       {"\"method\":\"hybrid\",\"public_dataset\":\"p\",\"protect_drop\":9", "/mask/protect_drop"},
       {"\"protect\":\"drop\",\"protect_drop\":3", "/mask/protect_drop"}, /* as many as all lose */
       {"\"protect_drop\":2", "/mask/protect_drop"},
-      {"\"protect\":\"drop\",\"drop_low\":6", "/mask/protect_drop"},
+      {"\"protect\":\"drop\",\"protect_drop\":6,\"drop_low\":6", "/mask/protect_drop"},
+      {"\"protect\":\"drop\",\"dct\":\"upsampled\"", "/mask/protect_drop"},
+      {"\"protect_drop\":9,\"key\":true", "/mask/key"},
+      {"\"protect\":\"drop\",\"level\":\"high\"", "/mask/level"},
+      {"\"protect\":\"drop\",\"decoys\":1,\"public_dataset\":\"p\"", "/mask/decoys"},
+      {"\"protect\":\"drop\",\"k\":[1]", "/mask/k"},
       {"\"protect\":\"drop\",\"k\":[1,3]", "/mask/k"},
       {"\"protect\":\"drop\",\"recipes_per_image\":2", "/mask/recipes_per_image"},
       {"\"protect\":\"drop\",\"pool\":\"public\",\"public_dataset\":\"p\"", "/mask/pool"},

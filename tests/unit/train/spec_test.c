@@ -76,6 +76,7 @@ static void protection(void **state) {
       {"\"protect\":\"drop\",\"protect_drop\":10,\"policy\":\"uniform\"", 10, 2, 1, true},
       {"\"protect\":\"drop\",\"policy\":\"fixed\"", 6, 1, 2, true},
       {"\"protect\":\"drop\",\"k\":[2]", 6, 1, 2, true},
+      {"\"protect\":\"drop\",\"drop_low\":6", 9, 2, 1, true},
   };
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
     struct job_spec spec;

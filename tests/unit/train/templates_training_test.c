@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/train/auxiliary.h"
 #include "core/train/given.h"
 #include "tests/unit/train/quiet.h"
 #include "tests/unit/train/templates_fixture.h"
@@ -30,6 +31,36 @@ static int open_trainer(const char *mask, bool flip, struct trainer *t, struct j
   memset(t, 0, sizeof(*t));
   int r = job_data_open(path, SIZE, &all, &t->data, err);
   return r < 0 ? r : trainer_init(t, spec, &inputs, &quiet, err);
+}
+
+/* Of given templates those that have lost frequencies are told by what is missing. */
+static void lost_frequencies_are_seen(void **state) {
+  (void)state;
+  const struct mask_mixing mixing = {
+      .mixes = true, .unmixed = 0.5f, .protection = {.drop = 9, .alone = true}, .probability = {0, 0, 1}};
+  const struct templates_recipe recipe = {.mixing = mixing, .mixes = 2, .seed = 11};
+  uint32_t number[PEOPLE], lost = 0;
+  struct guise_error err = {0};
+  struct plain_mask plain;
+  struct job_spec spec;
+  struct trainer t;
+  mask_free(make_mask(MASK_AHM, &mixing));
+  open_plain(&plain);
+  templates_free(make(&plain, &recipe, number));
+  if (open_trainer("ahm", false, &t, &spec, &err) < 0)
+    fail_msg("%s", err.text);
+  for (uint32_t i = 0; i < t.data.train.count; i++) {
+    struct mix_label label[MIX_MAX];
+    assert_int_equal(templates_labels(t.data.templates, i, label), 1);
+    assert_true(given_is_plain(&t, given_whole(&t, i)));
+    assert_true(!given_is_plain(&t, i) || given_whole(&t, i) == i);
+    assert_int_equal(auxiliary_unmixed(&t, i), given_is_plain(&t, i));
+    lost += !given_is_plain(&t, i);
+  }
+  assert_int_equal(lost, t.data.train.count / 2); /* of three people of six */
+  trainer_done(&t);
+  job_spec_free(&spec);
+  plain_mask_close(&plain);
 }
 
 /* A batch is the file's templates, some of them mirrored where that is asked for, with the file's labels. */
@@ -115,6 +146,7 @@ static void trainings_that_do_not_fit_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(batches_are_templates_with_their_labels),
+      cmocka_unit_test(lost_frequencies_are_seen),
       cmocka_unit_test(trainings_that_do_not_fit_are_refused),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
