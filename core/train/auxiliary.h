@@ -1,4 +1,5 @@
-/* Batches and batch norms of their own for mixed templates ("auxiliary batch norm": Xie et al., Adversarial
+/* Batches and batch norms of their own for mixed templates, and for those that lose frequencies in the place
+ * of being mixed, for which "mixed" stands here as well ("auxiliary batch norm": Xie et al., Adversarial
  * Examples Improve Image Recognition, CVPR 2020). A mix has a quarter to a half of an unmixed template's
  * variance, in every layer another share of it. Normalised by the statistics of a batch that holds both, an
  * unmixed template meets in training what it never meets in use, where all are unmixed.
