@@ -198,12 +198,12 @@ static void a_given_control_is_taken(void **state) {
   const struct data_split split = job_spec_split(&trained);
   assert_int_equal(job_data_open(faces, SIZE, &split, &data, &err), 0);
   struct job_inputs inputs = {.job_id = "job_1",
-                                    .dataset_pack = faces,
-                                    .dataset_name = "a",
-                                    .dataset_sha256 = "aa",
-                                    .work_directory = root,
-                                    .control_model = control,
-                                    .control_accuracy = 0.75};
+                              .dataset_pack = faces,
+                              .dataset_name = "a",
+                              .dataset_sha256 = "aa",
+                              .work_directory = root,
+                              .control_model = control,
+                              .control_accuracy = 0.75};
   (void)snprintf(trained.audit.control, sizeof(trained.audit.control), "mdl_c");
   const struct audit_subject subject = {.spec = &trained,
                                         .inputs = &inputs,
