@@ -407,8 +407,8 @@ static void templates_that_lose_frequencies(void **state) {
   output = shell(0, "\"$G\" submit \"$D/low.json\" --follow");
   expect_text(output->out, "succeeded");
   output->out[strcspn(output->out, " ")] = 0;
-  assert_int_equal(setenv("J", output->out, 1), 0);
-  (void)shell(0, "\"$G\" get $J --unsafe -o \"$D/lower\"");
+  assert_int_equal(setenv("LOW", output->out, 1), 0);
+  (void)shell(0, "\"$G\" get $LOW --unsafe -o \"$D/lower\"");
   file_in_root("lower/report.json", path);
   json_t *report = json_load_file(path, 0, NULL);
   const json_t *mixing = json_object_get(json_object_get(report, "mask"), "mixing"),
