@@ -86,7 +86,7 @@ struct trainer {
       last_histogram[MIX_MAX + 1]; /* share of each k among what k was chosen for in the last whole epoch */
   double stored[MIX_MAX + 1];      /* `chosen` of all whole epochs: what a store of the templates holds */
   double decided[MIX_MAX + 1];     /* of these those whose k was no warm-up's, also of the epoch under way */
-  uint32_t *stored_k; /* (train.count) faces in one of the templates that each image has led, drawn evenly
+  uint32_t *stored_k; /* (train.count) the k of one of the templates that each image has led, drawn evenly
                          from all epochs; 0 = none yet, NULL: k is the method's or the recipe's */
   bool *lowered;      /* (train.count) of given templates: it has lost frequencies; NULL = none has */
   double curve[CURVE_POINTS]; /* accuracy until now on the first verification set */
