@@ -35,7 +35,7 @@ const PANELS = [
     format: percent,
     names: ofK('pi'),
   },
-  {title: 'Mean k', note: 'Faces in a mix', names: [['strategy.mean_k', 'mean k']]},
+  {title: 'Mean k', note: 'Faces in a template', names: [['strategy.mean_k', 'mean k']]},
   {title: 'Entropy', note: 'Of the strategy, nats', names: [['strategy.entropy', 'entropy']]},
   {
     title: 'Leak',

@@ -303,9 +303,9 @@ function conditions({data, mask, defences, model, cost}) {
           ? `${mask.mixing.protect_drop} frequencies of each colour${mask.mixing.protect === 'drop' ? ', nothing is mixed' : ''}`
           : null,
       ],
-      ['Faces in a mix', mask.mixing ? figure(mask.mixing.mean_k) : null],
+      ['Faces in a template', mask.mixing ? figure(mask.mixing.mean_k) : null],
       [
-        'Faces in a mix, whole training',
+        'Faces in a template, whole training',
         mask.mixing?.stored_mean_k == null ? null : figure(mask.mixing.stored_mean_k),
       ],
       ['Network', `${model.arch}, ${count(model.input)} pixels, embedding of ${count(model.embedding)}`],

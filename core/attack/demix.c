@@ -253,7 +253,8 @@ _Static_assert(ARRAY_SIZE(rows) <= ATTACK_METRICS_MAX, "every figure has its pla
 static const char threat_model[] =
     "Holds the training store, with every template of an image that was used again and again, and knows the "
     "mask: its method, which coefficients it keeps, its constants, and how faces are mixed, but neither "
-    "partners nor shares. Knows which templates are of one image, because a store keeps their order, or for "
+    "partners nor shares; of templates that lost frequencies in the place of being mixed, the one that lost "
+    "least is taken. Knows which templates are of one image, because a store keeps their order, or for "
     "ssim_similar does not. Has no model weights and no other picture of the person. Is granted the best "
     "brightness and colour constants, and that an image is always seen in the same view.";
 

@@ -300,12 +300,14 @@ static const char threat_decoys[] =
     "the decoys (they are in the model) and how their weights are drawn, but not the weights. Takes the "
     "decoys out by least squares. Has no key, no other picture of the person, and uses no model weights. Is "
     "granted the best brightness and colour constants, which the mask may hide.";
-static const char threat_training[] = "Holds one template of the training store and knows the mask: its "
-                                      "method, which coefficients it keeps, its constants. "
-                                      "Does not know which faces were mixed, nor how, and does not look for "
-                                      "public ones among them; has no model weights "
-                                      "and no second mix of the same face. Is granted the "
-                                      "best brightness and colour constants, which the mask may hide.";
+static const char threat_training[] =
+    "Holds one template of the training store and knows the mask: its "
+    "method, which coefficients it keeps, its constants. "
+    "Does not know which faces were mixed, nor how, and does not look for "
+    "public ones among them; has no model weights "
+    "and no second template of the same image. Frequencies that a "
+    "template lost in the place of being mixed stay at their mean. Is "
+    "granted the best brightness and colour constants, which the mask may hide.";
 
 static const char threat_keyed_inference[] =
     "Holds templates sent for recognition under one key, of one face each, and knows the mask but not "

@@ -283,8 +283,8 @@ int audit_prepare_teacher(const struct job_spec *spec, uint32_t size, const stru
   if (snprintf(directory, sizeof(directory), "%s/teacher", inputs->work_directory) >= (int)sizeof(directory))
     return error_set(err, -ENAMETOOLONG, "the path of the work directory is too long");
   const struct keeping keeping = audit_keeping(inputs, CACHE_PUBLIC);
-  int r = embedder_train(inputs->audit_public_pack, size, TEACHER_SEED, MAX(inputs->threads, 1u), &keeping,
-                         directory, callbacks, path, err);
+  int r = embedder_train("teacher", inputs->audit_public_pack, size, TEACHER_SEED, MAX(inputs->threads, 1u),
+                         &keeping, directory, callbacks, path, err);
   if (r == 0)
     inputs->teacher_model = path;
   return r;

@@ -44,7 +44,7 @@ static int train_references(const struct audit_subject *subject, struct comparis
     char *path = comparisons->reference[i];
     r = directory_of(subject, "reference", i, directory, err);
     if (r == 0)
-      r = embedder_train(inputs->audit_public_pack, MIN(subject->data->size, REFERENCE_SIZE),
+      r = embedder_train("reference", inputs->audit_public_pack, MIN(subject->data->size, REFERENCE_SIZE),
                          subject->split.seed + REFERENCE_SEED + i, subject->threads, &keeping, directory,
                          subject->callbacks, path, err);
     if (r == 0)

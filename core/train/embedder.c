@@ -379,12 +379,14 @@ int embedder_known(enum arch arch, const char *pack, const struct data_split *sp
                           split, threads, keeping, work_directory, callbacks, ret_path, err);
 }
 
-int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
+int embedder_train(const char *role, const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
                    const struct keeping *keeping, const char *work_directory,
                    const struct job_callbacks *callbacks, char ret_path[static 4096],
                    struct guise_error *err) {
   struct pack *pack = NULL;
   struct job_spec spec;
+  char what[32];
+  (void)snprintf(what, sizeof(what), "the %s", role);
   callbacks->phase(callbacks->context, "preparing");
   int r = find_trained(work_directory, "embedder.safetensors", ret_path, err);
   if (r != 0)
@@ -394,8 +396,8 @@ int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32
     r = make_spec(MIN(size, pack_size(pack) / 8 * 8), pack_images(pack), seed, &spec, err);
   pack_free(pack);
   return r < 0 ? r
-               : train_on("embedder", "the embedder", &spec, public_pack, NULL, threads, keeping,
-                          work_directory, callbacks, ret_path, err);
+               : train_on(role, what, &spec, public_pack, NULL, threads, keeping, work_directory, callbacks,
+                          ret_path, err);
 }
 
 int embedder_pretrain(const struct job_spec *job, const char *public_pack, uint32_t threads,

@@ -28,11 +28,12 @@ struct keeping {
  * made; the training's checkpoints are kept there until it ends, so that a killed job continues, and one that
  * finds the embedder finished has it at once. A directory belongs to one pack, size and seed. keeping (NULL =
  * nowhere): a network of the same pack, split, specification, seed and number of threads that an earlier job
- * left there is taken, which the log tells; one that is trained is left there.
+ * left there is taken, which the log tells; one that is trained is left there. role: what log and errors call
+ * it, as "embedder" or "teacher".
  *
  * callbacks: phase ("preparing"), progress (fraction 0), log and should_stop are passed on; checkpoints are
  * not. 0; -ECANCELED; -EINTR; another negative errno with err. */
-int embedder_train(const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
+int embedder_train(const char *role, const char *public_pack, uint32_t size, uint64_t seed, uint32_t threads,
                    const struct keeping *keeping, const char *work_directory,
                    const struct job_callbacks *callbacks, char ret_path[static 4096],
                    struct guise_error *err);

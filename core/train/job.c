@@ -256,8 +256,8 @@ static int prepare_embedder(const struct job_spec *spec, const struct job_callba
   const uint32_t input = traits->needs_public ? spec->model.input : probe_embedder_input(spec->model.input);
   const struct keeping keeping = {
       .cache = inputs->cache, .sha256 = inputs->public_sha256, .source = CACHE_MASK_PUBLIC};
-  int r = embedder_train(inputs->public_pack, input, PROBE_EMBEDDER_SEED, MAX(inputs->threads, 1u), &keeping,
-                         directory, callbacks, path, err);
+  int r = embedder_train("embedder", inputs->public_pack, input, PROBE_EMBEDDER_SEED,
+                         MAX(inputs->threads, 1u), &keeping, directory, callbacks, path, err);
   if (r == 0)
     inputs->embedder_model = path;
   return r;

@@ -344,8 +344,8 @@ static void mistakes_are_told(void **state) {
  * faces that it learnt from it is erased. */
 static void what_was_trained_is_kept(void **state) {
   (void)state;
-  static const char *const said[] = {"embedder: trained;", "embedder: taken over from an earlier job",
-                                     "embedder: trained;"};
+  static const char *const said[] = {"teacher: trained;", "teacher: taken over from an earlier job",
+                                     "teacher: trained;"};
   shell_start(&server); /* earlier tests have started it anew, at another port */
   (void)shell(0, "\"$G\" synth \"$D/d.tar\" --identities 40 --images 2 --size 40 --seed 4 && "
                  "\"$G\" dataset add public \"$D/d.tar\" --size 40");
