@@ -59,18 +59,20 @@ static float threshold(const struct job_data *data, const float *embeddings, uin
 
 struct person {
   double alike, tar;
-  uint32_t pairs;
+  uint32_t pairs, images;
 };
 
 static void count_found(const struct job_data *data, const float *embeddings, uint32_t dimension,
                         struct person *people) {
   const float least = threshold(data, embeddings, dimension);
   const uint32_t *identity = data->train.identity;
-  for (uint32_t i = 0; i < data->train.count; i++)
+  for (uint32_t i = 0; i < data->train.count; i++) {
+    people[identity[i]].images++;
     for (uint32_t j = i + 1; j < data->train.count && identity[j] == identity[i]; j++) {
       people[identity[i]].tar += cosine(embeddings, dimension, i, j) > least;
       people[identity[i]].pairs++;
     }
+  }
 }
 
 static int by_alike(const void *a, const void *b) {
@@ -79,7 +81,7 @@ static int by_alike(const void *a, const void *b) {
 }
 
 static void print(struct person *people, uint32_t count) {
-  double sum[2] = {0}, product[3] = {0};
+  double sum[2] = {0}, product[3] = {0}, images = 0;
   qsort(people, count, sizeof(*people), by_alike);
   for (uint32_t p = 0; p < count; p++) {
     sum[0] += people[p].alike / count;
@@ -87,6 +89,7 @@ static void print(struct person *people, uint32_t count) {
     product[0] += people[p].alike * people[p].alike / count;
     product[1] += people[p].tar * people[p].tar / count;
     product[2] += people[p].alike * people[p].tar / count;
+    images += people[p].images;
   }
   const double variance = product[1] - sum[1] * sum[1];
   (void)printf(
@@ -96,10 +99,13 @@ static void print(struct person *people, uint32_t count) {
       (product[2] - sum[0] * sum[1]) / sqrt((product[0] - sum[0] * sum[0]) * variance));
   for (uint32_t part = 0; part < PARTS; part++) {
     const uint32_t first = count * part / PARTS, next = count * (part + 1) / PARTS;
-    double tar = 0;
-    for (uint32_t p = first; p < next; p++)
+    double tar = 0, own = 0;
+    for (uint32_t p = first; p < next; p++) {
       tar += people[p].tar / (next - first);
-    (void)printf("quarter %u by how alike: %.3f\n", part + 1, tar);
+      own += people[p].images;
+    }
+    (void)printf("quarter %u by how alike: %.3f; %.1f photographs a person, %.1f %% of all\n", part + 1, tar,
+                 own / (next - first), 100 * own / images);
   }
 }
 
@@ -135,7 +141,7 @@ static int measure(const char *const argv[3], struct guise_error *err) {
     for (uint32_t p = 0; p < data.train.identities; p++)
       if (people[p].pairs > 0)
         people[known++] = (struct person){(double)gallery_alike(gallery, p), people[p].tar / people[p].pairs,
-                                          people[p].pairs};
+                                          people[p].pairs, people[p].images};
     if (known >= PARTS)
       print(people, known);
     else
